@@ -1,0 +1,103 @@
+"""Which rows are train, validation and test: seeded, disjoint, in the classes' proportions or in whole groups."""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from psilon_bench.errors import UsageError
+
+Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, lt=1)]
+Rows = np.ndarray  # int64 row numbers
+NAMES = ("train", "val", "test")
+
+
+def resolve_sizes(rows: int, sizes: list[Size | None], max_rows: int | None = None) -> list[int]:
+    """Counts of (train, val, test) rows. Fractions are of all rows in use; those left None share the rest equally."""
+    total = min(rows, max_rows or rows)
+    counts = [0 if s is None else s if isinstance(s, int) else round(s * total) for s in sizes]
+    rest = total - sum(counts)
+    unset = [i for i, s in enumerate(sizes) if s is None]
+    for place, i in enumerate(unset):
+        counts[i] = rest // len(unset) + (place < rest % len(unset))
+    # Fractions that add up to 1 can, rounded, ask for a row too many
+    if rest == -1 and abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
+        counts[-1] += rest
+    _check_sizes(counts, sizes, total)
+    return counts
+
+
+def _check_sizes(counts: list[int], sizes: list[Size | None], total: int) -> None:
+    asked = ", ".join(f"{name}_size={size}" for name, size in zip(NAMES, sizes, strict=True))
+    if sum(counts) > total:
+        raise UsageError(
+            f"The splits must fit into the {total} rows there are, but {asked} make {sum(counts)}. "
+            "Ask for fewer rows or for fractions."
+        )
+    if min(counts) < 1:
+        made = "/".join(map(str, counts))
+        raise UsageError(
+            f"Each split needs at least one row, but {asked} of {total} rows make {made}. Ask for other sizes."
+        )
+
+
+def split_rows(
+    rows: int, counts: list[int], seed: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> list[Rows]:
+    """Row numbers of train, val and test, in random order. Rows beyond the counts are left out."""
+    rng = np.random.default_rng(seed)
+    if groups is not None:
+        return _by_group(groups, counts, rng)
+    if labels is not None:
+        return _by_class(labels, counts, rng)
+    order = rng.permutation(rows)
+    return np.split(order, np.cumsum(counts))[:3]
+
+
+def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
+    order = rng.permutation(len(labels))
+    members = [order[labels[order] == c] for c in np.unique(labels)]
+    left = np.array([len(m) for m in members])
+    parts: list[list[Rows]] = []
+    for place, count in enumerate(counts):
+        take = apportion(left, count, later=len(counts) - 1 - place)
+        start = np.array([len(m) for m in members]) - left
+        parts.append([m[s : s + t] for m, s, t in zip(members, start, take, strict=True)])
+        left = left - take
+    return [rng.permutation(np.concatenate(p)) for p in parts]
+
+
+def apportion(available: np.ndarray, count: int, later: int = 0) -> np.ndarray:
+    """Share `count` rows among the classes in proportion to the rows they have (largest remainder).
+
+    Each class gives at least one row and keeps one for each of the `later` splits, as far as the numbers allow it.
+    """
+    quota = available * count / available.sum()
+    low = np.minimum(1, available)
+    high = np.maximum(available - later, low)
+    if not low.sum() <= count <= high.sum():
+        low, high = np.zeros_like(available), available
+    share = np.clip(np.floor(quota).astype(np.int64), low, high)
+    while share.sum() < count:
+        share[np.argmax(np.where(share < high, quota - share, -np.inf))] += 1
+    while share.sum() > count:
+        share[np.argmin(np.where(share > low, quota - share, np.inf))] -= 1
+    return share
+
+
+def _by_group(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
+    """Whole groups in random order; a group goes to the split that the middle of its rows falls into."""
+    _, group = np.unique(groups, return_inverse=True)
+    size = np.bincount(group)
+    order = rng.permutation(len(size))
+    middle = np.empty(len(size))
+    middle[order] = np.cumsum(size[order]) - size[order] / 2
+    part = np.searchsorted(np.cumsum(counts), middle, side="right")[group]
+    rows = [rng.permutation(np.flatnonzero(part == i)) for i in range(len(counts))]
+    if min(map(len, rows)) == 0:
+        made = "/".join(str(len(r)) for r in rows)
+        raise UsageError(
+            f"Each split needs at least one whole group, but {len(size)} groups make {made} rows. "
+            "Set dataset.group to a finer column, or ask for larger splits."
+        )
+    return rows

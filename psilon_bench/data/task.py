@@ -1,0 +1,58 @@
+"""What a run learns from: three disjoint splits as tensors, and all that is needed to read them and new rows."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["regression", "binary", "multiclass", "recovery"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs x: (n, features) or (n, channels, height, width), float32. Targets y: see Task."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A supervised task on the CPU in float32; whoever trains casts and moves it.
+
+    y is (n, 1) float for regression (in units of `target_scale`) and binary (0 or 1), (n,) int64 for multiclass.
+    Everything fitted (the preprocessing, centre and scale) was fitted on `train` alone.
+    """
+
+    name: str
+    kind: Kind
+    train: Split
+    val: Split
+    test: Split
+    feature_names: list[str]  # one per input, after preprocessing
+    num_outputs: int  # the number of classes for multiclass, else 1
+    classes: list[str]  # in the order of y; empty for regression
+    target_center: float  # regression: y_raw = center + scale * y, center = median, scale = IQR / 2; classes: 0 and 1
+    target_scale: float
+    target_name: str
+    preprocessing: object  # fitted scikit-learn transformer: raw rows -> x; can be pickled
+    source: str
+    licence: str
+    checksum: str  # sha256 of the raw data
+    notes: list[str] = field(default_factory=list)  # what was decided for the user: dropped columns, inferred kind
+    extra_tests: dict[str, Split] = field(default_factory=dict)  # e.g. the corruptions of MNIST-C
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None  # training batches only, on the batch's device
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return tuple(self.train.x.shape[1:])
+
+    @property
+    def num_features(self) -> int:
+        return math.prod(self.input_shape)
