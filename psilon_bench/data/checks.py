@@ -15,6 +15,19 @@ def check_names(columns: list[str]) -> None:
         raise UsageError(f"Column names must be unique, but these repeat: {names(twice)}. Rename them in the file.")
 
 
+def check_target_name(target: str | None, columns: list[str], where: str) -> None:
+    if target not in columns:
+        raise UsageError(
+            f"dataset.target={target} is not a column of {where}. Columns: {names(columns)}. Set dataset.target=<column>."
+        )
+
+
+def check_present(setting: str, wanted: list[str], columns: list[str]) -> None:
+    unknown = [c for c in wanted if c not in columns]
+    if unknown:
+        raise UsageError(f"{setting} must name columns, but {names(unknown)} are none. Columns: {names(columns)}.")
+
+
 def check_columns(frame: pd.DataFrame, categorical: list[str]) -> None:
     if frame.shape[1] == 0:
         raise UsageError("A task needs at least one input column besides the target, but there is none.")

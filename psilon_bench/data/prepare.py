@@ -1,6 +1,6 @@
 """From a raw table to a Task: choose rows, fit the preprocessing on the training rows, make tensors."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,11 @@ class RawTable:
     checksum: str
     notes: list[str] = field(default_factory=list)
     group: str | None = None  # rows with equal values here stay in one split; not an input
+
+    def without(self, columns: list[str]) -> "RawTable":
+        checks.check_present("dataset.drop", columns, [c for c in self.frame if c != self.target])
+        kept = [c for c in self.categorical if c not in columns]
+        return replace(self, frame=self.frame.drop(columns=columns), categorical=kept)
 
 
 @dataclass(frozen=True)

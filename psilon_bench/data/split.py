@@ -20,8 +20,8 @@ def resolve_sizes(rows: int, sizes: list[Size | None], max_rows: int | None = No
     unset = [i for i, s in enumerate(sizes) if s is None]
     for place, i in enumerate(unset):
         counts[i] = rest // len(unset) + (place < rest % len(unset))
-    # Fractions that add up to 1 can, rounded, ask for a row too many
-    if rest == -1 and abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
+    # Fractions that add up to 1 can, rounded, miss a row or ask for one too many
+    if abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
         counts[-1] += rest
     _check_sizes(counts, sizes, total)
     return counts

@@ -1,0 +1,77 @@
+"""Any supervised OpenML task, or a data set with one of its columns as the target, from our cache."""
+
+import pandas as pd
+from pydantic import NonNegativeInt, PositiveInt
+
+from psilon_bench.data import checks, openml_fetch
+from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare
+from psilon_bench.data.preprocessing import Encoding
+from psilon_bench.data.split import Size
+from psilon_bench.data.store import Entry
+from psilon_bench.data.task import Task
+from psilon_bench.errors import UsageError
+
+
+def load(
+    name: str,
+    task_id: PositiveInt | None,
+    data_id: PositiveInt | None,
+    target: str | None,
+    drop: list[str],
+    train_size: Size | None,
+    val_size: Size | None,
+    test_size: Size | None,
+    max_rows: PositiveInt | None,
+    encoding: Encoding,
+    protocol: Protocol,
+    split_seed: NonNegativeInt,
+    offline: bool,
+) -> Task:
+    """The task says what the target is; for a data set it is `target`, or the default of OpenML.
+
+    `name` is the config's; the Task is called what OpenML calls the data.
+    """
+    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
+    return prepare(raw_table(task_id, data_id, target, offline).without(drop), choices)
+
+
+def raw_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
+    if (task_id is None) == (data_id is None):
+        raise UsageError(
+            f"OpenML data is named by one of its ids, but dataset.task_id={task_id} and dataset.data_id={data_id}. "
+            "Set one, e.g. dataset.task_id=361072, and leave the other null."
+        )
+    regression = None
+    if task_id is not None:
+        task = openml_fetch.task(task_id, offline).about
+        data_id, regression = task["data_id"], task["regression"]
+        if target not in (None, task["target"]):
+            raise UsageError(
+                f"A task has a target of its own, but dataset.target={target!r} and task {task_id} has "
+                f"{task['target']!r}. Leave it null, or use dataset.data_id={data_id}."
+            )
+        target = task["target"]
+    assert data_id is not None
+    return _raw(openml_fetch.data(data_id, offline), target, regression)
+
+
+def _raw(entry: Entry, target: str | None, regression: bool | None) -> RawTable:
+    about = entry.about
+    frame = pd.read_parquet(entry.table)
+    target = target or about["target"]
+    checks.check_target_name(target, list(frame.columns), f"OpenML data set {about['data_id']}")
+    notes = [f"OpenML data set {about['data_id']} ({about['name']}, version {about['version']})"]
+    if regression is None:
+        regression = target not in about["categorical"]
+        notes.append(f"kind inferred from the type of {target!r}: {'regression' if regression else 'classes'}")
+    return RawTable(
+        name=about["name"],
+        frame=frame,
+        target=str(target),
+        regression=regression,
+        categorical=[c for c in about["categorical"] if c != target],
+        source=about["source"],
+        licence=about["licence"],
+        checksum=about["sha256"]["data.parquet"],
+        notes=notes,
+    )

@@ -1,0 +1,217 @@
+"""The one place that talks to OpenML: the openml client fetches, retried with back-off; the result goes into our store.
+
+The client deletes cache entries that it fails to read and is not safe to run twice at once. So each fetch gives it a
+folder of its own, into which what the user's own client cache (OPENML_CACHE_DIR) already holds is copied first.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pandas as pd
+from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from psilon_bench.data import store
+from psilon_bench.data.store import About, Entry
+from psilon_bench.errors import UsageError
+
+ATTEMPTS = stop_after_attempt(5)
+WAIT = wait_exponential_jitter(initial=1, max=20)  # seconds between attempts: about 1, 2, 4, 8
+TIMEOUT = (10, 60)  # seconds to connect, and without a byte
+DATABASE_DOWN = 107  # the one server answer that means: ask again
+
+Seed = Callable[[str], None]  # copies an entry of the user's own client cache to where the client will look
+Ask = Callable[[Any, Seed], About]
+
+
+def task(task_id: int, offline: bool) -> Entry:
+    """about: data_id, target, regression."""
+    remedy = f"Run `psilon-data fetch openml {task_id}` with a network first."
+    return store.obtain(f"task/{task_id}", lambda folder: _fetch_task(task_id, folder), offline=offline, remedy=remedy)
+
+
+def data(data_id: int, offline: bool) -> Entry:
+    """The data set's rows as Parquet; about: name, target, categorical, source, licence and more."""
+    remedy = f"Run `psilon-data fetch data {data_id}` with a network first."
+    return store.obtain(f"data/{data_id}", lambda folder: _fetch_data(data_id, folder), offline=offline, remedy=remedy)
+
+
+def _fetch_task(task_id: int, folder: Path) -> About:
+    def ask(openml: Any, seed: Seed) -> About:
+        seed(f"tasks/{task_id}")
+        for data_id in _data_ids(Path(openml.config.get_cache_directory(), "tasks", str(task_id), "task.xml")):
+            seed(f"datasets/{data_id}")
+        try:
+            task = openml.tasks.get_task(task_id, download_splits=False)
+        except (NotImplementedError, ValueError) as error:  # types of task that the client does not know
+            raise _unsupervised(task_id, str(error)) from error
+        kind = str(task.task_type)
+        if kind not in ("Supervised Classification", "Supervised Regression"):
+            raise _unsupervised(task_id, kind)
+        return {
+            "data_id": int(task.dataset_id),
+            "target": task.target_name,
+            "regression": kind == "Supervised Regression",
+            **_origin(f"https://www.openml.org/t/{task_id}"),
+        }
+
+    return _with_retries(ask, folder, f"OpenML task {task_id}")
+
+
+def _unsupervised(task_id: int, kind: str) -> UsageError:
+    return UsageError(
+        f"An OpenML task must be supervised classification or regression, but {task_id} is {kind!r}. "
+        "Choose another dataset.task_id, or name the data set with dataset.data_id."
+    )
+
+
+def _data_ids(task_xml: Path) -> list[str]:
+    """Read from the file, because the client would fetch a data set's description before telling its id."""
+    return re.findall(r"data_set_id>\s*(\d+)", task_xml.read_text(encoding="utf-8")) if task_xml.exists() else []
+
+
+def _fetch_data(data_id: int, folder: Path) -> About:
+    def ask(openml: Any, seed: Seed) -> About:
+        seed(f"datasets/{data_id}")
+        options = {"download_data": True, "download_features_meta_data": True}
+        data = openml.datasets.get_dataset(data_id, **options)
+        frame, categorical, names = _parse(data)
+        nominal = {f.name for f in data.features.values() if f.data_type in ("nominal", "string")}
+        categorical = [n for n, c in zip(names, categorical, strict=True) if c or n in nominal]
+        _storable(frame, categorical).to_parquet(folder / "data.parquet", index=False, compression="zstd")
+        return {
+            "name": data.name,
+            "data_id": data_id,
+            "version": data.version,
+            "rows": len(frame),
+            "features": len(names) - (data.default_target_attribute in names),
+            "target": data.default_target_attribute,
+            "types": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
+            "categorical": categorical,
+            "licence": data.licence or "not stated",
+            **_origin(f"https://www.openml.org/d/{data_id}"),
+        }
+
+    return _with_retries(ask, folder, f"OpenML data set {data_id}")
+
+
+def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
+    if "sparse" in str(data.format).lower():
+        raise UsageError(
+            f"Data must be dense, but OpenML data set {data.id} is {data.format}. Choose another data set, "
+            "or convert it to Parquet and use dataset=table."
+        )
+    try:
+        frame, _, categorical, names = data.get_data()
+    except Exception as error:  # the client raises all kinds, a bare Exception for Parquet
+        raise _Unreadable(str(error)) from error
+    return frame, categorical, names
+
+
+def _storable(frame: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
+    """Levels as text: the client gives them as ordered categories, integers or text, by the format it happened to get."""
+    levels = {c: frame[c].astype("str").where(frame[c].notna()).astype("category") for c in categorical}
+    return frame.assign(**levels)
+
+
+def _origin(source: str) -> About:
+    versions = {package: version(package) for package in ("openml", "pandas", "pyarrow")}
+    return {"source": source, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions}
+
+
+def _with_retries(ask: Ask, folder: Path, what: str) -> About:
+    attempts = Retrying(stop=ATTEMPTS, wait=WAIT, retry=retry_if_exception(_may_pass))
+    try:
+        return attempts(_attempt, ask, folder / store.SCRATCH, attempts)
+    except RetryError as error:
+        cause = error.last_attempt.exception()
+        raise UsageError(
+            f"{what} could not be fetched in {error.last_attempt.attempt_number} attempts ({_brief(cause)}). "
+            "Check the network, or use data that `psilon-data list` shows."
+        ) from cause
+    except UsageError:
+        raise
+    except Exception as error:
+        raise _refusal(error, what) from error
+
+
+def _attempt(ask: Ask, scratch: Path, attempts: Retrying) -> About:
+    number = attempts.statistics["attempt_number"]
+    with _client(scratch / str(number), seeded=number == 1) as (openml, seed):
+        return ask(openml, seed)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Would asking again help? Not where the server gave a definite answer, nor with a mistake of ours."""
+    from openml.exceptions import OpenMLHashException, OpenMLServerError, OpenMLServerException
+    from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
+
+    if isinstance(error, OpenMLServerException):
+        return error.code == DATABASE_DOWN
+    return isinstance(error, OpenMLServerError | OpenMLHashException | RequestException | HTTPError | _Unreadable)
+
+
+class _Unreadable(Exception):
+    """The client could not parse what it got; Parquet comes without a checksum, so the bytes may be to blame."""
+
+
+def _refusal(error: Exception, what: str) -> UsageError:
+    from openml.exceptions import PyOpenMLError
+
+    if isinstance(error, PyOpenMLError):
+        return UsageError(f"{what} is not to be had: the server says {_brief(error)}. Check the id on openml.org.")
+    raise error
+
+
+def _brief(error: BaseException | None) -> str:
+    text = " ".join(str(getattr(error, "message", "") or error).split())
+    return f"{type(error).__name__}: {text[:160]}"
+
+
+@contextmanager
+def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, Seed]]:
+    """openml on a fresh folder, one attempt a request. A second try does not trust the user's own cache again."""
+    import openml
+
+    own = Path(openml.config.get_cache_directory())
+    with _time_limit(), _configured(openml, folder):
+        here = Path(openml.config.get_cache_directory())
+
+        def seed(entry: str) -> None:
+            if seeded and (own / entry).is_dir():
+                shutil.copytree(own / entry, here / entry, ignore=shutil.ignore_patterns("*.pkl*", "*.feather"))
+
+        yield openml, seed
+
+
+@contextmanager
+def _configured(openml: Any, folder: Path) -> Iterator[None]:
+    before = openml.config.get_config_as_dict()
+    openml.config.set_root_cache_directory(folder)
+    openml.config.set_retry_policy("human", n_retries=1)
+    try:
+        yield
+    finally:
+        openml.config.set_root_cache_directory(before["cachedir"])
+        openml.config.set_retry_policy(before["retry_policy"], before["connection_n_retries"])
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    """openml sets no time limit on its requests: a server that falls silent would hold a run for ever."""
+    import requests
+
+    send = requests.Session.send
+
+    def limited(self: Any, request: Any, **options: Any) -> Any:
+        return send(self, request, **{**options, "timeout": options.get("timeout") or TIMEOUT})
+
+    with patch.object(requests.Session, "send", limited):
+        yield

@@ -1,0 +1,140 @@
+"""The cache that runs read: one folder an entry, complete or absent, with a checksum of every file in it.
+
+    ROOT/<kind>/<id>/about.json         what it is, where it came from, sha256 of the other files
+    ROOT/<kind>/<id>/data.parquet       the rows (a task's entry has none: it only points at a data set)
+    ROOT/.locks, ROOT/.making, ROOT/.damaged
+
+An entry is made in ROOT/.making and renamed into place, so a kill at any moment leaves it absent. A lock per entry lets
+many processes that want it at once make it once. An entry whose bytes changed is moved to ROOT/.damaged and made anew.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from psilon_bench.errors import UsageError
+
+About = dict[str, Any]
+Make = Callable[[Path], About]  # writes data files into the folder it is given, returns what about.json shall say
+SCRATCH = "scratch"  # a folder that `make` may use inside of its own; not kept
+
+
+@dataclass(frozen=True)
+class Entry:
+    key: str
+    path: Path
+    about: About
+
+    @property
+    def table(self) -> Path:
+        return self.path / "data.parquet"
+
+
+class Damaged(Exception):
+    """The entry is there, but not as it was written."""
+
+
+def root() -> Path:
+    return Path(os.environ.get("PSILON_DATA") or user_cache_path("psilon_bench") / "data").expanduser().absolute()
+
+
+def entries() -> Iterator[str]:
+    for about in sorted(root().glob("[!.]*/*/about.json"), key=lambda p: (p.parts[-3], p.parts[-2].zfill(12))):
+        yield f"{about.parts[-3]}/{about.parts[-2]}"
+
+
+def read(key: str) -> Entry | None:
+    """The entry, None if there is none. Raises Damaged if a checksum differs."""
+    path = root() / key
+    try:
+        about = json.loads((path / "about.json").read_text(encoding="utf-8"))
+        sums = about["sha256"]
+    except FileNotFoundError:
+        if path.exists():
+            raise Damaged(f"{path} has no about.json") from None
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path / 'about.json'} is not readable: {error}") from error
+    for name, expected in sums.items():
+        if not (path / name).is_file() or sha256(path / name) != expected:
+            raise Damaged(f"{path / name} does not match its checksum")
+    return Entry(key, path, about)
+
+
+def obtain(key: str, make: Make, *, offline: bool, remedy: str) -> Entry:
+    """The entry, made first if it is missing or damaged. `remedy` says how to get it when offline."""
+    try:
+        found = read(key)
+    except Damaged as damage:
+        if offline:
+            raise UsageError(f"Cached data must be whole, but {damage}. {remedy}") from None
+    else:
+        if found:
+            return found
+        if offline:
+            raise UsageError(f"With dataset.offline=true only cached data can be read, and {key} is not. {remedy}")
+    return _make_locked(key, make)
+
+
+def _make_locked(key: str, make: Make) -> Entry:
+    with _lock(key):
+        try:
+            found = read(key)
+        except Damaged:
+            _set_aside(key)
+            found = None
+        return found or _make(key, make)
+
+
+def _make(key: str, make: Make) -> Entry:
+    making = root() / ".making" / _flat(key)
+    shutil.rmtree(making, ignore_errors=True)  # what a killed process left; the lock says nobody else is at it
+    making.mkdir(parents=True)
+    try:
+        about = make(making)
+        shutil.rmtree(making / SCRATCH, ignore_errors=True)
+        sums = {p.name: sha256(p) for p in sorted(making.iterdir())}
+        (making / "about.json").write_text(json.dumps({**about, "sha256": sums}, indent=1), encoding="utf-8")
+        place = root() / key
+        place.parent.mkdir(parents=True, exist_ok=True)
+        making.rename(place)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    entry = read(key)
+    assert entry is not None
+    return entry
+
+
+def _set_aside(key: str) -> None:
+    place = root() / ".damaged" / f"{_flat(key)}-{time.time_ns()}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    (root() / key).rename(place)
+
+
+def _lock(key: str) -> FileLock:
+    folder = root() / ".locks"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The data cache must be writable, but {root()} is not ({error.strerror}). Set PSILON_DATA to a folder."
+        ) from error
+    return FileLock(folder / f"{_flat(key)}.lock")
+
+
+def _flat(key: str) -> str:
+    return key.replace("/", "-")
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
