@@ -1,0 +1,63 @@
+"""Hydra's two hooks for multiruns: the sweeper that expands the grid, the launcher that gets all its jobs at once.
+
+Hydra finds plugins only below the namespace package `hydra_plugins` and imports them at every start, so this file stays
+light; the work is done in psilon_bench.launcher.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's basic sweeper without its file and its composition of every job: the launcher checks them all."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Expand the grid and hand it over whole."""
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        return self.launcher.launch(jobs, initial_job_idx=0)
+
+
+class StackedLauncher(Launcher):
+    """Runs the jobs of a multirun in this process; see psilon_bench.launcher."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """One JobReturn per job, in order."""
+        from psilon_bench.launcher import launch
+
+        loader = self.hydra_context.config_loader
+        return launch([list(job) for job in job_overrides], lambda job: loader.load_sweep_config(self.config, job))
+
+
+@dataclass
+class StackedLauncherConf:
+    _target_: str = "hydra_plugins.psilon_stacked.plugins.StackedLauncher"
+
+
+@dataclass
+class GridSweeperConf:
+    _target_: str = "hydra_plugins.psilon_stacked.plugins.GridSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+store = ConfigStore.instance()
+store.store(group="hydra/launcher", name="stacked", node=StackedLauncherConf, provider="psilon_bench")
+store.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="psilon_bench")

@@ -1,0 +1,68 @@
+"""psilon-run: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import hydra
+from omegaconf import DictConfig
+
+from psilon_bench.config import CONF
+from psilon_bench.errors import RunFailed, UsageError
+from psilon_bench.hydra_errors import one_line
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, treated as Ctrl-C with an exit code of its own."""
+
+
+def run() -> NoReturn:
+    """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked for wrongly, 130 Ctrl-C, 143 SIGTERM."""
+    sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train)))
+
+
+def train(cfg: DictConfig) -> None:
+    """One run from its composed configuration."""
+    from psilon_bench.config import check
+    from psilon_bench.display import Display
+    from psilon_bench.runner import run
+
+    display = Display()
+    (record,) = run([check(cfg)], display)
+    display.result(record)
+    if record.run["status"] == "failed":
+        raise RunFailed(f"{record.run['reason']}; see {record.folder}")
+
+
+def exit_code(main: Callable[[], Any]) -> int:
+    """Call Hydra's main; turn what it raises into one line and an exit code."""
+    verbose = "--verbose" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    sys.argv = [argument for argument in sys.argv if argument != "--verbose"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting itself
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        main()
+    except KeyboardInterrupt as stop:
+        print("psilon-run: stopped; the record is kept as killed", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
+    except RunFailed as failure:
+        print(f"psilon-run: {failure}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        line = str(error) if isinstance(error, UsageError) else one_line(error)
+        if line is not None:
+            print(f"psilon-run: {line}", file=sys.stderr)
+            return 2
+        print(f"psilon-run: {type(error).__name__}: {error} (--verbose shows where)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def terminate(number: int, frame: Any) -> NoReturn:
+    """Handler of SIGTERM."""
+    raise Terminated

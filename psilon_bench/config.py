@@ -1,0 +1,258 @@
+"""The typed schema of a run, the check of a composed configuration against it, and the run's fingerprint."""
+
+import difflib
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, create_model
+
+from psilon_bench.errors import UsageError
+
+# in the source tree conf/ lies beside the package, in a wheel inside it
+CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
+
+Finite = Field(allow_inf_nan=False)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Component(Section):
+    """A section that names the class or function it is made by; the other keys are that one's arguments."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: Name
+    target: str | None = Field(default=None, alias="_target_")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that are not the schema's own."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def build(self, *args: Any, **extra: Any) -> Any:
+        """Call the target with the section's arguments and `extra`."""
+        assert self.target is not None
+        return locate(self.target)(*args, **self.arguments, **extra)
+
+
+class Dataset(Component):
+    """A source of data. Its function gets `name` too."""
+
+
+class Regularizer(Component):
+    """A penalty and the one lambda in front of it."""
+
+    lam: Annotated[float, Field(ge=0), Finite]
+
+
+class Optimizer(Component):
+    """One of torch's, with its (peak) learning rate."""
+
+    lr: Annotated[float, Field(gt=0), Finite]
+
+
+class Trainer(Section):
+    """How long, in which batches, when to look and when to stop. Lengths are in epochs."""
+
+    epochs: PositiveInt
+    num_batches: PositiveInt
+    batch_size: PositiveInt | None
+    eval_every: PositiveInt
+    early_stopping: PositiveInt | None
+    select: Literal["last", "best"]
+
+
+class Hardware(Section):
+    """Where and in what precision; of these the precision alone determines the numbers."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    threads: PositiveInt | None
+    precision: Literal["float32", "float64", "bfloat16"]
+
+
+class Tracking(Section):
+    """Where MLflow's view of the record goes."""
+
+    name: Literal["mlflow", "none"]
+    uri: str | None
+    experiment: Annotated[str, Field(min_length=1)]
+
+
+class Config(Section):
+    """One run, whole. Values live in conf/, none here."""
+
+    name: Name
+    seed: NonNegativeInt
+    dataset: Dataset
+    model: Component
+    reg: Regularizer
+    optimizer: Optimizer
+    scheduler: Component
+    trainer: Trainer
+    pruner: Component
+    hardware: Hardware
+    tracking: Tracking
+    results_dir: Annotated[str, Field(min_length=1)]
+
+    @property
+    def title(self) -> str:
+        """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`."""
+        lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
+        return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}"
+
+    def nested(self) -> dict[str, Any]:
+        """Plain containers, as config.yaml holds them."""
+        return self.model_dump(by_alias=True)
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys to leaves: {'reg.lam': 0.001, ...}."""
+        return dict(leaves(self.nested()))
+
+    def fingerprint(self) -> str:
+        """Hash of what determines the numbers: not names, places, devices or tracking. 16 hex digits."""
+        values = self.nested()
+        for key in ("name", "results_dir", "tracking"):
+            del values[key]
+        values["hardware"] = {"precision": self.hardware.precision}
+        return digest(values)
+
+    def structure(self) -> str:
+        """Hash of all but the values in which the members of a stack may differ."""
+        values = self.nested()
+        del values["seed"], values["reg"]["lam"]
+        values["dataset"].pop("split_seed", None)
+        return digest(values)
+
+
+def check(cfg: DictConfig) -> Config:
+    """The typed configuration, or a UsageError that names the first key that is wrong. Loads no data."""
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(first_line(error, "", Config)) from error
+    for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
+        check_arguments(section, getattr(config, section))
+    return config
+
+
+# what the runner adds to the arguments of a section's target
+SUPPLIED = {"model": {"num_features", "num_outputs"}, "optimizer": {"params"}, "scheduler": {"optimizer"}}
+
+
+def check_arguments(section: str, component: Component) -> None:
+    """UsageError unless the section's keys fit the signature of its target, types and ranges included."""
+    if component.target is None:
+        return
+    try:
+        target = locate(component.target)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"{section}._target_={component.target!r} cannot be imported: {error}") from error
+    arguments = component.arguments
+    if isinstance(component, Dataset):
+        arguments["name"] = component.name
+    if isinstance(component, Optimizer):
+        arguments["lr"] = component.lr
+    schema = signature_schema(target, frozenset(SUPPLIED.get(section, set())))
+    try:
+        schema.model_validate(arguments)
+    except ValidationError as error:
+        raise UsageError(first_line(error, section, schema)) from error
+
+
+def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> type[BaseModel]:
+    """A pydantic model of the target's parameters, less the supplied ones."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError:  # annotations that exist for type checkers alone, as in parts of torch.optim
+        hints = {}
+    fields: dict[str, Any] = {}
+    open_ended = False
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            open_ended = True
+        elif parameter.name not in supplied and parameter.kind is not parameter.VAR_POSITIONAL:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    # torch's own classes are annotated for tuples and floats and take lists and whole numbers as well
+    ours = target.__module__.split(".")[0] != "torch"
+    config = ConfigDict(extra="allow" if open_ended else "forbid", strict=ours, arbitrary_types_allowed=True)
+    return create_model("Arguments", __config__=config, **fields)
+
+
+def locate(target: str) -> Callable[..., Any]:
+    """The class or function of a dotted path."""
+    from hydra.utils import get_object
+
+    try:
+        found = get_object(target)
+    except Exception as error:  # Hydra wraps whatever the import raised
+        raise ImportError(str(error).splitlines()[0]) from error
+    if not callable(found):
+        raise ImportError("it is not a class or function")
+    return found
+
+
+def first_line(error: ValidationError, section: str, schema: type[BaseModel]) -> str:
+    """The first of pydantic's findings in one line: key, value, rule, and the nearest key for an unknown one."""
+    finding = error.errors()[0]
+    path, fields = ([section] if section else []), schema.model_fields
+    for part in finding["loc"]:  # below the fields, pydantic names members of unions and positions in lists
+        if part not in fields and finding["type"] != "extra_forbidden":
+            break
+        path.append(str(part))
+        if part in fields:
+            inner = fields[str(part)].annotation
+            fields = inner.model_fields if inspect.isclass(inner) and issubclass(inner, BaseModel) else {}
+    key = ".".join(path)
+    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if finding["type"] == "extra_forbidden":
+        return f"{key} is not a known key.{nearest(path[-1], fields)}{more}"
+    if finding["type"] == "missing":
+        return f"{key} is missing; set {key}=<value>.{more}"
+    return f"{key}={finding['input']!r} is not valid: {finding['msg'][:1].lower()}{finding['msg'][1:]}.{more}"
+
+
+def options(group: str) -> dict[str, Component]:
+    """The options of a group, from conf/GROUP/*.yaml; values that refer to other sections stay as they are written."""
+    sections = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / group).glob("*.yaml"))}
+    return {name: Component.model_validate(section) for name, section in sections.items()}
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A remedy: ' Did you mean ...?' or ' Choose from: ...'."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return f" Did you mean {' or '.join(close)}?"
+    return f" Choose from: {', '.join(known)}."
+
+
+def digest(values: dict[str, Any]) -> str:
+    """16 hex digits that stand for these values, whatever their order."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted key, leaf) of nested dictionaries."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

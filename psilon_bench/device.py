@@ -1,0 +1,38 @@
+"""Where and in what precision a run computes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from psilon_bench.config import Hardware
+from psilon_bench.errors import UsageError
+
+PRECISIONS = {"float32": (torch.float32, None), "float64": (torch.float64, None), "bfloat16": (torch.float32, torch.bfloat16)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Device, type of the parameters, and the type of autocast where there is one."""
+
+    device: torch.device
+    dtype: torch.dtype
+    autocast: torch.dtype | None
+
+
+def place(hardware: Hardware) -> Place:
+    """UsageError where the device asked for is not there."""
+    dtype, autocast = PRECISIONS[hardware.precision]
+    return Place(find_device(hardware.device), dtype, autocast)
+
+
+def find_device(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device.type]
+    if (device.index or 0) >= there:
+        raise UsageError(
+            f"hardware.device={name} is not there ({there} {device.type} devices). Set hardware.device=cpu or auto."
+        )
+    return device

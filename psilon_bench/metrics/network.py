@@ -1,0 +1,32 @@
+"""The numbers that a network has without data: bounds, sparsity, sizes."""
+
+from torch import Tensor, nn
+
+from psilon_bench.metrics import sparsity
+
+
+def curve_measures(model: nn.Module) -> dict[str, Tensor]:
+    """Those worth a curve, recorded at every evaluation; only what the network offers."""
+    result = {}
+    if hasattr(model, "path_norm"):
+        result["path_norm"] = model.path_norm()
+    if hasattr(model, "weights"):
+        result["near_sparsity"] = sparsity.weight_vectors_near_sparsity(model.weights())
+    return result
+
+
+def final_measures(model: nn.Module) -> dict[str, Tensor]:
+    """Those of the finished network."""
+    result = curve_measures(model)
+    if hasattr(model, "lipschitz_bound"):
+        result["lipschitz_bound"] = model.lipschitz_bound()
+    if hasattr(model, "weights"):
+        weights = model.weights()
+        result["weight_sparsity"] = sparsity.weight_sparsity(weights)
+        result["num_nonzero"] = sparsity.num_nonzero(weights)
+    return result
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Trained numbers of one network: weights or directions, lengths, biases."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,33 @@
+"""Losses and scores of predictions, one network at a time; they vmap over members."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from psilon_bench.data.task import Kind
+
+
+def loss(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
+    """What training minimises, a mean over rows: cross-entropy in nats, or for regression the SQUARED error."""
+    if kind == "binary":
+        return F.binary_cross_entropy_with_logits(logits, y)
+    return F.cross_entropy(logits, y) if kind == "multiclass" else F.mse_loss(logits, y)
+
+
+def reported(kind: Kind, mean_loss: Tensor) -> Tensor:
+    """What `*/loss` shows: cross-entropy as it is, for regression the root of the mean squared error."""
+    return mean_loss.sqrt() if kind == "regression" else mean_loss
+
+
+def accuracy(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
+    """Fraction of rows put into the right class; a logit of exactly 0 counts as class 0."""
+    if kind == "binary":
+        return ((logits > 0) == (y > 0.5)).to(logits.dtype).mean()
+    return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
+
+
+def scores(kind: Kind, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """`loss`, and `accuracy` for classes; `loss` of regression is in units of the scaled target."""
+    result = {"loss": reported(kind, loss(kind, logits, y))}
+    if kind != "regression":
+        result["accuracy"] = accuracy(kind, logits, y)
+    return result

@@ -1,0 +1,101 @@
+"""Linear layers, plain and weight-normalised, with the sums of weight powers that regularizers ask for."""
+
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Init = Literal["orthogonal", "kaiming"]
+
+
+class Linear(nn.Linear):
+    """z = x W^T + b with b = 0 at the start.
+
+    init: `orthogonal` (PSiLON), or `kaiming`: normal with variance 2 / fan_in (He et al. 2015, equation 10).
+    """
+
+    def __init__(self, in_features: PositiveInt, out_features: PositiveInt, init: Init = "orthogonal") -> None:
+        self.init: Init = init
+        super().__init__(in_features, out_features)
+
+    def reset_parameters(self) -> None:
+        """Draw W anew, set b to 0."""
+        start(self.weight, self.init)
+        nn.init.zeros_(self.bias)
+
+    def power_sum(self, p: float) -> Tensor:
+        """sum_ij |W_ij|^p, the bias excluded."""
+        return powers(self.weight, p).sum()
+
+
+class NormLinear(nn.Module):
+    r"""Weight-normalised linear layer, W_j = g_j v_j / ||v_j||_q, rows w_j; z = x W^T + b.
+
+    q = 1 with one shared g is PSiLON's layer (Biswas 2024), q = 2 with one g per row is weight
+    normalisation (Salimans & Kingma 2016). Start: V as `init` says, g = 1, b = 0. W is never built in the forward
+    pass: scaling the output columns, (x V^T) * (g / ||V||_q) + b, is the same and needs O(batch x out) work.
+
+    Parameters: v (out, in), g (1,) if `share` else (out,), bias (out,). A row v_j = 0 has no direction: its weights
+    are 0, never 0/0.
+    """
+
+    def __init__(
+        self,
+        in_features: PositiveInt,
+        out_features: PositiveInt,
+        q: Literal[1, 2],
+        share: bool,
+        init: Init = "orthogonal",
+    ) -> None:
+        super().__init__()
+        self.q, self.share, self.init = q, share, init
+        self.v = nn.Parameter(torch.empty(out_features, in_features))
+        self.g = nn.Parameter(torch.empty(1 if share else out_features))
+        self.bias = nn.Parameter(torch.empty(out_features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw V anew, set g to 1 and b to 0."""
+        start(self.v, self.init)
+        nn.init.ones_(self.g)
+        nn.init.zeros_(self.bias)
+
+    def scale(self) -> Tensor:
+        """g_j / ||v_j||_q of every row, shape (out,)."""
+        norm = torch.linalg.vector_norm(self.v, self.q, dim=1)
+        return self.g / norm.clamp_min(torch.finfo(norm.dtype).tiny)
+
+    @property
+    def weight(self) -> Tensor:
+        """The effective weights W, shape (out, in)."""
+        return self.v * self.scale()[:, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, in) -> (batch, out)."""
+        return torch.addcmul(self.bias, F.linear(x, self.v), self.scale())
+
+    def power_sum(self, p: float) -> Tensor:
+        """sum_ij |W_ij|^p = sum_j (|g_j| / ||v_j||_q)^p ||v_j||_p^p; for p = q this is sum_j |g_j|^q, no V in it."""
+        if p == self.q:
+            return powers(self.g.expand(len(self.v)), p).sum()
+        return (powers(self.scale(), p) * powers(self.v, p).sum(dim=1)).sum()
+
+    def extra_repr(self) -> str:
+        return f"{self.v.shape[1]}, {self.v.shape[0]}, q={self.q}, share={self.share}"
+
+
+def start(weight: Tensor, init: Init) -> None:
+    """Fill `weight` in place from torch's global generator."""
+    if init == "orthogonal":
+        nn.init.orthogonal_(weight)
+    else:
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+
+def powers(x: Tensor, p: float) -> Tensor:
+    """|x|^p elementwise, the squares and absolute values without a call of pow."""
+    if p == 2:
+        return x.square()
+    return x.abs() if p == 1 else x.abs().pow(p)

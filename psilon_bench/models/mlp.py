@@ -1,0 +1,84 @@
+"""Multilayer perceptrons: P-Net, S-Net with and without weight normalisation, and the usual MLP are one class."""
+
+import itertools
+from typing import Literal
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from psilon_bench.models.linear import Init, Linear, NormLinear
+from psilon_bench.models.path_norm import path_norm
+
+# name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
+ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
+    "relu": (nn.ReLU, 1.0),
+    "leaky_relu": (nn.LeakyReLU, 1.0),
+    "tanh": (nn.Tanh, 1.0),
+    "gelu": (nn.GELU, 1.129),
+}
+
+
+class MLP(nn.Module):
+    r"""`depth` hidden layers of width `hidden`, then a linear output layer; (batch, features) -> (batch, outputs).
+
+    normalization: None for plain layers, else the q of `NormLinear`. `share`: one length g per hidden layer; the
+    output layer always has one per output.
+    P-Net (Biswas 2024): q = 1, share. S-Net with WN (Salimans & Kingma 2016): q = 2, one g per row.
+    """
+
+    def __init__(
+        self,
+        num_features: PositiveInt,
+        num_outputs: PositiveInt,
+        hidden: PositiveInt,
+        depth: PositiveInt,
+        normalization: Literal[1, 2] | None = None,
+        share: bool = False,
+        activation: Literal["relu", "leaky_relu", "tanh", "gelu"] = "relu",
+        init: Init = "orthogonal",
+    ) -> None:
+        super().__init__()
+        self.q, self.share = normalization, share
+        self.activation_name = activation
+        widths = [num_features, *[hidden] * depth, num_outputs]
+        last = depth
+        self.layers = nn.ModuleList(
+            Linear(fan_in, fan_out, init)
+            if normalization is None
+            else NormLinear(fan_in, fan_out, normalization, share and index != last, init)
+            for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths))
+        )
+        self.activation = ACTIVATIONS[activation][0]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, outputs) of inputs (batch, ...), flattened."""
+        x = x.flatten(1)
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)
+
+    def weights(self) -> list[Tensor]:
+        """Effective weight matrices W_1 ... W_K, each (out, in); biases are not among them."""
+        return [layer.weight for layer in self.layers]
+
+    def power_sum(self, p: float) -> Tensor:
+        """sum |w|^p over all effective weights, without building them where layers are normalised."""
+        return sum((layer.power_sum(p) for layer in self.layers[1:]), start=self.layers[0].power_sum(p))
+
+    @property
+    def lipschitz_activation(self) -> float:
+        """Lipschitz constant of the activation; the path norm bounds the network's where this is 1."""
+        return ACTIVATIONS[self.activation_name][1]
+
+    def path_norm(self) -> Tensor:
+        """The 1-path-norm, a scalar. With q = 1 and shared lengths |g_1 ... g_(K-1)| sum_j |g_K,j|: O(K) work."""
+        if self.q != 1 or not self.share:
+            return path_norm(self.weights())
+        product = self.layers[-1].g.abs().sum()
+        for layer in self.layers[:-1]:
+            product = product * layer.g.abs().squeeze()
+        return product
+
+    def lipschitz_bound(self) -> Tensor:
+        """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The path norm times the activations' constants."""
+        return self.path_norm() * self.lipschitz_activation ** (len(self.layers) - 1)

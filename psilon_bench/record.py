@@ -1,0 +1,142 @@
+"""The local record of a run: a folder of its own that holds everything about it, whatever else fails."""
+
+import csv
+import io
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import uuid
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+
+from psilon_bench.config import Config
+from psilon_bench.errors import UsageError
+
+Status = Literal["running", "finished", "failed", "killed"]
+PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
+
+
+class Record:
+    """config.yaml, history.csv, run.json, and model.pt of one run, in results_dir/name/<time>_<model>_<reg>_<id>.
+
+    The folder is made on construction and shared with no other run. run.json says `running` until `finish`; a run
+    that vanished without a word is one that still says so. Files are written whole under another name and renamed,
+    but for history.csv, which grows by whole lines.
+    """
+
+    def __init__(self, config: Config, about: dict[str, Any]) -> None:
+        """about: what is known before training and belongs into run.json (the task, the command)."""
+        now = datetime.now(UTC).astimezone()
+        stem = f"{now:%Y-%m-%d_%H-%M-%S}_{config.model.name}_{config.reg.name}_{uuid.uuid4().hex[:8]}"
+        self.folder = Path(config.results_dir, config.name, stem).absolute()
+        self.folder.mkdir(parents=True)
+        self.columns: list[str] = []
+        self.rows: list[dict[str, float]] = []
+        self.write("config.yaml", yaml.safe_dump(config.nested(), sort_keys=False))
+        self.run: dict[str, Any] = {
+            "status": "running",
+            "reason": None,
+            "title": config.title,
+            "metrics": {},
+            "params": config.flat(),
+            "fingerprint": config.fingerprint(),
+            "seed": config.seed,
+            "git_commit": git_commit(),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+            "hardware": hardware(),
+            "times": {"started": now.isoformat(timespec="milliseconds"), "ended": None},
+            "process": {"host": socket.gethostname(), "pid": os.getpid()},
+        } | about
+        self.save()
+
+    def add_row(self, row: dict[str, float]) -> None:
+        """Append one evaluation to history.csv; the first row names the columns."""
+        with (self.folder / "history.csv").open("a", newline="") as file:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            if not self.columns:
+                self.columns = list(row)
+                writer.writerow(self.columns)
+            writer.writerow([row[column] for column in self.columns])
+            file.write(text.getvalue())
+        self.rows.append(row)
+
+    def finish(self, status: Status, metrics: dict[str, float] | None = None, reason: str | None = None) -> None:
+        """The run's last word."""
+        self.run |= {"status": status, "reason": reason, "metrics": metrics or {}}
+        self.run["times"]["ended"] = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+        self.save()
+
+    def save(self) -> None:
+        """Write run.json."""
+        self.write("run.json", json.dumps(self.run, indent=2) + "\n")
+
+    def save_tensors(self, name: str, state: dict[str, torch.Tensor]) -> None:
+        """A state_dict that torch.load(..., weights_only=True) reads."""
+        part = self.folder / f".{name}.part"
+        torch.save(state, part)
+        part.replace(self.folder / name)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file whole or not at all."""
+        part = self.folder / f".{name}.part"
+        part.write_text(text)
+        part.replace(self.folder / name)
+
+
+def check_writable(results_dir: str) -> None:
+    """UsageError unless records can be written there; leaves nothing behind."""
+    folder = Path(results_dir).absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    probe = existing / f".psilon-{uuid.uuid4().hex}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise UsageError(
+            f"results_dir={results_dir} cannot be written: {error.strerror}. Set results_dir=<a folder of yours>."
+        ) from error
+
+
+def git_commit() -> str | None:
+    """The commit of the source tree the package runs from, with + where it has changes; None when installed."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:  # an installed package may lie inside somebody's repository without being of it
+        subprocess.run([*git, "ls-files", "--error-unmatch", "record.py"], capture_output=True, timeout=5, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changes = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+" if changes.returncode else "")
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, threads used, GPU."""
+    return {
+        "processor": processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def processor() -> str:
+    """The processor's name as far as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def command_line() -> list[str]:
+    """As typed, the program by its name alone."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,37 @@
+"""L2 and L1 (lasso) regularisation of all weights, as a penalty by plain gradient."""
+
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from psilon_bench.errors import UsageError
+
+
+@runtime_checkable
+class HasPowerSum(Protocol):
+    """A network that sums the powers of its effective weights."""
+
+    def power_sum(self, p: float) -> Tensor: ...
+
+
+class LpNorm:
+    r"""scale * sum_ij |W_ij|^p over the effective weights of all layers; biases are excluded, gains only as part of W.
+
+    No factor 1/p: p = 2, scale = 1 is ||W||_F^2 (so gradient 2 W) and scale = 0.5 the usual weight decay lam/2 ||W||^2;
+    p = 1 is the lasso.
+    """
+
+    def __init__(
+        self, p: Annotated[float, Field(ge=1, allow_inf_nan=False)], scale: Annotated[float, Field(gt=0)] = 1.0
+    ) -> None:
+        self.p, self.scale = p, scale
+
+    def check(self, model: nn.Module) -> None:
+        """UsageError where the network does not offer its weights."""
+        if not isinstance(model, HasPowerSum):
+            raise UsageError(f"it needs the weights, and {type(model).__name__} offers no power_sum(p)")
+
+    def penalty(self, model: HasPowerSum) -> Tensor:
+        """The number itself, a scalar."""
+        return self.scale * model.power_sum(self.p)

@@ -1,0 +1,180 @@
+"""From checked configurations to records: load, build, fit, evaluate, record. One network, or a stack of them."""
+
+import functools
+import json
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from psilon_bench.config import Config, Dataset, options
+from psilon_bench.data.task import Task
+from psilon_bench.device import place
+from psilon_bench.display import Display
+from psilon_bench.errors import UsageError
+from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.record import Record, Status, check_writable, command_line
+from psilon_bench.tracking import Tracker, check_server
+from psilon_bench.training.stack import Stack
+from psilon_bench.training.trainer import Fit, Row
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration with its data and its fresh network."""
+
+    config: Config
+    task: Task
+    model: nn.Module
+
+
+def prepare(config: Config) -> Prepared:
+    """Everything that can turn out to be asked for wrongly, before anything is written: UsageError."""
+    check_writable(config.results_dir)
+    check_server(config)
+    where = place(config.hardware)
+    task = load(config.dataset.model_dump_json(by_alias=True))
+    check_batches(config, task)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs)
+    check_regularizer(config, model)
+    return Prepared(config, task, model.to(where.device, where.dtype))
+
+
+@functools.lru_cache(maxsize=64)
+def load(dataset: str) -> Task:
+    """The task of a dataset section (as JSON), once a process."""
+    section = Dataset.model_validate(json.loads(dataset))
+    return section.build(name=section.name)
+
+
+def check_batches(config: Config, task: Task) -> None:
+    """UsageError where the training rows do not fill the batches."""
+    trainer, rows = config.trainer, len(task.train)
+    key, value = ("batch_size", trainer.batch_size) if trainer.batch_size else ("num_batches", trainer.num_batches)
+    if value > rows:
+        raise UsageError(
+            f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
+            f"Set trainer.{key} to at most {rows}."
+        )
+
+
+def check_regularizer(config: Config, model: nn.Module) -> None:
+    """UsageError that says why reg does not fit the network, and which regularizers do."""
+    try:
+        config.reg.build().check(model)
+    except UsageError as error:
+        fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
+        raise UsageError(
+            f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
+        ) from error
+
+
+def fits(regularizer: Any, model: nn.Module) -> bool:
+    """Whether the regularizer of an option accepts the network."""
+    try:
+        regularizer.build().check(model)
+    except UsageError:
+        return False
+    return True
+
+
+def run(configs: Sequence[Config], display: Display) -> list[Record]:
+    """Train configurations that differ in stackable values alone as one stack; one record each.
+
+    A member that diverges is recorded as failed. Ctrl-C and SIGTERM record all as killed, with the history so far;
+    any other exception records them as failed, with its traceback in the folder. Both are raised again.
+    """
+    if configs[0].hardware.threads is not None:
+        torch.set_num_threads(configs[0].hardware.threads)
+    members = [prepare(config) for config in configs]
+    trackers = [Tracker(config) for config in configs if config.tracking.name == "mlflow"]
+    fit = build_fit(members)
+    records = [Record(member.config, about(member)) for member in members]
+    for tracker, record in zip(trackers, records, strict=False):
+        tracker.start(record)
+
+    def on_row(index: int, row: Row) -> None:
+        records[index].add_row(row)
+        if trackers:
+            trackers[index].send_rows()
+        display.row(index, row)
+
+    try:
+        with display.training(configs):
+            fit.run(on_row, display.epoch)
+        finish(fit, members, records)
+    except (KeyboardInterrupt, Exception) as error:
+        killed = isinstance(error, KeyboardInterrupt)
+        for record in records:
+            if not killed:
+                record.write("error.txt", traceback.format_exc())
+            record.finish("killed" if killed else "failed", reason=f"{type(error).__name__}: {error}".rstrip(": "))
+        raise
+    finally:
+        for tracker in trackers:
+            tracker.finish()
+    return records
+
+
+def build_fit(members: Sequence[Prepared]) -> Fit:
+    """The trainer of a stack, with the optimizer and schedule of the first member."""
+    config = members[0].config
+    return Fit(
+        stack=Stack([member.model for member in members]),
+        tasks=[member.task for member in members],
+        penalty=config.reg.build().penalty,
+        lams=[member.config.reg.lam for member in members],
+        seeds=[member.config.seed for member in members],
+        settings=config.trainer,
+        optimizer=lambda parameters: config.optimizer.build(parameters, lr=config.optimizer.lr),
+        scheduler=config.scheduler.build,
+        autocast=place(config.hardware).autocast,
+    )
+
+
+def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> None:
+    """Test the selected networks and close the records."""
+    fit.select()
+    val = fit.measure(fit.val, "val", final_measures)
+    test = fit.measure(fit.test, "test", lambda model: {})
+    other = "last" if fit.settings.select == "best" else "best"
+    for index, (outcome, record) in enumerate(zip(fit.members, records, strict=True)):
+        record.save_tensors("model.pt", fit.stack.state(index))
+        record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
+        chosen = outcome.best_row if fit.settings.select == "best" else outcome.last_row
+        metrics = chosen | val[index] | test[index] if outcome.status == "finished" else dict(outcome.last_row)
+        metrics |= {
+            "num_parameters": num_parameters(members[index].model),
+            "best/val/loss": outcome.best_row.get("val/loss", float("nan")),
+            "best/step": outcome.best_row.get("step", 0),
+            "time/fit_s": fit.seconds,
+            "time/step_ms": 1000 * fit.seconds / fit.step,
+        }
+        status: Status = "failed" if outcome.status == "failed" else "finished"
+        record.finish(status, metrics, outcome.reason)
+
+
+def about(member: Prepared) -> dict[str, Any]:
+    """What run.json says of the data, the place and the command."""
+    task = member.task
+    return {
+        "task": {
+            "name": task.name,
+            "kind": task.kind,
+            "rows": {split: len(getattr(task, split)) for split in ("train", "val", "test")},
+            "num_features": task.num_features,
+            "target": {"name": task.target_name, "center": task.target_center, "scale": task.target_scale},
+            "classes": task.classes,
+            "source": task.source,
+            "licence": task.licence,
+            "checksum": task.checksum,
+            "notes": task.notes,
+        },
+        "device": str(next(member.model.parameters()).device),
+        "command": command_line(),
+    }

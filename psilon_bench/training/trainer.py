@@ -1,0 +1,164 @@
+"""The training loop: the same for one network and for a stack of them."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.config import Trainer
+from psilon_bench.data.task import Kind, Task
+from psilon_bench.metrics import prediction
+from psilon_bench.metrics.network import curve_measures
+from psilon_bench.training.batches import Batches, Rows
+from psilon_bench.training.stack import Stack
+
+EVALUATION_ROWS = 8192
+Row = dict[str, float]
+
+
+@dataclass
+class Member:
+    """What became of one network."""
+
+    status: Literal["running", "finished", "failed"] = "running"
+    reason: str | None = None
+    last_row: Row = field(default_factory=dict)
+    best_row: Row = field(default_factory=dict)
+    waited: int = 0  # evaluations since the best
+
+
+class Fit:
+    """Trains the members of a stack on their tasks; afterwards `members`, `last` and `best` hold the outcome.
+
+    objective = loss + lam * penalty, lam (members,); the sum over members is what is differentiated, so no member
+    feels another. A member whose loss is not finite is marked failed with the step; one that early stopping ends is
+    finished: both keep the parameters of that moment and the others go on.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        tasks: Sequence[Task],
+        penalty: Callable[[nn.Module], Tensor],
+        lams: Sequence[float],
+        seeds: Sequence[int],
+        settings: Trainer,
+        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+        scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self.stack, self.settings, self.penalty = stack, settings, penalty
+        parameter = next(iter(stack.parameters.values()))
+        self.device, dtype = parameter.device, parameter.dtype
+        self.kind: Kind = tasks[0].kind
+        self.augment = tasks[0].augment
+        self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
+        self.lams = torch.tensor(lams, device=self.device, dtype=dtype)
+        train = Rows([task.train for task in tasks], self.device, dtype)
+        self.val = Rows([task.val for task in tasks], self.device, dtype)
+        self.test = Rows([task.test for task in tasks], self.device, dtype)
+        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size)
+        self.optimizer = optimizer(list(stack.parameters.values()))
+        self.scheduler = scheduler(self.optimizer)
+        self.members = [Member() for _ in range(stack.size)]
+        self.last, self.best = stack.snapshot(), stack.snapshot()
+        self.step = 0
+        self.seconds = 0.0  # spent on training steps, evaluations excluded
+        self.window: list[tuple[Tensor, Tensor]] = []  # (objective, loss) of the steps since the last evaluation
+
+    def run(self, on_row: Callable[[int, Row], None], on_epoch: Callable[[int], None] = lambda epoch: None) -> None:
+        """Train to the end. on_row(member, row) gets each row of the history as soon as it exists."""
+        self.clock = time.perf_counter()
+        for epoch in range(1, self.settings.epochs + 1):
+            for x, y in self.batches.epoch(self.augment):
+                self.window.append(self.train_step(x, y))
+            if epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs:
+                self.evaluate(epoch, on_row)
+                if not self.running():
+                    break
+            on_epoch(epoch)
+            if epoch < self.settings.epochs:
+                self.scheduler.step()
+        self.stack.copy_members(self.stack.parameters, self.last, self.running())
+        for index in self.running():
+            self.members[index].status = "finished"
+
+    def running(self) -> list[int]:
+        """The members that still train."""
+        return [index for index, member in enumerate(self.members) if member.status == "running"]
+
+    def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
+        objective, loss = self.stack.map(self.objective, x, y, self.lams, in_dims=(0, 0, 0))
+        self.optimizer.zero_grad(set_to_none=True)
+        objective.sum().backward()
+        self.optimizer.step()
+        return objective.detach(), loss.detach()
+
+    def objective(self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+        """(loss + lam * penalty, loss) of one network on one batch."""
+        loss = prediction.loss(self.kind, self.logits(model, x), y)
+        return loss + lam * self.penalty(model), loss
+
+    def logits(self, model: nn.Module, x: Tensor) -> Tensor:
+        """The forward pass, under autocast where asked for; logits in the precision of the parameters."""
+        with self.autocast:
+            return model(x).to(self.lams.dtype)
+
+    def evaluate(self, epoch: int, on_row: Callable[[int, Row], None]) -> None:
+        """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
+        objectives, losses = (torch.stack(values, dim=1).cpu() for values in zip(*self.window, strict=True))
+        self.seconds += time.perf_counter() - self.clock
+        first, self.step, self.window = self.step + 1, self.step + len(self.window), []
+        mean_loss = prediction.reported(self.kind, losses.mean(dim=1)).tolist()
+        common = {"epoch": epoch, "step": self.step, "lr": self.optimizer.param_groups[0]["lr"]}
+        measured = self.measure(self.val, "val", curve_measures)
+        improved, ended = [], []
+        for index in self.running():
+            member, broken = self.members[index], (~objectives[index].isfinite()).nonzero()
+            if len(broken) or not math.isfinite(measured[index]["val/loss"]):
+                at = int(broken[0]) if len(broken) else len(objectives[index]) - 1
+                member.status = "failed"
+                member.reason = f"diverged: the objective is {objectives[index, at].item():g} at step {first + at}"
+                ended.append(index)
+                continue
+            member.last_row = common | {"train/loss": mean_loss[index]} | measured[index]
+            member.last_row["train/objective"] = objectives[index].mean().item()
+            on_row(index, member.last_row)
+            if not member.best_row or member.last_row["val/loss"] < member.best_row["val/loss"]:
+                member.best_row, member.waited = member.last_row, 0
+                improved.append(index)
+            else:
+                member.waited += 1
+            if self.settings.early_stopping is not None and member.waited >= self.settings.early_stopping:
+                member.status, member.reason = "finished", f"early stopping at epoch {epoch}"
+                ended.append(index)
+        self.stack.copy_members(self.stack.parameters, self.best, improved)
+        self.stack.copy_members(self.stack.parameters, self.last, ended)
+        self.clock = time.perf_counter()
+
+    @torch.no_grad()
+    def measure(
+        self, rows: Rows, split: str, of_network: Callable[[nn.Module], dict[str, Tensor]]
+    ) -> list[dict[str, float]]:
+        """Scores on a split, named `split/...`, and the network's own numbers; one dictionary a member."""
+        chunks = rows.chunks(EVALUATION_ROWS)
+        logits = torch.cat([self.stack.map(self.logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+
+        def scores(model: nn.Module, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+            own = prediction.scores(self.kind, logits, y)
+            return {f"{split}/{name}": value for name, value in own.items()} | of_network(model)
+
+        values = self.stack.map(scores, logits, rows.y, in_dims=(0, rows.in_dim))
+        columns = {name: value.tolist() for name, value in values.items()}
+        return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
+
+    @torch.no_grad()
+    def select(self) -> None:
+        """Put the selected parameters (the last, or the best by validation loss) of every member into the stack."""
+        chosen = self.best if self.settings.select == "best" else self.last
+        self.stack.copy_members(chosen, self.stack.parameters, range(self.stack.size))
