@@ -18,7 +18,8 @@ def check_names(columns: list[str]) -> None:
 def check_target_name(target: str | None, columns: list[str], where: str) -> None:
     if target not in columns:
         raise UsageError(
-            f"dataset.target={target} is not a column of {where}. Columns: {names(columns)}. Set dataset.target=<column>."
+            f"dataset.target={target} is not a column of {where}. Columns: {names(columns)}. "
+            "Set dataset.target=<column>."
         )
 
 

@@ -81,9 +81,9 @@ def _fetch_data(data_id: int, folder: Path) -> About:
         seed(f"datasets/{data_id}")
         options = {"download_data": True, "download_features_meta_data": True}
         data = openml.datasets.get_dataset(data_id, **options)
-        frame, categorical, names = _parse(data)
+        frame, is_level, names = _parse(data)
         nominal = {f.name for f in data.features.values() if f.data_type in ("nominal", "string")}
-        categorical = [n for n, c in zip(names, categorical, strict=True) if c or n in nominal]
+        categorical = [n for n, c in zip(names, is_level, strict=True) if c or n in nominal]
         _storable(frame, categorical).to_parquet(folder / "data.parquet", index=False, compression="zstd")
         return {
             "name": data.name,
@@ -108,14 +108,14 @@ def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
             "or convert it to Parquet and use dataset=table."
         )
     try:
-        frame, _, categorical, names = data.get_data()
+        frame, _, is_level, names = data.get_data()
     except Exception as error:  # the client raises all kinds, a bare Exception for Parquet
         raise _Unreadable(str(error)) from error
-    return frame, categorical, names
+    return frame, is_level, names
 
 
 def _storable(frame: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
-    """Levels as text: the client gives them as ordered categories, integers or text, by the format it happened to get."""
+    """Levels as text: the client gives ordered categories, integers or text, by the format it happened to get."""
     levels = {c: frame[c].astype("str").where(frame[c].notna()).astype("category") for c in categorical}
     return frame.assign(**levels)
 

@@ -53,14 +53,15 @@ class Choices:
         return self if protocol == "none" else Choices([2000, None, None], 20_000, self.split_seed, "codes")
 
 
-def prepare(raw: RawTable, choices: Choices) -> Task:
+def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:
+    """`parts`: row numbers of the splits, from a source that knows its own; `choices` make them otherwise."""
     frame, notes = _labelled_rows(raw)
     target = frame[raw.target]
     targets.check_target(target, raw.regression)
     inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     checks.check_columns(inputs, raw.categorical)
     values, classes = _values(target, raw.regression)
-    parts = _split(values, frame, raw, choices)
+    parts = parts or _split(values, frame, raw, choices)
     transformer, features = _fit(inputs.iloc[parts[0]], raw.categorical, choices.encoding, notes)
     center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
     y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)

@@ -44,14 +44,14 @@ def _check_sizes(counts: list[int], sizes: list[Size | None], total: int) -> Non
 def split_rows(
     rows: int, counts: list[int], seed: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
 ) -> list[Rows]:
-    """Row numbers of train, val and test, in random order. Rows beyond the counts are left out."""
+    """Row numbers for each count, in random order. Rows beyond the counts are left out."""
     rng = np.random.default_rng(seed)
     if groups is not None:
         return _by_group(groups, counts, rng)
     if labels is not None:
         return _by_class(labels, counts, rng)
     order = rng.permutation(rows)
-    return np.split(order, np.cumsum(counts))[:3]
+    return np.split(order, np.cumsum(counts))[: len(counts)]
 
 
 def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:

@@ -1,0 +1,167 @@
+"""Higgs (Baldi, Sadowski, Whiteson 2014): the UCI file of 11 million rows, or the sample that OpenML has as a task.
+
+The UCI file (csv or csv.gz: label, 21 low-level features, 7 derived from them) passes once in chunks through a float32
+Parquet copy in the cache; from there only the rows in use are read.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from pydantic import NonNegativeInt, PositiveInt
+
+from psilon_bench.data import openml, store
+from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare
+from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.task import Task
+from psilon_bench.errors import UsageError
+
+LABEL = "label"
+LOW = [
+    *("lepton_pT", "lepton_eta", "lepton_phi", "missing_energy_magnitude", "missing_energy_phi"),
+    *(f"jet{i}{what}" for i in (1, 2, 3, 4) for what in ("pt", "eta", "phi", "b-tag")),
+]
+HIGH = ["m_jj", "m_jjj", "m_lv", "m_jlv", "m_bb", "m_wbb", "m_wwbb"]
+COLUMNS = [LABEL, *LOW, *HIGH]
+UCI_TEST_ROWS = 500_000
+ROW_GROUP = 100_000
+SOURCE = "https://archive.ics.uci.edu/dataset/280/higgs"
+LICENCE = "CC BY 4.0"
+
+
+def load(
+    name: str,
+    path: str | None,
+    task_id: PositiveInt,
+    features: Literal["all", "low", "high"],
+    split: Literal["random", "uci"],
+    train_size: Size | None,
+    val_size: Size | None,
+    test_size: Size | None,
+    max_rows: PositiveInt | None,
+    protocol: Protocol,
+    split_seed: NonNegativeInt,
+    offline: bool,
+) -> Task:
+    """With `path` the UCI file, else OpenML's `task_id`. split `uci`: test rows come from the last 500,000 alone."""
+    choices = Choices([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
+    left_out = {"all": [], "low": HIGH, "high": LOW}[features]
+    if path is not None:
+        return _from_file(name, Path(path).expanduser(), left_out, split, choices)
+    if split == "uci":
+        raise UsageError(
+            "dataset.split=uci needs the UCI file, but dataset.path is null. Set dataset.path=HIGGS.csv.gz."
+        )
+    raw = replace(openml.raw_table(task_id, None, None, offline), name=name)
+    return prepare(raw.without([c for c in left_out if c in raw.frame]), choices)
+
+
+def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: Choices) -> Task:
+    entry = converted(path)
+    file = pq.ParquetFile(entry.table)
+    labels = file.read(columns=[LABEL])[LABEL].to_numpy()
+    parts = _parts(labels, split, choices)
+    rows = np.sort(np.concatenate(parts))
+    frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
+    raw = RawTable(
+        name=name,
+        frame=frame.astype({LABEL: np.int64}),
+        target=LABEL,
+        regression=False,
+        categorical=[],
+        source=SOURCE,
+        licence=LICENCE,
+        checksum=entry.about["source_sha256"],
+        notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
+    )
+    return prepare(raw, choices, [np.searchsorted(rows, part) for part in parts])
+
+
+def _parts(labels: np.ndarray, split: str, choices: Choices) -> list[Rows]:
+    counts = resolve_sizes(len(labels), choices.sizes, choices.max_rows)
+    if split == "random":
+        return split_rows(len(labels), counts, choices.split_seed, labels)
+    head = len(labels) - UCI_TEST_ROWS
+    if sum(counts[:2]) > head or counts[2] > UCI_TEST_ROWS:
+        raise UsageError(
+            f"dataset.split=uci tests on the last {UCI_TEST_ROWS} rows and trains on the {max(head, 0)} before, but "
+            f"{counts[0]} + {counts[1]} and {counts[2]} are asked for. Set other sizes, or dataset.split=random."
+        )
+    first = split_rows(head, counts[:2], choices.split_seed, labels[:head])
+    (last,) = split_rows(UCI_TEST_ROWS, counts[2:], choices.split_seed, labels[head:])
+    return [*first, last + head]
+
+
+def _read_rows(file: pq.ParquetFile, rows: Rows, columns: list[str]) -> pd.DataFrame:
+    """The given rows (sorted), one row group at a time: 11 million rows never stand in memory."""
+    tables, start = [], 0
+    for group in range(file.num_row_groups):
+        stop = start + file.metadata.row_group(group).num_rows
+        low, high = np.searchsorted(rows, [start, stop])
+        if low < high:
+            tables.append(file.read_row_group(group, columns=columns).take(rows[low:high] - start))
+        start = stop
+    return pa.concat_tables(tables).to_pandas()
+
+
+def converted(path: Path) -> store.Entry:
+    """The file as Parquet in the cache, found again by its place, size and time of change."""
+    if not path.is_file():
+        raise UsageError(f"dataset.path must be a file, but {path} is not. Set dataset.path=HIGGS.csv.gz.")
+    stat = path.stat()
+    mark = f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}"
+    key = f"higgs/{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+    return store.obtain(key, lambda folder: convert(path, folder), offline=False, remedy="")
+
+
+def convert(path: Path, folder: Path) -> store.About:
+    schema = pa.schema([(c, pa.float32()) for c in COLUMNS])
+    rows = 0
+    with pq.ParquetWriter(folder / "data.parquet", schema, compression="lz4", use_dictionary=False) as writer:
+        try:
+            for table in _groups(path):
+                rows += len(table)
+                writer.write_table(table, row_group_size=ROW_GROUP)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UsageError(
+                f"Higgs needs a whole csv or csv.gz of {len(COLUMNS)} numbers a row (label, 21 low-level, 7 derived), "
+                f"but {path.name} fails after {rows} rows: {' '.join(str(error).split())[:160]}. Fetch the file anew."
+            ) from error
+    source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.sha256(path)}
+    return {
+        "name": "higgs",
+        "rows": rows,
+        "features": len(COLUMNS) - 1,
+        "target": LABEL,
+        "licence": "CC BY 4.0",
+        **source,
+    }
+
+
+def _groups(path: Path) -> Iterator[pa.Table]:
+    """Tables of ROW_GROUP rows or a little more, out of the reader's smaller batches."""
+    convert = pa_csv.ConvertOptions(column_types={c: pa.float32() for c in COLUMNS}, null_values=[])
+    read = pa_csv.ReadOptions(column_names=COLUMNS, block_size=1 << 22)
+    waiting: list[pa.RecordBatch] = []
+    for batch in pa_csv.open_csv(path, read_options=read, convert_options=convert):
+        _check_labels(batch, path)
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= ROW_GROUP:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _check_labels(batch: pa.RecordBatch, path: Path) -> None:
+    labels = batch.column(LABEL).to_numpy()
+    wrong = labels[(labels != 0) & (labels != 1)]
+    if len(wrong):
+        raise UsageError(f"The first column of Higgs is the label, 0 or 1, but {path.name} has {wrong[0]:g} there.")
