@@ -1,5 +1,6 @@
 """Which rows are train, validation and test: seeded, disjoint, in the classes' proportions or in whole groups."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -12,8 +13,10 @@ Rows = np.ndarray  # int64 row numbers
 NAMES = ("train", "val", "test")
 
 
-def resolve_sizes(rows: int, sizes: list[Size | None], max_rows: int | None = None) -> list[int]:
-    """Counts of (train, val, test) rows. Fractions are of all rows in use; those left None share the rest equally."""
+def resolve_sizes(
+    rows: int, sizes: Sequence[Size | None], max_rows: int | None = None, names: Sequence[str] = NAMES
+) -> list[int]:
+    """How many rows each split gets. Fractions are of all rows in use; those left None share the rest equally."""
     total = min(rows, max_rows or rows)
     counts = [0 if s is None else s if isinstance(s, int) else round(s * total) for s in sizes]
     rest = total - sum(counts)
@@ -23,12 +26,12 @@ def resolve_sizes(rows: int, sizes: list[Size | None], max_rows: int | None = No
     # Fractions that add up to 1 can, rounded, miss a row or ask for one too many
     if abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
         counts[-1] += rest
-    _check_sizes(counts, sizes, total)
+    _check_sizes(counts, sizes, total, names)
     return counts
 
 
-def _check_sizes(counts: list[int], sizes: list[Size | None], total: int) -> None:
-    asked = ", ".join(f"{name}_size={size}" for name, size in zip(NAMES, sizes, strict=True))
+def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, names: Sequence[str]) -> None:
+    asked = ", ".join(f"{name}_size={size}" for name, size in zip(names, sizes, strict=True))
     if sum(counts) > total:
         raise UsageError(
             f"The splits must fit into the {total} rows there are, but {asked} make {sum(counts)}. "

@@ -2,7 +2,6 @@
 
 import csv
 import gzip
-import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -46,7 +45,7 @@ def _reader(path: Path) -> Callable[[Path], pd.DataFrame]:
     packed = path.suffix == ".gz" and kind not in (".csv", ".tsv")
     if kind not in readers or packed:
         raise UsageError(
-            f"dataset.path must end in one of {', '.join(readers)} (.csv and .tsv also with .gz), but it is {path.name}. "
+            f"dataset.path must end in {', '.join(readers)}, .csv.gz or .tsv.gz, but it is {path.name}. "
             "Convert or rename the file."
         )
     return readers[kind]
@@ -64,7 +63,7 @@ def _open(path: Path) -> IO[str]:
 
 
 def _arff(path: Path) -> pd.DataFrame:
-    import arff
+    import arff  # liac-arff, which openml brings
 
     try:
         with path.open(encoding="utf-8") as file:
@@ -79,6 +78,4 @@ def _arff(path: Path) -> pd.DataFrame:
 
 def _levels(frame: pd.DataFrame) -> list[str]:
     """Columns of text or categories; truth values count as the numbers 0 and 1."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+    return [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]

@@ -12,7 +12,12 @@ def class_codes(target: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Class numbers and names, in sorted order (numbers by value, 2 before 10)."""
     levels = sorted(target.unique().tolist(), key=_natural)
     codes = pd.Categorical(target.astype(object), categories=levels).codes.astype(np.int64)
-    return codes, [str(level) for level in levels]
+    return codes, [_label(level) for level in levels]
+
+
+def _label(level: object) -> str:
+    """A missing value elsewhere in the column makes whole numbers floats; their names stay 0, 1, 2."""
+    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
 
 
 def _natural(level: object) -> tuple[bool, float, str]:

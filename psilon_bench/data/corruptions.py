@@ -1,0 +1,48 @@
+"""Corrupted test sets, one per corruption: MNIST-C (Mu & Gilmer 2019) and CIFAR-10-C (Hendrycks & Dietterich 2019).
+
+MNIST-C is a folder a corruption with test_images.npy and test_labels.npy; CIFAR-10-C is a file a corruption (all five
+severities, one after the other) and one labels.npy. Pixels are (n, h, w, c) or (n, h, w).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from psilon_bench.errors import UsageError
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
+    """uint8 pixels (n, c, h, w) and labels of every corruption; at most `max_rows` of each, the same rows of all."""
+    pairs = {name: _rows(images, labels, max_rows, seed) for name, images, labels in _files(folder)}
+    if not pairs:
+        raise UsageError(
+            "dataset.corrupted must hold <corruption>/test_images.npy, or <corruption>.npy and labels.npy, but "
+            f"{folder} does not. Check the folder, or set it to null."
+        )
+    return pairs
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    for images in sorted(folder.glob("*/test_images.npy")):
+        yield images.parent.name, images, images.parent / "test_labels.npy"
+    if (folder / "labels.npy").is_file():
+        for images in sorted(folder.glob("*.npy")):
+            if images.name != "labels.npy":
+                yield images.stem, images, folder / "labels.npy"
+
+
+def _rows(images: Path, labels: Path, max_rows: int | None, seed: int) -> Pair:
+    try:
+        pixels, y = np.load(images, mmap_mode="r"), np.load(labels)
+    except (ValueError, OSError, EOFError) as error:
+        raise UsageError(f"{images} and {labels.name} cannot be read ({str(error)[:120]}). Fetch them anew.") from error
+    if len(pixels) != len(y):
+        raise UsageError(f"{images} has {len(pixels)} images and {labels.name} {len(y)} labels. Fetch them anew.")
+    if max_rows is not None and max_rows < len(y):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(y), max_rows, replace=False))
+        pixels, y = pixels[chosen], y[chosen]
+    pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+    return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), y.astype(np.int64)

@@ -1,0 +1,120 @@
+"""Image sets from their authors' own files: IDX (MNIST), CIFAR-10 batches, SVHN's .mat. Pixels are uint8 (n, c, h, w)."""
+
+import gzip
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from psilon_bench.errors import UsageError
+
+Pair = tuple[np.ndarray, np.ndarray]  # pixels, labels
+
+
+@dataclass(frozen=True)
+class RawImages:
+    pixels: np.ndarray
+    labels: np.ndarray  # (n,) the class's place in `classes`
+    classes: list[str]
+    num_train: int  # rows before this are the authors' training set, the others their test set
+    source: str
+    licence: str
+    checksum: str
+
+
+def read(folder: Path) -> RawImages:
+    if not folder.is_dir():
+        raise UsageError(f"dataset.path must be the folder of an image set, but {folder} is none. Check the path.")
+    (train, test), files = _read_pairs(folder)
+    pixels = np.concatenate([train[0], test[0]])
+    levels, labels = np.unique(np.concatenate([train[1], test[1]]), return_inverse=True)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    classes = [str(level) for level in levels]
+    return RawImages(
+        pixels, labels, classes, len(train[0]), str(folder.absolute()), "as its authors say", digest.hexdigest()
+    )
+
+
+def _read_pairs(folder: Path) -> tuple[tuple[Pair, Pair], list[Path]]:
+    for names, reader in LAYOUTS:
+        files = [found for name in names if (found := _find(folder, name))]
+        if len(files) == len(names):
+            try:
+                return reader(files), files
+            except (ValueError, OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
+                raise UsageError(
+                    f"{folder} holds damaged image files ({str(error)[:160]}). Fetch them anew."
+                ) from error
+    wanted = "; ".join(f"{names[0]}, ..." for names, _ in LAYOUTS)
+    raise UsageError(f"dataset.path must hold an image set, but {folder} has none of: {wanted}. Check the folder.")
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    places = [folder / name, folder / f"{name}.gz"]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _idx_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+    images, labels, test_images, test_labels = map(_idx, files)
+    return (images[:, None], labels), (test_images[:, None], test_labels)
+
+
+def _idx(path: Path) -> np.ndarray:
+    """Big-endian: two zero bytes, the type (8 = uint8), the number of dimensions, each size as 4 bytes, the values."""
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if content[:3] != b"\0\0\x08":
+        raise ValueError(f"{path.name} is not an IDX file of bytes")
+    shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
+
+
+def _cifar_binary_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+    records = [np.frombuffer(f.read_bytes(), np.uint8).reshape(-1, 3073) for f in files]
+    pairs = [(r[:, 1:].reshape(-1, 3, 32, 32), r[:, 0]) for r in records]
+    return _joined(pairs[:-1]), pairs[-1]
+
+
+def _cifar_python_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+    batches = [_ArraysOnly(f.open("rb"), encoding="bytes").load() for f in files]
+    pairs = [(b[b"data"].reshape(-1, 3, 32, 32), np.array(b[b"labels"])) for b in batches]
+    return _joined(pairs[:-1]), pairs[-1]
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """A pickle can run anything; a CIFAR batch needs only what rebuilds an array."""
+
+    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "encode"})
+
+    def find_class(self, module: str, name: str) -> object:
+        if name not in self.ALLOWED or module.partition(".")[0] not in ("numpy", "_codecs"):
+            raise pickle.UnpicklingError(f"a batch must hold arrays alone, not {module}.{name}")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+def _joined(pairs: list[Pair]) -> Pair:
+    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def _svhn_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+    """X is (h, w, c, n); labels run from 1 to 10, and 10 is the digit 0."""
+    from scipy.io import loadmat
+
+    first, second = (loadmat(f) for f in files)
+    return (first["X"].transpose(3, 2, 0, 1), first["y"].ravel()), (
+        second["X"].transpose(3, 2, 0, 1),
+        second["y"].ravel(),
+    )
+
+
+Reader = Callable[[list[Path]], tuple[Pair, Pair]]
+LAYOUTS: list[tuple[list[str], Reader]] = [
+    ([f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")], _idx_pairs),
+    ([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], _cifar_binary_pairs),
+    ([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], _cifar_python_pairs),
+    (["train_32x32.mat", "test_32x32.mat"], _svhn_pairs),
+]

@@ -1,0 +1,125 @@
+"""Image sets from OpenML or from their authors' files: normalised tensors (n, channels, height, width), usual splits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+
+from psilon_bench.data import corruptions, image_files, openml_fetch, targets
+from psilon_bench.data.augment import CropAndFlip
+from psilon_bench.data.image_files import RawImages
+from psilon_bench.data.image_scaler import ImageScaler
+from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.task import Split, Task
+from psilon_bench.errors import UsageError
+
+
+def load(
+    name: str,
+    data_id: PositiveInt,
+    path: str | None,
+    shape: list[PositiveInt],
+    usual_sizes: list[PositiveInt],
+    train_size: Size | None,
+    val_size: Size | None,
+    test_size: Size | None,
+    per_class: PositiveInt | None,
+    augment: bool,
+    corrupted: str | None,
+    corrupted_rows: PositiveInt | None,
+    split_seed: NonNegativeInt,
+    offline: bool,
+) -> Task:
+    """train and val come from the authors' training images, test from their test images; sizes are parts of these.
+
+    `usual_sizes`: how many rows those two sets have. `per_class` sets the training rows to as many of each class.
+    """
+    raw = (
+        _read_openml(data_id, shape, usual_sizes, offline)
+        if path is None
+        else image_files.read(Path(path).expanduser())
+    )
+    if list(raw.pixels.shape[1:]) != shape:
+        raise UsageError(
+            f"dataset={name} has images of {shape} (channels, height, width), but {raw.source} has "
+            f"{list(raw.pixels.shape[1:])}. Choose the data set that the files belong to."
+        )
+    parts = _parts(raw, [train_size, val_size, test_size], per_class, split_seed)
+    scaler = ImageScaler(shape).fit(raw.pixels[parts[0]])
+    task = _task(name, raw, parts, scaler)
+    if corrupted is not None:
+        sets = corruptions.read(Path(corrupted).expanduser(), corrupted_rows, split_seed)
+        task = replace(task, extra_tests={k: _split(scaler, x, y, raw.classes) for k, (x, y) in sets.items()})
+    return replace(task, augment=CropAndFlip(4, scaler.black())) if augment else task
+
+
+def _read_openml(data_id: int, shape: list[int], usual_sizes: list[int], offline: bool) -> RawImages:
+    entry = openml_fetch.data(data_id, offline)
+    about, table = entry.about, pq.read_table(entry.table)
+    names = [c for c in table.column_names if c != about["target"]]
+    if len(names) != np.prod(shape):
+        raise UsageError(
+            f"Images of {shape} need {np.prod(shape)} columns, but OpenML data set {data_id} has {len(names)}."
+        )
+    pixels = np.stack([table[c].to_numpy() for c in names]).astype(np.uint8, copy=False).T.reshape(-1, *shape)
+    labels, classes = targets.class_codes(table[about["target"]].to_pandas())
+    # A copy with fewer rows keeps the proportion: its last rows are the test set
+    num_train = round(len(labels) * usual_sizes[0] / sum(usual_sizes))
+    return RawImages(
+        pixels, labels, classes, num_train, about["source"], about["licence"], about["sha256"]["data.parquet"]
+    )
+
+
+def _parts(raw: RawImages, sizes: list[Size | None], per_class: int | None, seed: int) -> list[Rows]:
+    """Row numbers of train, val and test."""
+    head, tail = raw.labels[: raw.num_train], raw.labels[raw.num_train :]
+    (test,) = split_rows(len(tail), resolve_sizes(len(tail), sizes[2:], names=["test"]), seed, tail)
+    if per_class is None:
+        counts = resolve_sizes(len(head), sizes[:2], names=["train", "val"])
+        return [*split_rows(len(head), counts, seed, head), test + raw.num_train]
+    train, left = _balanced(head, per_class, raw.classes, seed)
+    (val,) = split_rows(len(left), resolve_sizes(len(left), sizes[1:2], names=["val"]), seed, head[left])
+    return [train, left[val], test + raw.num_train]
+
+
+def _balanced(labels: np.ndarray, per_class: int, classes: list[str], seed: int) -> tuple[Rows, Rows]:
+    """`per_class` rows of every class, and all the others."""
+    rng = np.random.default_rng(seed)
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() <= per_class:
+        raise UsageError(
+            f"dataset.per_class must leave rows for validation, but it is {per_class} and class "
+            f"{classes[counts.argmin()]!r} has {counts.min()} images. Set a smaller dataset.per_class."
+        )
+    members = [rng.choice(np.flatnonzero(labels == c), per_class, replace=False) for c in range(len(classes))]
+    train = rng.permutation(np.concatenate(members))
+    return train, np.setdiff1d(np.arange(len(labels)), train)
+
+
+def _task(name: str, raw: RawImages, parts: list[Rows], scaler: ImageScaler) -> Task:
+    train, val, test = (_split(scaler, raw.pixels[rows], raw.labels[rows], raw.classes) for rows in parts)
+    return Task(
+        name=name,
+        kind="multiclass",
+        train=train,
+        val=val,
+        test=test,
+        feature_names=scaler.feature_names(),
+        num_outputs=len(raw.classes),
+        classes=raw.classes,
+        target_center=0.0,
+        target_scale=1.0,
+        target_name="class",
+        preprocessing=scaler,
+        source=raw.source,
+        licence=raw.licence,
+        checksum=raw.checksum,
+        notes=[f"the last {len(raw.labels) - raw.num_train} of {len(raw.labels)} images are the test set"],
+    )
+
+
+def _split(scaler: ImageScaler, pixels: np.ndarray, labels: np.ndarray, classes: list[str]) -> Split:
+    return Split(torch.from_numpy(scaler.transform(pixels)), targets.class_tensor(labels, len(classes)))
