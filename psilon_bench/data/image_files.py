@@ -1,4 +1,4 @@
-"""Image sets from their authors' own files: IDX (MNIST), CIFAR-10 batches, SVHN's .mat. Pixels are uint8 (n, c, h, w)."""
+"""Image sets from their authors' own files: IDX (MNIST), CIFAR-10 batches, SVHN's .mat; as uint8 (n, c, h, w)."""
 
 import gzip
 import hashlib
@@ -34,9 +34,14 @@ def read(folder: Path) -> RawImages:
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
-    classes = [str(level) for level in levels]
     return RawImages(
-        pixels, labels, classes, len(train[0]), str(folder.absolute()), "as its authors say", digest.hexdigest()
+        pixels=pixels,
+        labels=labels,
+        classes=[str(level) for level in levels],
+        num_train=len(train[0]),
+        source=str(folder.absolute()),
+        licence="as its authors say",
+        checksum=digest.hexdigest(),
     )
 
 
@@ -47,9 +52,8 @@ def _read_pairs(folder: Path) -> tuple[tuple[Pair, Pair], list[Path]]:
             try:
                 return reader(files), files
             except (ValueError, OSError, EOFError, KeyError, pickle.UnpicklingError) as error:
-                raise UsageError(
-                    f"{folder} holds damaged image files ({str(error)[:160]}). Fetch them anew."
-                ) from error
+                damage = str(error)[:160]
+                raise UsageError(f"{folder} holds damaged image files ({damage}). Fetch them anew.") from error
     wanted = "; ".join(f"{names[0]}, ..." for names, _ in LAYOUTS)
     raise UsageError(f"dataset.path must hold an image set, but {folder} has none of: {wanted}. Check the folder.")
 
@@ -104,11 +108,8 @@ def _svhn_pairs(files: list[Path]) -> tuple[Pair, Pair]:
     """X is (h, w, c, n); labels run from 1 to 10, and 10 is the digit 0."""
     from scipy.io import loadmat
 
-    first, second = (loadmat(f) for f in files)
-    return (first["X"].transpose(3, 2, 0, 1), first["y"].ravel()), (
-        second["X"].transpose(3, 2, 0, 1),
-        second["y"].ravel(),
-    )
+    first, second = ((m["X"].transpose(3, 2, 0, 1), m["y"].ravel()) for m in map(loadmat, files))
+    return first, second
 
 
 Reader = Callable[[list[Path]], tuple[Pair, Pair]]

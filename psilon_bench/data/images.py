@@ -1,4 +1,4 @@
-"""Image sets from OpenML or from their authors' files: normalised tensors (n, channels, height, width), usual splits."""
+"""Image sets from OpenML or from their authors' files: normalised (n, channels, height, width), the usual splits."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +37,7 @@ def load(
 
     `usual_sizes`: how many rows those two sets have. `per_class` sets the training rows to as many of each class.
     """
-    raw = (
-        _read_openml(data_id, shape, usual_sizes, offline)
-        if path is None
-        else image_files.read(Path(path).expanduser())
-    )
+    raw = image_files.read(Path(path).expanduser()) if path else _read_openml(data_id, shape, usual_sizes, offline)
     if list(raw.pixels.shape[1:]) != shape:
         raise UsageError(
             f"dataset={name} has images of {shape} (channels, height, width), but {raw.source} has "

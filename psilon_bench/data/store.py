@@ -52,6 +52,14 @@ def entries() -> Iterator[str]:
         yield f"{about.parts[-3]}/{about.parts[-2]}"
 
 
+def about(key: str) -> About:
+    """What about.json says; nothing if it cannot be read. For people: runs `read` the entry, checksums and all."""
+    try:
+        return dict(json.loads((root() / key / "about.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {"name": "not readable; see psilon-data verify"}
+
+
 def read(key: str) -> Entry | None:
     """The entry, None if there is none. Raises Damaged if a checksum differs."""
     path = root() / key
