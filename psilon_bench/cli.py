@@ -26,13 +26,16 @@ def run() -> NoReturn:
 
 def train(cfg: DictConfig) -> None:
     """One run from its composed configuration."""
-    from psilon_bench.config import check
-    from psilon_bench.display import Display
-    from psilon_bench.runner import run
+    from psilon_bench.sender import sending
 
-    display = Display()
-    (record,) = run([check(cfg)], display)
-    display.result(record)
+    with sending(cfg.tracking.name == "mlflow") as sender:
+        from psilon_bench.config import check
+        from psilon_bench.display import Display
+        from psilon_bench.runner import run
+
+        display = Display()
+        (record,) = run([check(cfg)], display, sender)
+        display.result(record)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
 

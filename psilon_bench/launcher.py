@@ -11,6 +11,7 @@ from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.runner import prepare, run
+from psilon_bench.sender import Sender, sending
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
@@ -23,7 +24,8 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     for config, job in representatives.values():
         in_job(job, lambda config=config: prepare(config))
     display = Display()
-    returns = [run_one(config, job, display) for config, job in zip(configs, jobs, strict=True)]
+    with sending(configs[0].tracking.name == "mlflow") as sender:
+        returns = [run_one(config, job, display, sender) for config, job in zip(configs, jobs, strict=True)]
     display.summary([result.return_value for result in returns if result.status is JobStatus.COMPLETED])
     failed = sum(result.status is JobStatus.FAILED for result in returns)
     if failed:
@@ -31,11 +33,11 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     return returns
 
 
-def run_one(config: Config, job: list[str], display: Display) -> JobReturn:
+def run_one(config: Config, job: list[str], display: Display, sender: Sender | None) -> JobReturn:
     """Hydra's account of one job: its record, or the exception."""
     result = JobReturn(overrides=job, cfg=None, task_name="psilon-run")
     try:
-        (record,) = run([config], display)
+        (record,) = run([config], display, sender)
     except Exception as error:
         display.failure(" ".join(job), f"{type(error).__name__}: {error}")
         result.return_value, result.status = error, JobStatus.FAILED

@@ -17,7 +17,8 @@ from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.record import Record, Status, check_writable, command_line
-from psilon_bench.tracking import Tracker, check_server
+from psilon_bench.sender import Sender
+from psilon_bench.tracking import check_server, tracking_uri
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 
@@ -34,7 +35,8 @@ class Prepared:
 def prepare(config: Config) -> Prepared:
     """Everything that can turn out to be asked for wrongly, before anything is written: UsageError."""
     check_writable(config.results_dir)
-    check_server(config)
+    if config.tracking.name == "mlflow":
+        check_server(tracking_uri(config))
     where = place(config.hardware)
     task = load(config.dataset.model_dump_json(by_alias=True))
     check_batches(config, task)
@@ -83,8 +85,8 @@ def fits(regularizer: Any, model: nn.Module) -> bool:
     return True
 
 
-def run(configs: Sequence[Config], display: Display) -> list[Record]:
-    """Train configurations that differ in stackable values alone as one stack; one record each.
+def run(configs: Sequence[Config], display: Display, sender: Sender | None = None) -> list[Record]:
+    """Train configurations that differ in stackable values alone as one stack; one record each, mirrored by `sender`.
 
     A member that diverges is recorded as failed. Ctrl-C and SIGTERM record all as killed, with the history so far;
     any other exception records them as failed, with its traceback in the folder. Both are raised again.
@@ -92,16 +94,15 @@ def run(configs: Sequence[Config], display: Display) -> list[Record]:
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
     members = [prepare(config) for config in configs]
-    trackers = [Tracker(config) for config in configs if config.tracking.name == "mlflow"]
     fit = build_fit(members)
+    if sender is not None:
+        sender.open(tracking_uri(configs[0]), configs[0].tracking.experiment, configs[0].results_dir)
     records = [Record(member.config, about(member)) for member in members]
-    for tracker, record in zip(trackers, records, strict=False):
-        tracker.start(record)
+    for record in records if sender is not None else []:
+        sender.follow(record.folder)
 
     def on_row(index: int, row: Row) -> None:
         records[index].add_row(row)
-        if trackers:
-            trackers[index].send_rows()
         display.row(index, row)
 
     try:
@@ -115,9 +116,6 @@ def run(configs: Sequence[Config], display: Display) -> list[Record]:
                 record.write("error.txt", traceback.format_exc())
             record.finish("killed" if killed else "failed", reason=f"{type(error).__name__}: {error}".rstrip(": "))
         raise
-    finally:
-        for tracker in trackers:
-            tracker.finish()
     return records
 
 

@@ -1,5 +1,6 @@
-"""MLflow as a view of the local record: sent in batches, never in the way of training."""
+"""MLflow as a view of the local records: made from their folders, in batches, at any time."""
 
+import csv
 import json
 import logging
 import math
@@ -7,36 +8,30 @@ import os
 import time
 import urllib.error
 import urllib.request
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from collections.abc import Iterator
 
 from filelock import FileLock
 
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
-from psilon_bench.record import Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SEND_EVERY_S = 5.0
 BATCH = 1000  # metrics in one request, MLflow's limit
 ANSWER_WITHIN_S = 8
-MLFLOW_STATUS = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+MLFLOW_STATUS = {"running": "KILLED", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 def tracking_uri(config: Config) -> str:
-    """Where MLflow's records go: tracking.uri, or an sqlite file in results_dir."""
+    """Where MLflow's view goes: tracking.uri, or an sqlite file in results_dir."""
     return config.tracking.uri or f"sqlite:///{Path(config.results_dir, 'mlflow.db').absolute()}"
 
 
-def check_server(config: Config) -> None:
-    """UsageError, within ten seconds, unless the tracking server answers. Touches no file."""
-    uri = tracking_uri(config)
-    if config.tracking.name == "none" or not uri.startswith(("http://", "https://")):
+def check_server(uri: str) -> None:
+    """UsageError, within ten seconds, unless a tracking server answers there. Touches no file, imports no MLflow."""
+    if not uri.startswith(("http://", "https://")):
         return
     try:
         with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_S):
@@ -48,122 +43,35 @@ def check_server(config: Config) -> None:
         ) from error
 
 
-class Tracker:
-    """One MLflow run that mirrors a record.
+def connect(uri: str, experiment: str, results_dir: str) -> tuple["MlflowClient", str]:
+    """A client and the experiment's id; UsageError where the place cannot be used.
 
-    Construction connects (UsageError where the place cannot be used). After that a failure is told once and changes
-    nothing: the record keeps every number, and its run.json says that MLflow has not got them all.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.uri = tracking_uri(config)
-        self.client, self.experiment_id = connect(self.uri, config)
-        self.broken: str | None = None
-        self.sent = 0  # rows of the history that MLflow has
-        self.sent_at = time.monotonic()
-
-    def start(self, record: Record) -> None:
-        """Create the run, named and tagged for people, with its parameters."""
-        self.record = record
-        self.run_id: str | None = None
-        record.run["mlflow"] = {"uri": self.uri, "run_id": None, "sent": False}
-        with self.harmless():
-            self.create()
-        record.save()
-
-    def create(self) -> None:
-        """Create the run in MLflow and remember its id."""
-        from mlflow.entities import Param
-
-        config = self.config
-        tags = {
-            "dataset": config.dataset.name,
-            "model": config.model.name,
-            "reg": config.reg.name,
-            "sweep": config.name,
-            "seed": str(config.seed),
-            "fingerprint": config.fingerprint(),
-            "record": str(self.record.folder),
-        }
-        run = self.client.create_run(self.experiment_id, milliseconds(), tags, config.title)
-        self.run_id = self.record.run["mlflow"]["run_id"] = run.info.run_id
-        params = [Param(key, str(value)[:6000]) for key, value in config.flat().items()]
-        self.client.log_batch(self.run_id, params=params)
-
-    def send_rows(self, at_once: bool = False) -> None:
-        """Send the rows that are new, at most every few seconds unless at_once."""
-        if not at_once and (self.broken or time.monotonic() - self.sent_at < SEND_EVERY_S):
-            return
-        with self.harmless():
-            rows = self.record.rows[self.sent :]
-            metrics = [metric for row in rows for metric in as_metrics(row, int(row["step"]))]
-            for start in range(0, len(metrics), BATCH):
-                self.client.log_batch(self.run_id, metrics=metrics[start : start + BATCH])
-            self.sent += len(rows)
-        self.sent_at = time.monotonic()
-
-    def finish(self) -> None:
-        """Send what is left once the record is closed: rows, final metrics, the files, the status."""
-        record, self.broken = self.record, None
-        if self.run_id is None:
-            with self.harmless():
-                self.create()
-        self.send_rows(at_once=True)
-        if self.broken:
-            return
-        with self.harmless():
-            last_step = int(record.rows[-1]["step"]) if record.rows else 0
-            self.client.log_batch(self.run_id, metrics=as_metrics(record.run["metrics"], last_step))
-            record.run["mlflow"]["sent"] = True
-            record.save()
-            self.client.log_artifacts(self.run_id, str(record.folder))
-            self.client.set_terminated(self.run_id, MLFLOW_STATUS[record.run["status"]], end_time=milliseconds())
-        if self.broken:
-            record.run["mlflow"]["sent"] = False
-            record.save()
-
-    @contextmanager
-    def harmless(self) -> Iterator[None]:
-        """MLflow's failures become one warning; anything of ours passes."""
-        try:
-            yield
-        except Exception as error:  # whatever a server, a proxy or a database may raise
-            if self.broken is None:
-                text = str(error).splitlines()[0][:200]
-                warnings.warn(f"MLflow at {self.uri}: {text}. The record in {self.record.folder} is whole.", stacklevel=2)
-            self.broken = str(error)
-
-
-def connect(uri: str, config: Config) -> tuple["MlflowClient", str]:
-    """A client and the experiment's id. Database and experiment are created by one process at a time, under a lock.
-
-    UsageError where the place cannot be used.
+    Database and experiment are created by one process at a time, under a lock: MLflow breaks a fresh sqlite file that
+    several open at once.
     """
     quiet()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    results = Path(config.results_dir).absolute()
+    results = Path(results_dir).absolute()
     results.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(results / ".mlflow.lock"):
             client = MlflowClient(uri)
-            name = config.tracking.experiment
-            experiment = client.get_experiment_by_name(name)
-            if experiment is not None:
-                return client, experiment.experiment_id
-            local = uri.startswith("sqlite:")
-            return client, client.create_experiment(name, (results / "mlartifacts").as_uri() if local else None)
+            found = client.get_experiment_by_name(experiment)
+            if found is not None:
+                return client, found.experiment_id
+            artifacts = (results / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
+            return client, client.create_experiment(experiment, artifacts)
     except MlflowException as error:
-        text = json.dumps(str(error).splitlines()[0][:200])
+        reason = " ".join(str(error).split())[:160]
         raise UsageError(
-            f"tracking.uri={uri} cannot be used: {text}. Take sqlite:///FILE or http://HOST:PORT, or set tracking=none."
+            f"tracking.uri={uri} cannot be used: {reason}. Take sqlite:///FILE or http://HOST:PORT, or tracking=none."
         ) from error
 
 
 def quiet() -> None:
-    """No telemetry, no progress bars, no tales of database migrations, no minutes of retries in a training loop."""
+    """No telemetry, no progress bars, no tales of database migrations, no minutes of retries."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -172,12 +80,98 @@ def quiet() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
-def as_metrics(values: dict[str, float], step: int) -> list[Any]:
-    """MLflow metrics of one step; what is not finite is left to the local record (MLflow would store 1.8e308)."""
+class Mirror:
+    """One record in MLflow. mlflow.json in the record's folder says which MLflow run it is, and whether it is whole.
+
+    What MLflow has already is asked of MLflow, so that a mirror interrupted anywhere is finished by the next one with
+    nothing missing and nothing twice. Errors are MLflow's own exceptions; the record is never changed.
+    """
+
+    def __init__(self, client: "MlflowClient", experiment_id: str, uri: str, folder: Path) -> None:
+        self.client, self.experiment_id, self.uri, self.folder = client, experiment_id, uri, folder
+        self.run_id: str | None = None
+        self.sent = 0  # rows of history.csv
+
+    def send(self, process_is_gone: bool = False) -> bool:
+        """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there."""
+        run = json.loads((self.folder / "run.json").read_text())
+        if self.run_id is None:
+            self.find_or_create(run)
+        self.send_rows()
+        if run["status"] == "running" and not process_is_gone:
+            return False
+        self.close(run)
+        return True
+
+    def close(self, run: dict[str, Any]) -> None:
+        """Final metrics, files, status; a run that still says `running` was killed without a word."""
+        assert self.run_id is not None
+        step = int(run["metrics"].get("step", 0))
+        self.client.log_batch(self.run_id, metrics=as_metrics(run["metrics"], step, milliseconds()))
+        self.save_state(done=True)
+        self.client.log_artifacts(self.run_id, str(self.folder))
+        self.client.set_terminated(self.run_id, MLFLOW_STATUS[run["status"]], end_time=milliseconds())
+
+    def send_rows(self) -> None:
+        """The rows of the history that MLflow has not got, whole rows to a batch."""
+        rows = read_history(self.folder)[self.sent :]
+        if not rows:
+            return
+        per_batch = BATCH // len(rows[0])
+        for start in range(0, len(rows), per_batch):
+            part = rows[start : start + per_batch]
+            metrics = [metric for row in part for metric in as_metrics(row, int(row["step"]), milliseconds())]
+            self.client.log_batch(self.run_id, metrics=metrics)
+            self.sent += len(part)
+
+    def find_or_create(self, run: dict[str, Any]) -> None:
+        """The MLflow run of this record: the one mlflow.json names, or a new one, named and tagged for people."""
+        from mlflow.entities import Param
+
+        state = self.folder / "mlflow.json"
+        known = json.loads(state.read_text()) if state.exists() else {}
+        if known.get("uri") == self.uri:
+            self.run_id = known["run_id"]
+            last = self.client.get_run(self.run_id).data.metrics.get("epoch", 0)
+            self.sent = sum(row["epoch"] <= last for row in read_history(self.folder))
+            return
+        params = run["params"]
+        tags = {
+            "dataset": params["dataset.name"],
+            "model": params["model.name"],
+            "reg": params["reg.name"],
+            "sweep": params["name"],
+            "seed": str(run["seed"]),
+            "fingerprint": run["fingerprint"],
+            "record": str(self.folder),
+        }
+        created = self.client.create_run(self.experiment_id, milliseconds(), tags, run["title"])
+        self.run_id = created.info.run_id
+        self.save_state(done=False)
+        self.client.log_batch(self.run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+
+    def save_state(self, done: bool) -> None:
+        """Write mlflow.json whole."""
+        part = self.folder / ".mlflow.json.part"
+        part.write_text(json.dumps({"uri": self.uri, "run_id": self.run_id, "done": done}) + "\n")
+        part.replace(self.folder / "mlflow.json")
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The whole rows of history.csv; none where there is no file yet."""
+    path = folder / "history.csv"
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole)]
+
+
+def as_metrics(values: dict[str, float], step: int, timestamp: int) -> list[Any]:
+    """MLflow metrics of one step; what is not finite stays in the record alone (MLflow would make it 1.8e308)."""
     from mlflow.entities import Metric
 
-    now = milliseconds()
-    return [Metric(key, float(value), now, step) for key, value in values.items() if math.isfinite(value)]
+    return [Metric(key, value, timestamp, step) for key, value in values.items() if math.isfinite(value)]
 
 
 def milliseconds() -> int:

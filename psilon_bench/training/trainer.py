@@ -14,6 +14,7 @@ from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.training.batches import Batches, Rows
+from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 
 EVALUATION_ROWS = 8192
@@ -62,7 +63,7 @@ class Fit:
         self.val = Rows([task.val for task in tasks], self.device, dtype)
         self.test = Rows([task.test for task in tasks], self.device, dtype)
         self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size)
-        self.optimizer = optimizer(list(stack.parameters.values()))
+        self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
         self.last, self.best = stack.snapshot(), stack.snapshot()
@@ -96,7 +97,8 @@ class Fit:
         objective, loss = self.stack.map(self.objective, x, y, self.lams, in_dims=(0, 0, 0))
         self.optimizer.zero_grad(set_to_none=True)
         objective.sum().backward()
-        self.optimizer.step()
+        with torch.no_grad():
+            self.optimizer.step()
         return objective.detach(), loss.detach()
 
     def objective(self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
