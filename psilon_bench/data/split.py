@@ -22,7 +22,7 @@ def resolve_sizes(
     rest = total - sum(counts)
     unset = [i for i, s in enumerate(sizes) if s is None]
     for place, i in enumerate(unset):
-        counts[i] = rest // len(unset) + (place < rest % len(unset))
+        counts[i] = max(rest, 0) // len(unset) + (place < max(rest, 0) % len(unset))
     # Fractions that add up to 1 can, rounded, miss a row or ask for one too many
     if abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
         counts[-1] += rest
@@ -31,7 +31,7 @@ def resolve_sizes(
 
 
 def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, names: Sequence[str]) -> None:
-    asked = ", ".join(f"{name}_size={size}" for name, size in zip(names, sizes, strict=True))
+    asked = ", ".join(f"{name}_size={'null' if size is None else size}" for name, size in zip(names, sizes, strict=True))
     if sum(counts) > total:
         raise UsageError(
             f"The splits must fit into the {total} rows there are, but {asked} make {sum(counts)}. "

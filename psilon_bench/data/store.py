@@ -66,7 +66,7 @@ def read(key: str) -> Entry | None:
     try:
         about = json.loads((path / "about.json").read_text(encoding="utf-8"))
         sums = about["sha256"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if path.exists():
             raise Damaged(f"{path} has no about.json") from None
         return None

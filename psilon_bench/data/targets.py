@@ -52,7 +52,7 @@ def check_target(target: pd.Series, regression: bool) -> None:
     if target.nunique() < 2:
         only = target.iloc[0] if len(target) else "no"
         raise UsageError(
-            f"The target must take two values or more, but {name!r} has one only ({only!r}). "
+            f"The target must take two values or more, but {name!r} has one only ({only}). "
             "Choose another target column or other rows."
         )
     if regression and not np.isfinite(target.to_numpy(dtype=np.float64)).all():
