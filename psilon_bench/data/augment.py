@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -27,5 +26,9 @@ class CropAndFlip:
         return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
     def _padded(self, x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        p = self.padding
         black = torch.tensor(self.black, dtype=x.dtype, device=x.device)[:, None, None]
-        return pad(x - black, [self.padding] * 4) + black
+        padded = black.repeat(n, 1, height + 2 * p, width + 2 * p)
+        padded[:, :, p : p + height, p : p + width] = x
+        return padded

@@ -56,9 +56,7 @@ def load(
     if path is not None:
         return _from_file(name, Path(path).expanduser(), left_out, split, choices)
     if split == "uci":
-        raise UsageError(
-            "dataset.split=uci needs the UCI file, but dataset.path is null. Set dataset.path=HIGGS.csv.gz."
-        )
+        raise UsageError("dataset.split=uci needs the UCI file, but dataset.path=null. Set dataset.path=HIGGS.csv.gz.")
     raw = replace(openml.raw_table(task_id, None, None, offline), name=name)
     return prepare(raw.without([c for c in left_out if c in raw.frame]), choices)
 

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def _cifar_binary_pairs(files: list[Path]) -> tuple[Pair, Pair]:
 
 
 def _cifar_python_pairs(files: list[Path]) -> tuple[Pair, Pair]:
-    batches = [_ArraysOnly(f.open("rb"), encoding="bytes").load() for f in files]
+    batches = [_ArraysOnly(io.BytesIO(f.read_bytes()), encoding="bytes").load() for f in files]
     pairs = [(b[b"data"].reshape(-1, 3, 32, 32), np.array(b[b"labels"])) for b in batches]
     return _joined(pairs[:-1]), pairs[-1]
 

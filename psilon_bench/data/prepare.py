@@ -34,7 +34,7 @@ class RawTable:
     group: str | None = None  # rows with equal values here stay in one split; not an input
 
     def without(self, columns: list[str]) -> "RawTable":
-        checks.check_present("dataset.drop", columns, [c for c in self.frame if c != self.target])
+        checks.check_present("dataset.drop", columns, [c for c in self.frame if c not in (self.target, self.group)])
         kept = [c for c in self.categorical if c not in columns]
         return replace(self, frame=self.frame.drop(columns=columns), categorical=kept)
 

@@ -31,7 +31,9 @@ def resolve_sizes(
 
 
 def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, names: Sequence[str]) -> None:
-    asked = ", ".join(f"{name}_size={'null' if size is None else size}" for name, size in zip(names, sizes, strict=True))
+    asked = ", ".join(
+        f"{name}_size={'null' if size is None else size}" for name, size in zip(names, sizes, strict=True)
+    )
     if sum(counts) > total:
         raise UsageError(
             f"The splits must fit into the {total} rows there are, but {asked} make {sum(counts)}. "
