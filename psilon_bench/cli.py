@@ -19,9 +19,21 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, treated as Ctrl-C with an exit code of its own."""
 
 
+class Raised(BaseException):
+    """Carries an exception of ours past Hydra, which would print a line of its own for any other."""
+
+
 def run() -> NoReturn:
     """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked for wrongly, 130 Ctrl-C, 143 SIGTERM."""
-    sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(train)))
+    sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
+
+
+def job(cfg: DictConfig) -> None:
+    """Hydra's task function."""
+    try:
+        train(cfg)
+    except Exception as error:
+        raise Raised from error
 
 
 def train(cfg: DictConfig) -> None:
@@ -49,21 +61,27 @@ def exit_code(main: Callable[[], Any]) -> int:
     try:
         main()
     except KeyboardInterrupt as stop:
-        print("psilon-run: stopped; the record is kept as killed", file=sys.stderr)
+        print("psilon-run: stopped; what ran is recorded as killed", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-    except RunFailed as failure:
-        print(f"psilon-run: {failure}", file=sys.stderr)
-        return 1
-    except Exception as error:
+    except (Exception, Raised) as raised:
+        error = raised.__cause__ if isinstance(raised, Raised) else raised
+        assert error is not None
         if verbose:
-            traceback.print_exc()
-        line = str(error) if isinstance(error, UsageError) else one_line(error)
-        if line is not None:
-            print(f"psilon-run: {line}", file=sys.stderr)
-            return 2
-        print(f"psilon-run: {type(error).__name__}: {error} (--verbose shows where)", file=sys.stderr)
-        return 1
+            traceback.print_exception(error)
+        code, line = told(error)
+        print(f"psilon-run: {line}", file=sys.stderr)
+        return code
     return 0
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else."""
+    if isinstance(error, UsageError):
+        return 2, str(error)
+    if isinstance(error, RunFailed):
+        return 1, str(error)
+    line = one_line(error)
+    return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")
 
 
 def terminate(number: int, frame: Any) -> NoReturn:

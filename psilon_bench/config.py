@@ -1,5 +1,6 @@
 """The typed schema of a run, the check of a composed configuration against it, and the run's fingerprint."""
 
+import collections.abc
 import difflib
 import hashlib
 import inspect
@@ -9,10 +10,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ImportString,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from psilon_bench.errors import UsageError
 
@@ -20,7 +30,9 @@ from psilon_bench.errors import UsageError
 CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
 
 Finite = Field(allow_inf_nan=False)
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="letters, digits and . _ + - (it names a folder)")
+]
 
 
 class Section(BaseModel):
@@ -77,7 +89,7 @@ class Trainer(Section):
 class Hardware(Section):
     """Where and in what precision; of these the precision alone determines the numbers."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
     threads: PositiveInt | None
     precision: Literal["float32", "float64", "bfloat16"]
 
@@ -161,8 +173,8 @@ def check_arguments(section: str, component: Component) -> None:
         return
     try:
         target = locate(component.target)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"{section}._target_={component.target!r} cannot be imported: {error}") from error
+    except ImportError as error:
+        raise UsageError(f"{section}._target_={component.target!r} cannot be imported: {error}.") from error
     arguments = component.arguments
     if isinstance(component, Dataset):
         arguments["name"] = component.name
@@ -178,10 +190,8 @@ def check_arguments(section: str, component: Component) -> None:
 def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> type[BaseModel]:
     """A pydantic model of the target's parameters, less the supplied ones."""
     function = target.__init__ if inspect.isclass(target) else target
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:  # annotations that exist for type checkers alone, as in parts of torch.optim
-        hints = {}
+    # torch.optim imports the abstract types of its annotations for type checkers alone
+    hints = typing.get_type_hints(function, localns=vars(collections.abc), include_extras=True)
     fields: dict[str, Any] = {}
     open_ended = False
     for parameter in inspect.signature(target).parameters.values():
@@ -189,21 +199,24 @@ def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> ty
             open_ended = True
         elif parameter.name not in supplied and parameter.kind is not parameter.VAR_POSITIONAL:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+            fields[parameter.name] = (as_list(hints.get(parameter.name, Any)), default)
     # torch's own classes are annotated for tuples and floats and take lists and whole numbers as well
     ours = target.__module__.split(".")[0] != "torch"
     config = ConfigDict(extra="allow" if open_ended else "forbid", strict=ours, arbitrary_types_allowed=True)
     return create_model("Arguments", __config__=config, **fields)
 
 
-def locate(target: str) -> Callable[..., Any]:
-    """The class or function of a dotted path."""
-    from hydra.utils import get_object
+def as_list(hint: Any) -> Any:
+    """list[T] for Iterable[T]: pydantic checks an iterable's elements only when they are consumed."""
+    return list[typing.get_args(hint)] if typing.get_origin(hint) is Iterable else hint  # type: ignore[misc]
 
+
+def locate(target: str) -> Callable[..., Any]:
+    """The class or function of a dotted path; ImportError where there is none."""
     try:
-        found = get_object(target)
-    except Exception as error:  # Hydra wraps whatever the import raised
-        raise ImportError(str(error).splitlines()[0]) from error
+        found = TypeAdapter(ImportString).validate_python(target)
+    except ValidationError as error:
+        raise ImportError(error.errors()[0]["msg"]) from error
     if not callable(found):
         raise ImportError("it is not a class or function")
     return found
@@ -213,26 +226,31 @@ def first_line(error: ValidationError, section: str, schema: type[BaseModel]) ->
     """The first of pydantic's findings in one line: key, value, rule, and the nearest key for an unknown one."""
     finding = error.errors()[0]
     path, fields = ([section] if section else []), schema.model_fields
+    rule = None
     for part in finding["loc"]:  # below the fields, pydantic names members of unions and positions in lists
         if part not in fields and finding["type"] != "extra_forbidden":
             break
         path.append(str(part))
         if part in fields:
-            inner = fields[str(part)].annotation
+            rule, inner = fields[str(part)].description, fields[str(part)].annotation
             fields = inner.model_fields if inspect.isclass(inner) and issubclass(inner, BaseModel) else {}
     key = ".".join(path)
-    more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if finding["type"] == "extra_forbidden":
-        return f"{key} is not a known key.{nearest(path[-1], fields)}{more}"
+        return f"{key} is not a known key.{nearest(path[-1], fields)}"
     if finding["type"] == "missing":
-        return f"{key} is missing; set {key}=<value>.{more}"
-    return f"{key}={finding['input']!r} is not valid: {finding['msg'][:1].lower()}{finding['msg'][1:]}.{more}"
+        return f"{key} is missing; set {key}=<value>."
+    same = [other["msg"] for other in error.errors() if other["input"] is finding["input"]]  # all members of a union
+    rule = rule or " or ".join(msg.removeprefix("Input should be ") for msg in same)
+    return f"{key}={finding['input']!r} is not valid: it should be {rule}."
 
 
 def options(group: str) -> dict[str, Component]:
     """The options of a group, from conf/GROUP/*.yaml; values that refer to other sections stay as they are written."""
-    sections = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / group).glob("*.yaml"))}
-    return {name: Component.model_validate(section) for name, section in sections.items()}
+    sections = {
+        path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted((CONF / group).glob("*.yaml"))
+    }
+    schema = typing.cast(type[Component], Config.model_fields[group].annotation)
+    return {name: schema.model_validate(section) for name, section in sections.items()}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

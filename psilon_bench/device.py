@@ -7,7 +7,11 @@ import torch
 from psilon_bench.config import Hardware
 from psilon_bench.errors import UsageError
 
-PRECISIONS = {"float32": (torch.float32, None), "float64": (torch.float64, None), "bfloat16": (torch.float32, torch.bfloat16)}
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "float64": (torch.float64, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+}
 
 
 @dataclass(frozen=True)

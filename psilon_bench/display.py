@@ -28,7 +28,8 @@ RESULT = (
     "time/step_ms",
 )
 SUMMARY = ("val/loss", "test/loss", "test/accuracy", "path_norm", "near_sparsity", "time/fit_s")
-LINES = 10  # plain progress lines of a run
+LINES = 10  # plain progress lines of a run,
+QUIET_S = 60.0  # or one after so long
 
 
 class Display:
@@ -41,7 +42,8 @@ class Display:
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
         """Around the training of a stack."""
-        self.rows, self.epochs, self.started = {}, configs[0].trainer.epochs, time.perf_counter()
+        self.rows, self.epochs = {}, configs[0].trainer.epochs
+        self.started = self.told = time.perf_counter()
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -68,17 +70,20 @@ class Display:
     def epoch(self, epoch: int) -> None:
         """An epoch is over."""
         self.progress.update(self.bar, completed=epoch)
-        every = max(1, self.epochs // LINES)
-        if self.console.is_terminal or epoch % every:
+        now = time.perf_counter()
+        due = epoch % max(1, self.epochs // LINES) == 0 or now - self.told > QUIET_S
+        if self.console.is_terminal or not due:
             return
-        left = (time.perf_counter() - self.started) * (self.epochs / epoch - 1)
+        self.told = now
+        left = (now - self.started) * (self.epochs / epoch - 1)
         losses = "".join(f"  {key} {self.rows[0][key]:.4f}" for key in ("train/loss", "val/loss") if 0 in self.rows)
         self.console.print(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
     def result(self, record: Record) -> None:
         """The finished run as a table, and where its record is."""
         run = record.run
-        table = Table(title=f"{run['title']} on {run['task']['name']}", title_justify="left")
+        self.console.print(f"{run['title']} on {run['task']['name']}", style="bold")
+        table = Table()
         table.add_column("metric")
         table.add_column("value", justify="right")
         for name in RESULT:
@@ -86,7 +91,6 @@ class Display:
                 table.add_row(name, number(run["metrics"][name]))
         self.console.print(table)
         self.console.print(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
-
 
     def failure(self, what: str, reason: str) -> None:
         """A run of a sweep did not end well."""

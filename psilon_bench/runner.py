@@ -5,10 +5,11 @@ import json
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from psilon_bench.config import Config, Dataset, options
 from psilon_bench.data.task import Task
@@ -19,6 +20,7 @@ from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.record import Record, Status, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
+from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 
@@ -44,6 +46,7 @@ def prepare(config: Config) -> Prepared:
         torch.manual_seed(config.seed)
         model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs)
     check_regularizer(config, model)
+    check_optimizer(config)
     return Prepared(config, task, model.to(where.device, where.dtype))
 
 
@@ -74,6 +77,22 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
         raise UsageError(
             f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
         ) from error
+
+
+def check_optimizer(config: Config) -> None:
+    """UsageError where torch refuses the values of the optimizer or of the schedule."""
+    section = config.optimizer.name
+    try:
+        optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
+        section = config.scheduler.name
+        config.scheduler.build(optimizer)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise UsageError(f"{section} refuses its values: {error}.") from error
+
+
+def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """The optimizer of a configuration on these parameters."""
+    return config.optimizer.build(parameters, lr=config.optimizer.lr)
 
 
 def fits(regularizer: Any, model: nn.Module) -> bool:
@@ -129,7 +148,7 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
         lams=[member.config.reg.lam for member in members],
         seeds=[member.config.seed for member in members],
         settings=config.trainer,
-        optimizer=lambda parameters: config.optimizer.build(parameters, lr=config.optimizer.lr),
+        optimizer=partial(build_optimizer, config),
         scheduler=config.scheduler.build,
         autocast=place(config.hardware).autocast,
     )

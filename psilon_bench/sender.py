@@ -106,7 +106,9 @@ def main() -> None:
             if folder is not None:
                 mirrors.append(Mirror(client, experiment_id, place["uri"], Path(folder)))
         mirrors, problem = send_all(mirrors, at_end)
-    say(problem and f"MLflow at {place['uri']}: {problem}. Every number is in the records; {len(mirrors)} are not sent.")
+    say(
+        problem and f"MLflow at {place['uri']}: {problem}. Every number is in the records; {len(mirrors)} are not sent."
+    )
 
 
 def send_all(mirrors: list[Mirror], at_end: bool) -> tuple[list[Mirror], str | None]:

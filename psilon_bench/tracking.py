@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000  # metrics in one request, MLflow's limit
 ANSWER_WITHIN_S = 8
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 MLFLOW_STATUS = {"running": "KILLED", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -30,8 +31,13 @@ def tracking_uri(config: Config) -> str:
 
 
 def check_server(uri: str) -> None:
-    """UsageError, within ten seconds, unless a tracking server answers there. Touches no file, imports no MLflow."""
-    if not uri.startswith(("http://", "https://")):
+    """UsageError, within ten seconds, unless MLflow could write there. Touches no file, imports no MLflow."""
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme not in SCHEMES:
+        raise UsageError(
+            f"tracking.uri={uri} is none of {', '.join(SCHEMES)}. Take sqlite:///FILE or http://HOST:PORT."
+        )
+    if not scheme.startswith("http"):
         return
     try:
         with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_S):
