@@ -7,6 +7,7 @@ import torch
 from psilon_bench.config import Hardware
 from psilon_bench.errors import UsageError
 
+# hardware.precision -> type of the parameters, type of autocast
 PRECISIONS = {
     "float32": (torch.float32, None),
     "float64": (torch.float64, None),

@@ -1,9 +1,9 @@
 """Hydra's messages in one line: the rule, the value, the nearest names."""
 
 import re
+from typing import Any, cast
 
 from hydra.errors import CompactHydraException, MissingConfigException
-
 from omegaconf import OmegaConf
 
 from psilon_bench.config import CONF, leaves, nearest
@@ -30,6 +30,5 @@ def known_keys() -> list[str]:
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        values = OmegaConf.to_container(compose("config"))
-    assert isinstance(values, dict)
+        values = cast(dict[str, Any], OmegaConf.to_container(compose("config")))
     return [*values, *(key for key, _ in leaves(values))]

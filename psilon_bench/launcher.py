@@ -1,6 +1,7 @@
 """A multirun: compose every job, check ALL of them, then run; a run that fails does not end the sweep."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -19,10 +20,10 @@ T = TypeVar("T")
 
 def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
-    configs = [in_job(job, lambda job=job: check(task_config(compose(job)))) for job in jobs]
+    configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
     representatives = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in representatives.values():
-        in_job(job, lambda config=config: prepare(config))
+        in_job(job, partial(prepare, config))
     display = Display()
     with sending(configs[0].tracking.name == "mlflow") as sender:
         returns = [run_one(config, job, display, sender) for config, job in zip(configs, jobs, strict=True)]
@@ -31,6 +32,11 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     if failed:
         raise RunFailed(f"{failed} of {len(jobs)} runs failed")
     return returns
+
+
+def checked(job: list[str], compose: Compose) -> Config:
+    """The typed configuration of a job."""
+    return check(task_config(compose(job)))
 
 
 def run_one(config: Config, job: list[str], display: Display, sender: Sender | None) -> JobReturn:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import yaml
+from omegaconf import OmegaConf
 
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
@@ -40,7 +40,7 @@ class Record:
         self.folder.mkdir(parents=True)
         self.columns: list[str] = []
         self.rows: list[dict[str, float]] = []
-        self.write("config.yaml", yaml.safe_dump(config.nested(), sort_keys=False))
+        self.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.nested())))
         self.run: dict[str, Any] = {
             "status": "running",
             "reason": None,

@@ -117,8 +117,9 @@ def run(configs: Sequence[Config], display: Display, sender: Sender | None = Non
     if sender is not None:
         sender.open(tracking_uri(configs[0]), configs[0].tracking.experiment, configs[0].results_dir)
     records = [Record(member.config, about(member)) for member in members]
-    for record in records if sender is not None else []:
-        sender.follow(record.folder)
+    if sender is not None:
+        for record in records:
+            sender.follow(record.folder)
 
     def on_row(index: int, row: Row) -> None:
         records[index].add_row(row)

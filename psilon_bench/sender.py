@@ -94,7 +94,8 @@ def main() -> None:
     try:
         client, experiment_id = connect(**place)
     except UsageError as error:
-        return say(str(error))
+        say(str(error))
+        return
     say(None)
     mirrors: list[Mirror] = []
     problem = None
@@ -106,13 +107,11 @@ def main() -> None:
             if folder is not None:
                 mirrors.append(Mirror(client, experiment_id, place["uri"], Path(folder)))
         mirrors, problem = send_all(mirrors, at_end)
-    say(
-        problem and f"MLflow at {place['uri']}: {problem}. Every number is in the records; {len(mirrors)} are not sent."
-    )
+    say(problem and f"MLflow at {place['uri']}: {problem}. {len(mirrors)} records are not sent; they are whole.")
 
 
 def send_all(mirrors: list[Mirror], at_end: bool) -> tuple[list[Mirror], str | None]:
-    """Bring all up to date. Those still to be sent, and the first problem: after it the others wait for the next time."""
+    """Bring all up to date. Those still to be sent, and the first problem: after it the others wait."""
     left = list(mirrors)
     for mirror in mirrors:
         try:

@@ -8,6 +8,7 @@ so that a machine whose speed drifts slows all of them; a row is the median over
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -108,10 +109,7 @@ def usual() -> Step:
 def floor() -> Step:
     """Forward, gradient of the weights, gradient of the inputs: three products a layer, two in the first."""
     widths = [FEATURES, *[HIDDEN] * DEPTH, 1]
-    layers = [
-        (torch.randn(BATCH, a), torch.randn(b, a), torch.randn(BATCH, b))
-        for a, b in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    layers = [(torch.randn(BATCH, a), torch.randn(b, a), torch.randn(BATCH, b)) for a, b in itertools.pairwise(widths)]
 
     def step() -> None:
         for index, (x, weight, grad) in enumerate(layers):

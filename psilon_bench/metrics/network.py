@@ -1,11 +1,13 @@
 """The numbers that a network has without data: bounds, sparsity, sizes."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
 
 
-def curve_measures(model: nn.Module) -> dict[str, Tensor]:
+def curve_measures(model: Any) -> dict[str, Tensor]:
     """Those worth a curve, recorded at every evaluation; only what the network offers."""
     result = {}
     if hasattr(model, "path_norm"):
@@ -15,7 +17,7 @@ def curve_measures(model: nn.Module) -> dict[str, Tensor]:
     return result
 
 
-def final_measures(model: nn.Module) -> dict[str, Tensor]:
+def final_measures(model: Any) -> dict[str, Tensor]:
     """Those of the finished network."""
     result = curve_measures(model)
     if hasattr(model, "lipschitz_bound"):

@@ -1,7 +1,7 @@
 """Multilayer perceptrons: P-Net, S-Net with and without weight normalisation, and the usual MLP are one class."""
 
 import itertools
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class MLP(nn.Module):
     output layer always has one per output.
     P-Net (Biswas 2024): q = 1, share. S-Net with WN (Salimans & Kingma 2016): q = 2, one g per row.
     """
+
+    layers: Any  # nn.ModuleList of Linear or NormLinear
 
     def __init__(
         self,

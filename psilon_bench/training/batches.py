@@ -47,7 +47,7 @@ class Batches:
         self.num_batches, self.batch_size = num_batches, batch_size
 
     def epoch(self, augment: Augment | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x, y) of each batch, members first. Every row comes once: batches differ by one row, or the last is short."""
+        """(x, y) of each batch, members first. Each row once: batches differ by one row, or the last is short."""
         count = self.rows.num_rows
         order = torch.stack([torch.randperm(count, generator=generator) for generator in self.generators])
         order = order.to(self.rows.x.device, non_blocking=True)

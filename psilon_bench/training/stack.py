@@ -1,7 +1,7 @@
 """The engine: G networks that differ only in values, trained as one tensor program."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class Stack:
         self.size = len(models)
         self.model = models[0]
         if self.size == 1:
-            self.parameters = dict(self.model.named_parameters())
+            self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
         else:
             stacked, buffers = stack_module_state(list(models))
             assert not buffers, "a network with buffers says stackable = False"
@@ -44,7 +44,7 @@ class Stack:
 
         return vmap(one, in_dims=(0, *in_dims))(self.parameters, *args)
 
-    def state(self, member: int, values: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def state(self, member: int, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The state_dict of one member, on the CPU; of `values` instead of the present parameters where given."""
         values = self.parameters if values is None else values
         return {
@@ -56,7 +56,7 @@ class Stack:
         return {name: value.detach().clone() for name, value in self.parameters.items()}
 
     @torch.no_grad()
-    def copy_members(self, source: dict[str, Tensor], target: dict[str, Tensor], members: Sequence[int]) -> None:
+    def copy_members(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor], members: Sequence[int]) -> None:
         """target[member] = source[member], in place, for these members alone."""
         for name, value in source.items():
             if self.size == 1 or len(members) == self.size:

@@ -1,0 +1,43 @@
+# make run     set up, train P-Net on a bundled data set, show the result (ARGS="model=snet reg=l2" for another run)
+# make test    set up, run the tests (make test-slow: those on real data and the long ones)
+# make ui      MLflow in the browser, over results/
+PYTHON ?= python3
+BIN := .venv/bin
+PORT ?= 5000
+ARGS ?=
+
+.PHONY: setup run test test-slow check ui bench clean
+.DEFAULT_GOAL := run
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: setup
+	$(BIN)/psilon-run $(ARGS)
+
+test: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m 'not slow' $(ARGS)
+
+test-slow: setup
+	$(BIN)/pytest -m slow $(ARGS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ui: setup
+	@echo "http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
+	  --host 127.0.0.1 --port $(PORT) --workers 1
+
+bench: setup
+	$(BIN)/python scripts/bench.py $(ARGS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
