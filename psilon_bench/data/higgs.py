@@ -5,6 +5,7 @@ Parquet copy in the cache; from there only the rows in use are read.
 """
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,7 @@ def converted(path: Path) -> store.Entry:
 
 
 def convert(path: Path, folder: Path) -> store.About:
+    print(f"converting {path} once, into {store.root()}", file=sys.stderr)
     schema = pa.schema([(c, pa.float32()) for c in COLUMNS])
     rows = 0
     with pq.ParquetWriter(folder / "data.parquet", schema, compression="lz4", use_dictionary=False) as writer:

@@ -38,7 +38,8 @@ def load(
 def raw_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
     if (task_id is None) == (data_id is None):
         raise UsageError(
-            f"OpenML data is named by one of its ids, but dataset.task_id={task_id} and dataset.data_id={data_id}. "
+            f"OpenML data is named by one of its ids, but dataset.task_id={_shown(task_id)} and "
+            f"dataset.data_id={_shown(data_id)}. "
             "Set one, e.g. dataset.task_id=361072, and leave the other null."
         )
     regression = None
@@ -53,6 +54,10 @@ def raw_table(task_id: int | None, data_id: int | None, target: str | None, offl
         target = task["target"]
     assert data_id is not None
     return _raw(openml_fetch.data(data_id, offline), target, regression)
+
+
+def _shown(value: object) -> object:
+    return "null" if value is None else value
 
 
 def _raw(entry: Entry, target: str | None, regression: bool | None) -> RawTable:

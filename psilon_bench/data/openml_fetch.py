@@ -6,6 +6,7 @@ folder of its own, into which what the user's own client cache (OPENML_CACHE_DIR
 
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
-from tenacity import RetryError, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
 
 from psilon_bench.data import store
 from psilon_bench.data.store import About, Entry
@@ -126,7 +134,8 @@ def _origin(source: str) -> About:
 
 
 def _with_retries(ask: Ask, folder: Path, what: str) -> About:
-    attempts = Retrying(stop=ATTEMPTS, wait=WAIT, retry=retry_if_exception(_may_pass))
+    attempts = Retrying(stop=ATTEMPTS, wait=WAIT, retry=retry_if_exception(_may_pass), before_sleep=_say_again)
+    print(f"fetching {what} into {store.root()}", file=sys.stderr)
     try:
         return attempts(_attempt, ask, folder / store.SCRATCH, attempts)
     except RetryError as error:
@@ -145,6 +154,12 @@ def _attempt(ask: Ask, scratch: Path, attempts: Retrying) -> About:
     number = attempts.statistics["attempt_number"]
     with _client(scratch / str(number), seeded=number == 1) as (openml, seed):
         return ask(openml, seed)
+
+
+def _say_again(state: RetryCallState) -> None:
+    cause = state.outcome.exception() if state.outcome else None
+    wait = state.next_action.sleep if state.next_action else 0
+    print(f"  attempt {state.attempt_number} failed ({_brief(cause)}); again in {wait:.0f} s", file=sys.stderr)
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -171,6 +186,8 @@ def _refusal(error: Exception, what: str) -> UsageError:
 
 
 def _brief(error: BaseException | None) -> str:
+    """One line; of a failed connection the reason at the bottom of it, not the layers around."""
+    error = getattr(error.args[0], "reason", None) or error if error and error.args else error
     text = " ".join(str(getattr(error, "message", "") or error).split())
     return f"{type(error).__name__}: {text[:160]}"
 

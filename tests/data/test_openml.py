@@ -69,10 +69,12 @@ def test_a_passing_fault_is_outlived(server, load, path, fault):
     assert server.faults == []
 
 
-def test_wrong_bytes_are_noticed_and_fetched_again(server, load):
+def test_wrong_bytes_are_noticed_and_fetched_again(server, load, capsys):
     server.faults = [("/data/download/1", "wrong")]
     load("openml", task_id=1)
     assert server.requests["/data/download/1"] == 2
+    said = capsys.readouterr().err
+    assert f"fetching OpenML data set 1 into {store.root()}\n  attempt 1 failed (OpenMLHashException: Check" in said
 
 
 @pytest.mark.parametrize("fault", ["cut", "wrong"])
@@ -85,6 +87,7 @@ def test_a_silent_server_is_given_up(server, load, monkeypatch):
     monkeypatch.setattr(openml_fetch, "TIMEOUT", (1, 0.1))
     server.faults = [("/data/download/1", "silent")]
     assert load("openml", task_id=1).kind == "regression"
+    assert server.requests["/data/download/1"] == 2
 
 
 def test_a_lasting_fault_is_one_clear_line_and_harms_nothing(server, load, cache, monkeypatch):
@@ -105,7 +108,7 @@ def test_nobody_there_is_one_clear_line(server, load, monkeypatch):
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setattr(openml.config, "server", f"http://127.0.0.1:{taken.getsockname()[1]}/api/v1/xml")
         with pytest.raises(
-            UsageError, match=r"task 1 could not be fetched in 5 attempts \(ConnectionError: .*Check the"
+            UsageError, match=r"task 1 could not be fetched in 5 attempts \(NewConnectionError: .*refused.*Check the"
         ):
             load("openml", task_id=1)
 
@@ -118,7 +121,7 @@ def test_nobody_there_is_one_clear_line(server, load, monkeypatch):
         ({"task_id": 4}, r"supervised classification or regression, but 4 is 'Clustering'"),
         ({"task_id": 6}, r"supervised classification or regression, but 6 is '.*Survival"),
         ({"task_id": 5}, r"Data must be dense, but OpenML data set 5 is Sparse_ARFF"),
-        ({}, r"named by one of its ids, but dataset.task_id=None and dataset.data_id=None"),
+        ({}, r"named by one of its ids, but dataset.task_id=null and dataset.data_id=null"),
         ({"task_id": 1, "data_id": 1}, r"named by one of its ids, but dataset.task_id=1 and dataset.data_id=1"),
         ({"task_id": 1, "target": "bmi"}, r"target of its own, but dataset.target='bmi' and task 1 has 'target'"),
         (
