@@ -1,0 +1,96 @@
+"""Composed configurations, tasks and networks for all tests; each test works in a folder of its own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from psilon_bench.config import CONF, Config, check
+from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.models.mlp import MLP
+
+torch.set_num_threads(1)
+
+TINY = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=6", "model.depth=2", "tracking=none")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def composed() -> Callable[..., DictConfig]:
+    """composed("model=snet", "seed=3"): what Hydra makes of a command line."""
+
+    def composed(*overrides: str) -> DictConfig:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            return compose("config", overrides=list(overrides))
+
+    return composed
+
+
+@pytest.fixture
+def config(composed: Callable[..., DictConfig]) -> Callable[..., Config]:
+    """The checked configuration of a command line, in float64 on the CPU unless it says otherwise."""
+    return lambda *overrides: check(composed("hardware.precision=float64", "hardware.device=cpu", *overrides))
+
+
+@pytest.fixture
+def network() -> Callable[..., MLP]:
+    """network("pnet", 5, 2): an MLP in float64 with random lengths of both signs and random biases."""
+    kinds = {"pnet": (1, True), "rows": (1, False), "snet": (2, False), "shared": (2, True), "plain": (None, False)}
+
+    def network(kind: str, num_features: int, num_outputs: int, hidden: int = 4, depth: int = 2, **more: str) -> MLP:
+        normalization, share = kinds[kind]
+        model = MLP(num_features, num_outputs, hidden, depth, normalization, share, **more).double()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn_like(parameter))
+        return model
+
+    return network
+
+
+@pytest.fixture
+def task() -> Callable[..., Task]:
+    """task("multiclass"): 23 training, 11 validation and 7 test rows of five features that the target depends on."""
+
+    def task(kind: Kind, seed: int = 0, sizes: tuple[int, int, int] = (23, 11, 7)) -> Task:
+        torch.manual_seed(seed)
+        x = torch.randn(sum(sizes), 5)
+        score = 2 * x[:, 0] - x[:, 1].abs() + 0.3 * torch.randn(len(x))
+        outputs = 3 if kind == "multiclass" else 1
+        y = {
+            "regression": score[:, None],
+            "binary": (score > 0).float()[:, None],
+            "multiclass": torch.bucketize(score, torch.tensor([-1.0, 1.0])),
+        }[kind]
+        splits = [Split(*part) for part in zip(x.split(sizes), y.split(sizes), strict=True)]
+        classes = [] if kind == "regression" else [f"class {i}" for i in range(max(2, outputs))]
+        names = [f"x{i}" for i in range(5)]
+        return Task(
+            "made up",
+            kind,
+            *splits,
+            names,
+            outputs,
+            classes,
+            0.0,
+            1.0,
+            "score",
+            None,
+            "here",
+            "none",
+            checksum="0" * 64,
+        )
+
+    return task
