@@ -10,11 +10,11 @@ from psilon_bench.models.linear import Init, Linear, NormLinear
 from psilon_bench.models.path_norm import path_norm
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
-ACTIVATIONS: dict[str, tuple[type[nn.Module], float]] = {
-    "relu": (nn.ReLU, 1.0),
-    "leaky_relu": (nn.LeakyReLU, 1.0),
-    "tanh": (nn.Tanh, 1.0),
-    "gelu": (nn.GELU, 1.129),
+ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
+    "relu": (nn.ReLU(inplace=True), 1.0),
+    "leaky_relu": (nn.LeakyReLU(inplace=True), 1.0),
+    "tanh": (nn.Tanh(), 1.0),
+    "gelu": (nn.GELU(), 1.129),
 }
 
 
@@ -50,7 +50,7 @@ class MLP(nn.Module):
             else NormLinear(fan_in, fan_out, normalization, share and index != last, init)
             for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths))
         )
-        self.activation = ACTIVATIONS[activation][0]()
+        self.activation = ACTIVATIONS[activation][0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, outputs) of inputs (batch, ...), flattened."""
