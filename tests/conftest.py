@@ -1,4 +1,4 @@
-"""Composed configurations, tasks and networks for all tests; each test works in a folder of its own."""
+"""Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +19,8 @@ TINY = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=6", "model.dep
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield

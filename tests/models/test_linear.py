@@ -106,7 +106,7 @@ def test_any_numbers_make_finite_weights_of_length_g(rows, g, q):
     """||W_j||_q = |g| for every v_j that is not 0 (or too small for its square to be seen), else W_j = 0."""
     one = NormLinear(3, len(rows), q, share=True).double()
     with torch.no_grad():
-        one.v.copy_(torch.tensor(rows).double())
+        one.v.copy_(torch.tensor(rows, dtype=torch.float64))
         one.g.fill_(g)
     assert one.weight.isfinite().all()
     for row, weight in zip(rows, one.weight, strict=True):
