@@ -59,7 +59,7 @@ class Stack:
     def copy_members(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor], members: Sequence[int]) -> None:
         """target[member] = source[member], in place, for these members alone."""
         for name, value in source.items():
-            if self.size == 1 or len(members) == self.size:
+            if len(members) == self.size:
                 target[name].copy_(value)
             else:
                 target[name][list(members)] = value[list(members)]

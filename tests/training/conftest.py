@@ -1,0 +1,64 @@
+"""Short trainings in float64."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from psilon_bench.config import CONF, Trainer
+from psilon_bench.data.task import Task
+from psilon_bench.models.mlp import MLP
+from psilon_bench.regularizers.none import NoRegularizer
+from psilon_bench.training.stack import Stack
+from psilon_bench.training.trainer import Fit, Row
+
+TRAINER = {**OmegaConf.load(CONF / "config.yaml").trainer, "epochs": 6, "num_batches": 5, "eval_every": 1}
+ADAM = partial(torch.optim.Adam, lr=0.05, fused=True)
+
+
+@dataclass
+class Trained:
+    """A Fit that has run, and the rows of each of its members."""
+
+    fit: Fit
+    rows: list[list[Row]]
+
+
+@pytest.fixture
+def settings() -> Callable[..., Trainer]:
+    """settings(epochs=3): a trainer section."""
+    return lambda **changes: Trainer.model_validate(TRAINER | changes)
+
+
+@pytest.fixture
+def train(settings: Callable[..., Trainer]) -> Callable[..., Trained]:
+    """train(models, tasks): Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
+
+    def train(
+        models: Sequence[MLP],
+        tasks: Sequence[Task],
+        regularizer: Any = None,
+        lams: Sequence[float] | None = None,
+        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
+        factor: Callable[[int], float] = lambda epoch: 1.0,
+        **changes: Any,
+    ) -> Trained:
+        rows: list[list[Row]] = [[] for _ in models]
+        fit = Fit(
+            stack=Stack(models),
+            tasks=tasks,
+            penalty=(regularizer or NoRegularizer()).penalty,
+            lams=lams or [0.0] * len(models),
+            seeds=list(range(10, 10 + len(models))),
+            settings=settings(**changes),
+            optimizer=optimizer,
+            scheduler=lambda made: torch.optim.lr_scheduler.LambdaLR(made, factor),
+        )
+        fit.run(lambda member, row: rows[member].append(row))
+        return Trained(fit, rows)
+
+    return train

@@ -1,0 +1,105 @@
+"""The batches of an epoch: every row once, sizes even, order from the seed alone."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as example_settings
+from hypothesis import strategies as st
+
+from psilon_bench.data.task import Split
+from psilon_bench.training.batches import Batches, Rows
+
+CPU = torch.device("cpu")
+
+
+def numbered(rows: int, start: int = 0) -> Split:
+    """Row i has the inputs (i, -i) and the target i."""
+    x = torch.arange(start, start + rows)
+    return Split(torch.stack([x, -x], dim=1).float(), x)
+
+
+def dealt(batches: Batches, epochs: int = 1) -> list[list[torch.Tensor]]:
+    """Targets of each batch of each epoch, (members, batch); inputs must belong to them."""
+    result = []
+    for _ in range(epochs):
+        parts = list(batches.epoch())
+        assert all(torch.equal(x[..., 0], y.double()) and torch.equal(x[..., 1], -y.double()) for x, y in parts)
+        result.append([y for _, y in parts])
+    return result
+
+
+@example_settings(deadline=None, max_examples=40)
+@given(rows=st.integers(1, 40), share=st.floats(0, 1), seeds=st.lists(st.integers(0, 9), min_size=1, max_size=3))
+def test_each_row_comes_once_an_epoch(rows, share, seeds):
+    """num_batches batches whose sizes differ by one at most and together hold each row once, for every member."""
+    num_batches = 1 + int(share * (rows - 1))
+    splits = [numbered(rows, start=100 * i) for i in range(len(seeds))]
+    for parts in dealt(Batches(Rows(splits, CPU, torch.float64), seeds, num_batches, None), epochs=2):
+        sizes = [part.shape[1] for part in parts]
+        assert len(parts) == num_batches
+        assert max(sizes) - min(sizes) <= 1
+        for member, own in enumerate(torch.cat(parts, dim=1)):
+            assert sorted(own.tolist()) == list(range(100 * member, 100 * member + rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "expected"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 3, [3]), (3, 1, [1, 1, 1])]
+)
+def test_batch_size(rows, size, expected):
+    """Batches of batch_size, the last is what is left; num_batches does not count."""
+    (parts,) = dealt(Batches(Rows([numbered(rows)], CPU, torch.float64), [0], 99, size))
+    assert [part.shape[1] for part in parts] == expected
+    assert sorted(torch.cat(parts, dim=1)[0].tolist()) == list(range(rows))
+
+
+def test_the_order_is_the_seeds():
+    """Same seed, same epochs, whatever torch's global generator did; another seed and another epoch, another order."""
+
+    def epochs(*seeds: int) -> torch.Tensor:
+        torch.rand(seeds[0] + 1)
+        batches = Batches(Rows([numbered(30)] * len(seeds), CPU, torch.float64), seeds, 4, None)
+        return torch.stack([torch.cat(parts, dim=1) for parts in dealt(batches, epochs=2)], dim=1)
+
+    both = epochs(3, 8)
+    assert torch.equal(both[0], epochs(3)[0])
+    assert torch.equal(both[1], epochs(8)[0])
+    assert not torch.equal(both[0], both[1])
+    assert not torch.equal(both[0, 0], both[0, 1])
+
+
+def test_the_batches_do_not_repeat_the_numbers_of_the_weights():
+    """Seed s of the batches is another stream than torch.manual_seed(s), which makes the weights."""
+    (parts,) = dealt(Batches(Rows([numbered(30)], CPU, torch.float64), [5], 1, None))
+    assert not torch.equal(parts[0][0], torch.randperm(30, generator=torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize(("which", "in_dim"), [([0], None), ([0, 0, 0], None), ([0, 1], 0), ([1, 0, 1], 0)])
+def test_each_member_gets_its_own_rows(which, in_dim):
+    """take, chunks and y read the split of the member, shared or not; classes stay whole numbers."""
+    kinds = [numbered(6), numbered(6, start=50)]
+    rows = Rows([kinds[i] for i in which], CPU, torch.float64)
+    assert rows.in_dim is in_dim
+    index = torch.tensor([[1, 0], [5, 5], [3, 4]])[: len(which)]
+    x, y = rows.take(index)
+    assert torch.equal(y, index + 50 * torch.tensor(which)[:, None])
+    assert torch.equal(x[..., 0], y.double())
+    whole = torch.cat(list(rows.chunks(4)), dim=0 if in_dim is None else 1)
+    expected = torch.stack([kinds[i].y for i in which])
+    assert torch.equal(whole[..., 0].double(), (expected[0] if in_dim is None else expected).double())
+    assert torch.equal(rows.y, expected[0] if in_dim is None else expected)
+    assert rows.y.dtype == torch.int64
+
+
+def test_augmentation_is_seeded_per_member():
+    """Each member's batch is augmented with its own generator, so it does not depend on the others."""
+
+    def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x + torch.rand(x.shape, generator=generator)
+
+    def first(*seeds: int) -> torch.Tensor:
+        batches = Batches(Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, 2, None)
+        return torch.cat([x for x, _ in batches.epoch(augment)], dim=1)
+
+    both = first(1, 2)
+    assert torch.equal(both[0], first(1)[0])
+    assert torch.equal(both[1], first(2)[0])
