@@ -1,7 +1,6 @@
 """psilon-run: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,10 +12,7 @@ from omegaconf import DictConfig
 from psilon_bench.config import CONF
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.hydra_errors import one_line
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, treated as Ctrl-C with an exit code of its own."""
+from psilon_bench.interrupt import Stopped, install
 
 
 class Raised(BaseException):
@@ -24,7 +20,7 @@ class Raised(BaseException):
 
 
 def run() -> NoReturn:
-    """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked for wrongly, 130 Ctrl-C, 143 SIGTERM."""
+    """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
     sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
 
 
@@ -57,12 +53,12 @@ def exit_code(main: Callable[[], Any]) -> int:
     verbose = "--verbose" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
     sys.argv = [argument for argument in sys.argv if argument != "--verbose"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting itself
-    signal.signal(signal.SIGTERM, terminate)
+    install()
     try:
         main()
-    except KeyboardInterrupt as stop:
-        print("psilon-run: stopped; what ran is recorded as killed", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+    except Stopped as stop:
+        print("psilon-run: stopped. The same command goes on where it was.", file=sys.stderr)
+        return stop.exit_code
     except (Exception, Raised) as raised:
         error = raised.__cause__ if isinstance(raised, Raised) else raised
         assert error is not None
@@ -82,8 +78,3 @@ def told(error: BaseException) -> tuple[int, str]:
         return 1, str(error)
     line = one_line(error)
     return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")
-
-
-def terminate(number: int, frame: Any) -> NoReturn:
-    """Handler of SIGTERM."""
-    raise Terminated

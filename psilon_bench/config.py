@@ -82,6 +82,7 @@ class Trainer(Section):
     num_batches: PositiveInt
     batch_size: PositiveInt | None
     eval_every: PositiveInt
+    checkpoint_every: PositiveInt | None
     early_stopping: PositiveInt | None
     select: Literal["last", "best"]
 
@@ -91,6 +92,8 @@ class Hardware(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
     threads: PositiveInt | None
+    plan: Literal["auto", "stacked", "serial"]
+    stack_size: Literal["auto"] | PositiveInt
     precision: Literal["float32", "float64", "bfloat16"]
 
 
@@ -117,6 +120,9 @@ class Config(Section):
     hardware: Hardware
     tracking: Tracking
     results_dir: Annotated[str, Field(min_length=1)]
+    plan: bool
+    rerun: bool
+    retries: NonNegativeInt
 
     @property
     def title(self) -> str:
@@ -135,8 +141,9 @@ class Config(Section):
     def fingerprint(self) -> str:
         """Hash of what determines the numbers: not names, places, devices or tracking. 16 hex digits."""
         values = self.nested()
-        for key in ("name", "results_dir", "tracking"):
+        for key in ("name", "results_dir", "tracking", "plan", "rerun", "retries"):
             del values[key]
+        del values["trainer"]["checkpoint_every"]
         values["hardware"] = {"precision": self.hardware.precision}
         return digest(values)
 
@@ -262,7 +269,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Choose from: {', '.join(known)}."
 
 
-def digest(values: dict[str, Any]) -> str:
+def digest(values: Any) -> str:
     """16 hex digits that stand for these values, whatever their order."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -38,6 +39,13 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.rows: dict[int, dict[str, float]] = {}
+
+    def say(self, *what: Any, **how: Any) -> None:
+        """Print; a reader who has gone (`| head`) stops the talk, not the run."""
+        try:
+            self.console.print(*what, **how)
+        except BrokenPipeError:
+            self.console.quiet = True
 
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
@@ -77,24 +85,24 @@ class Display:
         self.told = now
         left = (now - self.started) * (self.epochs / epoch - 1)
         losses = "".join(f"  {key} {self.rows[0][key]:.4f}" for key in ("train/loss", "val/loss") if 0 in self.rows)
-        self.console.print(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
+        self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
     def result(self, record: Record) -> None:
         """The finished run as a table, and where its record is."""
         run = record.run
-        self.console.print(f"{run['title']} on {run['task']['name']}", style="bold")
+        self.say(f"{run['title']} on {run['task']['name']}", style="bold")
         table = Table()
         table.add_column("metric")
         table.add_column("value", justify="right")
         for name in RESULT:
             if name in run["metrics"]:
                 table.add_row(name, number(run["metrics"][name]))
-        self.console.print(table)
-        self.console.print(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
+        self.say(table)
+        self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
 
     def failure(self, what: str, reason: str) -> None:
         """A run of a sweep did not end well."""
-        self.console.print(f"failed: {what}: {reason}", style="red", soft_wrap=True)
+        self.say(f"failed: {what}: {reason}", style="red", soft_wrap=True)
 
     def summary(self, records: Sequence[Record]) -> None:
         """The finished runs of a sweep, one row each."""
@@ -106,7 +114,7 @@ class Display:
         for record in records:
             values = record.run["metrics"]
             table.add_row(record.run["title"], *(number(values[name]) if name in values else "" for name in names))
-        self.console.print(table)
+        self.say(table)
 
 
 def number(value: float) -> str:

@@ -1,7 +1,5 @@
 """The local record of a run: a folder of its own that holds everything about it, whatever else fails."""
 
-import csv
-import io
 import json
 import os
 import platform
@@ -19,6 +17,7 @@ from omegaconf import OmegaConf
 
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
+from psilon_bench.history import append_row, cut_after
 
 Status = Literal["running", "finished", "failed", "killed"]
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
@@ -38,8 +37,6 @@ class Record:
         stem = f"{now:%Y-%m-%d_%H-%M-%S}_{config.model.name}_{config.reg.name}_{uuid.uuid4().hex[:8]}"
         self.folder = Path(config.results_dir, config.name, stem).absolute()
         self.folder.mkdir(parents=True)
-        self.columns: list[str] = []
-        self.rows: list[dict[str, float]] = []
         self.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.nested())))
         self.run: dict[str, Any] = {
             "status": "running",
@@ -52,27 +49,36 @@ class Record:
             "git_commit": git_commit(),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             "hardware": hardware(),
-            "times": {"started": now.isoformat(timespec="milliseconds"), "ended": None},
+            "times": {"started": now_text(), "ended": None},
             "process": {"host": socket.gethostname(), "pid": os.getpid()},
         } | about
         self.save()
 
+    @classmethod
+    def reopen(cls, folder: Path, last_epoch: float) -> "Record":
+        """Go on with the record of a run that was stopped, from the row of this epoch."""
+        record = cls.__new__(cls)
+        record.folder, record.run = folder, json.loads((folder / "run.json").read_text())
+        if not record.closed:
+            cut_after(folder / "history.csv", last_epoch)
+            record.run |= {"status": "running", "reason": None}
+            record.run["times"].setdefault("resumed", []).append(now_text())
+            record.save()
+        return record
+
+    @property
+    def closed(self) -> bool:
+        """Whether the run has ended for good: finished, or failed by itself (another try would diverge again)."""
+        return self.run["status"] == "finished" or self.run.get("diverged", False)
+
     def add_row(self, row: dict[str, float]) -> None:
-        """Append one evaluation to history.csv; the first row names the columns."""
-        with (self.folder / "history.csv").open("a", newline="") as file:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            if not self.columns:
-                self.columns = list(row)
-                writer.writerow(self.columns)
-            writer.writerow([row[column] for column in self.columns])
-            file.write(text.getvalue())
-        self.rows.append(row)
+        """Append one evaluation to history.csv."""
+        append_row(self.folder / "history.csv", row)
 
     def finish(self, status: Status, metrics: dict[str, float] | None = None, reason: str | None = None) -> None:
         """The run's last word."""
         self.run |= {"status": status, "reason": reason, "metrics": metrics or {}}
-        self.run["times"]["ended"] = datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
+        self.run["times"]["ended"] = now_text()
         self.save()
 
     def save(self) -> None:
@@ -90,6 +96,11 @@ class Record:
         part = self.folder / f".{name}.part"
         part.write_text(text)
         part.replace(self.folder / name)
+
+
+def now_text() -> str:
+    """ISO 8601 with the local offset."""
+    return datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
 
 
 def check_writable(results_dir: str) -> None:

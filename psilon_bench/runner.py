@@ -6,16 +6,19 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from psilon_bench.checkpoint import Checkpoint
 from psilon_bench.config import Config, Dataset, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
+from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.record import Record, Status, check_writable, command_line
 from psilon_bench.sender import Sender
@@ -104,11 +107,14 @@ def fits(regularizer: Any, model: nn.Module) -> bool:
     return True
 
 
-def run(configs: Sequence[Config], display: Display, sender: Sender | None = None) -> list[Record]:
+def run(
+    configs: Sequence[Config], display: Display, sender: Sender | None = None, in_sweep: bool = False
+) -> list[Record]:
     """Train configurations that differ in stackable values alone as one stack; one record each, mirrored by `sender`.
 
-    A member that diverges is recorded as failed. Ctrl-C and SIGTERM record all as killed, with the history so far;
-    any other exception records them as failed, with its traceback in the folder. Both are raised again.
+    A stack that was stopped goes on from its checkpoint, in the folders it had. A member that diverges is recorded as
+    failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records as killed, with the history so far; any other
+    exception records them as failed, with its traceback in the folder. Both are raised again.
     """
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
@@ -116,27 +122,71 @@ def run(configs: Sequence[Config], display: Display, sender: Sender | None = Non
     fit = build_fit(members)
     if sender is not None:
         sender.open(tracking_uri(configs[0]), configs[0].tracking.experiment, configs[0].results_dir)
-    records = [Record(member.config, about(member)) for member in members]
-    if sender is not None:
-        for record in records:
-            sender.follow(record.folder)
+    checkpoint = Checkpoint.of(configs)
+    with checkpoint.mine() as mine:
+        found = checkpoint.load() if mine and not configs[0].rerun else None
+        records = resume(fit, *found) if found else [Record(m.config, about(m, in_sweep)) for m in members]
+        if sender is not None:
+            for record in records:
+                sender.follow(record.folder)
+        try:
+            train(fit, configs, records, checkpoint if mine else None, display)
+            finish(fit, members, records)
+        except (KeyboardInterrupt, Exception) as error:
+            close_unfinished(records, error)
+            raise
+        if mine:
+            checkpoint.remove()
+    return records
+
+
+def resume(fit: Fit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
+    """Put the trainer where the checkpoint was taken, and open its records again."""
+    fit.load_state(state)
+    return [
+        Record.reopen(folder, member.last_row.get("epoch", 0))
+        for folder, member in zip(folders, fit.members, strict=True)
+    ]
+
+
+def train(
+    fit: Fit, configs: Sequence[Config], records: Sequence[Record], checkpoint: Checkpoint | None, display: Display
+) -> None:
+    """Run the trainer; write checkpoints every trainer.checkpoint_every epochs and when a signal asks for the end."""
+    every = configs[0].trainer.checkpoint_every
 
     def on_row(index: int, row: Row) -> None:
-        records[index].add_row(row)
+        if not records[index].closed:
+            records[index].add_row(row)
         display.row(index, row)
 
-    try:
-        with display.training(configs):
-            fit.run(on_row, display.epoch)
-        finish(fit, members, records)
-    except (KeyboardInterrupt, Exception) as error:
-        killed = isinstance(error, KeyboardInterrupt)
-        for record in records:
+    def save() -> None:
+        if checkpoint is not None:
+            fingerprints = [config.fingerprint() for config in configs]
+            checkpoint.save(fit.state(), fingerprints, [record.folder for record in records])
+
+    def on_epoch(epoch: int) -> None:
+        display.epoch(epoch)
+        if every is not None and epoch % every == 0:
+            save()
+
+    with kept_until_safe() as safe_point, display.training(configs):
+        try:
+            fit.run(on_row, on_epoch, safe_point)
+        except Stopped as stop:
+            if stop.safe:
+                save()
+            raise
+
+
+def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
+    """killed for a signal; failed, with the traceback in the folder, for anything else."""
+    killed = isinstance(error, KeyboardInterrupt)
+    for record in records:
+        if not record.closed:
             if not killed:
                 record.write("error.txt", traceback.format_exc())
             record.finish("killed" if killed else "failed", reason=f"{type(error).__name__}: {error}".rstrip(": "))
-        raise
-    return records
 
 
 def build_fit(members: Sequence[Prepared]) -> Fit:
@@ -162,6 +212,8 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
     test = fit.measure(fit.test, "test", lambda model: {})
     other = "last" if fit.settings.select == "best" else "best"
     for index, (outcome, record) in enumerate(zip(fit.members, records, strict=True)):
+        if record.closed:
+            continue
         record.save_tensors("model.pt", fit.stack.state(index))
         record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
         chosen = outcome.best_row if fit.settings.select == "best" else outcome.last_row
@@ -174,10 +226,11 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
             "time/step_ms": 1000 * fit.seconds / fit.step,
         }
         status: Status = "failed" if outcome.status == "failed" else "finished"
+        record.run["diverged"] = outcome.status == "failed"
         record.finish(status, metrics, outcome.reason)
 
 
-def about(member: Prepared) -> dict[str, Any]:
+def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
     """What run.json says of the data, the place and the command."""
     task = member.task
     return {
@@ -195,4 +248,5 @@ def about(member: Prepared) -> dict[str, Any]:
         },
         "device": str(next(member.model.parameters()).device),
         "command": command_line(),
+        "in_sweep": in_sweep,
     }

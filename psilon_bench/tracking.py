@@ -1,6 +1,5 @@
 """MLflow as a view of the local records: made from their folders, in batches, at any time."""
 
-import csv
 import json
 import logging
 import math
@@ -15,6 +14,7 @@ from filelock import FileLock
 
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
+from psilon_bench.history import read_rows
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -112,15 +112,17 @@ class Mirror:
     def close(self, run: dict[str, Any]) -> None:
         """Final metrics, files, status; a run that still says `running` was killed without a word."""
         assert self.run_id is not None
-        step = int(run["metrics"].get("step", 0))
-        self.client.log_batch(self.run_id, metrics=as_metrics(run["metrics"], step, milliseconds()))
+        rows = read_rows(self.folder / "history.csv") or [{}]
+        new = {key: value for key, value in run["metrics"].items() if rows[-1].get(key) != value}
+        step = int(rows[-1].get("step", 0))
+        self.client.log_batch(self.run_id, metrics=as_metrics(new, step, milliseconds()))
         self.save_state(done=True)
         self.client.log_artifacts(self.run_id, str(self.folder))
         self.client.set_terminated(self.run_id, MLFLOW_STATUS[run["status"]], end_time=milliseconds())
 
     def send_rows(self) -> None:
         """The rows of the history that MLflow has not got, whole rows to a batch."""
-        rows = read_history(self.folder)[self.sent :]
+        rows = read_rows(self.folder / "history.csv")[self.sent :]
         if not rows:
             return
         per_batch = BATCH // len(rows[0])
@@ -139,7 +141,7 @@ class Mirror:
         if known.get("uri") == self.uri:
             self.run_id = known["run_id"]
             last = self.client.get_run(self.run_id).data.metrics.get("epoch", 0)
-            self.sent = sum(row["epoch"] <= last for row in read_history(self.folder))
+            self.sent = sum(row["epoch"] <= last for row in read_rows(self.folder / "history.csv"))
             return
         params = run["params"]
         tags = {
@@ -151,26 +153,30 @@ class Mirror:
             "fingerprint": run["fingerprint"],
             "record": str(self.folder),
         }
+        if run["in_sweep"]:
+            tags["mlflow.parentRunId"] = self.parent(params["name"])
         created = self.client.create_run(self.experiment_id, milliseconds(), tags, run["title"])
         self.run_id = created.info.run_id
         self.save_state(done=False)
         self.client.log_batch(self.run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+
+    def parent(self, name: str) -> str:
+        """The MLflow run of the sweep that this record belongs to; the first record of a sweep creates it."""
+        state = self.folder.parent / ".mlflow-parent.json"
+        with FileLock(state.with_suffix(".lock")):
+            known = json.loads(state.read_text()) if state.exists() else {}
+            if known.get("uri") == self.uri:
+                return known["run_id"]
+            run = self.client.create_run(self.experiment_id, milliseconds(), {"sweep": name}, f"sweep {name}")
+            self.client.set_terminated(run.info.run_id)
+            state.write_text(json.dumps({"uri": self.uri, "run_id": run.info.run_id}) + "\n")
+            return run.info.run_id
 
     def save_state(self, done: bool) -> None:
         """Write mlflow.json whole."""
         part = self.folder / ".mlflow.json.part"
         part.write_text(json.dumps({"uri": self.uri, "run_id": self.run_id, "done": done}) + "\n")
         part.replace(self.folder / "mlflow.json")
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The whole rows of history.csv; none where there is no file yet."""
-    path = folder / "history.csv"
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole)]
 
 
 def as_metrics(values: dict[str, float], step: int, timestamp: int) -> list[Any]:

@@ -1,6 +1,7 @@
 """Training rows of every member on the device, and their batches: index gathers, no DataLoader."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,30 +13,36 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Rows:
-    """One split of every member, x and y; held once where the members share it."""
+    """One split of every member, x and y. Members that share a split share its rows in memory.
+
+    in_dim is the vmap dimension of what `chunks` and `y` give: None where all members share one split, else 0.
+    """
 
     def __init__(self, splits: Sequence[Split], device: torch.device, dtype: torch.dtype) -> None:
-        shared = all(split is splits[0] for split in splits)
-        self.in_dim = None if shared else 0
-        self.x = self._join([split.x for split in splits], shared).to(device, dtype)
-        y = self._join([split.y for split in splits], shared).to(device)
-        self.y = y.to(dtype) if y.is_floating_point() else y
+        unique = list({id(split): split for split in splits}.values())
+        self.in_dim = None if len(unique) == 1 else 0
+        self.which = torch.tensor([[id(split) for split in unique].index(id(own)) for own in splits], device=device)
+        self.x = torch.stack([split.x for split in unique]).to(device, dtype)
+        y = torch.stack([split.y for split in unique]).to(device)
+        self.unique_y = y.to(dtype) if y.is_floating_point() else y
         self.num_rows = len(splits[0])
 
-    @staticmethod
-    def _join(tensors: list[Tensor], shared: bool) -> Tensor:
-        return tensors[0] if shared else torch.stack(tensors)
+    @property
+    def y(self) -> Tensor:
+        """All targets, (rows, ...), or (members, rows, ...) where the members differ."""
+        return self.unique_y[0] if self.in_dim is None else self.unique_y[self.which]
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (members, batch) of x and y, with the members as first axis."""
         if self.in_dim is None:
-            return self.x[index], self.y[index]
-        member = torch.arange(len(index), device=index.device)[:, None]
-        return self.x[member, index], self.y[member, index]
+            return self.x[0][index], self.unique_y[0][index]
+        return self.x[self.which[:, None], index], self.unique_y[self.which[:, None], index]
 
     def chunks(self, rows: int) -> Iterator[Tensor]:
         """x in pieces of at most so many rows, for evaluation within bounded memory."""
-        yield from self.x.split(rows, dim=0 if self.in_dim is None else 1)
+        for start in range(0, self.num_rows, rows):
+            piece = self.x[:, start : start + rows]
+            yield piece[0] if self.in_dim is None else piece[self.which]
 
 
 class Batches:
@@ -45,18 +52,37 @@ class Batches:
         self.rows = rows
         self.generators = [generator(seed) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
+        self.order: Tensor | None = None  # of the epoch under way, (members, rows)
+        self.position = 0  # its batches that are done
 
     def epoch(self, augment: Augment | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x, y) of each batch, members first. Each row once: batches differ by one row, or the last is short."""
-        count = self.rows.num_rows
-        order = torch.stack([torch.randperm(count, generator=generator) for generator in self.generators])
-        order = order.to(self.rows.x.device, non_blocking=True)
+        """(x, y) of each batch, members first. Each row once: batches differ by one row, or the last is short.
+
+        An epoch that was interrupted (see `state`) is continued.
+        """
+        if self.order is None:
+            self.order = torch.stack([torch.randperm(self.rows.num_rows, generator=g) for g in self.generators])
+            self.position = 0
+        order = self.order.to(self.rows.x.device)
         parts = order.split(self.batch_size, 1) if self.batch_size else order.tensor_split(self.num_batches, 1)
-        for part in parts:
-            x, y = self.rows.take(part)
+        while self.position < len(parts):
+            x, y = self.rows.take(parts[self.position])
             if augment is not None:
                 x = torch.stack([augment(own, g) for own, g in zip(x, self.generators, strict=True)])
+            self.position += 1
             yield x, y
+        self.order = None
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the batches to come."""
+        states = [g.get_state() for g in self.generators]
+        return {"order": self.order, "position": self.position, "generators": states}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue where `state` was taken."""
+        self.order, self.position = state["order"], state["position"]
+        for own, saved in zip(self.generators, state["generators"], strict=True):
+            own.set_state(saved)
 
 
 def generator(seed: int) -> torch.Generator:

@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,26 +67,64 @@ class Fit:
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
         self.last, self.best = stack.snapshot(), stack.snapshot()
-        self.step = 0
+        self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
+        self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: list[tuple[Tensor, Tensor]] = []  # (objective, loss) of the steps since the last evaluation
 
-    def run(self, on_row: Callable[[int, Row], None], on_epoch: Callable[[int], None] = lambda epoch: None) -> None:
-        """Train to the end. on_row(member, row) gets each row of the history as soon as it exists."""
+    def run(
+        self,
+        on_row: Callable[[int, Row], None],
+        on_epoch: Callable[[int], None] = lambda epoch: None,
+        safe_point: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train to the end. on_row(member, row) gets each row of the history as soon as it exists.
+
+        safe_point is called between steps, on_epoch after epochs; where they raise, `state` is whole.
+        """
         self.clock = time.perf_counter()
-        for epoch in range(1, self.settings.epochs + 1):
+        while self.epoch <= self.settings.epochs and self.running():
             for x, y in self.batches.epoch(self.augment):
                 self.window.append(self.train_step(x, y))
-            if epoch % self.settings.eval_every == 0 or epoch == self.settings.epochs:
-                self.evaluate(epoch, on_row)
-                if not self.running():
-                    break
-            on_epoch(epoch)
-            if epoch < self.settings.epochs:
+                safe_point()
+            if self.epoch % self.settings.eval_every == 0 or self.epoch == self.settings.epochs:
+                self.evaluate(self.epoch, on_row)
+            if self.epoch < self.settings.epochs:
                 self.scheduler.step()
+            self.epoch += 1
+            on_epoch(self.epoch - 1)
         self.stack.copy_members(self.stack.parameters, self.last, self.running())
         for index in self.running():
             self.members[index].status = "finished"
+
+    def state(self) -> dict[str, Any]:
+        """All that decides the rest of the run; `load_state` of it in a fresh Fit continues bit for bit."""
+        now = time.perf_counter()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+        return {
+            "parameters": {name: value.detach() for name, value in self.stack.parameters.items()},
+            "last": self.last,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "batches": self.batches.state(),
+            "members": [asdict(member) for member in self.members],
+            "window": self.window,
+            "counters": (self.epoch, self.step, self.seconds),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state`, of the same stack."""
+        everyone = range(self.stack.size)
+        self.stack.copy_members(state["parameters"], self.stack.parameters, everyone)
+        self.stack.copy_members(state["last"], self.last, everyone)
+        self.stack.copy_members(state["best"], self.best, everyone)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.batches.load_state(state["batches"])
+        self.members = [Member(**member) for member in state["members"]]
+        self.window = [(objective.to(self.device), loss.to(self.device)) for objective, loss in state["window"]]
+        self.epoch, self.step, self.seconds = state["counters"]
 
     def running(self) -> list[int]:
         """The members that still train."""

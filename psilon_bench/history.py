@@ -1,0 +1,39 @@
+"""history.csv: one row per evaluation, appended by whole lines."""
+
+import csv
+import io
+from pathlib import Path
+
+
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add a row; the first one names the columns."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(row), lineterminator="\n")
+    if not path.exists():
+        writer.writeheader()
+    writer.writerow(row)
+    with path.open("a", newline="") as file:
+        file.write(text.getvalue())
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The rows as numbers; none where there is no file yet."""
+    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole_lines(path))]
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end."""
+    text = path.read_text() if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def cut_after(path: Path, epoch: float) -> None:
+    """Drop the rows after this epoch; without any row the file goes."""
+    lines = whole_lines(path)
+    kept = [line for line, row in zip(lines[1:], csv.DictReader(lines), strict=True) if float(row["epoch"]) <= epoch]
+    if not kept:
+        path.unlink(missing_ok=True)
+        return
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join([lines[0], *kept]))
+    part.replace(path)
