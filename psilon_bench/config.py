@@ -245,6 +245,8 @@ def first_line(error: ValidationError, section: str, schema: type[BaseModel]) ->
     if finding["type"] == "extra_forbidden":
         return f"{key} is not a known key.{nearest(path[-1], fields)}"
     if finding["type"] == "missing":
+        if finding["loc"][-1] != path[-1]:  # a place of a tuple
+            return f"{key}={finding['input']!r} is not valid: it should be longer."
         return f"{key} is missing; set {key}=<value>."
     same = [other["msg"] for other in error.errors() if other["input"] is finding["input"]]  # all members of a union
     rule = rule or " or ".join(msg.removeprefix("Input should be ") for msg in same)

@@ -1,0 +1,49 @@
+"""Every file of conf/ by discovery: it composes, its target takes its keys, and it is named after its file."""
+
+import inspect
+
+import pytest
+from omegaconf import OmegaConf
+
+from psilon_bench.config import CONF, SUPPLIED, Config, check, check_arguments, locate, options
+
+COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
+BUILT = [(group, name) for group, name in COMPONENTS if "_target_" in OmegaConf.load(CONF / group / f"{name}.yaml")]
+PRESETS = ("experiment", "suite")  # of whole configurations; the other groups are sections of one
+
+
+def test_every_section_has_options_and_every_folder_is_a_section():
+    """No group is empty, none is unknown to the schema."""
+    groups = {group for group, _ in COMPONENTS}
+    sections = {name for name in Config.model_fields if (CONF / name).is_dir()}
+    assert sections >= {"dataset", "model", "reg", "optimizer", "scheduler", "pruner", "hardware", "tracking"}
+    assert groups - set(PRESETS) == sections
+
+
+@pytest.mark.parametrize(("group", "name"), COMPONENTS)
+def test_a_component_composes(composed, group, name):
+    """psilon-run GROUP=NAME is a valid configuration, under the file's name."""
+    cfg = composed(f"+{group}={name}" if group in PRESETS else f"{group}={name}")
+    config = check(cfg)
+    if group not in (*PRESETS, "hardware"):
+        assert getattr(config, group).name == name
+
+
+@pytest.mark.parametrize(("group", "name"), BUILT)
+def test_the_target_takes_the_keys(composed, group, name):
+    """Each key of the file is a parameter of the target, and each parameter without a default has a key."""
+    section = getattr(check(composed(f"{group}={name}")), group)
+    signature = inspect.signature(locate(section.target))
+    keys = {*section.arguments, *SUPPLIED.get(group, set()), *{"dataset": ["name"], "optimizer": ["lr"]}.get(group, [])}
+    assert keys <= signature.parameters.keys()
+    named = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    assert {p.name for p in named if p.default is p.empty} <= keys
+    assert (locate(section.target).__doc__ or inspect.getmodule(locate(section.target)).__doc__ or "").strip()
+
+
+@pytest.mark.parametrize(("group", "name"), [c for c in BUILT if c[0] in ("model", "reg")])
+def test_a_component_can_be_built_alone(group, name):
+    """options() gives sections that can be built without a composed configuration, as the remedies of errors do."""
+    section = options(group)[name]
+    check_arguments(group, section)
+    assert section.build(**({"num_features": 3, "num_outputs": 2} if group == "model" else {})) is not None
