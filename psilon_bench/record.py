@@ -1,6 +1,7 @@
 """The local record of a run: a folder of its own that holds everything about it, whatever else fails."""
 
 import json
+import math
 import os
 import platform
 import socket
@@ -68,16 +69,17 @@ class Record:
 
     @property
     def closed(self) -> bool:
-        """Whether the run has ended for good: finished, or failed by itself (another try would diverge again)."""
-        return self.run["status"] == "finished" or self.run.get("diverged", False)
+        """Whether the run has ended for good."""
+        return is_closed(self.run)
 
     def add_row(self, row: dict[str, float]) -> None:
         """Append one evaluation to history.csv."""
         append_row(self.folder / "history.csv", row)
 
     def finish(self, status: Status, metrics: dict[str, float] | None = None, reason: str | None = None) -> None:
-        """The run's last word."""
-        self.run |= {"status": status, "reason": reason, "metrics": metrics or {}}
+        """The run's last word. Metrics that are not finite are left out: JSON has no word for them."""
+        finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
+        self.run |= {"status": status, "reason": reason, "metrics": finite}
         self.run["times"]["ended"] = now_text()
         self.save()
 
@@ -96,6 +98,11 @@ class Record:
         part = self.folder / f".{name}.part"
         part.write_text(text)
         part.replace(self.folder / name)
+
+
+def is_closed(run: dict[str, Any]) -> bool:
+    """Whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
+    return run["status"] == "finished" or run.get("diverged", False)
 
 
 def now_text() -> str:

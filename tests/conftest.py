@@ -1,5 +1,6 @@
 """Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
+from rich.console import Console
 
 from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.display import Display
 from psilon_bench.models.mlp import MLP
+from psilon_bench.record import Record
+from psilon_bench.runner import run
 
 torch.set_num_threads(1)
 
@@ -95,3 +100,14 @@ def task() -> Callable[..., Task]:
         )
 
     return task
+
+
+@pytest.fixture
+def finished(config: Callable[..., Config]) -> Callable[..., Record]:
+    """finished("seed=3"): the record of a tiny real run."""
+
+    def finished(*overrides: str) -> Record:
+        (record,) = run([config(*TINY, *overrides)], Display(Console(file=io.StringIO())))
+        return record
+
+    return finished
