@@ -10,7 +10,7 @@ import hydra
 from omegaconf import DictConfig
 
 from psilon_bench.config import CONF
-from psilon_bench.errors import RunFailed, UsageError
+from psilon_bench.errors import RunFailed, StackFailed, UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.interrupt import Stopped, install
 
@@ -74,7 +74,7 @@ def told(error: BaseException) -> tuple[int, str]:
     """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else."""
     if isinstance(error, UsageError):
         return 2, str(error)
-    if isinstance(error, RunFailed):
+    if isinstance(error, RunFailed | StackFailed):
         return 1, str(error)
     line = one_line(error)
     return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")

@@ -1,5 +1,6 @@
 """What a person sees of a run: a progress bar with ETA on a terminal, plain lines elsewhere, the result as a table."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from psilon_bench.config import Config
 from psilon_bench.record import Record
@@ -28,7 +29,8 @@ RESULT = (
     "time/fit_s",
     "time/step_ms",
 )
-SUMMARY = ("val/loss", "test/loss", "test/accuracy", "path_norm", "near_sparsity", "time/fit_s")
+SUMMARY = ("val/loss", "test/loss", "test/accuracy", "path_norm")
+SUMMARY_ROWS = 60
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 60.0  # or one after so long
 
@@ -39,6 +41,18 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.rows: dict[int, dict[str, float]] = {}
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[what]}"),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
 
     def say(self, *what: Any, **how: Any) -> None:
         """Print; a reader who has gone (`| head`) stops the talk, not the run."""
@@ -53,27 +67,16 @@ class Display:
         self.rows, self.epochs = {}, configs[0].trainer.epochs
         self.started = self.told = time.perf_counter()
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("epochs  val/loss {task.fields[val_loss]}"),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-        )
-        self.bar = self.progress.add_task(self.title, total=self.epochs, val_loss="-")
-        with self.progress:
+        self.bar = self.progress.add_task(self.title, total=self.epochs, what="epochs")
+        with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
             yield
+        self.progress.remove_task(self.bar)
 
     def row(self, index: int, row: dict[str, float]) -> None:
         """A new row of a member's history."""
         self.rows[index] = row
         losses = [own["val/loss"] for own in self.rows.values()]
-        self.progress.update(self.bar, val_loss=f"{min(losses):.4f}")
+        self.progress.update(self.bar, what=f"epochs  val/loss {min(losses):.4f}")
 
     def epoch(self, epoch: int) -> None:
         """An epoch is over."""
@@ -100,21 +103,69 @@ class Display:
         self.say(table)
         self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
 
+    @contextmanager
+    def sweep(self, runs: int) -> Iterator[None]:
+        """Around all stacks of a sweep: one bar over its runs."""
+        self.total, self.finished, self.sweep_started = runs, 0, time.perf_counter()
+        with self.progress:
+            self.sweep_bar = self.progress.add_task("sweep", total=runs, what="runs")
+            yield
+
+    def advance(self, runs: int) -> None:
+        """So many runs of the sweep have ended."""
+        self.finished += runs
+        self.progress.update(self.sweep_bar, completed=self.finished)
+        if not self.console.is_terminal:
+            left = (time.perf_counter() - self.sweep_started) * (self.total / self.finished - 1)
+            self.say(f"sweep: {self.finished}/{self.total} runs  ETA {left:.0f} s", soft_wrap=True)
+
+    def plan(self, runs: int, done: int, folder: Path) -> None:
+        """What a sweep has to do."""
+        rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
+        self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
+
+    def groups(self, groups: Sequence[tuple[list[Config], Any]]) -> None:
+        """How the groups of a sweep would train, with an estimate."""
+        table = Table("networks", "runs", "in stacks of", "ms/step each", "estimate")
+        total = 0.0
+        for configs, choice in groups:
+            first = configs[0]
+            what = f"{first.model.name} {first.reg.name} on {first.dataset.name}"
+            seconds = len(configs) * steps(first) * (choice.step_ms or 0) / 1000
+            total += seconds
+            step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
+            table.add_row(what, str(len(configs)), str(choice.size), step, f"{seconds:.0f} s")
+        self.say(table)
+        self.say(f"{total:.0f} s of training steps in all; nothing was started.")
+
     def failure(self, what: str, reason: str) -> None:
-        """A run of a sweep did not end well."""
+        """Something of a sweep did not end well."""
         self.say(f"failed: {what}: {reason}", style="red", soft_wrap=True)
 
-    def summary(self, records: Sequence[Record]) -> None:
-        """The finished runs of a sweep, one row each."""
-        table = Table()
-        table.add_column("run")
-        names = [name for name in SUMMARY if any(name in record.run["metrics"] for record in records)]
-        for name in names:
-            table.add_column(name, justify="right")
-        for record in records:
-            values = record.run["metrics"]
-            table.add_row(record.run["title"], *(number(values[name]) if name in values else "" for name in names))
-        self.say(table)
+    def summary(self, runs: Sequence[dict[str, Any]]) -> None:
+        """The runs of a sweep, one row each."""
+        names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
+        table = Table(Column("run", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in names))
+        for run in runs[:SUMMARY_ROWS]:
+            values = run.get("metrics", {})
+            table.add_row(run["title"], *(number(values[name]) if name in values else "" for name in names))
+        if runs:
+            self.say(table)
+        if len(runs) > SUMMARY_ROWS:
+            self.say(f"... and {len(runs) - SUMMARY_ROWS} more")
+
+    def failures(self, runs: Sequence[dict[str, Any]]) -> None:
+        """The runs that did not end well, with the reason and the folder."""
+        table = Table("failed run", "reason", "folder")
+        for run in runs:
+            table.add_row(run["title"], run["reason"], str(shortest(Path(run.get("folder", ".")))))
+        if runs:
+            self.say(table)
+
+
+def steps(config: Config) -> int:
+    """Steps of a run, as far as the configuration tells."""
+    return config.trainer.epochs * config.trainer.num_batches
 
 
 def number(value: float) -> str:

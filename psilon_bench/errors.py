@@ -1,4 +1,7 @@
-"""The two exceptions that are told in one line."""
+"""The exceptions that are told in one line."""
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class UsageError(ValueError):
@@ -7,3 +10,11 @@ class UsageError(ValueError):
 
 class RunFailed(Exception):
     """What was asked was right and did not end well; the record says why. Exit code 1."""
+
+
+class StackFailed(Exception):
+    """An exception ended the training of a stack; `records` are those of its members, recorded as failed."""
+
+    def __init__(self, error: Exception, records: Sequence[Any]) -> None:
+        super().__init__(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+        self.records = records

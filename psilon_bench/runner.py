@@ -17,7 +17,7 @@ from psilon_bench.config import Config, Dataset, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.display import Display
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.record import Record, Status, check_writable, command_line
@@ -108,13 +108,18 @@ def fits(regularizer: Any, model: nn.Module) -> bool:
 
 
 def run(
-    configs: Sequence[Config], display: Display, sender: Sender | None = None, in_sweep: bool = False
-) -> list[Record]:
+    configs: Sequence[Config],
+    display: Display,
+    sender: Sender | None = None,
+    in_sweep: bool = False,
+    records: Sequence[Record] = (),
+) -> Sequence[Record]:
     """Train configurations that differ in stackable values alone as one stack; one record each, mirrored by `sender`.
 
-    A stack that was stopped goes on from its checkpoint, in the folders it had. A member that diverges is recorded as
-    failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records as killed, with the history so far; any other
-    exception records them as failed, with its traceback in the folder. Both are raised again.
+    A stack that was stopped goes on from its checkpoint, in the folders it had; `records` of a try that failed are used
+    again. A member that diverges is recorded as failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records
+    as killed, with the history so far, and are raised again; any other exception records them as failed, with its
+    traceback in the folders, and is raised as StackFailed.
     """
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
@@ -125,16 +130,24 @@ def run(
     checkpoint = Checkpoint.of(configs)
     with checkpoint.mine() as mine:
         found = checkpoint.load() if mine and not configs[0].rerun else None
-        records = resume(fit, *found) if found else [Record(m.config, about(m, in_sweep)) for m in members]
+        if found:
+            records = resume(fit, *found)
+        elif records:
+            records = [Record.reopen(record.folder, last_epoch=0) for record in records]
+        else:
+            records = [Record(member.config, about(member, in_sweep)) for member in members]
         if sender is not None:
             for record in records:
                 sender.follow(record.folder)
         try:
             train(fit, configs, records, checkpoint if mine else None, display)
             finish(fit, members, records)
-        except (KeyboardInterrupt, Exception) as error:
-            close_unfinished(records, error)
+        except KeyboardInterrupt as stop:
+            close_unfinished(records, stop)
             raise
+        except Exception as error:
+            close_unfinished(records, error)
+            raise StackFailed(error, records) from error
         if mine:
             checkpoint.remove()
     return records
@@ -222,8 +235,8 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
             "num_parameters": num_parameters(members[index].model),
             "best/val/loss": outcome.best_row.get("val/loss", float("nan")),
             "best/step": outcome.best_row.get("step", 0),
-            "time/fit_s": fit.seconds,
-            "time/step_ms": 1000 * fit.seconds / fit.step,
+            "time/fit_s": fit.seconds / fit.stack.size,  # its share of the stack's time
+            "time/step_ms": 1000 * fit.seconds / fit.stack.size / fit.step,
         }
         status: Status = "failed" if outcome.status == "failed" else "finished"
         record.run["diverged"] = outcome.status == "failed"

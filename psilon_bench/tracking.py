@@ -7,6 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Mirror:
     def __init__(self, client: "MlflowClient", experiment_id: str, uri: str, folder: Path) -> None:
         self.client, self.experiment_id, self.uri, self.folder = client, experiment_id, uri, folder
         self.run_id: str | None = None
-        self.sent = 0  # rows of history.csv
+        self.last_epoch = 0.0  # of the rows that MLflow has
 
     def send(self, process_is_gone: bool = False) -> bool:
         """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there."""
@@ -114,15 +115,17 @@ class Mirror:
         assert self.run_id is not None
         rows = read_rows(self.folder / "history.csv") or [{}]
         new = {key: value for key, value in run["metrics"].items() if rows[-1].get(key) != value}
-        step = int(rows[-1].get("step", 0))
-        self.client.log_batch(self.run_id, metrics=as_metrics(new, step, milliseconds()))
-        self.save_state(done=True)
+        step, ended = int(rows[-1].get("step", 0)), run["times"]["ended"]
+        # the same time whenever it is sent: MLflow keeps one of two equal metrics
+        at = int(datetime.fromisoformat(ended).timestamp() * 1000) if ended else milliseconds()
+        self.client.log_batch(self.run_id, metrics=as_metrics(new, step, at))
         self.client.log_artifacts(self.run_id, str(self.folder))
-        self.client.set_terminated(self.run_id, MLFLOW_STATUS[run["status"]], end_time=milliseconds())
+        self.client.set_terminated(self.run_id, MLFLOW_STATUS[run["status"]], end_time=at)
+        self.save_state(done=True)
 
     def send_rows(self) -> None:
         """The rows of the history that MLflow has not got, whole rows to a batch."""
-        rows = read_rows(self.folder / "history.csv")[self.sent :]
+        rows = [row for row in read_rows(self.folder / "history.csv") if row["epoch"] > self.last_epoch]
         if not rows:
             return
         per_batch = BATCH // len(rows[0])
@@ -130,19 +133,34 @@ class Mirror:
             part = rows[start : start + per_batch]
             metrics = [metric for row in part for metric in as_metrics(row, int(row["step"]), milliseconds())]
             self.client.log_batch(self.run_id, metrics=metrics)
-            self.sent += len(part)
+            self.last_epoch = part[-1]["epoch"]
 
     def find_or_create(self, run: dict[str, Any]) -> None:
-        """The MLflow run of this record: the one mlflow.json names, or a new one, named and tagged for people."""
+        """The MLflow run of this record: the one that was begun before, or a new one."""
         from mlflow.entities import Param
 
         state = self.folder / "mlflow.json"
         known = json.loads(state.read_text()) if state.exists() else {}
         if known.get("uri") == self.uri:
-            self.run_id = known["run_id"]
-            last = self.client.get_run(self.run_id).data.metrics.get("epoch", 0)
-            self.sent = sum(row["epoch"] <= last for row in read_rows(self.folder / "history.csv"))
-            return
+            self.run_id = known["run_id"] or self.search(run)
+        if self.run_id is None:
+            self.save_state(done=False)  # the next mirror knows that there may be a run
+            self.run_id = self.create(run)
+        else:
+            self.client.update_run(self.run_id, "RUNNING")
+            epochs = self.client.get_metric_history(self.run_id, "epoch")
+            self.last_epoch = max((metric.value for metric in epochs), default=0.0)
+        self.save_state(done=False)
+        params = [Param(key, str(value)[:6000]) for key, value in run["params"].items()]
+        self.client.log_batch(self.run_id, params=params)
+
+    def search(self, run: dict[str, Any]) -> str | None:
+        """The MLflow run that was created for this record by a mirror that did not live to write down its id."""
+        found = self.client.search_runs([self.experiment_id], f"tags.fingerprint = '{run['fingerprint']}'")
+        return next((one.info.run_id for one in found if one.data.tags["record"] == str(self.folder)), None)
+
+    def create(self, run: dict[str, Any]) -> str:
+        """A new MLflow run, named and tagged for people; its id."""
         params = run["params"]
         tags = {
             "dataset": params["dataset.name"],
@@ -155,10 +173,7 @@ class Mirror:
         }
         if run["in_sweep"]:
             tags["mlflow.parentRunId"] = self.parent(params["name"])
-        created = self.client.create_run(self.experiment_id, milliseconds(), tags, run["title"])
-        self.run_id = created.info.run_id
-        self.save_state(done=False)
-        self.client.log_batch(self.run_id, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+        return self.client.create_run(self.experiment_id, milliseconds(), tags, run["title"]).info.run_id
 
     def parent(self, name: str) -> str:
         """The MLflow run of the sweep that this record belongs to; the first record of a sweep creates it."""

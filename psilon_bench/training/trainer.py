@@ -17,7 +17,7 @@ from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 
-EVALUATION_ROWS = 8192
+EVALUATION_ROWS = 8192  # of all members together, in one forward pass
 Row = dict[str, float]
 
 
@@ -186,7 +186,7 @@ class Fit:
         self, rows: Rows, split: str, of_network: Callable[[nn.Module], dict[str, Tensor]]
     ) -> list[dict[str, float]]:
         """Scores on a split, named `split/...`, and the network's own numbers; one dictionary a member."""
-        chunks = rows.chunks(EVALUATION_ROWS)
+        chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
         logits = torch.cat([self.stack.map(self.logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
 
         def scores(model: nn.Module, logits: Tensor, y: Tensor) -> dict[str, Tensor]:

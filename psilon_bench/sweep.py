@@ -1,0 +1,151 @@
+"""A sweep: what is done is skipped, what is missing trains in stacks, what fails does not end the rest."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from psilon_bench.checkpoint import unfinished_stacks
+from psilon_bench.config import Config
+from psilon_bench.display import Display
+from psilon_bench.errors import RunFailed, StackFailed, UsageError
+from psilon_bench.record import Record, is_closed
+from psilon_bench.runner import run as run_stack
+from psilon_bench.sender import Sender, sending
+from psilon_bench.stacking import Choice, by_shape, choose
+
+Run = dict[str, Any]  # run.json
+
+
+@dataclass
+class Plan:
+    """The runs of a sweep: those done (by fingerprint), and the groups that are to train."""
+
+    configs: list[Config]
+    done: dict[str, Run]
+    resumed: list[list[Config]]  # stacks with a checkpoint, whole
+    groups: list[list[Config]]  # the others, by structure; each is cut into stacks when its turn comes
+
+    @property
+    def missing(self) -> int:
+        """Runs that are to train."""
+        return len(self.configs) - sum(config.fingerprint() in self.done for config in self.configs)
+
+
+def run(configs: Sequence[Config]) -> dict[str, Run]:
+    """Train what is missing of these runs; run.json of each by fingerprint.
+
+    RunFailed at the end where any run failed or diverged. With plan=true only shows what would be done.
+    """
+    display = Display()
+    plan = make_plan(configs)
+    display.plan(len(plan.configs), len(plan.configs) - plan.missing, first_folder(configs))
+    if configs[0].plan:
+        display.groups([describe(group) for group in [*plan.resumed, *plan.groups]])
+        return plan.done
+    with sending(configs[0].tracking.name == "mlflow") as sender, display.sweep(plan.missing):
+        crew = Crew(display, sender, configs[0].retries)
+        for stack in plan.resumed:
+            crew.train(stack)
+        for group in plan.groups:
+            for part in by_shape(group):
+                for stack in pieces(part, choose(part).size):
+                    crew.train(stack)
+    every = plan.done | crew.runs
+    outcomes = {config.fingerprint(): every[config.fingerprint()] for config in plan.configs}
+    display.summary(list(outcomes.values()))
+    bad = [run for run in outcomes.values() if run["status"] != "finished"]
+    display.failures(bad)
+    if bad:
+        raise RunFailed(f"{len(bad)} of {len(plan.configs)} runs failed. The same command tries them again.")
+    return outcomes
+
+
+def make_plan(configs: Sequence[Config]) -> Plan:
+    """Leave out what is done, take up checkpoints, group the rest."""
+    wanted = {config.fingerprint(): config for config in configs}
+    closed = {} if configs[0].rerun else closed_runs(first_folder(configs))
+    done = {fingerprint: closed[fingerprint] for fingerprint in wanted if fingerprint in closed}
+    todo = {fingerprint: config for fingerprint, config in wanted.items() if fingerprint not in done}
+    resumed = []
+    for members in unfinished_stacks(configs[0]) if not configs[0].rerun else []:
+        if set(members) <= set(wanted) and set(members) & set(todo):
+            resumed.append([wanted[member] for member in members])
+            todo = {fingerprint: config for fingerprint, config in todo.items() if fingerprint not in members}
+    groups: dict[str, list[Config]] = {}
+    for config in todo.values():
+        groups.setdefault(config.structure(), []).append(config)
+    return Plan(list(wanted.values()), done, resumed, list(groups.values()))
+
+
+def closed_runs(folder: Path) -> dict[str, Run]:
+    """run.json, by fingerprint, of every run in this folder that has ended for good; the latest where several have."""
+    runs = (read_run(path) for path in sorted(folder.glob("*/run.json")))
+    return {run["fingerprint"]: run for run in runs if run is not None and is_closed(run)}
+
+
+def read_run(path: Path) -> Run | None:
+    """run.json with its folder; None where it cannot be read."""
+    try:
+        return json.loads(path.read_text()) | {"folder": str(path.parent)}
+    except (OSError, ValueError):
+        return None
+
+
+def first_folder(configs: Sequence[Config]) -> Path:
+    """Where the records of the sweep lie."""
+    return Path(configs[0].results_dir, configs[0].name).absolute()
+
+
+def pieces(configs: list[Config], size: int) -> Iterator[list[Config]]:
+    """Stacks of at most so many."""
+    for start in range(0, len(configs), size):
+        yield configs[start : start + size]
+
+
+def describe(group: list[Config]) -> tuple[list[Config], Choice]:
+    """A group and how it would train."""
+    return group, choose(group)
+
+
+@dataclass
+class Crew:
+    """Trains stacks; a stack that fails is tried again in halves, down to the run that is to blame."""
+
+    display: Display
+    sender: Sender | None
+    retries: int
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def train(self, configs: list[Config], tries: int = 0, records: Sequence[Record] = ()) -> None:
+        """Train a stack and keep the run.json of each member."""
+        try:
+            finished = run_stack(configs, self.display, self.sender, in_sweep=True, records=records)
+        except UsageError as error:
+            for config in configs:
+                self.runs[config.fingerprint()] = {"status": "failed", "title": config.title, "reason": str(error)}
+            self.display.advance(len(configs))
+        except StackFailed as failure:
+            self.after(failure, configs, tries)
+        else:
+            for config, record in zip(configs, finished, strict=True):
+                self.runs[config.fingerprint()] = record.run | {"folder": str(record.folder)}
+            self.display.advance(len(configs))
+
+    def after(self, failure: StackFailed, configs: list[Config], tries: int) -> None:
+        """Halves of a stack (also out of memory); a lone run again as often as `retries` says, then it has failed."""
+        records = failure.records
+        if len(configs) > 1:
+            self.display.failure(f"a stack of {len(configs)}", f"{failure}; its halves are tried")
+            middle = len(configs) // 2
+            self.train(configs[:middle], tries, records[:middle])
+            self.train(configs[middle:], tries, records[middle:])
+        elif tries < self.retries:
+            self.display.failure(configs[0].title, f"{failure}; tried again")
+            self.train(configs, tries + 1, records)
+        else:
+            run = records[0].run | {"folder": str(records[0].folder)}
+            self.display.failure(configs[0].title, f"{failure}; see {records[0].folder}")
+            self.runs[configs[0].fingerprint()] = run
+            self.display.advance(1)
