@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 
 from psilon_bench.config import Config
@@ -29,10 +37,10 @@ RESULT = (
     "time/fit_s",
     "time/step_ms",
 )
-SUMMARY = ("val/loss", "test/loss", "test/accuracy", "path_norm")
+SUMMARY = ("val/loss", "test/loss", "test/accuracy")
 SUMMARY_ROWS = 60
 LINES = 10  # plain progress lines of a run,
-QUIET_S = 60.0  # or one after so long
+QUIET_S = 30.0  # or one after so long
 
 
 class Display:
@@ -41,6 +49,7 @@ class Display:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.rows: dict[int, dict[str, float]] = {}
+        self.sweep_bar: TaskID | None = None
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -82,7 +91,8 @@ class Display:
         """An epoch is over."""
         self.progress.update(self.bar, completed=epoch)
         now = time.perf_counter()
-        due = epoch % max(1, self.epochs // LINES) == 0 or now - self.told > QUIET_S
+        tenth = epoch % max(1, self.epochs // LINES) == 0 and self.sweep_bar is None
+        due = tenth or now - self.told > QUIET_S
         if self.console.is_terminal or not due:
             return
         self.told = now
@@ -114,6 +124,7 @@ class Display:
     def advance(self, runs: int) -> None:
         """So many runs of the sweep have ended."""
         self.finished += runs
+        assert self.sweep_bar is not None
         self.progress.update(self.sweep_bar, completed=self.finished)
         if not self.console.is_terminal:
             left = (time.perf_counter() - self.sweep_started) * (self.total / self.finished - 1)

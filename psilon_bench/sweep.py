@@ -58,7 +58,8 @@ def run(configs: Sequence[Config]) -> dict[str, Run]:
     bad = [run for run in outcomes.values() if run["status"] != "finished"]
     display.failures(bad)
     if bad:
-        raise RunFailed(f"{len(bad)} of {len(plan.configs)} runs failed. The same command tries them again.")
+        again = "The same command tries again what was interrupted by an error, not what diverged (rerun=true)."
+        raise RunFailed(f"{len(bad)} of {len(plan.configs)} runs failed. {again}")
     return outcomes
 
 
