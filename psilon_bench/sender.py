@@ -47,11 +47,14 @@ class Sender:
     def close(self) -> str | None:
         """Wait until all is sent; what is wrong where it could not be."""
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         if self.uri is None:
             self.process.kill()
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         problem = self.answer() if self.uri is not None else None
         self.process.wait()
+        self.process.stdout.close()
         return problem
 
     def tell(self, line: str) -> None:

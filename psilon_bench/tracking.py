@@ -1,5 +1,6 @@
 """MLflow as a view of the local records: made from their folders, in batches, at any time."""
 
+import contextlib
 import json
 import logging
 import math
@@ -58,19 +59,25 @@ def connect(uri: str, experiment: str, results_dir: str) -> tuple["MlflowClient"
     """
     quiet()
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     results = Path(results_dir).absolute()
-    results.mkdir(parents=True, exist_ok=True)
+    made = [folder for folder in (results, *results.parents) if not folder.exists()]
+    lock = FileLock(results / ".mlflow.lock")
     try:
-        with FileLock(results / ".mlflow.lock"):
+        results.mkdir(parents=True, exist_ok=True)
+        with lock:
             client = MlflowClient(uri)
             found = client.get_experiment_by_name(experiment)
             if found is not None:
                 return client, found.experiment_id
             artifacts = (results / "mlartifacts").as_uri() if uri.startswith("sqlite:") else None
             return client, client.create_experiment(experiment, artifacts)
-    except MlflowException as error:
+    except Exception as error:  # MLflow lets those of the database and of the network through
+        if made:
+            Path(lock.lock_file).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # somebody may have found them and put something there
+            for folder in made:
+                folder.rmdir()
         reason = " ".join(str(error).split())[:160]
         raise UsageError(
             f"tracking.uri={uri} cannot be used: {reason}. Take sqlite:///FILE or http://HOST:PORT, or tracking=none."
@@ -101,29 +108,30 @@ class Mirror:
 
     def send(self, process_is_gone: bool = False) -> bool:
         """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there."""
+        at = milliseconds()
         run = json.loads((self.folder / "run.json").read_text())
+        if run["status"] != "running":
+            # one time for the run's last words, whenever and how often they are sent: MLflow drops equal metrics
+            at = int(datetime.fromisoformat(run["times"]["ended"]).timestamp() * 1000)
         if self.run_id is None:
             self.find_or_create(run)
-        self.send_rows()
+        self.send_rows(at - 1)
         if run["status"] == "running" and not process_is_gone:
             return False
-        self.close(run)
+        self.close(run, at)
         return True
 
-    def close(self, run: dict[str, Any]) -> None:
+    def close(self, run: dict[str, Any], at: int) -> None:
         """Final metrics, files, status; a run that still says `running` was killed without a word."""
         assert self.run_id is not None
         rows = read_rows(self.folder / "history.csv") or [{}]
         new = {key: value for key, value in run["metrics"].items() if rows[-1].get(key) != value}
-        step, ended = int(rows[-1].get("step", 0)), run["times"]["ended"]
-        # the same time whenever it is sent: MLflow keeps one of two equal metrics
-        at = int(datetime.fromisoformat(ended).timestamp() * 1000) if ended else milliseconds()
-        self.client.log_batch(self.run_id, metrics=as_metrics(new, step, at))
+        self.client.log_batch(self.run_id, metrics=as_metrics(new, int(rows[-1].get("step", 0)), at))
         self.client.log_artifacts(self.run_id, str(self.folder))
         self.client.set_terminated(self.run_id, MLFLOW_STATUS[run["status"]], end_time=at)
         self.save_state(done=True)
 
-    def send_rows(self) -> None:
+    def send_rows(self, at: int) -> None:
         """The rows of the history that MLflow has not got, whole rows to a batch."""
         rows = [row for row in read_rows(self.folder / "history.csv") if row["epoch"] > self.last_epoch]
         if not rows:
@@ -131,7 +139,7 @@ class Mirror:
         per_batch = BATCH // len(rows[0])
         for start in range(0, len(rows), per_batch):
             part = rows[start : start + per_batch]
-            metrics = [metric for row in part for metric in as_metrics(row, int(row["step"]), milliseconds())]
+            metrics = [metric for row in part for metric in as_metrics(row, int(row["step"]), at)]
             self.client.log_batch(self.run_id, metrics=metrics)
             self.last_epoch = part[-1]["epoch"]
 

@@ -1,0 +1,376 @@
+"""MLflow as a mirror of the records: the real one, on sqlite and behind a server, interrupted and out of reach."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psilon_bench import tracking
+from psilon_bench.errors import UsageError
+from psilon_bench.history import append_row, read_rows
+from psilon_bench.record import Record
+from psilon_bench.sender import Sender
+from psilon_bench.tracking import Mirror, check_server, connect
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
+Place = tuple[Any, str, str]  # client, experiment, address
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A database of the module's own, made by the first who connects."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return (*connect(uri, "tests", str(folder)), uri)
+
+
+@pytest.fixture
+def record(config: Callable[..., Any]) -> Callable[[int], Record]:
+    """record(5): the record of a run that is at its fifth evaluation, with rows that tell each other apart."""
+
+    def record(rows: int) -> Record:
+        made = Record(config("tracking=none"), {"in_sweep": False})
+        for number in range(1, rows + 1):
+            made.add_row(row(number))
+        return made
+
+    return record
+
+
+def row(number: int) -> dict[str, float]:
+    return {"epoch": 10 * number, "step": 50 * number, "val/loss": 1 / number, "path_norm": 2.0**number}
+
+
+def curve(place: Place, run_id: str, name: str) -> list[tuple[int, float]]:
+    """(step, value) of all that MLflow has of a metric, in order."""
+    return sorted((metric.step, metric.value) for metric in place[0].get_metric_history(run_id, name))
+
+
+def same_curves(place: Place, mirror: Mirror) -> None:
+    """MLflow has each row of history.csv, and each of them once."""
+    rows = read_rows(mirror.folder / "history.csv")
+    assert rows
+    for name in rows[0]:
+        assert curve(place, mirror.run_id, name) == [(int(row["step"]), row[name]) for row in rows]
+
+
+def state(folder: Path) -> dict:
+    return json.loads((folder / "mlflow.json").read_text())
+
+
+@pytest.mark.parametrize("select", ["last", "best"])
+def test_a_finished_run_arrives_whole(place, finished, select):
+    """Every row, the final metrics as the run's own, parameters, tags, files and status."""
+    record = finished(
+        "trainer.epochs=12", f"trainer.select={select}", "optimizer.lr=0.5", "scheduler=constant", "model=mlp"
+    )
+    losses = [row["val/loss"] for row in read_rows(record.folder / "history.csv")]
+    assert min(losses) < losses[-1]
+    mirror = Mirror(*place, record.folder)
+    assert mirror.send()
+    run = place[0].get_run(mirror.run_id)
+    assert run.data.metrics == pytest.approx(record.run["metrics"], rel=1e-12)
+    assert run.data.params == {key: str(value) for key, value in record.run["params"].items()}
+    tags = {"dataset": "breast_cancer", "model": "mlp", "reg": "pathnorm", "seed": "0", "record": str(record.folder)}
+    assert run.data.tags.items() >= tags.items()
+    assert run.data.tags["fingerprint"] == record.run["fingerprint"]
+    assert (run.info.status, run.info.run_name) == ("FINISHED", record.run["title"])
+    files = {path.name for path in record.folder.iterdir()}
+    assert {file.path for file in place[0].list_artifacts(mirror.run_id)} == files
+    assert state(record.folder) == {"uri": place[2], "run_id": mirror.run_id, "done": True}
+    if select == "last":
+        same_curves(place, mirror)
+    else:  # the selected network's numbers come on top, at the last step
+        own = curve(place, mirror.run_id, "val/loss")
+        assert len(own) == len(losses) + 1
+        assert own[-2:] == sorted([(60, losses[-1]), (60, min(losses))])
+
+
+def test_what_is_not_finite_stays_in_the_record(place, record):
+    """NaN and infinity are left out of MLflow, which would draw them as 1.8e308; the row's other numbers are there."""
+    one = record(1)
+    one.add_row(row(2) | {"val/loss": float("nan"), "path_norm": float("inf")})
+    one.finish("finished")
+    mirror = Mirror(*place, one.folder)
+    assert mirror.send()
+    assert curve(place, mirror.run_id, "epoch") == [(50, 10), (100, 20)]
+    assert curve(place, mirror.run_id, "val/loss") == [(50, 1.0)]
+    assert curve(place, mirror.run_id, "path_norm") == [(50, 2.0)]
+
+
+def test_rows_are_sent_as_they_come(place, record):
+    """A mirror of a running run sends what is new, whole rows alone, and is not done before the run is."""
+    one = record(2)
+    mirror = Mirror(*place, one.folder)
+    assert not mirror.send()
+    same_curves(place, mirror)
+    with (one.folder / "history.csv").open("a") as file:
+        file.write("30,150,0.3")  # another process is in the middle of this line
+        file.flush()
+        assert not mirror.send()
+        same_curves(place, mirror)
+        file.write("33,8.0\n")
+    assert not mirror.send()
+    assert not mirror.send()
+    same_curves(place, mirror)
+    assert curve(place, mirror.run_id, "val/loss")[-1] == (150, 0.333)
+    assert place[0].get_run(mirror.run_id).info.status == "RUNNING"
+    one.finish("finished")
+    assert mirror.send()
+    same_curves(place, mirror)
+
+
+@pytest.mark.parametrize(("status", "expected"), [("killed", "KILLED"), ("failed", "FAILED"), ("finished", "FINISHED")])
+def test_the_status_is_the_records(place, record, status, expected):
+    """killed, failed and finished are MLflow's own words for it."""
+    one = record(1)
+    one.finish(status)
+    mirror = Mirror(*place, one.folder)
+    assert mirror.send()
+    assert place[0].get_run(mirror.run_id).info.status == expected
+
+
+def test_a_run_that_vanished_was_killed(place, record):
+    """Its record says running, its process is gone; a process that goes on with it makes it run again."""
+    one = record(3)
+    mirror = Mirror(*place, one.folder)
+    assert mirror.send(process_is_gone=True)
+    assert place[0].get_run(mirror.run_id).info.status == "KILLED"
+    again = Mirror(*place, one.folder)
+    assert not again.send()
+    assert again.run_id == mirror.run_id
+    assert place[0].get_run(mirror.run_id).info.status == "RUNNING"
+
+
+class Breaking:
+    """A client whose n-th call from here on fails: before anything was done, or after it, with the answer lost."""
+
+    def __init__(self, client: Any, calls: int, after: bool) -> None:
+        self.client, self.left, self.after = client, calls, after
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and not self.after:
+                raise ConnectionError("gone")
+            result = getattr(self.client, name)(*args, **kwargs)
+            if self.left == 0:
+                raise ConnectionError("gone")
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(place, record, monkeypatch, after):
+    """Whichever call to MLflow fails, the next mirror leaves one run with nothing missing and nothing twice."""
+    monkeypatch.setattr(tracking, "BATCH", 9)  # two rows of four numbers
+    for calls in range(1, 50):
+        one = record(5)
+        one.finish("finished", row(5) | {"test/loss": 0.25})
+        broken = Breaking(place[0], calls, after)
+        if broken_mirror_is_done(broken, place, one.folder):
+            break
+        mirror = Mirror(*place, one.folder)
+        assert mirror.send()
+        same_curves(place, mirror)
+        assert curve(place, mirror.run_id, "test/loss") == [(250, 0.25)]
+        found = place[0].search_runs([place[1]], max_results=1000)
+        (run,) = [run for run in found if run.data.tags["record"] == str(one.folder)]
+        assert run.info.run_id == mirror.run_id
+        assert run.info.status == "FINISHED"
+        assert len(run.data.params) == len(one.run["params"])
+        assert len(place[0].list_artifacts(mirror.run_id)) == 4
+    assert calls == 9, "create, parameters, three batches, final metrics, files, status: eight calls were interrupted"
+
+
+def broken_mirror_is_done(client: Breaking, place: Place, folder: Path) -> bool:
+    try:
+        return Mirror(client, place[1], place[2], folder).send()
+    except ConnectionError:
+        return False
+
+
+def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(place, record):
+    """The history is cut to its checkpoint and grows back over what MLflow has already."""
+    one = record(4)
+    first = Mirror(*place, one.folder)
+    first.send()
+    again = Record.reopen(one.folder, last_epoch=20)
+    second = Mirror(*place, one.folder)
+    second.send()
+    for number in (3, 4, 5):
+        again.add_row(row(number))
+        second.send()
+    again.finish("finished")
+    assert second.send()
+    assert second.run_id == first.run_id
+    same_curves(place, second)
+
+
+def test_another_place_gets_a_run_of_its_own(place, record, tmp_path):
+    """A record that is in one MLflow can be sent to a second one as well."""
+    one = record(2)
+    one.finish("finished")
+    assert Mirror(*place, one.folder).send()
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    other = (*connect(uri, "tests", str(tmp_path)), uri)
+    mirror = Mirror(*other, one.folder)
+    assert mirror.send()
+    same_curves(other, mirror)
+    assert state(one.folder)["uri"] == uri
+
+
+def test_members_of_a_sweep_share_a_parent(place, config):
+    """The first record of a sweep makes the parent run, the others find it."""
+    parents = set()
+    for seed in range(3):
+        one = Record(config("tracking=none", f"seed={seed}"), {"in_sweep": True})
+        one.finish("finished")
+        mirror = Mirror(*place, one.folder)
+        assert mirror.send()
+        parents.add(place[0].get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
+    (parent,) = parents
+    assert place[0].get_run(parent).data.tags["sweep"] == "runs"
+
+
+def test_a_long_history_goes_in_batches(place, record, monkeypatch):
+    """No request holds more than MLflow's 1000 metrics, and a request holds whole rows."""
+    one = record(0)
+    for number in range(1, 602):
+        append_row(one.folder / "history.csv", {"epoch": number, "step": number, "val/loss": 1 / number})
+    sizes = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(place[0], name)
+
+        def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
+            sizes.append(len(metrics))
+            place[0].log_batch(run_id, metrics, params)
+
+    mirror = Mirror(Counting(), place[1], place[2], one.folder)
+    assert not mirror.send()
+    assert sizes == [0, 999, 804]
+    same_curves(place, mirror)
+
+
+@pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "ftp://host/x", ""])
+def test_an_address_of_no_known_kind_is_refused(uri):
+    """The kinds there are, and two that can be copied."""
+    with pytest.raises(UsageError, match=r"is none of sqlite, http, https, .*Take sqlite:///FILE or http://HOST:PORT"):
+        check_server(uri)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return one.getsockname()[1]
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    """Refused at once, with the reason and the remedy."""
+    uri = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(UsageError, match=rf"tracking.uri={uri} does not answer: .*refused.* Start it .*tracking=none"):
+        check_server(uri)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_never_answers(monkeypatch):
+    """It takes the connection and says nothing: given up within ten seconds (here one)."""
+    assert tracking.ANSWER_WITHIN_S < 10
+    monkeypatch.setattr(tracking, "ANSWER_WITHIN_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        with pytest.raises(UsageError, match=r"does not answer: timed out"):
+            check_server(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - started < 5
+
+
+def test_a_database_that_cannot_be_used(tmp_path):
+    """A file that is no database: the address, a reason in one line, the remedy, and nothing left behind."""
+    (tmp_path / "text").write_text("this is no database, " * 100)
+    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ or tracking=none\.$") as caught:
+        connect(f"sqlite:///{tmp_path / 'text'}", "tests", str(tmp_path / "results"))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_sender_that_dies_loses_nothing_but_the_view(place, record):
+    """The run goes on; at the end it is told that MLflow has not got all, and the record is untouched."""
+    one = record(2)
+    before = {path.name: path.read_bytes() for path in one.folder.iterdir()}
+    sender = Sender()
+    sender.open(place[2], "tests", "results")
+    sender.process.kill()
+    sender.process.wait()
+    sender.follow(one.folder)
+    assert "ended" in sender.close()
+    assert {path.name: path.read_bytes() for path in one.folder.iterdir()} == before
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real `mlflow server` on this machine."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        *address,
+    ]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            start_new_session=True,
+        )
+    try:
+        yield from answering(f"http://127.0.0.1:{port}", process, folder / "log")
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def answering(uri: str, process: subprocess.Popen, log: Path) -> Iterator[str]:
+    """The address, once it answers."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            check_server(uri)
+        except UsageError:
+            time.sleep(0.2)
+        else:
+            yield uri
+            return
+    pytest.fail(log.read_text())
+
+
+def test_a_server_gets_what_a_file_gets(server, record, tmp_path):
+    """The same rows, parameters, files and status through http."""
+    one = record(6)
+    one.finish("finished", row(6) | {"test/loss": 0.125})
+    place = (*connect(server, "tests", str(tmp_path)), server)
+    mirror = Mirror(*place, one.folder)
+    assert mirror.send()
+    same_curves(place, mirror)
+    run = place[0].get_run(mirror.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test/loss"] == 0.125
+    assert len(run.data.params) == len(one.run["params"])
+    files = {file.path for file in place[0].list_artifacts(mirror.run_id)}
+    assert {"run.json", "history.csv", "config.yaml"} <= files
