@@ -104,6 +104,8 @@ class Display:
         """The finished run as a table, and where its record is."""
         run = record.run
         self.say(f"{run['title']} on {run['task']['name']}", style="bold")
+        for note in run["task"]["notes"]:
+            self.say(f"note: {note}", soft_wrap=True)
         table = Table()
         table.add_column("metric")
         table.add_column("value", justify="right")

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import joblib
 import torch
 from omegaconf import OmegaConf
 
@@ -91,6 +92,12 @@ class Record:
         """A state_dict that torch.load(..., weights_only=True) reads."""
         part = self.folder / f".{name}.part"
         torch.save(state, part)
+        part.replace(self.folder / name)
+
+    def save_object(self, name: str, value: object) -> None:
+        """Anything else that can be pickled; joblib.load reads it."""
+        part = self.folder / f".{name}.part"
+        joblib.dump(value, part)
         part.replace(self.folder / name)
 
     def write(self, name: str, text: str) -> None:

@@ -222,12 +222,13 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
     """Test the selected networks and close the records."""
     fit.select()
     val = fit.measure(fit.val, "val", final_measures)
-    test = fit.measure(fit.test, "test", lambda model: {})
+    test = tested(fit)
     other = "last" if fit.settings.select == "best" else "best"
     for index, (outcome, record) in enumerate(zip(fit.members, records, strict=True)):
         if record.closed:
             continue
         record.save_tensors("model.pt", fit.stack.state(index))
+        record.save_object("preprocessing.joblib", members[index].task.preprocessing)
         record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
         chosen = outcome.best_row if fit.settings.select == "best" else outcome.last_row
         metrics = chosen | val[index] | test[index] if outcome.status == "finished" else dict(outcome.last_row)
@@ -241,6 +242,20 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
         status: Status = "failed" if outcome.status == "failed" else "finished"
         record.run["diverged"] = outcome.status == "failed"
         record.finish(status, metrics, outcome.reason)
+
+
+def tested(fit: Fit) -> list[dict[str, float]]:
+    """Scores on the test rows, and on each extra test set (`test/fog/loss`) and their mean (`test/extra/loss`)."""
+    scores = fit.measure(fit.test, "test", lambda model: {})
+    extra = [fit.measure(rows, f"test/{name}", lambda model: {}) for name, rows in fit.extra_tests.items()]
+    for index, own in enumerate(scores):
+        for score in ("loss", "accuracy"):
+            values = [v for sets in extra for key, v in sets[index].items() if key.endswith(f"/{score}")]
+            if values:
+                own[f"test/extra/{score}"] = sum(values) / len(values)
+        for sets in extra:
+            own.update(sets[index])
+    return scores
 
 
 def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Batches:
 
     def __init__(self, rows: Rows, seeds: Sequence[int], num_batches: int, batch_size: int | None) -> None:
         self.rows = rows
-        self.generators = [generator(seed) for seed in seeds]
+        self.generators = [generator(seed, 1) for seed in seeds]
+        self.augmenters = [generator(seed, 2, rows.x.device) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
         self.order: Tensor | None = None  # of the epoch under way, (members, rows)
         self.position = 0  # its batches that are done
@@ -68,23 +69,23 @@ class Batches:
         while self.position < len(parts):
             x, y = self.rows.take(parts[self.position])
             if augment is not None:
-                x = torch.stack([augment(own, g) for own, g in zip(x, self.generators, strict=True)])
+                x = torch.stack([augment(own, g) for own, g in zip(x, self.augmenters, strict=True)])
             self.position += 1
             yield x, y
         self.order = None
 
     def state(self) -> dict[str, Any]:
         """All that decides the batches to come."""
-        states = [g.get_state() for g in self.generators]
+        states = [g.get_state() for g in (*self.generators, *self.augmenters)]
         return {"order": self.order, "position": self.position, "generators": states}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue where `state` was taken."""
         self.order, self.position = state["order"], state["position"]
-        for own, saved in zip(self.generators, state["generators"], strict=True):
+        for own, saved in zip((*self.generators, *self.augmenters), state["generators"], strict=True):
             own.set_state(saved)
 
 
-def generator(seed: int) -> torch.Generator:
-    """The random numbers of the batches, independent of those that torch.manual_seed(seed) gave the weights."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
+def generator(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A stream of random numbers, independent of the other streams and of those torch.manual_seed(seed) gives."""
+    return torch.Generator(device).manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))

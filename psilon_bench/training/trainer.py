@@ -62,6 +62,9 @@ class Fit:
         train = Rows([task.train for task in tasks], self.device, dtype)
         self.val = Rows([task.val for task in tasks], self.device, dtype)
         self.test = Rows([task.test for task in tasks], self.device, dtype)
+        self.extra_tests = {
+            name: Rows([task.extra_tests[name] for task in tasks], self.device, dtype) for name in tasks[0].extra_tests
+        }
         self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size)
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
