@@ -2,6 +2,7 @@
 
 import collections.abc
 import difflib
+import functools
 import hashlib
 import inspect
 import json
@@ -194,6 +195,7 @@ def check_arguments(section: str, component: Component) -> None:
         raise UsageError(first_line(error, section, schema)) from error
 
 
+@functools.cache
 def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> type[BaseModel]:
     """A pydantic model of the target's parameters, less the supplied ones."""
     function = target.__init__ if inspect.isclass(target) else target
@@ -218,6 +220,7 @@ def as_list(hint: Any) -> Any:
     return list[typing.get_args(hint)] if typing.get_origin(hint) is Iterable else hint  # type: ignore[misc]
 
 
+@functools.cache
 def locate(target: str) -> Callable[..., Any]:
     """The class or function of a dotted path; ImportError where there is none."""
     try:

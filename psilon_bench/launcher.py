@@ -1,6 +1,6 @@
 """A multirun: compose all jobs, check ALL of them, then hand them to the sweep."""
 
-import copy
+import pickle
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, TypeVar
@@ -35,19 +35,22 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
 
 
 class Composer:
-    """Hydra's composition once for each choice of groups (32 ms); values alone are set in copies of it (1 ms)."""
+    """Hydra's composition once for each choice of groups (32 ms); values alone are set in copies of it.
+
+    A copy by pickle takes 0.2 ms, by deepcopy 1.3.
+    """
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composed: dict[tuple[str, ...], bytes] = {}
 
     def __call__(self, job: list[str]) -> DictConfig:
         """What compose(job) gives, without Hydra's own part."""
         values = [parsed for override in job if (parsed := simple_value(override)) is not None]
         choices = tuple(override for override in job if simple_value(override) is None)
         if choices not in self.composed:
-            self.composed[choices] = without_hydra(self.compose(list(choices)))
-        cfg = copy.deepcopy(self.composed[choices])
+            self.composed[choices] = pickle.dumps(without_hydra(self.compose(list(choices))))
+        cfg: DictConfig = pickle.loads(self.composed[choices])
         try:
             for key, value in values:
                 OmegaConf.update(cfg, key, value)
