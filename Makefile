@@ -31,8 +31,8 @@ check: setup
 	$(BIN)/mypy
 
 ui: setup
-	@echo "http://127.0.0.1:$(PORT)  (Ctrl-C ends it)"
-	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
+	@echo "http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning  (Ctrl-C ends it)"
+	mkdir -p results && MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
 	  --host 127.0.0.1 --port $(PORT) --workers 1
 
 bench: setup

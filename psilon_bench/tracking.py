@@ -1,12 +1,16 @@
 """MLflow as a view of the local records: made from their folders, in batches, at any time."""
 
 import contextlib
+import getpass
 import json
 import logging
 import math
 import os
+import socket
+import sqlite3
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from datetime import datetime
 from pathlib import Path
@@ -17,13 +21,15 @@ from filelock import FileLock
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
+from psilon_bench.writable import probe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 BATCH = 1000  # metrics in one request, MLflow's limit
 ANSWER_WITHIN_S = 8
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+SCHEMES = ("sqlite", "http", "https", *PORTS, "databricks")
 MLFLOW_STATUS = {"running": "KILLED", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -39,16 +45,28 @@ def check_server(uri: str) -> None:
         raise UsageError(
             f"tracking.uri={uri} is none of {', '.join(SCHEMES)}. Take sqlite:///FILE or http://HOST:PORT."
         )
-    if not scheme.startswith("http"):
-        return
+    place = urllib.parse.urlsplit(uri)
     try:
-        with urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_S):
-            pass
-    except (OSError, ValueError) as error:
+        if scheme.startswith("http"):
+            urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=ANSWER_WITHIN_S).close()
+        elif scheme == "sqlite":
+            check_database(Path(place.path[1:]))
+        elif scheme in PORTS:
+            socket.create_connection((place.hostname, place.port or PORTS[scheme]), ANSWER_WITHIN_S).close()
+    except (OSError, ValueError, sqlite3.Error) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise UsageError(
             f"tracking.uri={uri} does not answer: {reason}. Start it (mlflow server), or set tracking=none."
         ) from error
+
+
+def check_database(path: Path) -> None:
+    """OSError or sqlite3.Error unless there is a database, or one could be made. MLflow would try for 100 seconds."""
+    if not path.exists():
+        probe(path.parent)
+        return
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 def connect(uri: str, experiment: str, results_dir: str) -> tuple["MlflowClient", str]:
@@ -112,7 +130,7 @@ class Mirror:
         run = json.loads((self.folder / "run.json").read_text())
         if run["status"] != "running":
             # one time for the run's last words, whenever and how often they are sent: MLflow drops equal metrics
-            at = int(datetime.fromisoformat(run["times"]["ended"]).timestamp() * 1000)
+            at = milliseconds(run["times"]["ended"])
         if self.run_id is None:
             self.find_or_create(run)
         self.send_rows(at - 1)
@@ -178,10 +196,14 @@ class Mirror:
             "seed": str(run["seed"]),
             "fingerprint": run["fingerprint"],
             "record": str(self.folder),
+            "mlflow.user": getpass.getuser(),
+            "mlflow.source.name": run["command"][0],
+            "mlflow.source.type": "LOCAL",
         }
         if run["in_sweep"]:
             tags["mlflow.parentRunId"] = self.parent(params["name"])
-        return self.client.create_run(self.experiment_id, milliseconds(), tags, run["title"]).info.run_id
+        began = milliseconds(run["times"]["started"])
+        return self.client.create_run(self.experiment_id, began, tags, run["title"]).info.run_id
 
     def parent(self, name: str) -> str:
         """The MLflow run of the sweep that this record belongs to; the first record of a sweep creates it."""
@@ -209,6 +231,6 @@ def as_metrics(values: dict[str, float], step: int, timestamp: int) -> list[Any]
     return [Metric(key, value, timestamp, step) for key, value in values.items() if math.isfinite(value)]
 
 
-def milliseconds() -> int:
-    """Since the epoch, as MLflow counts."""
-    return time.time_ns() // 1_000_000
+def milliseconds(moment: str | None = None) -> int:
+    """Since the epoch, as MLflow counts, of this ISO 8601 moment or of now."""
+    return time.time_ns() // 1_000_000 if moment is None else int(datetime.fromisoformat(moment).timestamp() * 1000)
