@@ -197,7 +197,7 @@ class Mirror:
             "fingerprint": run["fingerprint"],
             "record": str(self.folder),
             "mlflow.user": getpass.getuser(),
-            "mlflow.source.name": run["command"][0],
+            "mlflow.source.name": "psilon-run",
             "mlflow.source.type": "LOCAL",
         }
         if run["in_sweep"]:
