@@ -4,7 +4,6 @@ import json
 import math
 import os
 import platform
-import socket
 import subprocess
 import sys
 import uuid
@@ -20,6 +19,8 @@ from omegaconf import OmegaConf
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, cut_after
+from psilon_bench.process import this_process
+from psilon_bench.writable import probe
 
 Status = Literal["running", "finished", "failed", "killed"]
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
@@ -52,7 +53,7 @@ class Record:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             "hardware": hardware(),
             "times": {"started": now_text(), "ended": None},
-            "process": {"host": socket.gethostname(), "pid": os.getpid()},
+            "process": this_process(),
         } | about
         self.save()
 
@@ -63,7 +64,7 @@ class Record:
         record.folder, record.run = folder, json.loads((folder / "run.json").read_text())
         if not record.closed:
             cut_after(folder / "history.csv", last_epoch)
-            record.run |= {"status": "running", "reason": None}
+            record.run |= {"status": "running", "reason": None, "process": this_process()}
             record.run["times"].setdefault("resumed", []).append(now_text())
             record.save()
         return record
@@ -119,12 +120,8 @@ def now_text() -> str:
 
 def check_writable(results_dir: str) -> None:
     """UsageError unless records can be written there; leaves nothing behind."""
-    folder = Path(results_dir).absolute()
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    probe = existing / f".psilon-{uuid.uuid4().hex}"
     try:
-        probe.mkdir()
-        probe.rmdir()
+        probe(Path(results_dir))
     except OSError as error:
         raise UsageError(
             f"results_dir={results_dir} cannot be written: {error.strerror}. Set results_dir=<a folder of yours>."

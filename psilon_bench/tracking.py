@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from filelock import FileLock
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
+from psilon_bench.process import is_gone
 from psilon_bench.writable import probe
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def quiet() -> None:
     """No telemetry, no progress bars, no tales of database migrations, no minutes of retries."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # what is sent twice would be there twice
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_WITHIN_S))
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -121,11 +123,31 @@ class Mirror:
 
     def __init__(self, client: "MlflowClient", experiment_id: str, uri: str, folder: Path) -> None:
         self.client, self.experiment_id, self.uri, self.folder = client, experiment_id, uri, folder
+        self.token = uuid.uuid4().hex  # in mlflow.json it says that no other mirror has sent since
         self.run_id: str | None = None
         self.last_epoch = 0.0  # of the rows that MLflow has
 
     def send(self, process_is_gone: bool = False) -> bool:
-        """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there."""
+        """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there.
+
+        One mirror of a record sends at a time. After an exception, which leaves open what has arrived, and after
+        another mirror, the next call asks MLflow again.
+        """
+        lock = FileLock(self.folder.parent / f".{self.folder.name}.lock")
+        with lock:
+            if self.state().get("token") != self.token:
+                self.run_id = None
+            try:
+                done = self.send_locked(process_is_gone)
+            except BaseException:
+                self.run_id = None
+                raise
+            if done:
+                Path(lock.lock_file).unlink(missing_ok=True)
+            return done
+
+    def send_locked(self, process_is_gone: bool) -> bool:
+        """See send."""
         at = milliseconds()
         run = json.loads((self.folder / "run.json").read_text())
         if run["status"] != "running":
@@ -134,7 +156,7 @@ class Mirror:
         if self.run_id is None:
             self.find_or_create(run)
         self.send_rows(at - 1)
-        if run["status"] == "running" and not process_is_gone:
+        if run["status"] == "running" and not process_is_gone and not is_gone(run):
             return False
         self.close(run, at)
         return True
@@ -165,8 +187,7 @@ class Mirror:
         """The MLflow run of this record: the one that was begun before, or a new one."""
         from mlflow.entities import Param
 
-        state = self.folder / "mlflow.json"
-        known = json.loads(state.read_text()) if state.exists() else {}
+        known = self.state()
         if known.get("uri") == self.uri:
             self.run_id = known["run_id"] or self.search(run)
         if self.run_id is None:
@@ -212,16 +233,30 @@ class Mirror:
             known = json.loads(state.read_text()) if state.exists() else {}
             if known.get("uri") == self.uri:
                 return known["run_id"]
-            run = self.client.create_run(self.experiment_id, milliseconds(), {"sweep": name}, f"sweep {name}")
+            tags = {"sweep": name, "parent_of": str(self.folder.parent)}
+            found = self.client.search_runs([self.experiment_id], f"tags.sweep = '{name}'")
+            made = [run for run in found if run.data.tags.get("parent_of") == tags["parent_of"]]  # by one that died
+            run = made[0] if made else self.client.create_run(self.experiment_id, milliseconds(), tags, f"sweep {name}")
             self.client.set_terminated(run.info.run_id)
             state.write_text(json.dumps({"uri": self.uri, "run_id": run.info.run_id}) + "\n")
             return run.info.run_id
 
+    def state(self) -> dict[str, Any]:
+        """mlflow.json; nothing where there is none."""
+        return state_of(self.folder)
+
     def save_state(self, done: bool) -> None:
         """Write mlflow.json whole."""
+        state = {"uri": self.uri, "run_id": self.run_id, "done": done} | ({} if done else {"token": self.token})
         part = self.folder / ".mlflow.json.part"
-        part.write_text(json.dumps({"uri": self.uri, "run_id": self.run_id, "done": done}) + "\n")
+        part.write_text(json.dumps(state) + "\n")
         part.replace(self.folder / "mlflow.json")
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """mlflow.json of a record; nothing where there is none."""
+    state = folder / "mlflow.json"
+    return json.loads(state.read_text()) if state.exists() else {}
 
 
 def as_metrics(values: dict[str, float], step: int, timestamp: int) -> list[Any]:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from rich.console import Console
+from tiny import TINY
 
 from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
@@ -19,8 +20,6 @@ from psilon_bench.record import Record
 from psilon_bench.runner import run
 
 torch.set_num_threads(1)
-
-TINY = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=6", "model.depth=2", "tracking=none")
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from tiny import TINY
 
 from psilon_bench import record as record_module
 from psilon_bench.config import check
@@ -18,13 +19,11 @@ from psilon_bench.history import read_rows
 from psilon_bench.record import Record, check_writable
 from psilon_bench.runner import load
 
-SMALL = ("model.hidden=6", "model.depth=1", "tracking=none")
-
 
 @pytest.fixture
 def record(config) -> Record:
     """A record that was just opened."""
-    return Record(config(*SMALL), {"command": ["psilon-run"]})
+    return Record(config(*TINY), {"command": ["psilon-run"]})
 
 
 def run_json(folder: Path) -> dict:
@@ -34,7 +33,7 @@ def run_json(folder: Path) -> dict:
 
 def test_records_of_the_same_second_have_folders_of_their_own(config):
     """Forty records of one configuration opened at once by many threads share nothing."""
-    made = config(*SMALL)
+    made = config(*TINY)
     with ThreadPoolExecutor(16) as pool:
         records = list(pool.map(lambda i: Record(made, {"number": i}), range(40)))
     assert len({one.folder for one in records}) == 40
@@ -55,9 +54,9 @@ def test_a_folder_that_exists_is_never_taken(config, monkeypatch):
 
     monkeypatch.setattr(record_module.uuid, "uuid4", SameId)
     monkeypatch.setattr(record_module, "datetime", Noon)
-    first = Record(config(*SMALL), {"number": 1})
+    first = Record(config(*TINY), {"number": 1})
     with pytest.raises(FileExistsError):
-        Record(config(*SMALL), {"number": 2})
+        Record(config(*TINY), {"number": 2})
     assert run_json(first.folder)["number"] == 1
 
 

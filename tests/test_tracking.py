@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import TINY
 
 from psilon_bench import tracking
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, read_rows
 from psilon_bench.record import Record
+from psilon_bench.runner import about, prepare
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import Mirror, check_server, connect
 
@@ -32,11 +34,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 
 @pytest.fixture
-def record(config: Callable[..., Any]) -> Callable[[int], Record]:
+def record(config: Callable[..., Any]) -> Callable[..., Record]:
     """record(5): the record of a run that is at its fifth evaluation, with rows that tell each other apart."""
 
-    def record(rows: int) -> Record:
-        made = Record(config("tracking=none"), {"in_sweep": False})
+    def record(rows: int, *overrides: str, in_sweep: bool = False) -> Record:
+        chosen = config(*TINY, *overrides)
+        made = Record(chosen, about(prepare(chosen), in_sweep))
         for number in range(1, rows + 1):
             made.add_row(row(number))
         return made
@@ -228,11 +231,11 @@ def test_another_place_gets_a_run_of_its_own(place, record, tmp_path):
     assert state(one.folder)["uri"] == uri
 
 
-def test_members_of_a_sweep_share_a_parent(place, config):
+def test_members_of_a_sweep_share_a_parent(place, record):
     """The first record of a sweep makes the parent run, the others find it."""
     parents = set()
     for seed in range(3):
-        one = Record(config("tracking=none", f"seed={seed}"), {"in_sweep": True})
+        one = record(1, f"seed={seed}", in_sweep=True)
         one.finish("finished")
         mirror = Mirror(*place, one.folder)
         assert mirror.send()
@@ -296,10 +299,36 @@ def test_a_server_that_never_answers(monkeypatch):
 def test_a_database_that_cannot_be_used(tmp_path):
     """A file that is no database: the address, a reason in one line, the remedy, and nothing left behind."""
     (tmp_path / "text").write_text("this is no database, " * 100)
+    uri = f"sqlite:///{tmp_path / 'text'}"
     with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ or tracking=none\.$") as caught:
-        connect(f"sqlite:///{tmp_path / 'text'}", "tests", str(tmp_path / "results"))
+        connect(uri, "tests", str(tmp_path / "results"))
     assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* does not answer: file is not a database\. Start it"):
+        check_server(uri)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("place", ["text/mlflow.db", "", "/proc/mlflow.db"])
+def test_a_database_that_cannot_be_made(tmp_path, place):
+    """Below a file, a folder itself, a place that takes no files: refused before MLflow tries for minutes."""
+    (tmp_path / "text").write_text("in the way")
+    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* does not answer: .+ set tracking=none\.$"):
+        check_server(f"sqlite:///{tmp_path / place}")
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_database_that_is_there_or_can_be_made(place, tmp_path):
+    """An MLflow database and a file in a folder that is not there yet: fine, and nothing is made."""
+    check_server(place[2])
+    check_server(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
+    check_server("sqlite:///mlflow.db")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_database_server_that_is_not_there():
+    """Found at the door, whatever driver it would take."""
+    with pytest.raises(UsageError, match=r"tracking\.uri=postgresql\S+ does not answer: .*refused"):
+        check_server(f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/mlflow")
 
 
 def test_a_sender_that_dies_loses_nothing_but_the_view(place, record):

@@ -1,0 +1,244 @@
+"""psilon-run from the command line to its exit code: what it says, what it writes, and how it is stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from tiny import TINY
+
+from psilon_bench import cli
+from psilon_bench.history import read_rows
+from psilon_bench.interrupt import SIGNALS
+
+MLFLOW = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
+PROGRAM = Path(sys.executable).with_name("psilon-run")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Iterator[Callable[..., Said]]:
+    """psilon_run("model=snet"): the command in this process, from its arguments to its exit code."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def psilon_run(*arguments: str) -> Said:
+        monkeypatch.setattr(sys, "argv", ["psilon-run", *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        with pytest.raises(SystemExit) as stop:
+            cli.run()
+        return Said(stop.value.code, *capfd.readouterr())
+
+    yield psilon_run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def start(*arguments: str, folder: Path) -> subprocess.Popen:
+    """The command in a process of its own."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([PROGRAM, *arguments], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+
+
+def end(process: subprocess.Popen) -> Said:
+    out, err = process.communicate(timeout=120)
+    return Said(process.returncode, out, err)
+
+
+def records(folder: Path) -> list[Path]:
+    """The folders of all records below results/."""
+    return sorted(path.parent for path in folder.glob("results/*/*/run.json"))
+
+
+def run_json(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text())
+
+
+WRONG = {
+    ("model=pnett",): r"model=pnett is not an option of the group model\. Did you mean .*pnet",
+    ("dataset=qqqq",): r"dataset=qqqq is not an option of the group dataset\. Choose from: breast_cancer, .*wine",
+    ("reg.lamb=1",): r"reg\.lamb is not a known key\. Did you mean reg\.lam",
+    ("trainer.epoch=1",): r"trainer\.epoch is not a known key\. Did you mean trainer\.epochs",
+    ("+trainer.epoch=1",): r"trainer\.epoch is not a known key\. Did you mean epochs",
+    ("reg.lam=-1",): r"reg\.lam=-1 is not valid: it should be greater than or equal to 0\.",
+    ("reg.lam=nan",): r"reg\.lam=nan is not valid: it should be a finite number\.",
+    ("seed=abc",): r"seed='abc' is not valid: it should be a valid integer\.",
+    ("trainer.epochs=0",): r"trainer\.epochs=0 is not valid: it should be greater than 0\.",
+    ("model.hidden=0",): r"model\.hidden=0 is not valid: it should be greater than 0\.",
+    (
+        "trainer.batch_size=342",
+    ): r"trainer\.batch_size=342 is more than the 341 training rows of breast_cancer\. Set .* 341\.",
+    ("trainer.num_batches=342",): r"trainer\.num_batches=342 is more than the 341 training rows of breast_cancer\. Set",
+    (
+        "model.activation=gelu",
+    ): r"reg=pathnorm does not fit model=pnet: .* slope at most 1.* Take reg=l2, lasso, none\.",
+    (
+        "hardware.device=cuda:63",
+    ): r"hardware\.device=cuda:63 is not there \(\d+ cuda devices\)\. Set hardware\.device=cpu or auto\.",
+    (
+        "results_dir=/proc/nowhere",
+    ): r"results_dir=/proc/nowhere cannot be written: .* Set results_dir=<a folder of yours>\.",
+    ("optimizer=sgd", "optimizer.nesterov=true"): r"sgd refuses its values: Nesterov momentum requires .*\.",
+    ("dataset.train_size=0.9", "dataset.test_size=0.9"): r"The splits must fit into the 569 rows",
+    ("seed=",): r"seed=.* is not valid",
+    ("seed",): r".*seed.*",
+    (
+        "tracking=mlflow",
+        "tracking.uri=http://127.0.0.1:9",
+    ): r"tracking\.uri=http://127\.0\.0\.1:9 does not answer: .* Start it",
+    ("tracking=mlflow", "tracking.uri=file:./mlruns"): r"tracking\.uri=file:\./mlruns is none of sqlite, http",
+    (
+        "tracking=mlflow",
+        "tracking.uri=sqlite:////proc/x.db",
+    ): r"tracking\.uri=sqlite:////proc/x\.db does not answer: .*",
+    (
+        "-m",
+        "reg.lam=0.1,-1",
+        "seed=0,1",
+    ): r"reg\.lam=-1 is not valid: .* In the run: .*reg\.lam=-1.* No run was started\.",
+    ("-m", "seed=1,2,abc"): r"seed='abc' is not valid: .* In the run: .*seed=abc.* No run was started\.",
+    ("-m", "model=pnet,pnett"): r"model=pnett is not an option of the group model\. .* No run was started\.",
+    ("-m", "trainer.num_batches=5,400"): r"trainer\.num_batches=400 is more than the 341 .* No run was started\.",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
+def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run, tmp_path, arguments):
+    """Exit code 2, one line with rule, value and remedy, no traceback, and not a file or folder written."""
+    said = psilon_run("tracking=none", *(a for a in arguments if a != "-m"), *(["-m"] if "-m" in arguments else []))
+    assert re.match(rf"psilon-run: {WRONG[arguments]}", said.err), said.err
+    assert said.err.count("\n") == 1
+    assert said.code == 2
+    assert not said.out
+    assert not list(tmp_path.iterdir())
+
+
+def test_verbose_shows_the_traceback(psilon_run):
+    """The same line, and where it comes from."""
+    said = psilon_run("reg.lam=-1", "tracking=none", "--verbose")
+    assert said.code == 2
+    assert "Traceback (most recent call last)" in said.err
+    assert said.err.splitlines()[-1].startswith("psilon-run: reg.lam=-1 is not valid")
+
+
+def test_help_and_cfg_start_nothing_heavy():
+    """--help lists groups, options and examples, --cfg job the configuration; neither imports torch or MLflow."""
+    code = "import sys; from psilon_bench import cli\ntry: cli.run()\nexcept SystemExit as stop: print(stop.code)\n"
+    code += "print(sorted({'torch', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
+    outs = {}
+    for argument in ("--help", "--cfg=job"):
+        said = end(subprocess.Popen([sys.executable, "-c", code, argument, "reg.lam=0.125"], env=ENVIRONMENT, **PIPES))
+        assert said.err == ""
+        assert said.out.endswith("0\n[]\n")
+        outs[argument] = said.out
+    for word in ("model: mlp, pnet, snet, snet_plain", "reg: l2, lasso, none, pathnorm", "psilon-run -m", "trainer.{"):
+        assert word in outs["--help"]
+    assert "  lam: 0.125" in outs["--cfg=job"]
+    assert "  epochs: 200" in outs["--cfg=job"]
+
+
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def test_the_same_seed_gives_the_same_history(psilon_run, tmp_path):
+    """history.csv of two processes is the same to the last byte; another seed is another history."""
+    run = (*TINY, "trainer.epochs=20", "seed=7")
+    there = end(start(*run, folder=tmp_path))
+    assert there.code == 0, there.err
+    assert psilon_run(*run).code == 0
+    assert psilon_run(*run, "seed=8").code == 0
+    histories = [(folder / "history.csv").read_bytes() for folder in records(tmp_path)]
+    assert len(histories) == 3
+    assert len(set(histories)) == 2
+    assert histories.count((records(tmp_path)[0] / "history.csv").read_bytes()) == 2
+    assert "test/accuracy" in there.out
+    assert "finished: results/runs/" in there.out
+    assert "\x1b" not in there.out
+
+
+def test_a_run_that_diverges_is_exit_code_one(psilon_run, tmp_path):
+    """One line that says why and where the record is; the record says failed, with the step."""
+    said = psilon_run(*TINY, "model=mlp", "dataset=diabetes", "optimizer=sgd", "optimizer.lr=1e3", "scheduler=constant")
+    assert said.code == 1
+    (folder,) = records(tmp_path)
+    assert re.match(rf"psilon-run: diverged: the objective is \S+ at step \d+; see {folder}\n$", said.err)
+    run = run_json(folder)
+    assert run["status"] == "failed"
+    assert re.match(r"diverged: the objective is \S+ at step \d+$", run["reason"])
+
+
+LONG = ("trainer.epochs=1000000", "scheduler=constant", "trainer.eval_every=1", "model.hidden=6", "model.depth=1")
+
+
+@MLFLOW
+@pytest.mark.parametrize(
+    ("number", "code", "more"),
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("tracking=none",))],
+    ids=["INT", "TERM"],
+)
+def test_a_signal_ends_the_run_as_killed(tmp_path, number, code, more):
+    """The record says killed and has the history so far; the exit code is the signal's; one line, no traceback."""
+    process = start(*LONG, *more, folder=tmp_path)
+    wait_for_rows(tmp_path, process, 5)
+    process.send_signal(number)
+    said = end(process)
+    assert said.code == code, said.err
+    assert said.err.count("\n") == 1
+    assert said.err.startswith("psilon-run: stopped")
+    (folder,) = records(tmp_path)
+    run = run_json(folder)
+    assert run["status"] == "killed"
+    assert run["times"]["ended"] is not None
+    rows = read_rows(folder / "history.csv")
+    assert len(rows) >= 5
+    assert [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+    if not more:
+        (mirrored,) = mlflow_runs(tmp_path / "results")
+        assert mirrored.info.status == "KILLED"
+        assert mirrored.data.metrics["epoch"] == len(rows)
+
+
+def wait_for_rows(folder: Path, process: subprocess.Popen, count: int) -> None:
+    """Until the run's history has so many."""
+    deadline = time.monotonic() + 60
+    while not any(len(read_rows(path / "history.csv")) >= count for path in records(folder)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def mlflow_runs(results: Path) -> Sequence:
+    from psilon_bench.tracking import connect
+
+    client, experiment = connect(f"sqlite:///{results / 'mlflow.db'}", "psilon_bench", str(results))
+    return client.search_runs([experiment])
+
+
+@MLFLOW
+def test_four_first_runs_at_once(tmp_path):
+    """On a results_dir that does not exist yet: all succeed, each with its own record and its own run in MLflow."""
+    run = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=8")
+    processes = [start(*run, f"seed={seed}", folder=tmp_path) for seed in range(4)]
+    for process in processes:
+        said = end(process)
+        assert (said.code, said.err) == (0, "")
+    folders = records(tmp_path)
+    assert [run_json(folder)["status"] for folder in folders] == ["finished"] * 4
+    mirrored = mlflow_runs(tmp_path / "results")
+    assert {one.data.tags["record"] for one in mirrored} == {str(folder) for folder in folders}
+    assert {one.info.status for one in mirrored} == {"FINISHED"}
+    assert len(mirrored) == 4
+    assert all(one.data.metrics["epoch"] == 2 for one in mirrored)
