@@ -75,6 +75,7 @@ class Display:
         """Around the training of a stack."""
         self.rows, self.epochs = {}, configs[0].trainer.epochs
         self.started = self.told = time.perf_counter()
+        self.networks = len(configs)
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
         self.bar = self.progress.add_task(self.title, total=self.epochs, what="epochs")
         with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
@@ -90,6 +91,8 @@ class Display:
     def epoch(self, epoch: int) -> None:
         """An epoch is over."""
         self.progress.update(self.bar, completed=epoch)
+        if self.sweep_bar is not None:
+            self.progress.update(self.sweep_bar, completed=self.finished + self.networks * epoch / self.epochs)
         now = time.perf_counter()
         tenth = epoch % max(1, self.epochs // LINES) == 0 and self.sweep_bar is None
         due = tenth or now - self.told > QUIET_S
