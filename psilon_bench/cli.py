@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -39,10 +40,12 @@ def train(cfg: DictConfig) -> None:
     with sending(cfg.tracking.name == "mlflow") as sender:
         from psilon_bench.config import check
         from psilon_bench.display import Display
-        from psilon_bench.runner import run
+        from psilon_bench.runner import check_places, run
 
+        config = check(cfg)
+        check_places(config)
         display = Display()
-        (record,) = run([check(cfg)], display, sender)
+        (record,) = run([config], display, sender)
         display.result(record)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
@@ -78,3 +81,20 @@ def told(error: BaseException) -> tuple[int, str]:
         return 1, str(error)
     line = one_line(error)
     return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")
+
+
+def sync() -> NoReturn:
+    """Entry point of psilon-sync. Exit codes: 0 MLflow has all, 1 something is not sent, 2 asked wrongly."""
+    import argparse
+
+    from psilon_bench.sync import sync
+
+    parser = argparse.ArgumentParser("psilon-sync", description="Send the records that MLflow has not got.")
+    parser.add_argument("folder", nargs="?", default="results", help="records below it are sent [%(default)s]")
+    parser.add_argument("--uri", help="the tracking server or database, for all of them [where each was to go]")
+    arguments = parser.parse_args()
+    try:
+        sys.exit(0 if sync(Path(arguments.folder), arguments.uri, print) else 1)
+    except UsageError as error:
+        print(f"psilon-sync: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -14,7 +14,7 @@ from psilon_bench import sweep
 from psilon_bench.config import Config, check
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
-from psilon_bench.runner import prepare
+from psilon_bench.runner import check_places, prepare
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
@@ -24,6 +24,8 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
     compose = Composer(compose)
     configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
+    check_common(configs)
+    check_places(configs[0])
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
@@ -32,6 +34,14 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
         JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED, _return_value=outcomes)
         for job in jobs
     ]
+
+
+def check_common(configs: Sequence[Config]) -> None:
+    """UsageError where jobs differ in what belongs to the sweep as a whole."""
+    for key in ("name", "results_dir", "tracking", "plan", "rerun", "retries"):
+        values = [getattr(config, key) for config in configs]
+        if any(value != values[0] for value in values):
+            raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
 
 
 class Composer:

@@ -37,11 +37,15 @@ class Prepared:
     model: nn.Module
 
 
-def prepare(config: Config) -> Prepared:
-    """Everything that can turn out to be asked for wrongly, before anything is written: UsageError."""
+def check_places(config: Config) -> None:
+    """UsageError unless records can be written and MLflow answers. Once, at the start: an outage later stops no run."""
     check_writable(config.results_dir)
     if config.tracking.name == "mlflow":
         check_server(tracking_uri(config))
+
+
+def prepare(config: Config) -> Prepared:
+    """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
     where = place(config.hardware)
     task = load(config.dataset.model_dump_json(by_alias=True))
     check_batches(config, task)
@@ -126,7 +130,7 @@ def run(
     members = [prepare(config) for config in configs]
     fit = build_fit(members)
     if sender is not None:
-        sender.open(tracking_uri(configs[0]), configs[0].tracking.experiment, configs[0].results_dir)
+        open_sender(sender, configs[0])
     checkpoint = Checkpoint.of(configs)
     with checkpoint.mine() as mine:
         found = checkpoint.load() if mine and not configs[0].rerun else None
@@ -151,6 +155,11 @@ def run(
         if mine:
             checkpoint.remove()
     return records
+
+
+def open_sender(sender: Sender, config: Config) -> None:
+    """Tell the sender where to, the first time; it also sends what earlier runs of the same folder left unsent."""
+    sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
 
 
 def resume(fit: Fit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:

@@ -13,9 +13,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from psilon_bench.errors import UsageError
-from psilon_bench.tracking import Mirror, connect, quiet
+from psilon_bench.process import is_gone
+from psilon_bench.tracking import Mirror, check_server, connect, is_sent, quiet, read_run, state_of
 
 SEND_EVERY_S = 3.0
 
@@ -30,11 +32,15 @@ class Sender:
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
         self.uri: str | None = None
 
-    def open(self, uri: str, experiment: str, results_dir: str) -> None:
-        """Connect, creating database and experiment where they are missing; UsageError where that cannot be."""
+    def open(self, uri: str, experiment: str, results_dir: str, name: str | None = None) -> None:
+        """Connect, creating database and experiment where they are missing; UsageError where that cannot be.
+
+        What earlier runs in results_dir/name left unsent is sent too.
+        """
         if self.uri is not None:
             return
-        self.tell(json.dumps({"uri": uri, "experiment": experiment, "results_dir": results_dir}))
+        earlier = str(Path(results_dir, name).absolute()) if name else None
+        self.tell(json.dumps({"uri": uri, "experiment": experiment, "results_dir": results_dir, "earlier": earlier}))
         problem = self.answer()
         if problem:
             raise UsageError(problem)
@@ -94,35 +100,74 @@ def main() -> None:
     if where is None:
         return
     place = json.loads(where)
+    earlier = place.pop("earlier")
     try:
         client, experiment_id = connect(**place)
     except UsageError as error:
         say(str(error))
         return
     say(None)
-    mirrors: list[Mirror] = []
+    mirrors = {
+        folder: Mirror(client, experiment_id, place["uri"], folder)
+        for folder in (unsent(Path(earlier), place["uri"]) if earlier else [])
+    }
     problem = None
     at_end = False
     while not at_end:
-        with contextlib.suppress(queue.Empty):
-            folder = lines.get(timeout=SEND_EVERY_S)
-            at_end = folder is None
-            if folder is not None:
-                mirrors.append(Mirror(client, experiment_id, place["uri"], Path(folder)))
-        mirrors, problem = send_all(mirrors, at_end)
-    say(problem and f"MLflow at {place['uri']}: {problem}. {len(mirrors)} records are not sent; they are whole.")
+        folders, at_end = received(lines)
+        for folder in folders:
+            mirrors[folder] = Mirror(client, experiment_id, place["uri"], folder)
+        left, problem = send_all(list(mirrors.values()), place["uri"], at_end)
+        mirrors = {mirror.folder: mirror for mirror in left}
+    later = "they are whole, and psilon-sync sends them later"
+    say(problem and f"MLflow at {place['uri']}: {problem}. {len(mirrors)} records are not sent; {later}.")
 
 
-def send_all(mirrors: list[Mirror], at_end: bool) -> tuple[list[Mirror], str | None]:
-    """Bring all up to date. Those still to be sent, and the first problem: after it the others wait."""
-    left = list(mirrors)
+def received(lines: "queue.SimpleQueue[str | None]") -> tuple[list[Path], bool]:
+    """The folders that came in since the last call, waiting a while for the first; whether it was the end."""
+    folders = []
+    with contextlib.suppress(queue.Empty):
+        line = lines.get(timeout=SEND_EVERY_S)
+        while line is not None:
+            folders.append(Path(line))
+            line = lines.get_nowait()
+        return folders, True
+    return folders, False
+
+
+def unsent(folder: Path, uri: str) -> list[Path]:
+    """The records of this folder that MLflow at `uri` should have and has not, but for those still being computed."""
+    records = (path.parent for path in sorted(folder.glob("*/run.json")))
+    return [record for record in records if (run := read_run(record)) and is_unsent(record, run, uri)]
+
+
+def is_unsent(record: Path, run: dict[str, Any], uri: str) -> bool:
+    """Whether a record was to go to `uri`, is not there whole, and its process has gone."""
+    wanted = run["params"]["tracking.name"] == "mlflow" and state_of(record).get("uri", uri) == uri
+    return wanted and is_gone(run) and not is_sent(record, uri)
+
+
+def send_all(mirrors: list[Mirror], uri: str, at_end: bool) -> tuple[list[Mirror], str | None]:
+    """Bring all up to date. Those still to be sent, and the first problem; where the server is out, the others wait."""
+    left, problem = list(mirrors), None
     for mirror in mirrors:
         try:
             if mirror.send(at_end):
                 left.remove(mirror)
         except Exception as error:  # whatever a server, a proxy or a database may raise
-            return left, " ".join(str(error).split())[:200]
-    return left, None
+            problem = problem or " ".join(str(error).split())[:200]
+            if not answers(uri):
+                break
+    return left, problem
+
+
+def answers(uri: str) -> bool:
+    """Whether the tracking server does."""
+    try:
+        check_server(uri)
+    except UsageError:
+        return False
+    return True
 
 
 def read_lines(lines: "queue.SimpleQueue[str | None]") -> None:

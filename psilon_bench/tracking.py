@@ -259,6 +259,22 @@ def state_of(folder: Path) -> dict[str, Any]:
     return json.loads(state.read_text()) if state.exists() else {}
 
 
+def is_sent(record: Path, uri: str) -> bool:
+    """Whether MLflow at `uri` has all of this record, as it is now."""
+    state = state_of(record)
+    if state.get("uri") != uri or not state["done"]:
+        return False
+    return (record / "mlflow.json").stat().st_mtime >= (record / "run.json").stat().st_mtime
+
+
+def read_run(record: Path) -> dict[str, Any] | None:
+    """run.json; None where it cannot be read."""
+    try:
+        return json.loads((record / "run.json").read_text())
+    except (OSError, ValueError):
+        return None
+
+
 def as_metrics(values: dict[str, float], step: int, timestamp: int) -> list[Any]:
     """MLflow metrics of one step; what is not finite stays in the record alone (MLflow would make it 1.8e308)."""
     from mlflow.entities import Metric
