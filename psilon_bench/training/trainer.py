@@ -123,6 +123,7 @@ class Fit:
         self.stack.copy_members(state["last"], self.last, everyone)
         self.stack.copy_members(state["best"], self.best, everyone)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer._opt_called = True  # type: ignore[attr-defined]  # else a scheduler that goes on first warns
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state(state["batches"])
         self.members = [Member(**member) for member in state["members"]]

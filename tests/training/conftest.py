@@ -35,10 +35,10 @@ def settings() -> Callable[..., Trainer]:
 
 
 @pytest.fixture
-def train(settings: Callable[..., Trainer]) -> Callable[..., Trained]:
-    """train(models, tasks): Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
+def make(settings: Callable[..., Trainer]) -> Callable[..., Fit]:
+    """make(models, tasks): a Fit with Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
 
-    def train(
+    def make(
         models: Sequence[MLP],
         tasks: Sequence[Task],
         regularizer: Any = None,
@@ -46,9 +46,8 @@ def train(settings: Callable[..., Trainer]) -> Callable[..., Trained]:
         optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
         factor: Callable[[int], float] = lambda epoch: 1.0,
         **changes: Any,
-    ) -> Trained:
-        rows: list[list[Row]] = [[] for _ in models]
-        fit = Fit(
+    ) -> Fit:
+        return Fit(
             stack=Stack(models),
             tasks=tasks,
             penalty=(regularizer or NoRegularizer()).penalty,
@@ -58,6 +57,17 @@ def train(settings: Callable[..., Trainer]) -> Callable[..., Trained]:
             optimizer=optimizer,
             scheduler=lambda made: torch.optim.lr_scheduler.LambdaLR(made, factor),
         )
+
+    return make
+
+
+@pytest.fixture
+def train(make: Callable[..., Fit]) -> Callable[..., Trained]:
+    """train(models, tasks): the Fit of `make`, run to its end."""
+
+    def train(models: Sequence[MLP], *args: Any, **kwargs: Any) -> Trained:
+        fit = make(models, *args, **kwargs)
+        rows: list[list[Row]] = [[] for _ in models]
         fit.run(lambda member, row: rows[member].append(row))
         return Trained(fit, rows)
 

@@ -1,0 +1,79 @@
+"""A training that is stopped at any step and goes on elsewhere is the training that was not stopped."""
+
+import contextlib
+import copy
+import io
+from collections import Counter
+
+import pytest
+import torch
+
+from psilon_bench.regularizers.path_norm import PathNorm
+
+
+class Stop(Exception):
+    """Asked to stop."""
+
+
+@pytest.fixture
+def fresh(make, network, task):
+    """fresh(3): always the same three networks on their own tasks, with a random augmentation and a changing rate."""
+
+    def fresh(size):
+        torch.manual_seed(3)
+        models = [network("plain" if size > 1 else "pnet", 5, 1, hidden=15) for _ in range(size)]
+        tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(size)]
+        lams, changes = [10.0**-i for i in range(size)], {"epochs": 9, "eval_every": 2, "early_stopping": 1}
+        fit = make(models, tasks, PathNorm(), lams, factor=lambda epoch: 0.9**epoch, **changes)
+        fit.augment = lambda x, generator: x + 0.1 * torch.rand(x.shape, generator=generator, dtype=x.dtype)
+        return fit
+
+    return fresh
+
+
+def saved(fit):
+    """The state through a file, as a checkpoint has it."""
+    file = io.BytesIO()
+    torch.save(fit.state(), file)
+    file.seek(0)
+    with torch.serialization.safe_globals([Counter]):
+        return torch.load(file, weights_only=True)
+
+
+def run(fit, stop_at=None):
+    """The rows of each member, up to a stop after so many steps."""
+    rows, steps = [[] for _ in fit.members], []
+
+    def safe_point():
+        steps.append(1)
+        if len(steps) == stop_at:
+            raise Stop
+
+    with contextlib.suppress(Stop):
+        fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
+    return rows
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 10, 11, 23, 29, 38])
+def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
+    """History, weights, best weights and outcome to the last bit, at any step: an epoch's last too."""
+    whole = fresh(size)
+    expected = run(whole)
+    first = fresh(size)
+    before = run(first, stop_at)
+    second = fresh(size)
+    torch.rand(7)  # another process has other random numbers of its own
+    second.load_state(copy.deepcopy(saved(first)))
+    after = run(second)
+    assert [one + other for one, other in zip(before, after, strict=True)] == expected
+    assert second.members == whole.members
+    for name in whole.last:
+        assert torch.equal(second.last[name], whole.last[name])
+        assert torch.equal(second.best[name], whole.best[name])
+
+
+def test_some_members_stop_early_and_others_do_not(fresh):
+    """The runs above are uneven."""
+    lengths = [len(rows) for rows in run(fresh(3))]
+    assert min(lengths) < max(lengths) == 5
