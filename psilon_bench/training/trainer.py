@@ -165,9 +165,13 @@ class Fit:
         for index in self.running():
             member, broken = self.members[index], (~objectives[index].isfinite()).nonzero()
             if len(broken) or not math.isfinite(measured[index]["val/loss"]):
-                at = int(broken[0]) if len(broken) else len(objectives[index]) - 1
                 member.status = "failed"
-                member.reason = f"diverged: the objective is {objectives[index, at].item():g} at step {first + at}"
+                if len(broken):
+                    at = int(broken[0])
+                    member.reason = f"diverged: the objective is {objectives[index, at].item():g} at step {first + at}"
+                else:
+                    loss = measured[index]["val/loss"]
+                    member.reason = f"diverged: the validation loss is {loss:g} after step {self.step}"
                 ended.append(index)
                 continue
             member.last_row = common | {"train/loss": mean_loss[index]} | measured[index]

@@ -1,6 +1,7 @@
 """The trainer against a slow obvious loop: history, divergence, early stopping, selection."""
 
 import copy
+import dataclasses
 import math
 from functools import partial
 
@@ -75,6 +76,14 @@ def test_divergence_names_its_step(train, network, settings, task, eval_every):
     assert member.reason == f"diverged: the objective is {objectives[-1]:g} at step {len(objectives)}"
     assert [row["epoch"] for row in trained.rows[0]] == [epoch for epoch in (1, 2) if epoch % eval_every == 0]
     assert all(math.isfinite(value) for row in trained.rows[0] for value in row.values())
+
+
+def test_divergence_may_show_in_validation_alone(train, network, task):
+    """Where the last objectives are finite and the validation loss is not, that is what is told."""
+    data = task("regression")
+    far = dataclasses.replace(data, val=dataclasses.replace(data.val, x=data.val.x.double() * 1e200))
+    (member,) = train([network("plain", 5, 1)], [far]).fit.members
+    assert (member.status, member.reason) == ("failed", "diverged: the validation loss is inf after step 5")
 
 
 @pytest.fixture
