@@ -98,6 +98,11 @@ def test_fingerprint_tells_all_else_apart(config):
     assert len({*prints.values(), config().fingerprint()}) == len(overrides) + 1
 
 
+def test_fingerprint_knows_the_seed_beside_the_split(config):
+    """Two seeds of the weights on one split are two runs."""
+    assert config("seed=1", "dataset.split_seed=0").fingerprint() != config("seed=0").fingerprint()
+
+
 def test_fingerprint_is_of_values_not_of_spelling(config):
     """The order of the overrides, 1e-3 for 0.001, and what is set to its default make no difference."""
     assert config("seed=1", "reg.lam=1e-3").fingerprint() == config("reg.lam=0.001", "seed=1").fingerprint()
