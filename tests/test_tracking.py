@@ -19,7 +19,7 @@ from psilon_bench.history import append_row, read_rows
 from psilon_bench.record import Record
 from psilon_bench.runner import about, prepare
 from psilon_bench.sender import Sender
-from psilon_bench.tracking import Mirror, check_server, connect
+from psilon_bench.tracking import Mirror, check_server, connect, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 Place = tuple[Any, str, str]  # client, experiment, address
@@ -263,6 +263,14 @@ def test_a_long_history_goes_in_batches(place, record, monkeypatch):
     assert not mirror.send()
     assert sizes == [0, 999, 804]
     same_curves(place, mirror)
+
+
+def test_where_mlflow_is(config, monkeypatch, tmp_path):
+    """tracking.uri, else MLFLOW_TRACKING_URI, else an sqlite file in results_dir."""
+    assert tracking_uri(config("results_dir=here")) == f"sqlite:///{tmp_path}/here/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
+    assert tracking_uri(config("results_dir=here")) == "http://there:5000"
+    assert tracking_uri(config("tracking.uri=http://elsewhere:1")) == "http://elsewhere:1"
 
 
 @pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "ftp://host/x", ""])
