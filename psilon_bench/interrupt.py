@@ -31,7 +31,7 @@ def install() -> None:
 
 @contextmanager
 def kept_until_safe() -> Iterator[Callable[[], None]]:
-    """Within, a signal waits for the next call of what is given here; a second one raises at once."""
+    """Within, a signal waits for the next call of what is given here, or for the end; a second one raises at once."""
     received: list[int] = []
 
     def keep(number: int, frame: Any) -> None:
@@ -52,3 +52,4 @@ def kept_until_safe() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    safe_point()

@@ -3,7 +3,7 @@
 import functools
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -144,16 +144,17 @@ def run(
             for record in records:
                 sender.follow(record.folder)
         try:
-            train(fit, configs, records, checkpoint if mine else None, display)
-            finish(fit, members, records)
+            with kept_until_safe() as safe_point:
+                train(fit, configs, records, checkpoint if mine else None, display, safe_point)
+                finish(fit, members, records)
+                if mine:
+                    checkpoint.remove()
         except KeyboardInterrupt as stop:
             close_unfinished(records, stop)
             raise
         except Exception as error:
             close_unfinished(records, error)
             raise StackFailed(error, records) from error
-        if mine:
-            checkpoint.remove()
     return records
 
 
@@ -172,7 +173,12 @@ def resume(fit: Fit, state: dict[str, Any], folders: Sequence[Path]) -> list[Rec
 
 
 def train(
-    fit: Fit, configs: Sequence[Config], records: Sequence[Record], checkpoint: Checkpoint | None, display: Display
+    fit: Fit,
+    configs: Sequence[Config],
+    records: Sequence[Record],
+    checkpoint: Checkpoint | None,
+    display: Display,
+    safe_point: Callable[[], None],
 ) -> None:
     """Run the trainer; write checkpoints every trainer.checkpoint_every epochs and when a signal asks for the end."""
     every = configs[0].trainer.checkpoint_every
@@ -192,7 +198,7 @@ def train(
         if every is not None and epoch % every == 0:
             save()
 
-    with kept_until_safe() as safe_point, display.training(configs):
+    with display.training(configs):
         try:
             fit.run(on_row, on_epoch, safe_point)
         except Stopped as stop:
