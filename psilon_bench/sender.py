@@ -180,8 +180,9 @@ def read_lines(lines: "queue.SimpleQueue[str | None]") -> None:
 def say(problem: str | None) -> None:
     """Answer the parent, who may be gone."""
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(problem), flush=True)
+        print(json.dumps(problem), flush=True, file=sys.__stdout__)
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.redirect_stdout(sys.stderr):  # what libraries print is no answer
+        main()

@@ -1,0 +1,70 @@
+"""psilon-run as a person calls it: processes of their own, in a folder of the test's own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = (
+    "model.hidden=4",
+    "model.depth=2",
+    "trainer.epochs=4",
+    "trainer.eval_every=2",
+    "hardware.threads=1",
+    "hardware.device=cpu",
+)
+RUN = (sys.executable, "-c", "from psilon_bench.cli import run; run()")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Of the processes: one thread, modules that a test writes into its folder can be imported."""
+    paths = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+    quiet = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "200"}
+    return {**os.environ, **quiet}
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subprocess.Popen]:
+    """start("-m", "seed=0,1"): psilon-run with tiny networks, under way."""
+
+    def start(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> subprocess.Popen:
+        multirun = [one for one in overrides if one == "-m"]
+        return subprocess.Popen(
+            [*RUN, *multirun, *tiny, *(one for one in overrides if one != "-m")],
+            cwd=tmp_path,
+            env={**environment, **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def psilon(start: Callable[..., subprocess.Popen]) -> Callable[..., tuple[int, str]]:
+    """psilon("-m", "seed=0,1"): exit code and all that was printed."""
+
+    def psilon(*overrides: str, **more: Any) -> tuple[int, str]:
+        process = start(*overrides, **more)
+        text, _ = process.communicate(timeout=240)
+        return process.returncode, text
+
+    return psilon
+
+
+@pytest.fixture
+def records(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
+    """records(): run.json of every record, with its folder; reading them fails where one is damaged."""
+
+    def records(name: str = "runs") -> list[dict[str, Any]]:
+        paths = sorted((tmp_path / "results" / name).glob("*/run.json"))
+        return [json.loads(path.read_text()) | {"folder": path.parent} for path in paths]
+
+    return records

@@ -1,0 +1,149 @@
+"""The tracking server goes away in the middle of a sweep: no run fails, and no number is missing in the end."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psilon_bench.errors import UsageError
+from psilon_bench.history import read_rows
+from psilon_bench.tracking import check_server, quiet, state_of
+
+LONG = (
+    "model.hidden=4",
+    "trainer.epochs=400",
+    "trainer.eval_every=50",
+    "hardware.threads=1",
+    "hardware.device=cpu",
+    "hardware.plan=serial",
+)
+
+
+class Server:
+    """A real `mlflow server` that can be stopped and started again on the same port and database."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            self.port = one.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Until it answers."""
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        database = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", "server", *database, *address],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+                start_new_session=True,
+            )
+        wait_for(self.answers, 60)
+
+    def stop(self) -> None:
+        """At once, all its processes, in the middle of whatever it does."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def answers(self) -> bool:
+        try:
+            check_server(self.uri)
+        except UsageError:
+            return False
+        return True
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    one = Server(tmp_path)
+    one.start()
+    yield one
+    one.stop()
+
+
+def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
+    """MLflow has each record once, each row of each history once, the final metrics, and nothing else."""
+    quiet()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, max_results=1000)
+    members = {one.data.tags["record"]: one for one in found if "record" in one.data.tags}
+    assert len(members) == len(runs) == len([one for one in found if "record" in one.data.tags])
+    (parent,) = (one.info.run_id for one in found if "record" not in one.data.tags)
+    for run in runs:
+        own = members[str(run["folder"])]
+        assert own.info.status == "FINISHED"
+        assert own.data.tags["mlflow.parentRunId"] == parent
+        rows = read_rows(run["folder"] / "history.csv")
+        for name in rows[0]:
+            history = sorted((one.step, one.value) for one in client.get_metric_history(own.info.run_id, name))
+            assert history == [(int(row["step"]), row[name]) for row in rows], name
+        assert own.data.metrics == pytest.approx(run["metrics"], rel=1e-12)
+        assert {"model.pt", "run.json"} <= {file.path for file in client.list_artifacts(own.info.run_id)}
+        assert state_of(run["folder"])["done"]
+
+
+def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_path):
+    """The sweep does not wait for it, and what was missed is sent when it is back."""
+    process = start("-m", "seed=range(8)", f"tracking.uri={server.uri}", tiny=LONG)
+    wait_for(lambda: len(records()) >= 2, 60)
+    server.stop()
+    at_stop = len(records())
+    wait_for(lambda: len(records()) >= at_stop + 2 or process.poll() is not None, 60)
+    assert len([run for run in records() if run["status"] == "finished"]) >= at_stop
+    server.start()
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    runs = records()
+    assert [run["status"] for run in runs] == ["finished"] * 8
+    all_there(server.uri, runs, tmp_path)
+
+
+@pytest.mark.slow
+def test_it_stays_away_and_psilon_sync_comes_later(server, start, records, tmp_path, environment):
+    """The sweep ends well and says what to do; psilon-sync says that it cannot, later that it has; then nothing."""
+    process = start("-m", "seed=range(4)", f"tracking.uri={server.uri}", tiny=LONG)
+    wait_for(lambda: len(records()) >= 2, 60)
+    server.stop()
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert "psilon-sync sends them later" in text
+
+    def psilon_sync(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", "from psilon_bench.cli import sync; sync()", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = psilon_sync()
+    assert code == 1
+    assert "does not answer" in said
+    server.start()
+    code, said = psilon_sync("results")
+    assert code == 0, said
+    assert f"records sent to {server.uri}" in said
+    all_there(server.uri, records(), tmp_path)
+    assert psilon_sync() == (0, "MLflow has all records of results.\n")
+    code, said = psilon_sync("nowhere")
+    assert (code, said) == (2, "psilon-sync: nowhere is not a folder. Call psilon-sync <results_dir>.\n")
