@@ -162,9 +162,11 @@ class Display:
         """The runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
         table = Table(Column("run", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in names))
+        several = len({run.get("params", {}).get("dataset.name") for run in runs}) > 1
         for run in runs[:SUMMARY_ROWS]:
             values = run.get("metrics", {})
-            table.add_row(run["title"], *(number(values[name]) if name in values else "" for name in names))
+            title = f"{run['title']} on {run['params']['dataset.name']}" if several and "params" in run else run["title"]
+            table.add_row(title, *(number(values[name]) if name in values else "" for name in names))
         if runs:
             self.say(table)
         if len(runs) > SUMMARY_ROWS:
