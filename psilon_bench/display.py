@@ -162,10 +162,10 @@ class Display:
         """The runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
         table = Table(Column("run", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in names))
-        several = len({run.get("params", {}).get("dataset.name") for run in runs}) > 1
-        for run in runs[:SUMMARY_ROWS]:
+        datasets = [run.get("params", {}).get("dataset.name", "?") for run in runs]
+        for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
             values = run.get("metrics", {})
-            title = f"{run['title']} on {run['params']['dataset.name']}" if several and "params" in run else run["title"]
+            title = f"{run['title']} on {dataset}" if len(set(datasets)) > 1 else run["title"]
             table.add_row(title, *(number(values[name]) if name in values else "" for name in names))
         if runs:
             self.say(table)
