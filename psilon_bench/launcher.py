@@ -14,13 +14,14 @@ from psilon_bench import sweep
 from psilon_bench.config import Config, check
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
+from psilon_bench.inner import Inner
 from psilon_bench.runner import check_places, prepare
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
 
 
-def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
+def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = None) -> list[JobReturn]:
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
     compose = Composer(compose)
     configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
@@ -29,7 +30,7 @@ def launch(jobs: Sequence[list[str]], compose: Compose) -> list[JobReturn]:
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
-    outcomes = sweep.run(configs)
+    outcomes = sweep.run(configs, inner)
     return [
         JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED, _return_value=outcomes)
         for job in jobs

@@ -1,7 +1,7 @@
 """A sweep: what is done is skipped, what is missing trains in stacks, what fails does not end the rest."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from psilon_bench.checkpoint import unfinished_stacks
 from psilon_bench.config import Config
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed, StackFailed, UsageError
+from psilon_bench.inner import Inner
 from psilon_bench.record import Record, is_closed
+from psilon_bench.runner import open_sender
 from psilon_bench.runner import run as run_stack
 from psilon_bench.sender import Sender, sending
 from psilon_bench.stacking import Choice, by_shape, choose
+from psilon_bench.watch import Watch
 
 Run = dict[str, Any]  # run.json
 
@@ -33,8 +36,8 @@ class Plan:
         return len(self.configs) - sum(config.fingerprint() in self.done for config in self.configs)
 
 
-def run(configs: Sequence[Config]) -> dict[str, Run]:
-    """Train what is missing of these runs; run.json of each by fingerprint.
+def run(configs: Sequence[Config], inner: Inner | None = None) -> dict[str, Run]:
+    """Train what is missing of these runs, here or by an inner launcher; run.json of each by fingerprint.
 
     RunFailed at the end where any run failed or diverged. With plan=true only shows what would be done.
     """
@@ -45,22 +48,47 @@ def run(configs: Sequence[Config]) -> dict[str, Run]:
         display.groups([describe(group) for group in [*plan.resumed, *plan.groups]])
         return plan.done
     with sending(configs[0].tracking.name == "mlflow") as sender, display.sweep(plan.missing):
-        crew = Crew(display, sender, configs[0].retries)
-        for stack in plan.resumed:
-            crew.train(stack)
-        for group in plan.groups:
-            for part in by_shape(group):
-                for stack in pieces(part, choose(part).size):
-                    crew.train(stack)
-    every = plan.done | crew.runs
+        if sender is not None and plan.missing:
+            open_sender(sender, configs[0])
+        runs, problem = train_here(plan, display, sender) if inner is None else train_by(inner, plan, display, sender)
+    every = plan.done | runs
     outcomes = {config.fingerprint(): every[config.fingerprint()] for config in plan.configs}
     display.summary(list(outcomes.values()))
     bad = [run for run in outcomes.values() if run["status"] != "finished"]
     display.failures(bad)
+    if problem:
+        left = sum(run["status"] in ("running", "killed") for run in bad)
+        raise RunFailed(f"{problem}. {left} of {len(plan.configs)} runs are left; the same command goes on with them.")
     if bad:
         again = "The same command tries again what was interrupted by an error, not what diverged (rerun=true)."
         raise RunFailed(f"{len(bad)} of {len(plan.configs)} runs failed. {again}")
     return outcomes
+
+
+def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], None]:
+    """Stack after stack in this process."""
+    crew = Crew(display, sender, plan.configs[0].retries)
+    for stack in stacks(plan):
+        crew.train(stack)
+    return crew.runs, None
+
+
+def train_by(inner: Inner, plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
+    """All stacks as jobs of another launcher, followed by their records; also what went wrong with the launcher."""
+    folder = first_folder(plan.configs)
+    wanted = {config.fingerprint(): config for config in plan.configs if config.fingerprint() not in plan.done}
+    watch = Watch(folder, wanted, display, sender)
+    jobs = list(stacks(plan, inner.size))
+    problem = inner.run(jobs, folder, watch.look) if jobs else None
+    return watch.outcomes(), problem
+
+
+def stacks(plan: Plan, limit: Callable[[int, int], int] = lambda runs, size: size) -> Iterator[list[Config]]:
+    """Those with a checkpoint first, then the groups in pieces: limit(runs, size as planned) networks at most."""
+    yield from plan.resumed
+    for group in plan.groups:
+        for part in by_shape(group):
+            yield from pieces(part, limit(len(part), choose(part).size))
 
 
 def make_plan(configs: Sequence[Config]) -> Plan:
@@ -71,7 +99,7 @@ def make_plan(configs: Sequence[Config]) -> Plan:
     todo = {fingerprint: config for fingerprint, config in wanted.items() if fingerprint not in done}
     resumed = []
     for members in unfinished_stacks(configs[0]) if not configs[0].rerun else []:
-        if set(members) <= set(wanted) and set(members) & set(todo):
+        if set(members) & set(todo) and set(members) <= set(todo) | set(done):  # nothing is trained twice
             resumed.append([wanted[member] for member in members])
             todo = {fingerprint: config for fingerprint, config in todo.items() if fingerprint not in members}
     groups: dict[str, list[Config]] = {}

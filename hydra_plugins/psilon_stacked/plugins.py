@@ -5,7 +5,7 @@ light; the work is done in psilon_bench.launcher.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(BasicSweeper):
@@ -32,7 +32,10 @@ class GridSweeper(BasicSweeper):
 
 
 class StackedLauncher(Launcher):
-    """Runs the jobs of a multirun in this process; see psilon_bench.launcher."""
+    """Runs the jobs of a multirun in stacks, in this process or by another launcher; see psilon_bench.launcher."""
+
+    def __init__(self, inner: str | None, options: dict[str, Any]) -> None:
+        """Both are read from the configuration, not here."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
@@ -40,15 +43,19 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per job, in order."""
+        from psilon_bench.inner import Inner
         from psilon_bench.launcher import launch
 
-        loader = self.hydra_context.config_loader
-        return launch([list(job) for job in job_overrides], lambda job: loader.load_sweep_config(self.config, job))
+        inner, loader = Inner.of(self.config, self.hydra_context), self.hydra_context.config_loader
+        jobs = [list(job) for job in job_overrides]
+        return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), inner)
 
 
 @dataclass
 class StackedLauncherConf:
     _target_: str = "hydra_plugins.psilon_stacked.plugins.StackedLauncher"
+    inner: str | None = None  # joblib | submitit_local | submitit_slurm | ray
+    options: dict[str, Any] = field(default_factory=dict)  # of the inner launcher
 
 
 @dataclass
@@ -58,6 +65,8 @@ class GridSweeperConf:
     params: dict[str, str] | None = None
 
 
+stacked = OmegaConf.structured(StackedLauncherConf)
+OmegaConf.set_struct(stacked.options, False)  # any key: which there are is the inner launcher's own affair
 store = ConfigStore.instance()
-store.store(group="hydra/launcher", name="stacked", node=StackedLauncherConf, provider="psilon_bench")
+store.store(group="hydra/launcher", name="stacked", node=stacked, provider="psilon_bench")
 store.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="psilon_bench")

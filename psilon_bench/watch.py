@@ -1,0 +1,61 @@
+"""Follows runs that other processes compute, by their records."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from psilon_bench.config import Config
+from psilon_bench.display import Display
+from psilon_bench.sender import Sender
+from psilon_bench.tracking import read_run
+
+Run = dict[str, Any]
+
+
+class Watch:
+    """The records of these runs (by fingerprint) that appear in a folder, or change there, from now on."""
+
+    def __init__(self, folder: Path, wanted: Mapping[str, Config], display: Display, sender: Sender | None) -> None:
+        self.folder, self.wanted, self.display, self.sender = folder, wanted, display, sender
+        self.before = {record: text_of(record) for record in self.records()}
+        self.runs: dict[Path, Run] = {}
+
+    def records(self) -> list[Path]:
+        """The folders there are."""
+        return [path.parent for path in self.folder.glob("*/run.json")]
+
+    def look(self) -> None:
+        """Hand what is new to the sender, tell of failures, move the bar."""
+        for record in self.records():
+            ended = self.runs.get(record, {}).get("status") == "finished"
+            if ended or (record in self.before and text_of(record) == self.before[record]):
+                continue
+            run = read_run(record)
+            if run is None or run["fingerprint"] not in self.wanted or run == self.runs.get(record):
+                continue
+            self.runs[record] = run
+            if self.sender is not None:
+                self.sender.follow(record)
+            if run["status"] == "failed":
+                self.display.failure(run["title"], f"{run['reason']}; see {record}")
+        over = len({run["fingerprint"] for run in self.runs.values() if run["status"] in ("finished", "failed")})
+        if over > self.display.finished:
+            self.display.advance(over - self.display.finished)
+
+    def outcomes(self) -> dict[str, Run]:
+        """run.json of every run by fingerprint; one without a last word is killed."""
+        found: dict[str, Run] = {}
+        for record, run in sorted(self.runs.items()):
+            known = found.get(run["fingerprint"])
+            if known is None or known["status"] != "finished":
+                found[run["fingerprint"]] = run | {"folder": str(record)}
+        for fingerprint, config in self.wanted.items():
+            run = found.setdefault(fingerprint, {"status": "running", "title": config.title})
+            if run["status"] == "running":
+                found[fingerprint] = run | {"status": "killed", "reason": "its process ended before it"}
+        return found
+
+
+def text_of(record: Path) -> str:
+    """run.json as it is now."""
+    return (record / "run.json").read_text()
