@@ -30,6 +30,7 @@ RESULT = (
     "train/loss",
     "path_norm",
     "lipschitz_bound",
+    "lipschitz_local",
     "near_sparsity",
     "weight_sparsity",
     "num_parameters",

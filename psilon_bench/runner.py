@@ -27,6 +27,8 @@ from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 
+LOCAL_POINTS = 100  # test rows at which the local Lipschitz constant is taken
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -238,6 +240,7 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
     fit.select()
     val = fit.measure(fit.val, "val", final_measures)
     test = tested(fit)
+    local = fit.local_lipschitz(LOCAL_POINTS)
     other = "last" if fit.settings.select == "best" else "best"
     for index, (outcome, record) in enumerate(zip(fit.members, records, strict=True)):
         if record.closed:
@@ -248,6 +251,8 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
         chosen = outcome.best_row if fit.settings.select == "best" else outcome.last_row
         metrics = chosen | val[index] | test[index] if outcome.status == "finished" else dict(outcome.last_row)
         metrics |= {
+            "lipschitz_local": local[index].mean().item(),
+            "lipschitz_local/max": local[index].max().item(),
             "num_parameters": num_parameters(members[index].model),
             "best/val/loss": outcome.best_row.get("val/loss", float("nan")),
             "best/step": outcome.best_row.get("step", 0),

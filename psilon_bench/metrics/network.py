@@ -22,6 +22,8 @@ def final_measures(model: Any) -> dict[str, Tensor]:
     result = curve_measures(model)
     if hasattr(model, "lipschitz_bound"):
         result["lipschitz_bound"] = model.lipschitz_bound()
+    if "original" in getattr(model, "bounds", ()):
+        result["path_norm/original"] = model.path_norm("original")
     if hasattr(model, "weights"):
         weights = model.weights()
         result["weight_sparsity"] = sparsity.weight_sparsity(weights)

@@ -26,6 +26,7 @@ class MLP(nn.Module):
     P-Net (Biswas 2024): q = 1, share. S-Net with WN (Salimans & Kingma 2016): q = 2, one g per row.
     """
 
+    bounds = ("improved",)
     layers: Any  # nn.ModuleList of Linear or NormLinear
 
     def __init__(
@@ -72,8 +73,11 @@ class MLP(nn.Module):
         """Lipschitz constant of the activation; the path norm bounds the network's where this is 1."""
         return ACTIVATIONS[self.activation_name][1]
 
-    def path_norm(self) -> Tensor:
-        """The 1-path-norm, a scalar. With q = 1 and shared lengths |g_1 ... g_(K-1)| sum_j |g_K,j|: O(K) work."""
+    def path_norm(self, bound: Literal["improved"] = "improved") -> Tensor:
+        """The 1-path-norm, a scalar, without variants.
+
+        With q = 1 and shared lengths |g_1 ... g_(K-1)| sum_j |g_K,j|: O(K) work.
+        """
         if self.q != 1 or not self.share:
             return path_norm(self.weights())
         product = self.layers[-1].g.abs().sum()

@@ -1,32 +1,43 @@
 """The 1-path-norm of the network as penalty: a bound of its Lipschitz constant."""
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
 
+Bound = Literal["improved", "original", "tight"]
+
 
 @runtime_checkable
 class HasPathNorm(Protocol):
-    """A network with a 1-path-norm; `lipschitz_activation` is the Lipschitz constant of its activation."""
+    """A network with a path norm by these bounds; `lipschitz_activation` is its activation's Lipschitz constant."""
 
     lipschitz_activation: float
+    bounds: tuple[str, ...]
 
-    def path_norm(self) -> Tensor: ...
+    def path_norm(self, bound: Bound = ...) -> Tensor: ...
 
 
 class PathNorm:
-    r"""P = 1^T |W_K| ... |W_1| 1, biases excluded. Biswas 2024.
+    r"""P = 1^T |W_K| ... |W_1| 1, biases excluded; for residual networks one of three bounds. Biswas 2024.
 
-    It bounds the Lipschitz constant from L_inf inputs to L1 outputs where the activation's is at most 1, so other
-    activations are refused.
+    bound: which one, see `CReLUResNet.path_norm`; other networks have one alone, `improved`. It bounds the Lipschitz
+    constant from L_inf inputs to L1 outputs where the activation's is at most 1, so other activations are refused.
     """
 
+    def __init__(self, bound: Bound = "improved") -> None:
+        self.bound: Bound = bound
+
     def check(self, model: nn.Module) -> None:
-        """UsageError where the network has no path norm, or it would bound nothing."""
+        """UsageError where the network has no such path norm, or it would bound nothing."""
         if not isinstance(model, HasPathNorm):
             raise UsageError(f"it needs a 1-path-norm, and {type(model).__name__} offers no path_norm()")
+        if self.bound not in model.bounds:
+            raise UsageError(
+                f"reg.bound={self.bound} is for residual networks, and {type(model).__name__} has one path norm "
+                f"(set reg.bound={model.bounds[0]})"
+            )
         if model.lipschitz_activation > 1:
             raise UsageError(
                 f"it bounds the Lipschitz constant only for activations with slope at most 1, and the model's has "
@@ -35,4 +46,4 @@ class PathNorm:
 
     def penalty(self, model: HasPathNorm) -> Tensor:
         """The path norm, a scalar."""
-        return model.path_norm()
+        return model.path_norm(self.bound)

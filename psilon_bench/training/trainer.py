@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from psilon_bench.config import Trainer
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
+from psilon_bench.metrics.lipschitz import local_lipschitz
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.optimizer import lean
@@ -204,6 +205,11 @@ class Fit:
         values = self.stack.map(scores, logits, rows.y, in_dims=(0, rows.in_dim))
         columns = {name: value.tolist() for name, value in values.items()}
         return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
+
+    def local_lipschitz(self, points: int) -> list[Tensor]:
+        """Local Lipschitz constants of every member at its first test rows, (points,) each, on the CPU."""
+        x = next(self.test.chunks(points))
+        return list(self.stack.map(local_lipschitz, x, in_dims=(self.test.in_dim,)).detach().cpu())
 
     @torch.no_grad()
     def select(self) -> None:

@@ -1,0 +1,15 @@
+"""The local Lipschitz constant: how steep a network really is at given points, beside what its path norm certifies."""
+
+import torch
+from torch import Tensor, nn
+from torch.func import jacrev, vmap
+
+
+def local_lipschitz(model: nn.Module, x: Tensor) -> Tensor:
+    """Spectral norm of d logits / d input (L2 to L2, inputs as scaled for the network) at each row of x; (rows,)."""
+
+    def logits(row: Tensor) -> Tensor:
+        return model(row[None])[0]
+
+    jacobians = vmap(jacrev(logits))(x)
+    return torch.linalg.matrix_norm(jacobians.flatten(2), ord=2)

@@ -1,0 +1,139 @@
+"""CReLU residual networks: PSiLON ResNet and its relatives, with three bounds of their Lipschitz constant."""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from psilon_bench.models.linear import NormLinear
+
+Bound = Literal["improved", "original", "tight"]
+
+
+class CReLULinear(NormLinear):
+    r"""z = W+ relu(h) - W- relu(-h) + b: the positive and the negative part of h have a matrix each.
+
+    v is (out, 2 in), the directions of W+ beside those of W-. Row j of both is divided by the q-norm of
+    max(|v+_j|, |v-_j|), elementwise, so that with W~ = max(|W+|, |W-|) the rows of W~ have q-norm |g_j| (Biswas 2024).
+    Start: W- = W+ orthogonal (the layer is linear in h), and `length` in every g.
+    """
+
+    def __init__(
+        self, in_features: PositiveInt, out_features: PositiveInt, q: Literal[1, 2], share: bool, length: float
+    ) -> None:
+        self.length = length
+        super().__init__(2 * in_features, out_features, q, share)
+
+    def reset_parameters(self) -> None:
+        """Draw V anew, both halves alike; set g to the length of the start and b to 0."""
+        super().reset_parameters()
+        half = self.v.shape[1] // 2
+        with torch.no_grad():
+            nn.init.orthogonal_(self.v[:, :half])
+            self.v[:, half:] = self.v[:, :half]
+        nn.init.constant_(self.g, self.length)
+
+    def row_norms(self) -> Tensor:
+        """q-norm of max(|v+_j|, |v-_j|), shape (out,)."""
+        plus, minus = self.v.chunk(2, dim=1)
+        return torch.linalg.vector_norm(torch.maximum(plus.abs(), minus.abs()), self.q, dim=1)
+
+    def power_sum(self, p: float) -> Tensor:
+        """sum |w|^p over W+ and W-; no short cut, for the norm of a row is that of W~."""
+        return self.power_sum_of_weights(p)
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """W+ and W-, each (out, in)."""
+        plus, minus = self.weight.chunk(2, dim=1)
+        return plus, minus
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(batch, in) -> (batch, out), as one product with [relu(h), min(h, 0)]."""
+        return super().forward(torch.cat([h.clamp_min(0), h.clamp_max(0)], dim=1))
+
+
+class CReLUResNet(nn.Module):
+    r"""h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
+
+    `depth` hidden layers (so depth - 1 blocks) of width `hidden`; normalization q and `share` as in `NormLinear`, the
+    output layer with one length per output. Start: g = 0 in the blocks (each is the identity) and 1 elsewhere.
+    PSiLON ResNet (Biswas 2024): q = 1, share.
+    """
+
+    lipschitz_activation = 1.0
+    bounds: tuple[Bound, ...] = ("improved", "original", "tight")
+    first: Any
+    blocks: Any  # nn.ModuleList of CReLULinear
+    last: Any
+
+    def __init__(
+        self,
+        num_features: PositiveInt,
+        num_outputs: PositiveInt,
+        hidden: PositiveInt,
+        depth: PositiveInt,
+        normalization: Literal[1, 2],
+        share: bool,
+    ) -> None:
+        super().__init__()
+        self.q, self.share = normalization, share
+        self.first = NormLinear(num_features, hidden, normalization, share)
+        self.blocks = nn.ModuleList(
+            CReLULinear(hidden, hidden, normalization, share, length=0.0) for _ in range(depth - 1)
+        )
+        self.last = CReLULinear(hidden, num_outputs, normalization, share=False, length=1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, outputs) of inputs (batch, ...), flattened."""
+        h = self.first(x.flatten(1))
+        for block in self.blocks:
+            h = h + block(h)
+        return self.last(h)
+
+    def weights(self) -> list[Tensor]:
+        """W_1, then W+ and W- of every block and of the output layer."""
+        return [self.first.weight, *(part for layer in (*self.blocks, self.last) for part in layer.parts())]
+
+    def power_sum(self, p: float) -> Tensor:
+        """sum |w|^p over all weights."""
+        return sum((layer.power_sum(p) for layer in (*self.blocks, self.last)), start=self.first.power_sum(p))
+
+    def path_norm(self, bound: Bound = "improved") -> Tensor:
+        r"""A bound of the Lipschitz constant from L_inf inputs to L1 outputs, a scalar.
+
+        improved  1^T W~_K prod_k (I + W~_k) |W_1| 1; with q = 1 and shared lengths |g_1| prod (1 + |g_k|) sum_j |g_K,j|
+        original  the 1-path-norm of the net as drawn, blocks |[I + W+, I + W-]|: |I + W+| + |I + W-| a block
+        tight     1^T W~_K prod_k max(|I + W+_k|, |I + W-_k|) |W_1| 1, the maximum elementwise
+
+        Each bounds it: the Jacobian of block k takes every column from I + W+_k or from I + W-_k, so its absolute value
+        is below max(|I + W+_k|, |I + W-_k|) elementwise, and so on for the output layer with W~_K. `tight` is never
+        above the others: |I + W+-| <= I + W~, and a maximum is at most the sum.
+        """
+        if bound == "improved" and self.q == 1 and self.share:
+            return self._closed_form()
+        paths = self.first.weight.abs().sum(dim=1)
+        for block in self.blocks:
+            paths = self._block(block, bound) @ paths
+        plus, minus = (part.abs() for part in self.last.parts())
+        return ((plus + minus if bound == "original" else torch.maximum(plus, minus)) @ paths).sum()
+
+    @staticmethod
+    def _block(block: CReLULinear, bound: Bound) -> Tensor:
+        """The matrix, (hidden, hidden), that bounds the paths through a block."""
+        plus, minus = block.parts()
+        identity = torch.eye(len(plus), dtype=plus.dtype, device=plus.device)
+        if bound == "improved":
+            return identity + torch.maximum(plus.abs(), minus.abs())
+        plus, minus = (identity + plus).abs(), (identity + minus).abs()
+        return plus + minus if bound == "original" else torch.maximum(plus, minus)
+
+    def _closed_form(self) -> Tensor:
+        product = self.first.g.abs().squeeze() * self.last.g.abs().sum()
+        for block in self.blocks:
+            product = product * (1 + block.g.abs().squeeze())
+        return product
+
+    def lipschitz_bound(self) -> Tensor:
+        """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The tight one."""
+        return self.path_norm("tight")
