@@ -159,3 +159,11 @@ def test_power_sum_counts_both_parts() -> None:
     assert isinstance(layer, CReLULinear)
     for p in (1.0, 2.0):
         torch.testing.assert_close(layer.power_sum(p), layer.weight.abs().pow(p).sum())
+
+
+def test_local_lipschitz_of_a_diverged_network_is_nan() -> None:
+    """It is told as NaN, not raised."""
+    net = random_net(1, share=True)
+    with torch.no_grad():
+        net.first.g.fill_(torch.inf)
+    assert local_lipschitz(net, torch.randn(3, 3, dtype=torch.float64)).isnan().all()
