@@ -33,14 +33,22 @@ def choose(configs: Sequence[Config]) -> Choice:
     hardware = configs[0].hardware
     member = prepare(configs[0])
     if hardware.plan == "serial" or len(configs) == 1 or not getattr(member.model, "stackable", True):
-        return Choice(1, step_ms([configs[0]]))
+        return Choice(1, None)
     limit = hardware.stack_size if hardware.stack_size != "auto" else by_memory(member)
     size = min(limit, len(configs))
     if hardware.plan == "stacked" or place(hardware).device.type != "cpu":
         return Choice(size, None)
-    trial = configs[: min(TRIAL, size)]
-    alone, stacked = step_ms([configs[0]]), step_ms(trial) / len(trial)
+    try:
+        alone, stacked = measured(configs, 1), measured(configs, size)
+    except Exception:  # what is wrong with these networks is told, and recorded, when they train
+        return Choice(size, None)
     return Choice(size, stacked) if stacked < alone else Choice(1, alone)
+
+
+def measured(configs: Sequence[Config], size: int) -> float:
+    """Milliseconds of a step per network in stacks of this size, as far as a small trial tells."""
+    trial = configs[: min(TRIAL, size)]
+    return step_ms(trial) / len(trial)
 
 
 def step_ms(configs: Sequence[Config]) -> float:

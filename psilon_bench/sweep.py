@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from psilon_bench.record import Record, is_closed
 from psilon_bench.runner import open_sender
 from psilon_bench.runner import run as run_stack
 from psilon_bench.sender import Sender, sending
-from psilon_bench.stacking import Choice, by_shape, choose
+from psilon_bench.stacking import Choice, by_shape, choose, measured
 from psilon_bench.watch import Watch
 
 Run = dict[str, Any]  # run.json
@@ -134,8 +134,9 @@ def pieces(configs: list[Config], size: int) -> Iterator[list[Config]]:
 
 
 def describe(group: list[Config]) -> tuple[list[Config], Choice]:
-    """A group and how it would train."""
-    return group, choose(group)
+    """A group, how it would train, and how long a step would take."""
+    choice = choose(group)
+    return group, choice if choice.step_ms is not None else replace(choice, step_ms=measured(group, choice.size))
 
 
 @dataclass
@@ -151,16 +152,26 @@ class Crew:
         """Train a stack and keep the run.json of each member."""
         try:
             finished = run_stack(configs, self.display, self.sender, in_sweep=True, records=records)
-        except UsageError as error:
-            for config in configs:
-                self.runs[config.fingerprint()] = {"status": "failed", "title": config.title, "reason": str(error)}
-            self.display.advance(len(configs))
         except StackFailed as failure:
             self.after(failure, configs, tries)
+        except Exception as error:  # before there were records
+            self.refused(error, configs)
         else:
             for config, record in zip(configs, finished, strict=True):
                 self.runs[config.fingerprint()] = record.run | {"folder": str(record.folder)}
             self.display.advance(len(configs))
+
+    def refused(self, error: Exception, configs: list[Config]) -> None:
+        """Halves of a stack that could not be set up; a lone run has failed without a record."""
+        if len(configs) > 1:
+            middle = len(configs) // 2
+            self.train(configs[:middle])
+            self.train(configs[middle:])
+            return
+        reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        self.display.failure(configs[0].title, reason)
+        self.runs[configs[0].fingerprint()] = {"status": "failed", "title": configs[0].title, "reason": reason}
+        self.display.advance(1)
 
     def after(self, failure: StackFailed, configs: list[Config], tries: int) -> None:
         """Halves of a stack (also out of memory); a lone run again as often as `retries` says, then it has failed."""

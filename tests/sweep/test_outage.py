@@ -105,6 +105,7 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
         assert state_of(run["folder"])["done"]
 
 
+@pytest.mark.slow
 def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_path):
     """The sweep does not wait for it, and what was missed is sent when it is back."""
     process = start("-m", "seed=range(8)", f"tracking.uri={server.uri}", tiny=LONG)

@@ -1,0 +1,343 @@
+"""Sweeps in this process: what is done is skipped, what fails is named, the rest ends; members equal lone runs."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from psilon_bench import runner, sweep
+from psilon_bench.config import CONF
+from psilon_bench.errors import RunFailed, UsageError
+from psilon_bench.history import read_rows
+from psilon_bench.interrupt import Stopped
+from psilon_bench.launcher import launch
+from psilon_bench.training.trainer import Fit
+
+TINY = [
+    "model.hidden=4",
+    "model.depth=2",
+    "trainer.epochs=4",
+    "trainer.eval_every=2",
+    "tracking=none",
+    "hardware.device=cpu",
+    "hardware.plan=stacked",
+    "hardware.precision=float64",
+]
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def grid() -> Callable[..., dict]:
+    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by fingerprint."""
+
+    def grid(jobs: list[list[str]], *common: str) -> dict:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            composed = [[*TINY, *common, *job] for job in jobs]
+            returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
+        assert [job.overrides for job in returns] == composed
+        return returns[0].return_value
+
+    return grid
+
+
+def seeds(count: int) -> list[list[str]]:
+    return [[f"seed={seed}"] for seed in range(count)]
+
+
+def folders(name: str = "runs") -> list[Path]:
+    return sorted(path.parent for path in Path("results", name).glob("*/run.json"))
+
+
+def by_seed(name: str = "runs") -> dict[int, Path]:
+    runs = [(json.loads((folder / "run.json").read_text()), folder) for folder in folders(name)]
+    return {run["seed"]: folder for run, folder in sorted(runs, key=lambda one: one[0]["status"] == "finished")}
+
+
+def text(folder: Path, file: str = "history.csv") -> str:
+    return (folder / file).read_text()
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The seeds of every stack whose training began, in order."""
+    stacks: list[list[int]] = []
+    train = runner.train
+
+    def noted(fit, configs, *rest):
+        stacks.append([config.seed for config in configs])
+        train(fit, configs, *rest)
+
+    monkeypatch.setattr(runner, "train", noted)
+    return stacks
+
+
+def test_members_equal_lone_runs(psilon, records, grid):
+    """Through the command line: every row, to 1e-12; stacks of three where lambdas, seeds and splits differ."""
+    jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=0.3", "seed=0"], ["reg.lam=1e-3", "seed=5"]]
+    outcomes = grid(jobs, "name=stack", "trainer.epochs=12")
+    tiny = tuple(one for one in TINY if "plan" not in one)
+    code, said = psilon("name=alone", *jobs[1], tiny=(*tiny, "trainer.epochs=12"))
+    assert code == 0, said
+    (alone,) = records("alone")
+    member = outcomes[alone["fingerprint"]]
+    rows, own = read_rows(alone["folder"] / "history.csv"), read_rows(Path(member["folder"]) / "history.csv")
+    assert len(rows) == len(own) == 6
+    for left, right in zip(rows, own, strict=True):
+        assert left == pytest.approx(right, rel=1e-12)
+    timeless = {key: value for key, value in alone["metrics"].items() if not key.startswith("time/")}
+    assert {key: member["metrics"][key] for key in timeless} == pytest.approx(timeless, rel=1e-12)
+
+
+def test_skipped_extended_forced(grid, trained, capsys):
+    """What is done is not trained again; a larger grid trains what is new; rerun=true trains all."""
+    grid(seeds(3))
+    assert trained == [[0, 1, 2]]
+    grid(seeds(3), "hardware.plan=serial", "retries=1")  # neither belongs to the numbers
+    assert "3 of 3 runs are done in results/runs, nothing is left to do" in capsys.readouterr().out
+    assert len(grid(seeds(5))) == 5
+    assert trained == [[0, 1, 2], [3, 4]]
+    assert len(folders()) == 5
+    grid(seeds(2), "rerun=true")
+    assert trained[2:] == [[0, 1]]
+    assert len(folders()) == 7
+    grid(seeds(3), "trainer.epochs=6")
+    assert trained[3:] == [[0, 1, 2]]
+
+
+def test_a_plan_starts_nothing(grid, trained, capsys):
+    """Runs, groups, sizes, estimate; what is done is left out."""
+    jobs = [*seeds(5), ["model=snet", "seed=0"], ["model=snet", "seed=1", "model.depth=1"]]
+    grid(jobs, "plan=true", "hardware.stack_size=2")
+    out = capsys.readouterr().out
+    assert "0 of 7 runs are done" in out
+    assert "nothing was started" in out
+    groups = [line.split("│")[2:4] for line in out.splitlines() if " on breast_cancer" in line]
+    assert [[int(cell) for cell in row] for row in groups] == [[5, 2], [1, 1], [1, 1]]
+    assert trained == []
+    assert not Path("results").exists()
+    grid(seeds(2))
+    grid(jobs, "plan=true")
+    assert "2 of 7 runs are done" in capsys.readouterr().out
+
+
+def test_groups_differ_in_values_alone(grid, trained):
+    """Seeds, lambdas and splits share a stack; anything else does not; stacks are no larger than asked for."""
+    jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=1e-2", "seed=1"], ["dataset.split_seed=9", "seed=2"]]
+    jobs += [["model.hidden=5", "seed=3"], ["optimizer.lr=1e-2", "seed=4"], ["model=snet", "seed=5"]]
+    grid(jobs)
+    assert trained == [[0, 1, 2], [3], [4], [5]]
+    grid(seeds(5), "name=small", "hardware.stack_size=2")
+    assert trained[4:] == [[0, 1], [2, 3], [4]]
+    grid(seeds(3), "name=one", "hardware.plan=serial")
+    assert trained[7:] == [[0], [1], [2]]
+
+
+@pytest.mark.parametrize("key", ["name=a", "results_dir=a", "retries=1", "tracking.experiment=a"])
+def test_a_sweep_has_one_place(grid, key):
+    """What belongs to the sweep as a whole is no axis of it."""
+    with pytest.raises(UsageError, match=rf"{key.partition('=')[0].split('.')[0]} is one for all runs of a sweep"):
+        grid([["seed=0"], ["seed=1", key]])
+    assert not Path("results").exists()
+
+
+def test_one_diverges_and_one_raises(psilon, records, tmp_path):
+    """Of 12: 10 finish, the two are named with reason and folder, the traceback is in it; then only that one again."""
+    (tmp_path / "faulty.py").write_text(
+        "import torch\n"
+        "from psilon_bench.models.mlp import MLP\n"
+        "class Faulty(MLP):\n"
+        "    def __init__(self, **everything) -> None:\n"
+        "        super().__init__(**everything)\n"
+        "        self.seed = torch.initial_seed()\n"
+        "        if self.seed == 4:\n"
+        "            self.layers[0].bias.data.fill_(float('nan'))\n"
+        "    def forward(self, x):\n"
+        "        if self.seed == 7 and torch.is_grad_enabled():\n"
+        "            raise ZeroDivisionError('seven')\n"
+        "        return super().forward(x)\n"
+    )
+    own = ("model._target_=faulty.Faulty", "model.name=faulty", "hardware.plan=serial", "tracking=none")
+    few = ("trainer.epochs=4", "trainer.eval_every=2", "hardware.threads=1")
+    code, said = psilon("-m", "seed=range(12)", *own, tiny=few)
+    assert code == 1, said
+    status = {run["seed"]: run["status"] for run in records()}
+    assert status == {seed: "failed" if seed in (4, 7) else "finished" for seed in range(12)}, said
+    assert "2 of 12 runs failed" in said
+    four, seven = (run for run in records() if run["status"] == "failed")
+    assert "diverged" in four["reason"]
+    assert "step 1" in four["reason"]
+    assert seven["reason"] == "ZeroDivisionError: seven"
+    assert "raise ZeroDivisionError('seven')" in (seven["folder"] / "error.txt").read_text()
+    assert f"failed: faulty pathnorm lam=0.001 seed=7: ZeroDivisionError: seven; see {seven['folder']}" in said
+    table = said[said.index("failed run") :]
+    assert all(f"lam=0.001 seed={seed}" in table for seed in (4, 7))
+    assert "diverged" in table
+    assert four["folder"].name in table
+    code, said = psilon("-m", "seed=range(12)", *own, tiny=few)
+    assert code == 1
+    assert "11 of 12 runs are done" in said
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool], error: Exception) -> list[list[int]]:
+    """From now on the training of such stacks raises at its third step; the seeds of all that began."""
+    began: list[list[int]] = []
+    train, step = runner.train, Fit.train_step
+    count = 0
+
+    def noted(fit, configs, *rest):
+        nonlocal count
+        count = 0
+        began.append([config.seed for config in configs])
+        train(fit, configs, *rest)
+
+    def faulty(self, x, y):
+        nonlocal count
+        count += 1
+        if count == 3 and fails(began[-1]):
+            raise error
+        return step(self, x, y)
+
+    monkeypatch.setattr(runner, "train", noted)
+    monkeypatch.setattr(Fit, "train_step", faulty)
+    return began
+
+
+def test_halves_find_the_one_to_blame(grid, monkeypatch):
+    """The others of its stack finish, in the folders they had."""
+    with monkeypatch.context() as patch:
+        began = failing(patch, lambda stack: 2 in stack, RuntimeError("two"))
+        with pytest.raises(RunFailed, match="1 of 5 runs failed"):
+            grid(seeds(5))
+    assert began == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
+    assert len(folders()) == 5
+    own = by_seed()
+    assert "RuntimeError: two" in text(own[2], "error.txt")
+    grid(seeds(5))
+    assert len(folders()) == 6
+    grid(seeds(5), "name=whole")
+    for seed, folder in by_seed("whole").items():
+        rows, again = (read_rows(one / "history.csv") for one in (folder, by_seed()[seed]))
+        assert [row["val/loss"] for row in again] == pytest.approx([row["val/loss"] for row in rows], rel=1e-12)
+
+
+def test_out_of_memory_halves(grid, monkeypatch):
+    """A stack size that fits is found; nothing fails, nothing is told twice."""
+    began = failing(monkeypatch, lambda stack: len(stack) > 2, torch.OutOfMemoryError("CUDA out of memory"))
+    outcomes = grid(seeds(8))
+    assert [len(stack) for stack in began] == [8, 4, 2, 2, 4, 2, 2]
+    assert [run["status"] for run in outcomes.values()] == ["finished"] * 8
+    assert len(folders()) == 8
+    assert all(len(read_rows(folder / "history.csv")) == 2 for folder in folders())
+
+
+@pytest.mark.parametrize(("retries", "ends"), [(0, False), (1, False), (2, True)])
+def test_retries(grid, monkeypatch, retries, ends):
+    """A lone run is tried again as often as asked for, in its folder."""
+    left = [1, 1]
+    began = failing(monkeypatch, lambda stack: bool(left and left.pop()), OSError("the disk was away"))
+    if ends:
+        grid(seeds(1), f"retries={retries}")
+    else:
+        with pytest.raises(RunFailed, match="1 of 1 runs failed"):
+            grid(seeds(1), f"retries={retries}")
+    assert len(began) == retries + 1
+    (folder,) = folders()
+    assert len(read_rows(folder / "history.csv")) == (2 if ends else 0)
+
+
+def test_a_run_that_cannot_be_set_up(grid, monkeypatch):
+    """It fails alone, without a record."""
+    prepare = runner.prepare
+
+    def refuses(config):
+        if config.seed == 1:
+            raise MemoryError("no room")
+        return prepare(config)
+
+    monkeypatch.setattr(runner, "prepare", refuses)
+    with pytest.raises(RunFailed, match="1 of 3 runs failed"):
+        grid(seeds(3))
+    assert set(by_seed()) == {0, 2}
+
+
+RESUMED = [
+    ["model=pnet", "optimizer=adam", "scheduler=onecycle"],
+    ["model=snet", "reg=l2", "optimizer=sgd", "scheduler=cosine"],
+    ["model=mlp", "reg=none", "optimizer=adam", "scheduler=multistep", "trainer.batch_size=64"],
+    ["model=pnet", "scheduler=constant", "optimizer.lr=0.05", "trainer.early_stopping=2", "trainer.select=best"],
+]
+
+
+@pytest.mark.parametrize("plan", ["stacked", "serial"])
+@pytest.mark.parametrize("choice", RESUMED, ids=" ".join)
+def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
+    """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
+    common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
+    grid(seeds(3), *common, "name=whole")
+    step, count = Fit.train_step, 0
+
+    def stops(self, x, y):
+        nonlocal count
+        count += 1
+        if count in (13, 33):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, x, y)
+
+    monkeypatch.setattr(Fit, "train_step", stops)
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            grid(seeds(3), *common, "name=cut")
+    grid(seeds(3), *common, "name=cut")
+    whole, cut = by_seed("whole"), by_seed("cut")
+    assert set(whole) == set(cut) == {0, 1, 2}
+    assert len(folders("cut")) == 3
+    for seed, folder in whole.items():
+        assert text(cut[seed]) == text(folder)
+        for file in ("model.pt", "best.pt", "last.pt"):
+            if (folder / file).exists():
+                left, right = torch.load(folder / file), torch.load(cut[seed] / file)
+                assert all(torch.equal(left[name], right[name]) for name in left)
+    assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
+
+
+def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch):
+    """A stack was stopped, then a part of it alone: both left a checkpoint."""
+    step, count = Fit.train_step, 0
+
+    def stops(self, x, y):
+        nonlocal count
+        count += 1
+        if count in (3, 6):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, x, y)
+
+    monkeypatch.setattr(Fit, "train_step", stops)
+    for number in (4, 2):
+        with pytest.raises(Stopped):
+            grid(seeds(number))
+    assert len(list(Path("results/runs/.checkpoints").glob("*.json"))) == 2
+    grid(seeds(4))
+    runs = [json.loads(text(folder, "run.json")) for folder in folders()]
+    finished = sorted(run["seed"] for run in runs if run["status"] == "finished")
+    assert finished == [0, 1, 2, 3]
+
+
+def test_a_damaged_record_is_trained_again(grid, trained):
+    """It counts as missing and is left as it is."""
+    grid(seeds(2))
+    (folders()[0] / "run.json").write_text("{")
+    assert sweep.read_run(folders()[0] / "run.json") is None
+    grid(seeds(2))
+    assert len(trained) == 2
+    assert len(trained[1]) == 1
