@@ -209,7 +209,8 @@ class Fit:
     def local_lipschitz(self, points: int) -> list[Tensor]:
         """Local Lipschitz constants of every member at its first test rows, (points,) each, on the CPU."""
         x = next(self.test.chunks(points))
-        return list(self.stack.map(local_lipschitz, x, in_dims=(self.test.in_dim,)).detach().cpu())
+        own = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
+        return list(local_lipschitz(lambda x: self.stack.map(self.logits, x, in_dims=(0,)), own).cpu())
 
     @torch.no_grad()
     def select(self) -> None:
