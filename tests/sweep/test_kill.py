@@ -1,8 +1,10 @@
 """Processes that are killed, and processes that meet: nothing lost, nothing twice, nothing damaged."""
 
+import contextlib
 import json
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import torch
 from psilon_bench.history import read_rows
 from psilon_bench.tracking import quiet
 
-MODULES = "model.hidden=4", "model.depth=2", "hardware.threads=1", "hardware.device=cpu"
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
+NET = "model.hidden=4", "model.depth=2", "hardware.threads=1", "hardware.device=cpu"
 SWEEP = ("-m", "reg.lam=1e-3,1e-2,1e-1", "seed=range(4)", "tracking=none")
-SLOWER = (*MODULES, "trainer.epochs=60", "trainer.eval_every=10", "trainer.checkpoint_every=7", "hardware.plan=stacked")
+SLOWER = (*NET, "trainer.epochs=60", "trainer.eval_every=10", "trainer.checkpoint_every=7", "hardware.plan=stacked")
 
 
 def whole(run: dict) -> None:
@@ -25,11 +28,11 @@ def whole(run: dict) -> None:
     assert (run["folder"] / "config.yaml").read_text().endswith("\n")
 
 
-def ends_whole(psilon, records, sweep: tuple[str, ...]) -> None:
+def ends_whole(psilon, records, sweep: tuple[str, ...], name: str = "runs") -> None:
     """The same command ends it: every run finished once, whole, with the numbers of a sweep that never stopped."""
-    code, text = psilon(*sweep, tiny=SLOWER)
+    code, text = psilon(*sweep, f"name={name}", tiny=SLOWER)
     assert code == 0, text
-    finished = [run for run in records() if run["status"] == "finished"]
+    finished = [run for run in records(name) if run["status"] == "finished"]
     assert len(finished) == len({run["fingerprint"] for run in finished}) == 12
     for run in finished:
         whole(run)
@@ -62,19 +65,26 @@ def test_killed_in_three_phases(start, psilon, records, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(start, psilon, records):
-    """Anywhere from the first import to the last record."""
+    """Anywhere from the first import to the last record; where a sweep ends before its time, another one begins."""
     sweep = (*SWEEP, "hardware.stack_size=4")
     started = time.monotonic()
     assert psilon(*sweep, "name=timed", tiny=SLOWER)[0] == 0
     seconds = time.monotonic() - started
     draw = random.Random(0)
-    for _ in range(20):
-        process = start(*sweep, tiny=SLOWER)
-        time.sleep(draw.uniform(0.2 * seconds, seconds))
-        process.send_signal(signal.SIGKILL)
+    kills = rounds = 0
+    while kills < 20:
+        process = start(*sweep, f"name=round{rounds}", tiny=SLOWER)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(0.2 * seconds, seconds))
+        if process.poll() is None:
+            kills += 1
+        else:
+            rounds += 1
+        process.kill()
         process.communicate()
-        records()  # every run.json can be read at any time
-    ends_whole(psilon, records, sweep)
+        records(f"round{rounds}")  # every run.json can be read at any time
+    for number in range(rounds + 1):
+        ends_whole(psilon, records, sweep, f"round{number}")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +92,7 @@ def test_killed_at_twenty_random_moments(start, psilon, records):
 )
 def test_sigkill_resumes_bit_for_bit(start, psilon, records, tmp_path, grid):
     """From the last checkpoint on, the history is that of a run which never stopped, in the same folder."""
-    settings = (*MODULES, "trainer.epochs=250", "trainer.eval_every=3", "hardware.plan=stacked", "tracking=none")
+    settings = (*NET, "trainer.epochs=250", "trainer.eval_every=3", "hardware.plan=stacked", "tracking=none")
     every = "trainer.checkpoint_every=4"
     process = start(*grid, every, tiny=settings)
     deadline = time.monotonic() + 60

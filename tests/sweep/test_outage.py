@@ -16,6 +16,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
 from psilon_bench.tracking import check_server, quiet, state_of
 
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 LONG = (
     "model.hidden=4",
     "trainer.epochs=400",
