@@ -135,7 +135,7 @@ def test_groups_differ_in_values_alone(grid, trained):
     """Seeds, lambdas and splits share a stack; anything else does not; stacks are no larger than asked for."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=1e-2", "seed=1"], ["dataset.split_seed=9", "seed=2"]]
     jobs += [["model.hidden=5", "seed=3"], ["optimizer.lr=1e-2", "seed=4"], ["model=snet", "seed=5"]]
-    grid(jobs)
+    grid(jobs, "scheduler=constant")
     assert trained == [[0, 1, 2], [3], [4], [5]]
     grid(seeds(5), "name=small", "hardware.stack_size=2")
     assert trained[4:] == [[0, 1], [2, 3], [4]]
@@ -311,23 +311,25 @@ def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
     assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
 
 
-def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch):
-    """A stack was stopped, then a part of it alone: both left a checkpoint."""
+@pytest.mark.parametrize("epochs", [4, 5, 6, 7])  # each gives the checkpoints another order
+def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
+    """A stack was stopped, then parts of it alone: all left a checkpoint."""
+    length = f"trainer.epochs={epochs}"
     step, count = Fit.train_step, 0
 
     def stops(self, x, y):
         nonlocal count
         count += 1
-        if count in (3, 6):
+        if count in (3, 6, 9, 12):
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, x, y)
 
     monkeypatch.setattr(Fit, "train_step", stops)
-    for number in (4, 2):
+    for number in (4, 3, 2, 1):
         with pytest.raises(Stopped):
-            grid(seeds(number))
-    assert len(list(Path("results/runs/.checkpoints").glob("*.json"))) == 2
-    grid(seeds(4))
+            grid(seeds(number), length)
+    assert len(list(Path("results/runs/.checkpoints").glob("*.json"))) == 4
+    grid(seeds(4), length)
     runs = [json.loads(text(folder, "run.json")) for folder in folders()]
     finished = sorted(run["seed"] for run in runs if run["status"] == "finished")
     assert finished == [0, 1, 2, 3]
