@@ -314,7 +314,7 @@ def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
 @pytest.mark.parametrize("epochs", [4, 5, 6, 7])  # each gives the checkpoints another order
 def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
     """A stack was stopped, then parts of it alone: all left a checkpoint."""
-    length = f"trainer.epochs={epochs}"
+    length = (f"trainer.epochs={epochs}", "scheduler=constant")
     step, count = Fit.train_step, 0
 
     def stops(self, x, y):
@@ -327,9 +327,9 @@ def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
     monkeypatch.setattr(Fit, "train_step", stops)
     for number in (4, 3, 2, 1):
         with pytest.raises(Stopped):
-            grid(seeds(number), length)
+            grid(seeds(number), *length)
     assert len(list(Path("results/runs/.checkpoints").glob("*.json"))) == 4
-    grid(seeds(4), length)
+    grid(seeds(4), *length)
     runs = [json.loads(text(folder, "run.json")) for folder in folders()]
     finished = sorted(run["seed"] for run in runs if run["status"] == "finished")
     assert finished == [0, 1, 2, 3]
