@@ -189,7 +189,7 @@ def steps(config: Config) -> int:
 
 def number(value: float) -> str:
     """Four significant digits, counts in full."""
-    return f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.4g}"
+    return f"{value:,.0f}" if 10 <= abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
 
 
 def shortest(folder: Path) -> Path:
