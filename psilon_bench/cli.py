@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 import hydra
 from omegaconf import DictConfig
 
-from psilon_bench.config import CONF
+from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import RunFailed, StackFailed, UsageError
-from psilon_bench.hydra_errors import one_line
 from psilon_bench.interrupt import Stopped, install
 
 
@@ -79,6 +78,8 @@ def told(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, RunFailed | StackFailed):
         return 1, str(error)
+    from psilon_bench.hydra_errors import one_line
+
     line = one_line(error)
     return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")
 

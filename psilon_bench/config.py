@@ -8,7 +8,6 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -25,10 +24,8 @@ from pydantic import (
     create_model,
 )
 
+from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
-
-# in the source tree conf/ lies beside the package, in a wheel inside it
-CONF = next(folder for parent in Path(__file__).parents[:2] if (folder := parent / "conf").is_dir())
 
 Finite = Field(allow_inf_nan=False)
 Name = Annotated[
