@@ -1,6 +1,5 @@
 """A sweep: what is done is skipped, what is missing trains in stacks, what fails does not end the rest."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from psilon_bench.runner import open_sender
 from psilon_bench.runner import run as run_stack
 from psilon_bench.sender import Sender, sending
 from psilon_bench.stacking import Choice, by_shape, choose, measured
+from psilon_bench.tracking import read_run
 from psilon_bench.watch import Watch
 
 Run = dict[str, Any]  # run.json
@@ -110,16 +110,9 @@ def make_plan(configs: Sequence[Config]) -> Plan:
 
 def closed_runs(folder: Path) -> dict[str, Run]:
     """run.json, by fingerprint, of every run in this folder that has ended for good; the latest where several have."""
-    runs = (read_run(path) for path in sorted(folder.glob("*/run.json")))
-    return {run["fingerprint"]: run for run in runs if run is not None and is_closed(run)}
-
-
-def read_run(path: Path) -> Run | None:
-    """run.json with its folder; None where it cannot be read."""
-    try:
-        return json.loads(path.read_text()) | {"folder": str(path.parent)}
-    except (OSError, ValueError):
-        return None
+    runs = ((path.parent, read_run(path.parent)) for path in sorted(folder.glob("*/run.json")))
+    closed = [run | {"folder": str(record)} for record, run in runs if run is not None and is_closed(run)]
+    return {run["fingerprint"]: run for run in closed}
 
 
 def first_folder(configs: Sequence[Config]) -> Path:
