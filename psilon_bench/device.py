@@ -41,3 +41,12 @@ def find_device(name: str) -> torch.device:
             f"hardware.device={name} is not there ({there} {device.type} devices). Set hardware.device=cpu or auto."
         )
     return device
+
+
+def flush_denormals() -> None:
+    """Count what is below 1e-38 as 0, in this process from now on.
+
+    A matrix product with weights that weight decay has shrunk that far takes 100 times as long. To be called before the
+    first computation: torch's threads inherit the mode when they start.
+    """
+    torch.set_flush_denormal(True)

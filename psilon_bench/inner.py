@@ -41,9 +41,11 @@ class StackJob:
         """What fails is in the records. A signal is passed on when the checkpoint is written: submitit requeues."""
         from rich.console import Console
 
+        from psilon_bench.device import flush_denormals
         from psilon_bench.display import Display
         from psilon_bench.sweep import Crew
 
+        flush_denormals()
         configs: list[Config] = pickle.loads((self.folder / f"{HydraConfig.get().job.num}.pkl").read_bytes())
         display = Display(Console(quiet=True))
         try:

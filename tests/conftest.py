@@ -29,6 +29,7 @@ def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     GlobalHydra.instance().clear()
+    torch.set_flush_denormal(False)  # as psilon-run sets it; hypothesis needs all numbers
 
 
 @pytest.fixture

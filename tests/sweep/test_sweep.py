@@ -174,7 +174,7 @@ def test_one_diverges_and_one_raises(psilon, records, tmp_path):
     status = {run["seed"]: run["status"] for run in records()}
     assert status == {seed: "failed" if seed in (4, 7) else "finished" for seed in range(12)}, said
     assert "2 of 12 runs failed" in said
-    four, seven = (run for run in records() if run["status"] == "failed")
+    four, seven = sorted((run for run in records() if run["status"] == "failed"), key=lambda run: run["seed"])
     assert "diverged" in four["reason"]
     assert "step 1" in four["reason"]
     assert seven["reason"] == "ZeroDivisionError: seven"
