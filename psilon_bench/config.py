@@ -51,6 +51,11 @@ class Component(Section):
         """The keys that are not the schema's own."""
         return dict(self.__pydantic_extra__ or {})
 
+    @property
+    def stackable(self) -> tuple[str, ...]:
+        """The arguments in which the members of a stack may differ, as the target says."""
+        return getattr(locate(self.target), "stackable", None) or () if self.target else ()
+
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and `extra`."""
         assert self.target is not None
@@ -85,6 +90,13 @@ class Trainer(Section):
     select: Literal["last", "best"]
 
 
+class Metrics(Section):
+    """What is measured of the finished network beyond its scores."""
+
+    radii: list[Annotated[float, Field(gt=0), Finite]]
+    lipschitz_points: PositiveInt
+
+
 class Hardware(Section):
     """Where and in what precision; of these the precision alone determines the numbers."""
 
@@ -115,6 +127,7 @@ class Config(Section):
     scheduler: Component
     trainer: Trainer
     pruner: Component
+    metrics: Metrics
     hardware: Hardware
     tracking: Tracking
     results_dir: Annotated[str, Field(min_length=1)]
@@ -150,6 +163,9 @@ class Config(Section):
         values = self.nested()
         del values["seed"], values["reg"]["lam"]
         values["dataset"].pop("split_seed", None)
+        for section, component in (("model", self.model), ("reg", self.reg)):
+            for name in component.stackable:
+                values[section].pop(name, None)
         return digest(values)
 
 

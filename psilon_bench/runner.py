@@ -225,13 +225,14 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
     return Fit(
         stack=Stack([member.model for member in members]),
         tasks=[member.task for member in members],
-        penalty=config.reg.build().penalty,
+        regularizers=[member.config.reg.build() for member in members],
         lams=[member.config.reg.lam for member in members],
         seeds=[member.config.seed for member in members],
         settings=config.trainer,
         optimizer=partial(build_optimizer, config),
         scheduler=config.scheduler.build,
         autocast=place(config.hardware).autocast,
+        pruner=config.pruner.build(),
     )
 
 

@@ -32,7 +32,7 @@ def choose(configs: Sequence[Config]) -> Choice:
     """The size of the stacks for configurations of one structure: hardware.plan and hardware.stack_size decide."""
     hardware = configs[0].hardware
     member = prepare(configs[0])
-    if hardware.plan == "serial" or len(configs) == 1 or not getattr(member.model, "stackable", True):
+    if hardware.plan == "serial" or len(configs) == 1 or getattr(member.model, "stackable", ()) is None:
         return Choice(1, None)
     limit = hardware.stack_size if hardware.stack_size != "auto" else by_memory(member)
     size = min(limit, len(configs))

@@ -68,7 +68,7 @@ def ours() -> Step:
     fit = Fit(
         Stack([pnet()]),
         [synthetic_task()],
-        PathNorm().penalty,
+        [PathNorm()],
         [LAM],
         [0],
         settings,

@@ -1,12 +1,13 @@
 """CReLU residual networks: PSiLON ResNet and its relatives, with three bounds of their Lipschitz constant."""
 
+import copy
 from typing import Any, Literal
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.models.linear import NormLinear
+from psilon_bench.models.linear import Linear, NormLinear
 
 Bound = Literal["improved", "original", "tight"]
 
@@ -34,23 +35,46 @@ class CReLULinear(NormLinear):
             self.v[:, half:] = self.v[:, :half]
         nn.init.constant_(self.g, self.length)
 
+    def sizes(self) -> Tensor:
+        """max(|V+|, |V-|) elementwise, shape (out, in)."""
+        plus, minus = self.v.abs().chunk(2, dim=1)
+        return torch.maximum(plus, minus)
+
     def row_norms(self) -> Tensor:
         """q-norm of max(|v+_j|, |v-_j|), shape (out,)."""
-        plus, minus = self.v.chunk(2, dim=1)
-        return torch.linalg.vector_norm(torch.maximum(plus.abs(), minus.abs()), self.q, dim=1)
+        sizes = self.sizes()
+        return sizes.sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(sizes, dim=1)
 
     def power_sum(self, p: float) -> Tensor:
         """sum |w|^p over W+ and W-; no short cut, for the norm of a row is that of W~."""
         return self.power_sum_of_weights(p)
 
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """W+ and W-, each (out, in)."""
-        plus, minus = self.weight.chunk(2, dim=1)
-        return plus, minus
+    def plain(self) -> "PlainCReLULinear":
+        """The layer with weights of its own that does the same."""
+        return PlainCReLULinear.of(self.weight, self.bias)
 
     def forward(self, h: Tensor) -> Tensor:
         """(batch, in) -> (batch, out), as one product with [relu(h), min(h, 0)]."""
-        return super().forward(torch.cat([h.clamp_min(0), h.clamp_max(0)], dim=1))
+        return super().forward(crelu(h))
+
+
+class PlainCReLULinear(Linear):
+    """The same with plain weights: [W+, W-] is (out, 2 in)."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        """(batch, in) -> (batch, out)."""
+        return super().forward(crelu(h))
+
+
+def crelu(h: Tensor) -> Tensor:
+    """[relu(h), min(h, 0)], (batch, in) -> (batch, 2 in)."""
+    return torch.cat([h.clamp_min(0), h.clamp_max(0)], dim=1)
+
+
+def parts(layer: Any) -> tuple[Tensor, Tensor]:
+    """W+ and W- of a CReLU layer, each (out, in)."""
+    plus, minus = layer.weight.chunk(2, dim=1)
+    return plus, minus
 
 
 class CReLUResNet(nn.Module):
@@ -66,6 +90,7 @@ class CReLUResNet(nn.Module):
     first: Any
     blocks: Any  # nn.ModuleList of CReLULinear
     last: Any
+    q: Literal[1, 2] | None  # None where the layers are plain
 
     def __init__(
         self,
@@ -91,9 +116,17 @@ class CReLUResNet(nn.Module):
             h = h + block(h)
         return self.last(h)
 
+    def plain(self) -> "CReLUResNet":
+        """The network with plain layers that does the same."""
+        network = copy.copy(self)
+        blocks = nn.ModuleList(block.plain() for block in self.blocks)
+        network._modules = {"first": self.first.plain(), "blocks": blocks, "last": self.last.plain()}
+        network.q, network.share = None, False
+        return network
+
     def weights(self) -> list[Tensor]:
         """W_1, then W+ and W- of every block and of the output layer."""
-        return [self.first.weight, *(part for layer in (*self.blocks, self.last) for part in layer.parts())]
+        return [self.first.weight, *(part for layer in (*self.blocks, self.last) for part in parts(layer))]
 
     def power_sum(self, p: float) -> Tensor:
         """sum |w|^p over all weights."""
@@ -115,13 +148,13 @@ class CReLUResNet(nn.Module):
         paths = self.first.weight.abs().sum(dim=1)
         for block in self.blocks:
             paths = self._block(block, bound) @ paths
-        plus, minus = (part.abs() for part in self.last.parts())
+        plus, minus = (part.abs() for part in parts(self.last))
         return ((plus + minus if bound == "original" else torch.maximum(plus, minus)) @ paths).sum()
 
     @staticmethod
-    def _block(block: CReLULinear, bound: Bound) -> Tensor:
+    def _block(block: nn.Module, bound: Bound) -> Tensor:
         """The matrix, (hidden, hidden), that bounds the paths through a block."""
-        plus, minus = block.parts()
+        plus, minus = parts(block)
         identity = torch.eye(len(plus), dtype=plus.dtype, device=plus.device)
         if bound == "improved":
             return identity + torch.maximum(plus.abs(), minus.abs())

@@ -1,11 +1,13 @@
 """Linear layers, plain and weight-normalised, with the sums of weight powers that regularizers ask for."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from psilon_bench.pruning import simplex
 
 Init = Literal["orthogonal", "kaiming"]
 
@@ -25,6 +27,17 @@ class Linear(nn.Linear):
         start(self.weight, self.init)
         nn.init.zeros_(self.bias)
 
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor) -> Self:
+        """The layer with these parameters."""
+        layer = nn.utils.skip_init(cls, *reversed(weight.shape))
+        layer.weight, layer.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
+        return layer
+
+    def plain(self) -> "Linear":
+        """A copy."""
+        return Linear.of(self.weight, self.bias)
+
     def power_sum(self, p: float) -> Tensor:
         """sum_ij |W_ij|^p, the bias excluded."""
         return powers(self.weight, p).sum()
@@ -39,6 +52,10 @@ class NormLinear(nn.Module):
 
     Parameters: v (out, in), g (1,) if `share` else (out,), bias (out,). A row v_j = 0 has no direction: its weights
     are 0, never 0/0, and so are those of a row too short to be divided by (1e-19 in float32), up to that size.
+
+    A pruner sets `blend` = a and `strength` = s: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the
+    projection of |s v_j| onto the probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs,
+    so ||W_j||_1 is |g_j| at every a; at a = 1 most weights are exact zeros (Biswas 2024).
     """
 
     def __init__(
@@ -51,6 +68,7 @@ class NormLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.q, self.share, self.init = q, share, init
+        self.blend, self.strength = 0.0, 1.0
         self.v = nn.Parameter(torch.empty(out_features, in_features))
         self.g = nn.Parameter(torch.empty(1 if share else out_features))
         self.bias = nn.Parameter(torch.empty(out_features))
@@ -62,10 +80,14 @@ class NormLinear(nn.Module):
         nn.init.ones_(self.g)
         nn.init.zeros_(self.bias)
 
+    def sizes(self) -> Tensor:
+        """What is normalised and projected: |V|, shape (out, in)."""
+        return self.v.abs()
+
     def row_norms(self) -> Tensor:
         """||v_j||_q, shape (out,)."""
-        # abs().sum() is five times as fast as vector_norm of order 1
-        return self.v.abs().sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(self.v, dim=1)
+        # sum() is five times as fast as vector_norm of order 1
+        return self.sizes().sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(self.v, dim=1)
 
     def scale(self) -> Tensor:
         """g_j / ||v_j||_q of every row, shape (out,); g_j where ||v_j||_q = 0, so that no gradient is infinite."""
@@ -75,10 +97,24 @@ class NormLinear(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The effective weights W, shape (out, in)."""
-        return self.v * self.scale()[:, None]
+        if not self.blend:
+            return self.v * self.scale()[:, None]
+        projected = self.g[:, None] * self.projected()
+        return projected if self.blend == 1 else torch.lerp(self.v * self.scale()[:, None], projected, self.blend)
+
+    def projected(self) -> Tensor:
+        """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
+        tau = simplex.threshold(self.strength * self.sizes())
+        return self.v.sign() * (self.strength * self.v.abs() - tau).clamp_min(0)
+
+    def plain(self) -> nn.Module:
+        """The layer with weights of its own that does the same."""
+        return Linear.of(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in) -> (batch, out)."""
+        if self.blend:
+            return F.linear(x, self.weight, self.bias)
         return torch.addcmul(self.bias, F.linear(x, self.v), self.scale())
 
     def power_sum(self, p: float) -> Tensor:
@@ -92,6 +128,8 @@ class NormLinear(nn.Module):
 
     def power_sum_of_weights(self, p: float) -> Tensor:
         """The sum itself, from the rows of V."""
+        if self.blend:
+            return powers(self.weight, p).sum()
         return (powers(self.scale(), p) * powers(self.v, p).sum(dim=1)).sum()
 
     def extra_repr(self) -> str:

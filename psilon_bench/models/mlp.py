@@ -1,5 +1,6 @@
 """Multilayer perceptrons: P-Net, S-Net with and without weight normalisation, and the usual MLP are one class."""
 
+import copy
 import itertools
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ class MLP(nn.Module):
     """
 
     bounds = ("improved",)
+    q: Literal[1, 2] | None
     layers: Any  # nn.ModuleList of Linear or NormLinear
 
     def __init__(
@@ -67,6 +69,16 @@ class MLP(nn.Module):
     def power_sum(self, p: float) -> Tensor:
         """sum |w|^p over all effective weights, without building them where layers are normalised."""
         return sum((layer.power_sum(p) for layer in self.layers[1:]), start=self.layers[0].power_sum(p))
+
+    def plain(self) -> "MLP":
+        """The network with plain layers that does the same."""
+        network = copy.copy(self)
+        network._modules = {
+            "layers": nn.ModuleList(layer.plain() for layer in self.layers),
+            "activation": self.activation,
+        }
+        network.q, network.share = None, False
+        return network
 
     @property
     def lipschitz_activation(self) -> float:

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.regularizers.regularizer import Regularizer
 
 
 @runtime_checkable
@@ -15,7 +16,7 @@ class HasPowerSum(Protocol):
     def power_sum(self, p: float) -> Tensor: ...
 
 
-class LpNorm:
+class LpNorm(Regularizer):
     r"""scale * sum_ij |W_ij|^p over the effective weights of all layers; biases are excluded, gains only as part of W.
 
     No factor 1/p: p = 2, scale = 1 is ||W||_F^2 (so gradient 2 W) and scale = 0.5 the usual weight decay lam/2 ||W||^2;
@@ -32,6 +33,6 @@ class LpNorm:
         if not isinstance(model, HasPowerSum):
             raise UsageError(f"it needs the weights, and {type(model).__name__} offers no power_sum(p)")
 
-    def penalty(self, model: HasPowerSum) -> Tensor:
+    def penalty(self, model: HasPowerSum, **own: Tensor) -> Tensor:
         """The number itself, a scalar."""
         return self.scale * model.power_sum(self.p)

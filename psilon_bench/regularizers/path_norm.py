@@ -5,6 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.regularizers.regularizer import Regularizer
 
 Bound = Literal["improved", "original", "tight"]
 
@@ -19,7 +20,7 @@ class HasPathNorm(Protocol):
     def path_norm(self, bound: Bound = ...) -> Tensor: ...
 
 
-class PathNorm:
+class PathNorm(Regularizer):
     r"""P = 1^T |W_K| ... |W_1| 1, biases excluded; for residual networks one of three bounds. Biswas 2024.
 
     bound: which one, see `CReLUResNet.path_norm`; other networks have one alone, `improved`. It bounds the Lipschitz
@@ -44,6 +45,6 @@ class PathNorm:
                 f"{model.lipschitz_activation} (take model.activation=relu, leaky_relu or tanh)"
             )
 
-    def penalty(self, model: HasPathNorm) -> Tensor:
+    def penalty(self, model: HasPathNorm, **own: Tensor) -> Tensor:
         """The path norm, a scalar."""
         return model.path_norm(self.bound)

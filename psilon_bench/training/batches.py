@@ -53,6 +53,7 @@ class Batches:
         self.generators = [generator(seed, 1) for seed in seeds]
         self.augmenters = [generator(seed, 2, rows.x.device) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
+        self.per_epoch = -(-rows.num_rows // batch_size) if batch_size else num_batches
         self.order: Tensor | None = None  # of the epoch under way, (members, rows)
         self.position = 0  # its batches that are done
 

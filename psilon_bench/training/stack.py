@@ -31,10 +31,14 @@ class Stack:
     def map(self, function: Callable[..., Any], *args: Any, in_dims: Sequence[int | None] = ()) -> Any:
         """function(network, *args) for every member; results have the members as first axis.
 
-        in_dims, one for each of args: 0 where it has a slice per member, None where all share it.
+        in_dims, one for each of args (tensors, or dictionaries of them): 0 where it has a slice per member, None where
+        all share it.
         """
         if self.size == 1:
-            own = [arg[0] if dim == 0 else arg for arg, dim in zip(args, in_dims, strict=True)]
+            own = [
+                tree_map(lambda value: value[0], arg) if dim == 0 else arg
+                for arg, dim in zip(args, in_dims, strict=True)
+            ]
             return tree_map(lambda value: value[None], function(self.model, *own))
 
         bound = _Bound(self.model, function)
@@ -43,6 +47,16 @@ class Stack:
             return functional_call(bound, {f"model.{name}": value for name, value in parameters.items()}, own)
 
         return vmap(one, in_dims=(0, *in_dims))(self.parameters, *args)
+
+    @torch.no_grad()
+    def change(self, function: Callable[..., None], *args: Any, in_dims: Sequence[int | None] = ()) -> None:
+        """function(network, *args) for every member; it changes the parameters in place."""
+
+        def one(model: nn.Module, *own: Any) -> Tensor:
+            function(model, *own)
+            return next(model.parameters()).new_zeros(())  # vmap wants a result
+
+        self.map(one, *args, in_dims=in_dims)
 
     def state(self, member: int, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The state_dict of one member, on the CPU; of `values` instead of the present parameters where given."""

@@ -14,6 +14,8 @@ from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.lipschitz import local_lipschitz
 from psilon_bench.metrics.network import curve_measures
+from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
@@ -45,15 +47,20 @@ class Fit:
         self,
         stack: Stack,
         tasks: Sequence[Task],
-        penalty: Callable[[nn.Module], Tensor],
+        regularizers: Sequence[Regularizer],
         lams: Sequence[float],
         seeds: Sequence[int],
         settings: Trainer,
         optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
         autocast: torch.dtype | None = None,
+        pruner: Pruner | None = None,
     ) -> None:
-        self.stack, self.settings, self.penalty = stack, settings, penalty
+        self.stack, self.settings = stack, settings
+        self.regularizers, self.regularizer = regularizers, regularizers[0]
+        self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
+        self.pruner = pruner or Pruner()
+        self.projects = type(self.pruner).after_step is not Pruner.after_step
         parameter = next(iter(stack.parameters.values()))
         self.device, dtype = parameter.device, parameter.dtype
         self.kind: Kind = tasks[0].kind
@@ -70,8 +77,12 @@ class Fit:
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
-        self.last, self.best = stack.snapshot(), stack.snapshot()
         self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
+        self.steps = settings.epochs * self.batches.per_epoch  # in all
+        self.unpruned: list[Row] = []  # validation scores before the pruner began to act
+        self.own = self.own_values()
+        stack.change(lambda model, own: self.regularizer.at_start(model, **own), self.own, in_dims=(0,))
+        self.last, self.best = stack.snapshot(), stack.snapshot()
         self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: list[tuple[Tensor, Tensor]] = []  # (objective, loss) of the steps since the last evaluation
@@ -88,7 +99,9 @@ class Fit:
         """
         self.clock = time.perf_counter()
         while self.epoch <= self.settings.epochs and self.running():
+            self.own = self.own_values()
             for x, y in self.batches.epoch(self.augment):
+                self.before_pruning()
                 self.window.append(self.train_step(x, y))
                 safe_point()
             if self.epoch % self.settings.eval_every == 0 or self.epoch == self.settings.epochs:
@@ -97,9 +110,26 @@ class Fit:
                 self.scheduler.step()
             self.epoch += 1
             on_epoch(self.epoch - 1)
+        self.before_pruning()
+        self.pruner.at_step(self.stack.model, self.steps, self.steps)
         self.stack.copy_members(self.stack.parameters, self.last, self.running())
         for index in self.running():
             self.members[index].status = "finished"
+
+    @property
+    def taken(self) -> int:
+        """Steps so far."""
+        return self.step + len(self.window)
+
+    def own_values(self) -> dict[str, Tensor]:
+        """The regularizer's stackable values in this epoch, (members,) each."""
+        every = [regularizer.values((self.epoch - 1) / self.settings.epochs) for regularizer in self.regularizers]
+        return {name: self.lams.new_tensor([own[name] for own in every]) for name in every[0]}
+
+    def before_pruning(self) -> None:
+        """At the step at which the pruner begins to act, keep the scores that the networks have without it."""
+        if self.taken == self.pruner.first_step(self.steps) > 0:
+            self.unpruned = self.measure(self.val, "unpruned/val", lambda model: {})
 
     def state(self) -> dict[str, Any]:
         """All that decides the rest of the run; `load_state` of it in a fresh Fit continues bit for bit."""
@@ -115,6 +145,7 @@ class Fit:
             "members": [asdict(member) for member in self.members],
             "window": self.window,
             "counters": (self.epoch, self.step, self.seconds),
+            "unpruned": self.unpruned,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -130,6 +161,7 @@ class Fit:
         self.members = [Member(**member) for member in state["members"]]
         self.window = [(objective.to(self.device), loss.to(self.device)) for objective, loss in state["window"]]
         self.epoch, self.step, self.seconds = state["counters"]
+        self.unpruned = state["unpruned"]
 
     def running(self) -> list[int]:
         """The members that still train."""
@@ -137,17 +169,36 @@ class Fit:
 
     def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
-        objective, loss = self.stack.map(self.objective, x, y, self.lams, in_dims=(0, 0, 0))
+        self.pruner.at_step(self.stack.model, self.taken, self.steps)
+        objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(0, 0, 0, 0))
         self.optimizer.zero_grad(set_to_none=True)
         objective.sum().backward()
         with torch.no_grad():
-            self.optimizer.step()
+            self.shrinking_step() if self.shrinks else self.optimizer.step()
+        if self.projects:
+            self.stack.change(self.pruner.after_step)
         return objective.detach(), loss.detach()
 
-    def objective(self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
+    def shrinking_step(self) -> None:
+        """The optimizer's step, between what the regularizer does before it and after it."""
+        step = self.optimizer.param_groups[0]["lr"] * self.lams
+
+        def before(model: nn.Module, step: Tensor, own: dict[str, Tensor]) -> dict[str, Tensor]:
+            return self.regularizer.before_step(model, step, **own)
+
+        def after(model: nn.Module, step: Tensor, kept: dict[str, Tensor], own: dict[str, Tensor]) -> None:
+            self.regularizer.after_step(model, step, kept, **own)
+
+        kept = self.stack.map(before, step, self.own, in_dims=(0, 0))
+        self.optimizer.step()
+        self.stack.change(after, step, kept, self.own, in_dims=(0, 0, 0))
+
+    def objective(
+        self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor, own: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """(loss + lam * penalty, loss) of one network on one batch."""
         loss = prediction.loss(self.kind, self.logits(model, x), y)
-        return loss + lam * self.penalty(model), loss
+        return loss + lam * self.regularizer.penalty(model, **own), loss
 
     def logits(self, model: nn.Module, x: Tensor) -> Tensor:
         """The forward pass, under autocast where asked for; logits in the precision of the parameters."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import jacrev, vmap
 
 from psilon_bench.metrics.lipschitz import local_lipschitz
-from psilon_bench.models.crelu_resnet import CReLULinear, CReLUResNet
+from psilon_bench.models.crelu_resnet import CReLULinear, CReLUResNet, parts
 
 KINDS = [(1, True), (1, False), (2, True), (2, False)]
 
@@ -32,7 +32,7 @@ def slow_forward(net: CReLUResNet, x: Tensor) -> Tensor:
     """The formulas of the paper, W+ and W- built."""
     h = x @ net.first.weight.T + net.first.bias
     for layer in [*net.blocks, net.last]:
-        plus, minus = layer.parts()
+        plus, minus = parts(layer)
         z = h.relu() @ plus.T - (-h).relu() @ minus.T + layer.bias
         h = z if layer is net.last else h + z
     return h
@@ -46,7 +46,7 @@ def all_paths(net: CReLUResNet) -> float:
         for signs in itertools.product((0, 1), repeat=len(net.blocks) + 1):
             weight = abs(net.first.weight[path[1], path[0]].item())
             for k, layer in enumerate([*net.blocks, net.last]):
-                own = layer.parts()[signs[k]][path[k + 2], path[k + 1]].item()
+                own = parts(layer)[signs[k]][path[k + 2], path[k + 1]].item()
                 skip = layer is not net.last and path[k + 2] == path[k + 1]
                 weight *= abs(own + skip)
             total += weight
@@ -65,7 +65,7 @@ def test_forward_is_the_formula(q: int, share: bool) -> None:
 def test_rows_of_the_maximum_have_the_length(q: int, share: bool) -> None:
     """The q-norm of row j of max(|W+|, |W-|) is |g_j|, and no scale of v_j changes the layer."""
     layer = random_net(q, share).blocks[1]
-    plus, minus = layer.parts()
+    plus, minus = parts(layer)
     norms = torch.linalg.vector_norm(torch.maximum(plus.abs(), minus.abs()), q, dim=1)
     torch.testing.assert_close(norms, layer.g.abs().expand(4))
     h = torch.randn(5, 4, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_start_is_the_identity() -> None:
     torch.manual_seed(0)
     net = CReLUResNet(3, 2, hidden=4, depth=5, normalization=1, share=True).double()
     x = torch.randn(6, 3, dtype=torch.float64)
-    plus, minus = net.last.parts()
+    plus, minus = parts(net.last)
     torch.testing.assert_close(plus, minus)
     torch.testing.assert_close(net(x), x @ net.first.weight.T @ plus.T)
 

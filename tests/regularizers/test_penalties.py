@@ -8,8 +8,8 @@ from torch import nn
 from psilon_bench.errors import UsageError
 from psilon_bench.models.mlp import MLP
 from psilon_bench.regularizers.lp_norm import LpNorm
-from psilon_bench.regularizers.none import NoRegularizer
 from psilon_bench.regularizers.path_norm import PathNorm
+from psilon_bench.regularizers.regularizer import Regularizer
 
 KINDS = ["pnet", "rows", "snet", "shared", "plain"]
 
@@ -34,7 +34,7 @@ def by_hand() -> MLP:
         (LpNorm(p=1.0), 3 + 4 + 1 + 2 + 0.5),
         (LpNorm(p=1.5, scale=3.0), 3 * (3**1.5 + 8 + 1 + 2**1.5 + 0.5**1.5)),
         (PathNorm(), 2 * (3 + 4) + 0.5 * 1),
-        (NoRegularizer(), 0.0),
+        (Regularizer(), 0.0),
     ],
 )
 def test_penalties_by_hand(by_hand, regularizer, expected):
@@ -113,5 +113,5 @@ def test_networks_without_weights_are_refused(regularizer, message):
 def test_no_regularizer_takes_any_network():
     """None fits even a network that offers nothing."""
     model = nn.Sequential(nn.Linear(2, 1))
-    NoRegularizer().check(model)
-    assert NoRegularizer().penalty(model).item() == 0
+    Regularizer().check(model)
+    assert Regularizer().penalty(model).item() == 0

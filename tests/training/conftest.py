@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from psilon_bench.config import CONF, Trainer
 from psilon_bench.data.task import Task
 from psilon_bench.models.mlp import MLP
-from psilon_bench.regularizers.none import NoRegularizer
+from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 
@@ -50,7 +50,7 @@ def make(settings: Callable[..., Trainer]) -> Callable[..., Fit]:
         return Fit(
             stack=Stack(models),
             tasks=tasks,
-            penalty=(regularizer or NoRegularizer()).penalty,
+            regularizers=regularizer if isinstance(regularizer, list) else [regularizer or Regularizer()] * len(models),
             lams=lams or [0.0] * len(models),
             seeds=list(range(10, 10 + len(models))),
             settings=settings(**changes),

@@ -10,11 +10,11 @@ import reference
 import torch
 
 from psilon_bench.regularizers.lp_norm import LpNorm
-from psilon_bench.regularizers.none import NoRegularizer
 from psilon_bench.regularizers.path_norm import PathNorm
+from psilon_bench.regularizers.regularizer import Regularizer
 
 PENALTIES = {
-    "none": (NoRegularizer(), lambda weights: torch.zeros(())),
+    "none": (Regularizer(), lambda weights: torch.zeros(())),
     "l2": (LpNorm(p=2.0, scale=0.7), lambda weights: 0.7 * sum((w**2).sum() for w in weights)),
     "lasso": (LpNorm(p=1.0), lambda weights: sum(w.abs().sum() for w in weights)),
     "pathnorm": (PathNorm(), reference.path_norm_by_product),

@@ -1,0 +1,27 @@
+"""What the trainer and the runner ask of a pruner."""
+
+from typing import Any
+
+from torch import nn
+
+from psilon_bench.config import Trainer
+
+
+class Pruner:
+    """None at all. The base of all others, each of which acts in one of three places, on one network at a time."""
+
+    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+        """UsageError, as a clause that says why, where it does not fit the network or a run of so many steps."""
+
+    def first_step(self, steps: int) -> int:
+        """The step, of so many from 0, at which it begins to act; `steps` for one that acts after training."""
+        return steps
+
+    def at_step(self, model: Any, step: int, steps: int) -> None:
+        """Before each step, and once with step = steps at the end: set what the layers do with their parameters."""
+
+    def after_step(self, model: Any) -> None:
+        """After the optimizer's step: change the parameters in place."""
+
+    def prune(self, model: Any) -> None:
+        """After training: change the parameters of the plain network in place."""
