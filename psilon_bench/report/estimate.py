@@ -1,0 +1,37 @@
+"""A mean over seeds, with its spread and how many there were."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean, standard deviation of a single run (n - 1 in the denominator; None for one run), number of runs."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    def __str__(self) -> str:
+        """0.735 ± 0.012: two digits of the spread, the mean to the same place; of one run the number alone."""
+        if not self.sd or not math.isfinite(self.sd):
+            return number(self.mean) if self.sd is None else f"{number(self.mean)} ± {self.sd:.2g}"
+        places = max(0, 1 - math.floor(math.log10(self.sd)))
+        if places > 7 or abs(self.mean) >= 1e9:
+            return f"{self.mean:.4g} ± {self.sd:.2g}"
+        return f"{self.mean:,.{places}f} ± {self.sd:,.{places}f}"
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Of these runs; None where there are none."""
+    if not values:
+        return None
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Estimate(math.fsum(values) / len(values), spread, len(values))
+
+
+def number(value: float, digits: int = 4) -> str:
+    """So many significant digits, large whole numbers in full."""
+    return f"{value:,.0f}" if 10**digits <= abs(value) < 1e9 else f"{value:.{digits}g}"

@@ -1,0 +1,184 @@
+"""Which runs are compared: data set x method, and within these the settings that were tried.
+
+What belongs to whom is read off the runs. A configuration key that varies within a group is tuned; the seed and
+dataset.split_seed never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psilon_bench.report.records import Run
+
+METHOD = ("model.name", "reg.name", "pruner.name")
+REPEATED = ("seed", "dataset.split_seed")
+WITHOUT_EFFECT = ("name", "results_dir", "plan", "rerun", "retries", "trainer.checkpoint_every", "dataset.offline")
+WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
+PLACES = ("dataset.path", "dataset.corrupted", "dataset.corrupted_rows")  # the data are known by their name
+FOLLOWERS = "scheduler."  # its lengths and rates are those of trainer and optimizer
+
+Values = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One combination of tuned values with its finished runs, one per seed, in the order of their seeds."""
+
+    values: Values  # tuned key and value, as shown
+    runs: list[Run]
+    unfinished: list[Run]  # seeds that have no finished run: the latest of each
+
+    @property
+    def text(self) -> str:
+        """lam=0.001 lr=0.01"""
+        brief = [key.rpartition(".")[2] for key, _ in self.values]
+        names = brief if len(set(brief)) == len(brief) else [key for key, _ in self.values]
+        return (
+            " ".join(f"{name}={shown(value)}" for name, (_, value) in zip(names, self.values, strict=True))
+            or "as given"
+        )
+
+    def value(self, key: str) -> Any:
+        """Of one tuned key; None where it was not tuned."""
+        return dict(self.values).get(key)
+
+    def numbers(self, metric: str) -> list[float]:
+        """The metric of every run that has it."""
+        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
+
+
+@dataclass(frozen=True)
+class Group:
+    """All settings of one method on one data set."""
+
+    dataset: str
+    method: str
+    kind: str
+    settings: list[Setting]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The finished ones."""
+        return [run for setting in self.settings for run in setting.runs]
+
+    @property
+    def seeds(self) -> set[tuple[int, Any]]:
+        """All replicates that any setting was to have."""
+        return {run.replicate for setting in self.settings for run in setting.runs + setting.unfinished}
+
+    def tuned(self) -> list[str]:
+        """The keys that vary."""
+        return [key for key, _ in self.settings[0].values]
+
+
+def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group], list[Run]]:
+    """Groups in the order of data set and method, and the runs that a later one of the same settings replaced.
+
+    `by`: further keys that make a method, instead of being tuned.
+    """
+    datasets = named(runs, lambda run: run.dataset, dataset_keys)
+    made: list[Group] = []
+    replaced: list[Run] = []
+    for dataset, own in datasets.items():
+        for method, members in partition(own, lambda run: method_name(run, by)).items():
+            settings, old = settings_of(members, by)
+            made.append(Group(dataset, method, members[0].kind, settings))
+            replaced += old
+    return sorted(made, key=lambda group: (group.dataset, group.method)), replaced
+
+
+def named(
+    runs: Sequence[Run], name: Callable[[Run], str], keys: Callable[[Sequence[Run]], list[str]]
+) -> dict[str, list[Run]]:
+    """Runs by name; where runs of one name differ in keys, these join the name."""
+    result: dict[str, list[Run]] = defaultdict(list)
+    for own_name, own in partition(runs, name).items():
+        differing = keys(own)
+        for run in own:
+            suffix = " ".join(f"{key.partition('.')[2]}={shown(run.params.get(key))}" for key in differing)
+            result[f"{own_name} {suffix}".rstrip()].append(run)
+    return result
+
+
+def dataset_keys(runs: Sequence[Run]) -> list[str]:
+    """Keys of `dataset` that vary: other rows, other preprocessing, so another data set."""
+    return [key for key in varying(runs) if key.startswith("dataset.") and key not in PLACES]
+
+
+def method_name(run: Run, by: Sequence[str]) -> str:
+    """pnet pathnorm, and what else makes it the method it is."""
+    names = [str(run.params[key]) for key in METHOD if run.params.get(key) not in (None, "none")]
+    return " ".join(names + [f"{key.rpartition('.')[2]}={shown(run.params.get(key))}" for key in by])
+
+
+def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:
+    """The settings of one group, sorted by their values, and the runs that were replaced."""
+    keys = [key for key in varying(runs) if not key.startswith("dataset.") and key not in by]
+    made, replaced = [], []
+    visible = without_followers(runs, keys)
+    for own in partition(runs, lambda run: tuple(run.params.get(key) for key in keys)).values():
+        latest, old = latest_of(own)
+        finished = [run for run in latest if run.status == "finished"]
+        values = tuple((key, own[0].params.get(key)) for key in visible)
+        made.append(Setting(values, finished, [run for run in latest if run.status != "finished"]))
+        replaced += old
+    return sorted(made, key=lambda setting: [order(value) for _, value in setting.values]), replaced
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """Keys that have several values among these runs, in the order of the configuration, but for the seed."""
+    values: dict[str, set[Any]] = defaultdict(set)
+    for run in runs:
+        for key, value in run.params.items():
+            values[key].add(value)
+    return [key for key, seen in values.items() if len(seen) > 1 and has_effect(key)]
+
+
+def has_effect(key: str) -> bool:
+    """Whether a key is part of a setting: it changes the numbers and is no seed."""
+    if key in REPEATED or key in WITHOUT_EFFECT or key.endswith("_target_"):
+        return False
+    return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
+
+
+def without_followers(runs: Sequence[Run], keys: list[str]) -> list[str]:
+    """Leave out what the scheduler takes over from other keys: optimizer.lr=0.1 needs no scheduler.max_lr=0.1."""
+    leaders = [key for key in keys if not key.startswith(FOLLOWERS)]
+    return [key for key in keys if key in leaders or not follows(runs, key, leaders)]
+
+
+def follows(runs: Sequence[Run], key: str, leaders: list[str]) -> bool:
+    """Whether equal leaders always mean an equal value of the key."""
+    by_leaders = partition(runs, lambda run: tuple(run.params.get(leader) for leader in leaders))
+    return bool(leaders) and all(len({run.params.get(key) for run in own}) == 1 for own in by_leaders.values())
+
+
+def latest_of(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Per replicate the latest finished run, or the latest at all; and the others."""
+    latest, replaced = [], []
+    for own in partition(runs, lambda run: run.replicate).values():
+        *old, last = sorted(own, key=lambda run: (run.status == "finished", run.started))
+        latest.append(last)
+        replaced += old
+    return sorted(latest, key=lambda run: [order(part) for part in run.replicate]), replaced
+
+
+def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:
+    """Runs by key, in the order of their first appearance."""
+    result: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in runs:
+        result[key(run)].append(run)
+    return dict(result)
+
+
+def order(value: Any) -> tuple[int, float, str]:
+    """Sorts None, numbers and words together."""
+    if value is None:
+        return 0, 0.0, ""
+    return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))
+
+
+def shown(value: Any) -> str:
+    """A value as on the command line."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

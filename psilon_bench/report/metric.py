@@ -1,0 +1,98 @@
+"""What a metric's name tells: whether more of it is better, its unit, how an axis calls it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from psilon_bench.errors import UsageError
+
+Direction = Literal["min", "max"]
+
+# by the last words of the name, without a trailing number (test/certified_accuracy/0.1)
+HIGHER = ("accuracy", "auc", "roc_auc", "average_precision", "precision", "recall", "f1", "r2", "sparsity", "support")
+LOWER = (
+    *("loss", "objective", "error", "rmse", "mse", "mae", "nll", "crossentropy", "ece", "brier"),
+    *("norm", "bound", "local", "original", "max", "nonzero", "parameters", "fit_s", "step_ms"),
+)
+WORDS = {
+    "train/loss": "training loss",
+    "val/loss": "validation loss",
+    "test/loss": "test loss",
+    "train/objective": "training objective (loss + lam x penalty)",
+    "val/accuracy": "validation accuracy",
+    "test/accuracy": "test accuracy",
+    "path_norm": "1-path-norm",
+    "lipschitz_bound": "certified Lipschitz bound",
+    "lipschitz_local": "local Lipschitz constant",
+    "near_sparsity": "near-sparsity",
+    "weight_sparsity": "fraction of weights that are 0",
+    "unit_sparsity": "fraction of units that are dead",
+    "wd_objective": "weight decay objective",
+    "time/fit_s": "training time (s)",
+    "time/step_ms": "time per step (ms)",
+    "step": "step",
+    "reg.lam": "lambda",
+    "optimizer.lr": "learning rate",
+}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The validation metric that settings are chosen by. `sign` x value is to be small."""
+
+    name: str
+    direction: Direction
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.direction == "min" else -1
+
+    @property
+    def test(self) -> str:
+        """The metric of the same name on the test rows."""
+        return self.name.replace("val/", "test/", 1)
+
+
+def chosen_by(name: str, direction: Direction | None) -> Metric:
+    """The metric to choose by; UsageError for one of the test rows, or of unknown direction."""
+    if name.startswith("test/"):
+        raise UsageError(
+            f"--metric {name} is measured on the test rows, which are read once, after the choice. "
+            f"Take --metric {name.replace('test/', 'val/', 1)}."
+        )
+    return Metric(name, direction or direction_of(name))
+
+
+def direction_of(name: str) -> Direction:
+    """min or max, by the name alone."""
+    found = known_direction(name)
+    if found is None:
+        raise UsageError(f"Whether more or less of {name} is better is not known. Say --direction min or max.")
+    return found
+
+
+def known_direction(name: str) -> Direction | None:
+    """See direction_of; None for a name that says nothing."""
+    parts = [part for part in name.lower().split("/") if not is_number(part)]
+    word = parts[-1] if parts else ""
+    if word.endswith(HIGHER):
+        return "max"
+    return "min" if word.endswith(LOWER) else None
+
+
+def is_number(word: str) -> bool:
+    """Whether a part of a name is a value, as the 0.1 of test/certified_accuracy/0.1."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def label(name: str, kind: str | None = None) -> str:
+    """What an axis says: words and unit; the unit of a loss depends on the kind of task."""
+    words = WORDS.get(name, name)
+    if name.endswith("/loss") and kind == "regression":
+        return f"{words} (RMSE, target in IQR/2)"
+    if name.endswith("/loss") and kind in ("binary", "multiclass"):
+        return f"{words} (cross-entropy, nats)"
+    return words

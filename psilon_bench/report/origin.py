@@ -1,0 +1,50 @@
+"""Where the numbers come from: commands, commits, versions, hardware."""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psilon_bench.report.records import Run
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Each distinct line with the number of runs it holds for, the most frequent first."""
+
+    commands: list[tuple[str, int]]
+    commits: list[tuple[str, int]]
+    versions: list[tuple[str, int]]
+    hardware: list[tuple[str, int]]
+    first: str  # when the first and the last of the runs were started
+    last: str
+
+
+def origin_of(runs: Sequence[Run]) -> Origin:
+    """Of all runs."""
+    counts = Counter(run.origin for run in runs)
+    abouts = [(json.loads(text), count) for text, count in counts.items()]
+    started = sorted(run.started for run in runs) or [""]
+    return Origin(
+        commands=tally(abouts, lambda about: shlex.join(about["command"] or ["unknown"])),
+        commits=tally(abouts, lambda about: about["git_commit"] or "installed package, no commit"),
+        versions=tally(abouts, lambda about: pairs(about["versions"])),
+        hardware=tally(abouts, lambda about: pairs(about["hardware"])),
+        first=started[0],
+        last=started[-1],
+    )
+
+
+def tally(abouts: Sequence[tuple[dict[str, Any], int]], line: Any) -> list[tuple[str, int]]:
+    """Runs by line."""
+    counts: Counter[str] = Counter()
+    for about, count in abouts:
+        counts[line(about)] += count
+    return counts.most_common()
+
+
+def pairs(values: dict[str, Any] | None) -> str:
+    """torch 2.13.0, numpy 2.4"""
+    return ", ".join(f"{key} {value}" for key, value in (values or {}).items() if value is not None)

@@ -1,0 +1,113 @@
+"""psilon-report: scan, choose, tabulate, draw, write. Readable as prose; each step has a file of its own."""
+
+import importlib
+import pkgutil
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psilon_bench.errors import UsageError
+from psilon_bench.report import figures, summary
+from psilon_bench.report.drawing import Drawing
+from psilon_bench.report.grouping import groups_of, has_effect
+from psilon_bench.report.material import Material
+from psilon_bench.report.metric import Metric
+from psilon_bench.report.origin import Origin, origin_of
+from psilon_bench.report.records import Records, Run, scan
+from psilon_bench.report.selection import Choice, choose
+from psilon_bench.report.table import Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is written down, but for the figures."""
+
+    title: str
+    command: str
+    metric: Metric
+    records: Records
+    choices: list[Choice]
+    notes: list[str]
+    tables: list[Table]
+    origin: Origin
+
+
+def make(folders: Sequence[Path], metric: Metric, by: Sequence[str] = ()) -> Report:
+    """Everything that can be said of the records below the folders."""
+    records = scan(folders)
+    check_keys(by, records.runs)
+    groups, replaced = groups_of(records.runs, by)
+    choices = [choose(group, metric) for group in groups]
+    check_metric(choices, metric)
+    current = [run for group in groups for setting in group.settings for run in setting.runs + setting.unfinished]
+    tables = [
+        summary.summary(choices, metric),
+        summary.doubts(choices),
+        summary.unfinished(current),
+        summary.damaged(records),
+        summary.settings(choices),
+        summary.numbers(choices),
+    ]
+    return Report(
+        title=", ".join(dict.fromkeys(folder.name for folder in records.folders)),
+        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        metric=metric,
+        records=records,
+        choices=choices,
+        notes=[*counted(records, current, replaced), *cautions(choices)],
+        tables=[table for table in tables if table.rows],
+        origin=origin_of(records.runs),
+    )
+
+
+def check_keys(by: Sequence[str], runs: Sequence[Run]) -> None:
+    """UsageError for a --by that is no key of the configuration."""
+    known = {key for run in runs for key in run.params if has_effect(key)}
+    for key in by:
+        if key not in known:
+            raise UsageError(f"--by {key} is not a key of these runs. Take one such as model.depth or reg.bound.")
+
+
+def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
+    """UsageError where no finished run has the metric, though there are finished runs."""
+    runs = [run for choice in choices for run in choice.group.runs]
+    if runs and not any(choice.setting for choice in choices):
+        names = sorted({name for run in runs for name in run.metrics if not name.startswith("test/")})
+        raise UsageError(f"No finished run has {metric.name}. Take --metric with one of: {', '.join(names)}.")
+
+
+def counted(records: Records, current: Sequence[Run], replaced: Sequence[Run]) -> Iterator[str]:
+    """How many records there are, and how many are of use."""
+    by_status: dict[str, int] = {}
+    for run in current:
+        by_status[run.status] = by_status.get(run.status, 0) + 1
+    states = ", ".join(
+        f"{count} {status}" for status, count in sorted(by_status.items(), key=lambda one: one[0] != "finished")
+    )
+    yield f"{len(records.runs) + len(records.damaged)} records: {states or 'none that can be read'}."
+    if replaced:
+        yield f"{len(replaced)} records were replaced by a later run of the same settings and seed, and are left out."
+    if records.damaged:
+        yield f"{len(records.damaged)} records are damaged and left out."
+
+
+def cautions(choices: Sequence[Choice]) -> Iterator[str]:
+    """What holds for the report as a whole."""
+    kinds = {choice.group.kind for choice in choices}
+    if "regression" in kinds and len(kinds) > 1:
+        yield (
+            "Regression and classification are mixed: losses are RMSE in units of the scaled target for the one and "
+            "cross-entropy in nats for the other. Compare them within a data set, or across by rank."
+        )
+    if choices and all(len(choice.group.seeds) == 1 for choice in choices):
+        yield "One seed only: no standard deviation, and differences may be chance. Add seeds: seed=0,1,2."
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """Every figure whose data is there; the modules of figures/, in the order of their PLACE."""
+    names = [module.name for module in pkgutil.iter_modules(figures.__path__)]
+    modules = [importlib.import_module(f"{figures.__name__}.{name}") for name in names]
+    for module in sorted(modules, key=lambda module: module.PLACE):
+        yield from module.draw(material)

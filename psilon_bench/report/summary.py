@@ -1,0 +1,95 @@
+"""The tables of a selection: the chosen settings with their test numbers, all settings, and what did not end well."""
+
+from collections.abc import Iterable, Sequence
+
+from psilon_bench.report.estimate import estimate
+from psilon_bench.report.grouping import Setting
+from psilon_bench.report.metric import Metric
+from psilon_bench.report.records import Records, Run
+from psilon_bench.report.selection import Choice, listed
+from psilon_bench.report.table import Cell, Table
+
+
+def summary(choices: Sequence[Choice], metric: Metric) -> Table:
+    """One row a method and data set: what was chosen, and its numbers, those of the test rows among them."""
+    settings = [choice.setting for choice in choices if choice.setting]
+    columns = test_metrics(settings, metric) + [name for name in metrics_of(settings) if name.endswith("sparsity")]
+    columns = [name for name in columns if any(run.metrics.get(name) for one in settings for run in one.runs)]
+    rows: list[list[Cell]] = []
+    for choice in choices:
+        group, setting = choice.group, choice.setting
+        numbers = [estimate(setting.numbers(name)) if setting else None for name in columns]
+        flags = ", ".join(dict.fromkeys(doubt.flag for doubt in choice.doubts))
+        chosen: list[Cell] = [setting.text if setting else None, len(setting.runs) if setting else 0, choice.validation]
+        rows.append([group.dataset, group.method, *chosen, *numbers, flags])
+    head = ["data set", "method", "chosen", "n", metric.name]
+    better = "lowest" if metric.direction == "min" else "highest"
+    note = f"Chosen: the {better} mean {metric.name} over seeds. Mean ± standard deviation over n seeds."
+    return Table("summary", "Chosen by validation", [*head, *columns, "flags"], rows, note)
+
+
+def numbers(choices: Sequence[Choice]) -> Table:
+    """Every final metric of the chosen settings."""
+    chosen = [(choice, choice.setting) for choice in choices if choice.setting]
+    columns = metrics_of([setting for _, setting in chosen])
+    rows: list[list[Cell]] = [
+        [c.group.dataset, c.group.method, setting.text, *(estimate(setting.numbers(name)) for name in columns)]
+        for c, setting in chosen
+    ]
+    title = "All numbers of the chosen settings"
+    return Table("numbers", title, ["data set", "method", "chosen", *columns], rows, brief=False)
+
+
+def settings(choices: Sequence[Choice]) -> Table:
+    """Every setting that was tried, without a look at the test rows."""
+    every = [setting for choice in choices for setting in choice.group.settings]
+    columns = [name for name in metrics_of(every) if not name.startswith("test/")]
+    rows: list[list[Cell]] = [
+        [
+            choice.group.dataset,
+            choice.group.method,
+            setting.text,
+            len(setting.runs),
+            "chosen" if setting is choice.setting else "",
+            *(estimate(setting.numbers(name)) for name in columns),
+        ]
+        for choice in choices
+        for setting in choice.group.settings
+    ]
+    head = ["data set", "method", "setting", "n", "chosen"]
+    return Table("settings", "All settings, without the test rows", [*head, *columns], rows, brief=False)
+
+
+def doubts(choices: Sequence[Choice]) -> Table:
+    """The flags in words, equal ones together."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for choice in choices:
+        for doubt in choice.doubts:
+            where.setdefault((doubt.flag, doubt.note), []).append(f"{choice.group.method} on {choice.group.dataset}")
+    rows: list[list[Cell]] = [[flag, note, listed(places)] for (flag, note), places in where.items()]
+    return Table("doubts", "What to doubt", ["flag", "why", "where"], rows)
+
+
+def unfinished(runs: Sequence[Run]) -> Table:
+    """Runs that have no numbers: failed, killed, vanished, or still running."""
+    rows: list[list[Cell]] = [
+        [run.dataset, run.title, run.status, run.reason, run.folder.name] for run in runs if run.status != "finished"
+    ]
+    return Table("unfinished", "Runs that did not finish", ["data set", "run", "status", "reason", "folder"], rows)
+
+
+def damaged(records: Records) -> Table:
+    """Records that cannot be read."""
+    rows: list[list[Cell]] = [[str(one.path), one.reason] for one in records.damaged]
+    return Table("damaged", "Damaged records, left out", ["file", "what is wrong"], rows)
+
+
+def metrics_of(settings: Iterable[Setting]) -> list[str]:
+    """Every final metric, in the order of the records."""
+    return list(dict.fromkeys(name for setting in settings for run in setting.runs for name in run.metrics))
+
+
+def test_metrics(settings: Sequence[Setting], metric: Metric) -> list[str]:
+    """test/loss and its like, the counterpart of the validation metric first; not those of parts (test/fog/loss)."""
+    found = [name for name in metrics_of(settings) if name.startswith("test/") and name.count("/") == 1]
+    return sorted(found, key=lambda name: name != metric.test)
