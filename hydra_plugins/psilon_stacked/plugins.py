@@ -18,16 +18,30 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's basic sweeper without its file and its composition of every job: the launcher checks them all."""
+    """A product of values, or a union of such products (`grids`), with `params` in each; see psilon_bench.grids.
+
+    Unlike Hydra's basic sweeper it writes no file and composes no job: the launcher checks them all.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None,
+        grids: dict[str, dict[str, str]] | None,
+        arms: str | list[str] | None,
+    ) -> None:
+        """The arms named take part, all of them without names."""
+        super().__init__(max_batch_size, params)
+        self.grids, self.arms = grids, arms
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Expand the grid and hand it over whole."""
-        assert self.config is not None
+        """Expand the grids and hand them over whole."""
+        from psilon_bench.grids import chosen, union
+
         assert self.launcher is not None
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (jobs,) = self.split_arguments(overrides, max_batch_size=None)
+        jobs = union(chosen(self.grids, self.arms), self.params, arguments, parser.parse_overrides)
         return self.launcher.launch(jobs, initial_job_idx=0)
 
 
@@ -62,7 +76,9 @@ class StackedLauncherConf:
 class GridSweeperConf:
     _target_: str = "hydra_plugins.psilon_stacked.plugins.GridSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = None
+    params: dict[str, str] | None = None  # key -> "values, separated by commas", in every arm
+    grids: dict[str, dict[str, str]] | None = None  # arm -> the same; the jobs are those of all arms together
+    arms: Any = None  # name or names of those that take part
 
 
 stacked = OmegaConf.structured(StackedLauncherConf)

@@ -1,0 +1,135 @@
+"""A union of grids: each arm is what a command line of its own would run, and the command line has the last word."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from psilon_bench.config import CONF
+from psilon_bench.errors import UsageError
+from psilon_bench.grids import chosen, union
+from psilon_bench.launcher import Composer
+
+ARMS = {
+    "pnet": {"model": "pnet", "reg": "pathnorm", "reg.lam": "0.1,0.2,0.3"},
+    "snet": {"model": "snet", "reg": "l2", "reg.lam": "0.1,0.2", "optimizer.lr": "0.5"},
+    "plain": {"model": "mlp", "reg": "none", "seed": "7"},
+}
+COMMON = {"seed": "0,1"}
+PRESET = """# @package _global_
+name: two
+hydra:
+  sweeper:
+    params: {seed: "0,1"}
+    grids:
+      pnet: {model: pnet, reg: pathnorm, reg.lam: "1e-3,1e-2"}
+      snet: {model: snet, reg: l2, reg.lam: "1e-3,1e-2,0.1"}
+"""
+
+
+@pytest.fixture
+def jobs():
+    """jobs("seed=0", arms=["pnet"]): the jobs of the arms above, each as a set of overrides."""
+    parse = OverridesParser.create().parse_overrides
+
+    def jobs(*arguments, arms=None, grids=ARMS, common=COMMON):
+        found = union(chosen(grids, arms), common, list(arguments), parse)
+        assert len({tuple(job) for job in found}) == len(found)
+        return [set(job) for job in found]
+
+    return jobs
+
+
+def test_arms_are_products_one_after_the_other(jobs):
+    """2 seeds x 3 lambdas, 2 seeds x 2 lambdas, and an arm with a seed of its own, which counts."""
+    found = jobs()
+    assert len(found) == 6 + 4 + 1
+    assert found[0] == {"seed=0", "model=pnet", "reg=pathnorm", "reg.lam=0.1"}
+    assert found[6] == {"seed=0", "model=snet", "reg=l2", "reg.lam=0.1", "optimizer.lr=0.5"}
+    assert found[10] == {"seed=7", "model=mlp", "reg=none"}
+    assert all(sum(one.startswith("seed=") for one in job) == 1 for job in found)
+
+
+def test_the_command_line_wins(jobs):
+    """seed=0 shortens every arm; what it sweeps replaces an arm's values; other keys join each arm."""
+    assert len(jobs("seed=0")) == 3 + 2 + 1
+    assert all("seed=0" in job for job in jobs("seed=0"))
+    assert [job & {"reg.lam=5", "reg.lam=6"} for job in jobs("reg.lam=5,6", "seed=0")] == [
+        {"reg.lam=5"},
+        {"reg.lam=6"},
+    ] * 3
+    assert all("trainer.epochs=3" in job for job in jobs("trainer.epochs=3"))
+
+
+@pytest.mark.parametrize("given", ["++reg.lam=5", "+reg.lam=5", "~reg.lam"])
+def test_however_a_key_is_set_it_is_that_key(jobs, given):
+    """No arm's values stand beside a forced, added or deleted one of the command line: 2 + 2 + 1 jobs."""
+    found = jobs(given)
+    assert len(found) == 5
+    assert not any(one.startswith("reg.lam=0") for job in found for one in job)
+
+
+def test_no_job_twice(jobs):
+    """Arms that the command line makes equal, or that overlap, run once, in the place of the first."""
+    assert len(jobs("model=mlp", "reg=l2", "reg.lam=0.1", "optimizer.lr=1", "seed=3,4")) == 2
+    assert jobs("seed=0", grids={"a": {"reg.lam": "1,2"}, "b": {"reg.lam": "2,3"}}) == [
+        {"seed=0", f"reg.lam={lam}"} for lam in (1, 2, 3)
+    ]
+
+
+def test_without_grids_it_is_one_product(jobs):
+    """What Hydra's own sweeper does with params and arguments."""
+    assert jobs("reg.lam=1,2", grids=None) == [{f"seed={seed}", f"reg.lam={lam}"} for seed in (0, 1) for lam in (1, 2)]
+
+
+def test_some_arms(jobs):
+    """In the order asked for; one needs no brackets."""
+    assert [len(jobs(arms=arms)) for arms in (["snet"], "plain", ["plain", "pnet"])] == [4, 1, 7]
+    assert "seed=7" in jobs(arms=["plain", "pnet"])[0]
+
+
+@pytest.mark.parametrize(
+    ("arms", "grids", "line"),
+    [
+        (["pnt"], ARMS, r"^hydra\.sweeper\.arms=pnt is not an arm of this sweep\. Did you mean pnet or snet"),
+        (["pnet", "forest"], ARMS, r"arms=forest is not an arm of this sweep\. Choose from: plain, pnet, snet\.$"),
+        ([], ARMS, r"arms=\[\] is not an arm of this sweep\. Choose from: plain, pnet, snet\.$"),
+        (
+            "pnet",
+            None,
+            r"arms=pnet is not an arm of this sweep\. It has none: take a preset with hydra\.sweeper\.grids\.$",
+        ),
+    ],
+)
+def test_an_arm_that_is_none(arms, grids, line):
+    """One line with the nearest or all names."""
+    with pytest.raises(UsageError, match=line):
+        chosen(grids, arms)
+
+
+def test_arms_are_composed_once_each_and_rightly(jobs):
+    """The composer's copies are Hydra's own compositions, whether a choice comes from an arm or the command line."""
+    calls = []
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        own = partial(compose, "config", return_hydra_config=True)
+        composer = Composer(lambda job: calls.append(job) or own(job))
+        for job in map(sorted, jobs("dataset=wine", "seed=range(4)")):
+            found, expected = composer(job), own(job)
+            assert {key: found[key] for key in found} == {key: expected[key] for key in found}
+    assert len(calls) == 3
+
+
+def test_a_preset_of_arms(psilon, tmp_path: Path):
+    """From the command line: one arm with values of the command line's own, the plan of all arms, and a wrong arm."""
+    (tmp_path / "presets" / "experiment").mkdir(parents=True)
+    (tmp_path / "presets" / "experiment" / "two.yaml").write_text(PRESET)
+    preset = ("-m", f"hydra.searchpath=[file://{tmp_path}/presets]", "+experiment=two", "tracking=none")
+    code, text = psilon(*preset, "seed=0", "reg.lam=1e-3,2e-3", "hydra.sweeper.arms=snet")
+    assert code == 0, text
+    assert "snet l2 lam=0.002 seed=0" in text
+    assert "1 of 10 runs are done in results/two" in psilon(*preset, "plan=true")[1]
+    code, text = psilon(*preset, "hydra.sweeper.arms=[snet,forest]")
+    assert code == 2
+    assert text.splitlines()[-1].startswith("psilon-run: hydra.sweeper.arms=forest is not an arm of this sweep.")
