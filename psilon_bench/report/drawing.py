@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 # Okabe & Ito 2008, told apart by colour-blind readers; black and yellow, which vanish on dark and light, are left out
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKERS = "osD^vPX*"
+PANELS = 12  # in one figure
 INK = "#0b0c0e"  # a black of our own: in the SVG file it becomes the colour of the text around it
 DARK = "svg{color:#111}@media (prefers-color-scheme: dark){svg{color:#e6e6e6}}"
 STYLE: dict[Any, Any] = {
@@ -68,12 +71,12 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(STYLE)
 
 
-def panels(count: int, width: float = 3.4, height: float = 2.7, per_row: int = 3) -> tuple[Figure, list[Axes]]:
+def panels(count: int, width: float = 3.4, height: float = 2.7, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure with so many axes, in rows."""
-    across = min(count, per_row)
+    across = 2 if count == 4 else min(count, 3)
     down = -(-count // across)
     figure = Figure(figsize=(max(width * across, 4.2), height * down), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False).ravel()
+    grid = figure.subplots(down, across, squeeze=False, sharey=share_y).ravel()
     for unused in grid[count:]:
         unused.set_axis_off()
     return figure, list(grid[:count])
@@ -91,6 +94,35 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     if found:
         columns = max(1, int(figure.get_figwidth() // 1.9))
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+
+
+def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
+    """Logarithmic where the numbers ask for it (or `always`, if they can); 0 keeps a place beside the smallest."""
+    set_scale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
+    positive = [value for value in values if value > 0]
+    if values and min(values) == 0 and is_wide(positive):
+        set_scale("symlog", linthresh=min(positive))
+    elif is_wide(values) or (always and values and min(values) > 0):
+        set_scale("log")
+        narrow = max(values) < 30 * min(values)
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
+
+
+def unit_below(label: str) -> str:
+    """An axis label in two lines."""
+    return label.replace(" (", "\n(", 1)
+
+
+def pages(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Twelve at a time, with a number where there are more."""
+    for start in range(0, len(names), PANELS):
+        yield (str(start // PANELS + 1) if len(names) > PANELS else ""), names[start : start + PANELS]
+
+
+def file_name(*words: str) -> str:
+    """Letters, digits and _ alone."""
+    return "_".join(part for part in re.split(r"[^A-Za-z0-9.=-]+", " ".join(words)) if part)
 
 
 def is_wide(values: Sequence[float]) -> bool:

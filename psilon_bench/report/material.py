@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from psilon_bench.report.grouping import Setting
+from psilon_bench.report.estimate import Estimate, estimate
+from psilon_bench.report.grouping import Group, Setting
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Run
-from psilon_bench.report.selection import Choice
+from psilon_bench.report.selection import Choice, is_number
 
+CURVE_POINTS = 400
 History = dict[str, np.ndarray]  # column -> values, all of one length
 
 
@@ -45,14 +47,34 @@ class Material:
         return self.read[run.folder]
 
     def curve(self, setting: Setting, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps (T,), and a column of the runs' histories, (runs, T), over the steps that all runs have."""
+        """Steps (T,) that all runs have, 400 at most, and a column of their histories, (runs, T)."""
         histories = [own for run in setting.runs if column in (own := self.history(run))]
         if not histories:
             return np.empty(0), np.empty((0, 0))
         steps = histories[0]["step"]
         for own in histories[1:]:
             steps = np.intersect1d(steps, own["step"])
+        steps = (
+            steps[np.unique(np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int))] if len(steps) else steps
+        )
         return steps, np.stack([own[column][np.isin(own["step"], steps)] for own in histories])
+
+    def along(self, group: Group, key: str) -> list[tuple[float, Setting, Estimate]]:
+        """Value of a tuned key, the setting that is best among those of this value, and its validation metric."""
+        best: dict[float, tuple[Setting, Estimate]] = {}
+        for setting in group.settings:
+            value, mean = setting.value(key), estimate(setting.numbers(self.metric.name))
+            if mean is None or not is_number(value):
+                continue
+            if value not in best or self.metric.sign * (mean.mean - best[value][1].mean) < 0:
+                best[value] = (setting, mean)
+        return [(value, *best[value]) for value in sorted(best)]
+
+
+def numeric_keys(group: Group) -> list[str]:
+    """Tuned keys with two or more numbers, lambda first."""
+    keys = [key for key in group.tuned() if len({v for s in group.settings if is_number(v := s.value(key))}) > 1]
+    return sorted(keys, key=lambda key: key != "reg.lam")
 
 
 def columns_of(lines: list[str]) -> History:

@@ -17,7 +17,7 @@ WORDS = {
     "train/loss": "training loss",
     "val/loss": "validation loss",
     "test/loss": "test loss",
-    "train/objective": "training objective (loss + lam x penalty)",
+    "train/objective": "training objective",
     "val/accuracy": "validation accuracy",
     "test/accuracy": "test accuracy",
     "path_norm": "1-path-norm",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psilon_bench.errors import UsageError
-from psilon_bench.report import figures, summary
+from psilon_bench.report import compare, figures, summary
 from psilon_bench.report.drawing import Drawing
 from psilon_bench.report.grouping import groups_of, has_effect
 from psilon_bench.report.material import Material
@@ -45,6 +45,7 @@ def make(folders: Sequence[Path], metric: Metric, by: Sequence[str] = ()) -> Rep
     tables = [
         summary.summary(choices, metric),
         summary.doubts(choices),
+        *compare.tables(choices, metric),
         summary.unfinished(current),
         summary.damaged(records),
         summary.settings(choices),

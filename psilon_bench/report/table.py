@@ -26,7 +26,14 @@ class Table:
 
     def terminal(self) -> RichTable:
         """For rich."""
-        table = RichTable(title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table = RichTable(
+            title=self.title,
+            title_justify="left",
+            title_style="bold",
+            caption=self.note or None,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+        )
         for index, column in enumerate(self.columns):
             words = self.is_text(index)
             table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)

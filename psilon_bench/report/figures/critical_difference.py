@@ -1,0 +1,48 @@
+"""Mean ranks of the methods over data sets; a bar joins those that Nemenyi's test does not tell apart (Demsar 2006)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import stats
+
+from psilon_bench.report.compare import LEVEL, Across, across
+from psilon_bench.report.drawing import Drawing, panels
+from psilon_bench.report.material import Material
+
+PLACE = 5
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure, with three methods and three data sets or more."""
+    made = across(material.choices, material.metric)
+    if made.nemenyi is not None:
+        yield figure(made, material.methods)
+
+
+def critical_difference(made: Across) -> float:
+    """Of mean ranks: q(1 - level; k, inf) / sqrt 2 * sqrt(k (k + 1) / (6 N)) for k methods on N data sets."""
+    datasets, methods = made.scores.shape
+    q = float(stats.studentized_range.ppf(1 - LEVEL, methods, np.inf))
+    return q / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * datasets))
+
+
+def figure(made: Across, methods: list[str]) -> Drawing:
+    """By scikit-posthocs."""
+    import scikit_posthocs  # takes a second
+
+    drawn, (axis,) = panels(1, width=6.5, height=1.0 + 0.22 * len(methods))
+    mean_ranks = made.ranks.mean()
+    distance = critical_difference(made)
+    scikit_posthocs.critical_difference_diagram(
+        mean_ranks, made.nemenyi, alpha=LEVEL, ax=axis, cd=distance, label_fmt_left="{label} ({rank:.2f}) "
+    )
+    axis.grid(False)
+    return Drawing(
+        name="critical_difference",
+        title=f"Mean ranks by {made.metric.test} over {len(made.scores)} data sets",
+        caption=f"1 is the best. Bars join methods that Nemenyi's test does not tell apart at the {LEVEL:g} level; "
+        f"critical difference {distance:.2f}.",
+        figure=drawn,
+        columns=["method", "mean rank"],
+        points=[[method, float(rank)] for method, rank in mean_ranks.sort_values().items()],
+    )

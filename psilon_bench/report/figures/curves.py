@@ -1,0 +1,82 @@
+"""Validation against step, one panel a method, one colour a lambda: figure 1 of PSiLON (Biswas 2024)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, NoNorm
+from matplotlib.figure import Figure
+
+from psilon_bench.report.drawing import Drawing, file_name, panels, scale, unit_below
+from psilon_bench.report.grouping import Setting, shown
+from psilon_bench.report.material import Material, numeric_keys
+from psilon_bench.report.metric import label
+from psilon_bench.report.selection import Choice
+
+PLACE = 10
+BRIGHTEST = 0.9  # of viridis: its yellow end cannot be read on white
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure a data set."""
+    for dataset, choices in material.datasets.items():
+        curves = [(choice, tuned_curves(material, choice)) for choice in choices]
+        curves = [(choice, own) for choice, own in curves if own]
+        if curves:
+            yield figure(material, dataset, curves)
+
+
+def tuned_curves(material: Material, choice: Choice) -> list[tuple[float, Setting]]:
+    """A setting for every value of the key that is tuned first; the chosen alone where none is."""
+    keys = numeric_keys(choice.group)
+    along = [(value, setting) for value, setting, _ in material.along(choice.group, keys[0])] if keys else []
+    assert choice.setting is not None
+    found = along or [(float("nan"), choice.setting)]
+    return [(value, setting) for value, setting in found if material.curve(setting, material.metric.name)[0].size]
+
+
+def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list[tuple[float, Setting]]]]) -> Drawing:
+    """All methods on one data set."""
+    made, axes = panels(len(curves), share_y=True)
+    values = sorted({value for _, own in curves for value, _ in own if value == value})
+    colours = mpl.colormaps["viridis"](np.linspace(0, BRIGHTEST, max(len(values), 1)))
+    points: list[list[Any]] = []
+    means: list[float] = []
+    for axis, (choice, own) in zip(axes, curves, strict=True):
+        for value, setting in own:
+            steps, runs = material.curve(setting, material.metric.name)
+            mean, sd = runs.mean(axis=0), runs.std(axis=0, ddof=1) if len(runs) > 1 else np.zeros(len(steps))
+            colour = colours[values.index(value)] if value == value else colours[0]
+            axis.plot(steps, mean, color=colour)
+            axis.fill_between(steps, mean - sd, mean + sd, color=colour, alpha=0.2, linewidth=0)
+            points += [
+                [choice.group.method, setting.text, *row, len(runs)] for row in zip(steps, mean, sd, strict=True)
+            ]
+            means += mean[np.isfinite(mean)].tolist()
+        axis.set(title=choice.group.method, xlabel="step")
+    scale(axes[0].yaxis, means)
+    axes[0].set_ylabel(unit_below(label(material.metric.name, curves[0][0].group.kind)))
+    keys = {key for choice, _ in curves for key in numeric_keys(choice.group)[:1]}
+    if values:
+        colour_bar(made, axes, values, colours, " / ".join(label(key) for key in sorted(keys)))
+    return Drawing(
+        name=file_name("curves", dataset),
+        title=f"{label(material.metric.name)} against step: {dataset}",
+        caption="Mean over seeds; the band is one standard deviation. Of further tuned values the best is shown.",
+        figure=made,
+        columns=["method", "setting", "step", "mean", "sd", "n"],
+        points=points,
+    )
+
+
+def colour_bar(figure: Figure, axes: Sequence[Axes], values: list[float], colours: Any, name: str) -> None:
+    """One step of colour a value, all of one height."""
+    mappable = ScalarMappable(NoNorm(0, len(values) - 1), ListedColormap(colours))
+    bar = figure.colorbar(mappable, ax=list(axes), label=name, pad=0.02)
+    every = -(-len(values) // 13)
+    bar.set_ticks(list(range(0, len(values), every)), labels=[shown(value) for value in values[::every]])
+    bar.ax.tick_params(length=0)
+    bar.outline.set_visible(False)

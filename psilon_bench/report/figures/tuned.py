@@ -1,0 +1,63 @@
+"""Validation against each tuned number (lambda before all), all methods in one panel a data set."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale, unit_below
+from psilon_bench.report.material import Material, numeric_keys
+from psilon_bench.report.metric import label
+from psilon_bench.report.selection import Choice
+
+PLACE = 20
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure a key, twelve data sets on each."""
+    every = [choice for choices in material.datasets.values() for choice in choices]
+    for key in dict.fromkeys(key for choice in every for key in numeric_keys(choice.group)):
+        with_key = [name for name, own in material.datasets.items() if any(key in numeric_keys(c.group) for c in own)]
+        for page, datasets in pages(with_key):
+            yield figure(material, key, datasets, page)
+
+
+def figure(material: Material, key: str, datasets: list[str], page: str) -> Drawing:
+    """Some data sets."""
+    made, axes = panels(len(datasets))
+    points: list[list[Any]] = []
+    for axis, dataset in zip(axes, datasets, strict=True):
+        choices = [choice for choice in material.datasets[dataset] if key in numeric_keys(choice.group)]
+        for choice in choices:
+            points += [[dataset, *row] for row in lines(axis, material, choice, key)]
+        own = [row for row in points if row[0] == dataset]
+        scale(axis.xaxis, [row[2] for row in own])
+        scale(axis.yaxis, [row[3] for row in own])
+        axis.set(
+            title=dataset, xlabel=label(key), ylabel=unit_below(label(material.metric.name, choices[0].group.kind))
+        )
+    legend(made, axes)
+    return Drawing(
+        name=file_name(f"{material.metric.name} against {key}", page),
+        title=f"{label(material.metric.name)} against {label(key)}",
+        caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best.",
+        figure=made,
+        columns=["data set", "method", key, "mean", "sd", "n", "chosen"],
+        points=points,
+    )
+
+
+def lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list[Any]]:
+    """One method; the rows of its points."""
+    along = material.along(choice.group, key)
+    values, means = [value for value, _, _ in along], [mean.mean for _, _, mean in along]
+    bars = [mean.sd or 0 for _, _, mean in along]
+    how = look(material.methods, choice.group.method)
+    axis.errorbar(values, means, bars, **how, label=choice.group.method, capsize=2, elinewidth=0.8)
+    for value, setting, mean in along:
+        if setting is choice.setting:
+            axis.plot(value, mean.mean, "o", markersize=10, fillstyle="none", color=how["color"])
+    return [
+        [choice.group.method, value, mean.mean, mean.sd, mean.n, setting is choice.setting]
+        for value, setting, mean in along
+    ]
