@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
@@ -86,6 +87,11 @@ def look(methods: Sequence[str], method: str) -> dict[str, Any]:
     """Colour and marker of a method, the same in every figure."""
     index = methods.index(method)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index // len(COLOURS) % len(MARKERS)]}
+
+
+def shades(count: int) -> np.ndarray:
+    """Colours of ordered values, (count, 4): viridis without its ends, which vanish on black and on white."""
+    return mpl.colormaps["viridis"](np.linspace(0.25, 0.9, count))
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:

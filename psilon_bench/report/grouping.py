@@ -108,13 +108,15 @@ def dataset_keys(runs: Sequence[Run]) -> list[str]:
 
 def method_name(run: Run, by: Sequence[str]) -> str:
     """pnet pathnorm, and what else makes it the method it is."""
-    names = [str(run.params[key]) for key in METHOD if run.params.get(key) not in (None, "none")]
+    keys = METHOD[:1] if run.is_baseline else METHOD
+    names = [str(run.params[key]) for key in keys if run.params.get(key) not in (None, "none")]
     return " ".join(names + [f"{key.rpartition('.')[2]}={shown(run.params.get(key))}" for key in by])
 
 
 def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:
     """The settings of one group, sorted by their values, and the runs that were replaced."""
-    keys = [key for key in varying(runs) if not key.startswith("dataset.") and key not in by]
+    sections = {"model", "dataset"} if runs[0].is_baseline else {key.partition(".")[0] for key in runs[0].params}
+    keys = [key for key in varying(runs) if key not in by and key.partition(".")[0] in sections - {"dataset"}]
     made, replaced = [], []
     visible = without_followers(runs, keys)
     for own in partition(runs, lambda run: tuple(run.params.get(key) for key in keys)).values():

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ class Material:
     choices: Sequence[Choice]
     metric: Metric
     read: dict[Path, History] = field(default_factory=dict)
+    abouts: dict[Path, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def datasets(self) -> dict[str, list[Choice]]:
@@ -45,6 +47,12 @@ class Material:
         if run.folder not in self.read:
             self.read[run.folder] = columns_of(run.history())
         return self.read[run.folder]
+
+    def about(self, run: Run) -> dict[str, Any]:
+        """The whole of run.json."""
+        if run.folder not in self.abouts:
+            self.abouts[run.folder] = run.about()
+        return self.abouts[run.folder]
 
     def curve(self, setting: Setting, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps (T,) that all runs have, 400 at most, and a column of their histories, (runs, T)."""

@@ -96,3 +96,9 @@ def label(name: str, kind: str | None = None) -> str:
     if name.endswith("/loss") and kind in ("binary", "multiclass"):
         return f"{words} (cross-entropy, nats)"
     return words
+
+
+def title(name: str) -> str:
+    """A label at the start of a line."""
+    words = label(name)
+    return words[:1].upper() + words[1:]

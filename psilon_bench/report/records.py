@@ -29,13 +29,21 @@ class Run:
     started: str
     params: dict[str, Any]
     metrics: dict[str, float]
-    inputs_kept: tuple[str, ...] | None  # names of the inputs that the pruned network still reads, where recorded
     origin: str  # command, commit, versions and hardware, as JSON
+
+    @property
+    def is_baseline(self) -> bool:
+        """Fitted as a whole, as ridge is: reg, optimizer and trainer do nothing, and the title does not name reg."""
+        return not self.title.startswith(f"{self.params.get('model.name')} {self.params.get('reg.name')}")
 
     @property
     def replicate(self) -> tuple[int, Any]:
         """Seed and split seed: what is repeated, never tuned."""
         return self.seed, self.params.get("dataset.split_seed")
+
+    def about(self) -> dict[str, Any]:
+        """The whole of run.json, read again: lists are not kept in memory for all runs."""
+        return json.loads((self.folder / "run.json").read_text())
 
     def history(self) -> list[str]:
         """The whole lines of history.csv, header first."""
@@ -94,7 +102,6 @@ def read(path: Path) -> Run | Damaged:
     if missing:
         return Damaged(path, f"it lacks {', '.join(missing)}")
     origin = {key: about.get(key) for key in ("command", "git_commit", "versions", "hardware")}
-    kept = about.get("inputs_kept")
     return Run(
         folder=path.parent,
         status="vanished"
@@ -108,7 +115,6 @@ def read(path: Path) -> Run | Damaged:
         started=about["times"]["started"],
         params={sys.intern(key): plain(value) for key, value in about["params"].items()},
         metrics={sys.intern(key): value for key, value in about["metrics"].items()},
-        inputs_kept=None if kept is None else tuple(kept),
         origin=sys.intern(json.dumps(origin)),
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from psilon_bench.report.compare import LEVEL, Across, across
-from psilon_bench.report.drawing import Drawing, panels
+from psilon_bench.report.drawing import INK, Drawing, look, panels
 from psilon_bench.report.material import Material
 
 PLACE = 5
@@ -30,12 +30,21 @@ def figure(made: Across, methods: list[str]) -> Drawing:
     """By scikit-posthocs."""
     import scikit_posthocs  # takes a second
 
-    drawn, (axis,) = panels(1, width=6.5, height=1.0 + 0.22 * len(methods))
+    drawn, (axis,) = panels(1, width=6.5, height=0.9 + 0.3 * len(methods))
     mean_ranks = made.ranks.mean()
     distance = critical_difference(made)
     scikit_posthocs.critical_difference_diagram(
-        mean_ranks, made.nemenyi, alpha=LEVEL, ax=axis, cd=distance, label_fmt_left="{label} ({rank:.2f}) "
+        mean_ranks,
+        made.nemenyi,
+        alpha=LEVEL,
+        ax=axis,
+        label_fmt_left="{label} ({rank:.2f}) ",
+        label_fmt_right=" ({rank:.2f}) {label}",
+        crossbar_props={"color": INK},
+        color_palette={method: look(methods, method)["color"] for method in mean_ranks.index},
     )
+    for text in axis.texts:
+        text.set_color(INK)  # light colours are for lines
     axis.grid(False)
     return Drawing(
         name="critical_difference",

@@ -3,21 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, NoNorm
 from matplotlib.figure import Figure
 
-from psilon_bench.report.drawing import Drawing, file_name, panels, scale, unit_below
+from psilon_bench.report.drawing import Drawing, file_name, panels, scale, shades, unit_below
 from psilon_bench.report.grouping import Setting, shown
 from psilon_bench.report.material import Material, numeric_keys
-from psilon_bench.report.metric import label
+from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
 
 PLACE = 10
-BRIGHTEST = 0.9  # of viridis: its yellow end cannot be read on white
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -42,7 +40,7 @@ def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list
     """All methods on one data set."""
     made, axes = panels(len(curves), share_y=True)
     values = sorted({value for _, own in curves for value, _ in own if value == value})
-    colours = mpl.colormaps["viridis"](np.linspace(0, BRIGHTEST, max(len(values), 1)))
+    colours = shades(len(values) or 1)
     points: list[list[Any]] = []
     means: list[float] = []
     for axis, (choice, own) in zip(axes, curves, strict=True):
@@ -64,7 +62,7 @@ def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list
         colour_bar(made, axes, values, colours, " / ".join(label(key) for key in sorted(keys)))
     return Drawing(
         name=file_name("curves", dataset),
-        title=f"{label(material.metric.name)} against step: {dataset}",
+        title=f"{title(material.metric.name)} against step: {dataset}",
         caption="Mean over seeds; the band is one standard deviation. Of further tuned values the best is shown.",
         figure=made,
         columns=["method", "setting", "step", "mean", "sd", "n"],

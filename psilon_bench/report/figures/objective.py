@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from psilon_bench.report.drawing import COLOURS, Drawing, file_name, legend, look, pages, panels, scale
 from psilon_bench.report.material import Material
-from psilon_bench.report.metric import label
+from psilon_bench.report.metric import label, title
 
 PLACE = 40
 
@@ -30,7 +30,7 @@ def figure(material: Material, column: str, datasets: list[str], page: str) -> D
     legend(made, axes)
     return Drawing(
         name=file_name(column, page),
-        title=f"{label(column)} against step",
+        title=f"{title(column)} against step",
         caption="Loss + lambda x penalty of each method's chosen setting, mean over seeds. Each minimises its own: "
         "heights compare between methods only where loss, penalty and lambda are the same.",
         figure=made,

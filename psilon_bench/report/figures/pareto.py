@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale, unit_below
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
-from psilon_bench.report.metric import Metric, label
+from psilon_bench.report.metric import Metric, label, title
 from psilon_bench.report.summary import metrics_of
 
 PLACE = 30
@@ -52,7 +52,7 @@ def figure(material: Material, sparsity: str, points: dict[str, list[list[Any]]]
     legend(made, axes)
     return Drawing(
         name=file_name(f"{material.metric.name} against {sparsity}", page),
-        title=f"{label(material.metric.name)} against {label(sparsity)}",
+        title=f"{title(material.metric.name)} against {label(sparsity)}",
         caption="A point is a setting, mean over seeds; the line is the Pareto front.",
         figure=made,
         columns=["data set", "method", "setting", sparsity, material.metric.name, "n", "on the front"],

@@ -3,18 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-
-from psilon_bench.report.drawing import Drawing, file_name, panels, scale, unit_below
+from psilon_bench.report.drawing import Drawing, file_name, panels, scale, shades, unit_below
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.grouping import Group, shown
 from psilon_bench.report.material import Material, numeric_keys
-from psilon_bench.report.metric import label
+from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import is_number
 
 PLACE = 25
-BRIGHTEST = 0.9  # of viridis: its yellow end cannot be read on white
 Point = tuple[tuple[float, ...], Estimate]
 
 
@@ -51,7 +47,7 @@ def figure(material: Material, group: Group, keys: list[str], points: list[Point
     shapes = sorted({values[2:] for values, _ in points})
     made, axes = panels(len(shapes), share_y=True)
     seconds = sorted({values[1] for values, _ in points})
-    colours = mpl.colormaps["viridis"](np.linspace(0, BRIGHTEST, len(seconds)))
+    colours = shades(len(seconds))
     for axis, rest in zip(axes, shapes, strict=True):
         for colour, second in zip(colours, seconds, strict=True):
             own = [(v[0], mean) for v, mean in points if v[1:] == (second, *rest)]
@@ -64,7 +60,7 @@ def figure(material: Material, group: Group, keys: list[str], points: list[Point
     axes[-1].legend(title=label(keys[1]))
     return Drawing(
         name=file_name("swept", f"{group.dataset} {group.method}"),
-        title=f"{label(material.metric.name)} against {', '.join(map(label, keys))}: {group.method} on {group.dataset}",
+        title=f"{title(material.metric.name)} against {', '.join(map(label, keys))}: {group.method} on {group.dataset}",
         caption="Mean and standard deviation over seeds. Of further swept values the best is shown.",
         figure=made,
         columns=[*keys, "mean", "sd", "n"],

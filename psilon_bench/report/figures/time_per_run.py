@@ -5,7 +5,7 @@ from typing import Any
 
 from psilon_bench.report.drawing import Drawing, legend, look, panels, scale
 from psilon_bench.report.material import Material
-from psilon_bench.report.metric import label
+from psilon_bench.report.metric import label, title
 
 PLACE = 90
 TIME = "time/fit_s"
@@ -36,4 +36,4 @@ def draw(material: Material) -> Iterator[Drawing]:
     axis.set(xlabel=label(TIME))
     legend(made, [axis])
     caption = "A point is a run; of a stack that trained as one program, its share. Compare times of one machine only."
-    yield Drawing("time_per_run", label(TIME), caption, made, ["data set", "method", "setting", "seed", TIME], points)
+    yield Drawing("time_per_run", title(TIME), caption, made, ["data set", "method", "setting", "seed", TIME], points)

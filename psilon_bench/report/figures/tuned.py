@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale, unit_below
 from psilon_bench.report.material import Material, numeric_keys
-from psilon_bench.report.metric import label
+from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
 
 PLACE = 20
@@ -39,7 +39,7 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
     legend(made, axes)
     return Drawing(
         name=file_name(f"{material.metric.name} against {key}", page),
-        title=f"{label(material.metric.name)} against {label(key)}",
+        title=f"{title(material.metric.name)} against {label(key)}",
         caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best.",
         figure=made,
         columns=["data set", "method", key, "mean", "sd", "n", "chosen"],

@@ -1,0 +1,60 @@
+"""Metrics that a run has at several values, such as test/certified_accuracy/0.1: against that value, for the chosen."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels
+from psilon_bench.report.estimate import estimate
+from psilon_bench.report.material import Material
+from psilon_bench.report.metric import is_number, label, title
+from psilon_bench.report.selection import Choice
+from psilon_bench.report.summary import metrics_of
+
+PLACE = 50
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure for each metric with two or more values, twelve data sets on each."""
+    names = metrics_of([choice.setting for choice in material.choices if choice.setting])
+    parts = [(stem, value) for stem, _, value in (name.rpartition("/") for name in names) if is_number(value)]
+    for stem in dict.fromkeys(stem for stem, _ in parts):
+        values = sorted({value for own, value in parts if own == stem}, key=float)
+        datasets = [name for name in material.datasets if points_of(material.datasets[name], stem, values)]
+        for page, some in pages(datasets) if len(values) > 1 else ():
+            yield figure(material, stem, values, some, page)
+
+
+def points_of(choices: Sequence[Choice], stem: str, values: Sequence[str]) -> list[list[Any]]:
+    """Method, setting, value, mean, sd, n."""
+    return [
+        [choice.group.method, choice.setting.text, float(value), mean.mean, mean.sd, mean.n]
+        for choice in choices
+        for value in values
+        if choice.setting and (mean := estimate(choice.setting.numbers(f"{stem}/{value}")))
+    ]
+
+
+def figure(material: Material, stem: str, values: Sequence[str], datasets: Sequence[str], page: str) -> Drawing:
+    """Some data sets."""
+    made, axes = panels(len(datasets))
+    points: list[list[Any]] = []
+    for axis, dataset in zip(axes, datasets, strict=True):
+        rows = points_of(material.datasets[dataset], stem, values)
+        for method in dict.fromkeys(row[0] for row in rows):
+            own = [row for row in rows if row[0] == method]
+            bars = [row[4] or 0 for row in own]
+            how = look(material.methods, method)
+            axis.errorbar(
+                [r[2] for r in own], [r[3] for r in own], bars, **how, label=method, capsize=2, elinewidth=0.8
+            )
+        axis.set(title=dataset, xlabel="radius" if "certified" in stem else "value", ylabel=label(stem))
+        points += [[dataset, *row] for row in rows]
+    legend(made, axes)
+    return Drawing(
+        name=file_name(stem, page),
+        title=title(stem),
+        caption="The chosen settings, mean and standard deviation over seeds.",
+        figure=made,
+        columns=["data set", "method", "setting", "value", "mean", "sd", "n"],
+        points=points,
+    )

@@ -1,0 +1,55 @@
+"""Which inputs the pruned networks still read, by name. Needs `inputs_kept`, a list of names, in run.json."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from psilon_bench.report.drawing import Drawing, file_name, panels
+from psilon_bench.report.material import Material
+
+PLACE = 60
+MOST = 40  # names that can be read in one figure
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure a data set on which a chosen network dropped an input."""
+    for dataset, choices in material.datasets.items():
+        kept = {
+            choice.group.method: lists
+            for choice in choices
+            if choice.setting
+            and (
+                lists := [
+                    own for run in choice.setting.runs if (own := material.about(run).get("inputs_kept")) is not None
+                ]
+            )
+        }
+        if len({len(own) for lists in kept.values() for own in lists}) > 1:
+            yield figure(dataset, kept)
+
+
+def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
+    """Names down, methods across; a cell is the fraction of seeds that kept the input."""
+    counts = {method: Counter(name for own in lists for name in own) for method, lists in kept.items()}
+    total = sum(counts.values(), Counter())
+    names = [name for name, _ in total.most_common()]
+    shown = names[:MOST]
+    fractions = np.array([[counts[method][name] / len(kept[method]) for method in kept] for name in shown])
+    made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=1.3 + 0.17 * len(shown))
+    image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
+    axis.set_xticks(range(len(kept)), list(kept), rotation=30, ha="right")
+    axis.set_yticks(range(len(shown)), shown)
+    axis.grid(False)
+    made.colorbar(image, ax=axis, label="fraction of seeds that keep it")
+    points: list[list[Any]] = [[n, m, counts[m][n] / len(kept[m]), len(kept[m])] for n in names for m in kept]
+    more = f" The {MOST} kept most often of {len(names)}." if len(names) > MOST else ""
+    return Drawing(
+        name=file_name("kept_features", dataset),
+        title=f"Inputs kept: {dataset}",
+        caption=f"Of the chosen settings; an input is kept where the first layer still has a weight for it.{more}",
+        figure=made,
+        columns=["input", "method", "fraction of seeds", "n"],
+        points=points,
+    )

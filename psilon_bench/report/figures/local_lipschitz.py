@@ -1,0 +1,68 @@
+"""How steep the chosen networks are at test rows, and what is certified. Needs `lipschitz_local_values` in run.json."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from psilon_bench.report.drawing import COLOURS, Drawing, legend, look, pages, panels
+from psilon_bench.report.estimate import estimate
+from psilon_bench.report.material import Material
+from psilon_bench.report.metric import label, title
+from psilon_bench.report.selection import Choice
+
+PLACE = 70
+BINS = 30
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """Twelve data sets on a figure, those of which a run has the values."""
+    values = {
+        dataset: own
+        for dataset, choices in material.datasets.items()
+        if (own := {choice.group.method: v for choice in choices if len(v := values_of(material, choice))})
+    }
+    for page, datasets in pages(list(values)):
+        yield figure(material, {dataset: values[dataset] for dataset in datasets}, page)
+
+
+def values_of(material: Material, choice: Choice) -> np.ndarray:
+    """Of all seeds of the chosen setting, positive ones: the axis is logarithmic."""
+    assert choice.setting
+    lists = [material.about(run).get("lipschitz_local_values") or [] for run in choice.setting.runs]
+    pooled = np.array([value for own in lists for value in own if value is not None], dtype=float)
+    return pooled[pooled > 0]
+
+
+def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: str) -> Drawing:
+    """Histograms, and a broken line where the mean certificate is."""
+    made, axes = panels(len(values))
+    points: list[list[Any]] = []
+    for axis, (dataset, by_method) in zip(axes, values.items(), strict=True):
+        every = np.concatenate(list(by_method.values()))
+        edges = np.geomspace(every.min() / 1.01, every.max() * 1.01, BINS + 1)
+        for choice in material.datasets[dataset]:
+            method = choice.group.method
+            if method not in by_method or choice.setting is None:
+                continue
+            counts, _ = np.histogram(by_method[method], edges)
+            colour = look(material.methods, method)["color"]
+            dashed = material.methods.index(method) >= len(COLOURS)
+            axis.stairs(counts / counts.sum(), edges, color=colour, label=method, linestyle=":" if dashed else "-")
+            bound = estimate(choice.setting.numbers("lipschitz_bound"))
+            if bound:
+                axis.axvline(bound.mean, color=colour, linestyle="--", linewidth=1)
+            rows = zip(edges[:-1], edges[1:], counts, strict=True)
+            points += [[dataset, method, *row, bound.mean if bound else None] for row in rows]
+        axis.set_xscale("log")
+        axis.set(title=dataset, xlabel=label("lipschitz_local"), ylabel="fraction of test rows")
+    legend(made, axes)
+    return Drawing(
+        name=f"local_lipschitz{page and '_' + page}",
+        title=title("lipschitz_local"),
+        caption="At test rows, all seeds of the chosen settings, L2 to L2. Broken: the mean certificate, which is of "
+        "L_inf to L1 and so bounds it.",
+        figure=made,
+        columns=["data set", "method", "from", "to", "count", "certificate"],
+        points=points,
+    )

@@ -1,0 +1,69 @@
+"""A set of records that has everything a figure may want."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from made_records import write_record
+
+from psilon_bench.report.material import Material
+from psilon_bench.report.metric import chosen_by
+from psilon_bench.report.report import make
+
+mpl.use("agg")
+
+LAMS = (1e-4, 1e-3, 1e-2)
+METHODS = {"pnet": 0.0, "snet": 0.1, "mlp": 0.25}
+
+
+def everything(results: Path) -> None:
+    """3 data sets x 3 models x 3 lambdas x 2 rates x 2 seeds, no two numbers alike."""
+    number = 0
+    for dataset in ("wine", "digits", "iris"):
+        for model, worse in METHODS.items():
+            for lam in LAMS:
+                for rate in (0.1, 0.2):
+                    for seed in (0, 1):
+                        number += 1
+                        loss = 0.3 + worse + 20 * abs(lam - 1e-3) + rate + number / 1000
+                        final = {
+                            "val/loss": loss,
+                            "test/loss": loss + 0.01,
+                            "test/certified_accuracy/0.1": 0.9 - loss / 9,
+                            "test/certified_accuracy/0.2": 0.8 - loss / 9,
+                            "lipschitz_bound": 7.0 + seed,
+                            "near_sparsity": 0.5 + lam,
+                            "time/fit_s": 1.0 + worse + seed,
+                        }
+                        history = [
+                            {"epoch": i, "step": 5 * i, "val/loss": loss + 1 / i, "train/objective": loss + 2 / i}
+                            for i in (1, 2, 4)
+                        ]
+                        write_record(
+                            results,
+                            lam,
+                            seed,
+                            final,
+                            dataset=dataset,
+                            history=history,
+                            params={"model.name": model, "optimizer.lr": rate},
+                            inputs_kept=["age", "height"][: 1 + seed]
+                            if model == "pnet"
+                            else ["age", "height", "weight"],
+                            lipschitz_local_values=[0.5, 1.0 + worse, None, 2.0 + seed],
+                        )
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of these records."""
+    folder = tmp_path_factory.mktemp("full")
+    everything(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def material(full: Path) -> Material:
+    """What figures of them are drawn from."""
+    metric = chosen_by("val/loss", None)
+    return Material(make([full], metric).choices, metric)

@@ -1,0 +1,269 @@
+"""Figures show the numbers of the records: points are read back from the axes and the CSV, pixels are not compared."""
+
+import importlib
+import pkgutil
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_records import write_grid, write_record
+
+from psilon_bench.history import read_rows
+from psilon_bench.report import figures
+from psilon_bench.report.compare import across
+from psilon_bench.report.drawing import style
+from psilon_bench.report.figures import (
+    by_radius,
+    critical_difference,
+    curves,
+    kept_features,
+    local_lipschitz,
+    objective,
+    pareto,
+    swept,
+    time_per_run,
+    tuned,
+)
+from psilon_bench.report.material import Material
+from psilon_bench.report.metric import chosen_by
+from psilon_bench.report.records import scan
+from psilon_bench.report.report import make
+
+MODULES = [module.name for module in pkgutil.iter_modules(figures.__path__)]
+
+
+@pytest.fixture(scope="module")
+def runs(full):
+    """All records as a frame: one row a run."""
+    return pd.DataFrame(
+        {
+            "dataset": run.dataset,
+            "model": run.params["model.name"],
+            "lam": run.params["reg.lam"],
+            "lr": run.params["optimizer.lr"],
+            "seed": run.seed,
+            "folder": run.folder,
+        }
+        | run.metrics
+        for run in scan([full]).runs
+    )
+
+
+def points(drawing):
+    return pd.DataFrame(drawing.points, columns=list(drawing.columns))
+
+
+def only(module, material, name=None):
+    """The drawing of a module, or that of this name."""
+    with style():
+        (drawing,) = [one for one in module.draw(material) if name in (None, one.name)]
+    return drawing
+
+
+def xy(artist):
+    return np.asarray(artist.get_xydata()).tolist()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_figure_is_drawn_and_saved(name, material, tmp_path):
+    """Where all data is there: PNG, an SVG that parses and asks for nothing from outside, and the CSV of its points."""
+    module = importlib.import_module(f"{figures.__name__}.{name}")
+    with style():
+        drawings = [next(iter(module.draw(material)))]  # the others are of other data sets
+        drawings[0].save(tmp_path)
+    for drawing in drawings:
+        assert (tmp_path / f"{drawing.name}.png").read_bytes().startswith(b"\x89PNG")
+        root = ET.parse(tmp_path / f"{drawing.name}.svg").getroot()
+        links = [value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href")]
+        assert all(link.startswith(("#", "data:")) for link in links)
+        frame = pd.read_csv(tmp_path / f"{drawing.name}.csv")
+        assert list(frame.columns) == list(drawing.columns)
+        assert len(frame) == len(drawing.points) > 0
+        assert drawing.title
+        assert drawing.caption
+        for axis in drawing.figure.axes:
+            if (
+                axis.axison
+                and name not in ("kept_features", "critical_difference")
+                and axis.get_label() != "<colorbar>"
+            ):
+                assert axis.get_xlabel(), f"{name}: an axis without a name"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_figure_without_its_data(name, tmp_path):
+    """One bare run: no figure but the one of times, were they recorded, may appear."""
+    write_record(tmp_path, 1e-3, 0, {"val/loss": 0.5})
+    metric = chosen_by("val/loss", None)
+    module = importlib.import_module(f"{figures.__name__}.{name}")
+    assert list(module.draw(Material(make([tmp_path], metric).choices, metric))) == []
+
+
+def test_curves_are_means_over_seeds(material, runs):
+    """Every lambda at the learning rate that is best for it; mean and band as by hand."""
+    drawing = only(curves, material, "curves_wine")
+    own = runs[(runs.dataset == "wine") & (runs.model == "snet") & (runs.lr == 0.1)]
+    axis = next(axis for axis in drawing.figure.axes if axis.get_title() == "snet pathnorm")
+    assert len(axis.lines) == 3
+    for line, (lam, members) in zip(axis.lines, own.groupby("lam"), strict=True):
+        histories = np.array([[row["val/loss"] for row in read_rows(f / "history.csv")] for f in members.folder])
+        assert line.get_xdata().tolist() == [5, 10, 20]
+        np.testing.assert_allclose(line.get_ydata(), histories.mean(axis=0), rtol=1e-12)
+        frame = points(drawing).query(f"method == 'snet pathnorm' and setting == 'lam={lam:g} lr=0.1'")
+        np.testing.assert_allclose(frame["sd"], histories.std(axis=0, ddof=1), rtol=1e-12)
+        assert set(frame["n"]) == {2}
+    assert len({line.get_color().tobytes() for line in axis.lines}) == 3
+
+
+def test_curves_use_the_steps_that_all_seeds_have(tmp_path):
+    """One seed stopped early, another was evaluated twice as often."""
+    for seed, steps in enumerate(((1, 2, 3, 4), (2, 4), (2, 4, 6))):
+        history = [{"epoch": i, "step": i, "val/loss": 10 * seed + i} for i in steps]
+        write_record(tmp_path, 1e-3, seed, {"val/loss": 1.0}, history=history)
+    metric = chosen_by("val/loss", None)
+    drawing = only(curves, Material(make([tmp_path], metric).choices, metric))
+    assert points(drawing)[["step", "mean", "n"]].to_numpy().tolist() == [[2, 12, 3], [4, 14, 3]]
+
+
+def test_long_curves_are_thinned_to_their_ends(tmp_path):
+    """No more than 400 points, the first and the last among them."""
+    history = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]
+    write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0}, history=history)
+    metric = chosen_by("val/loss", None)
+    steps = points(only(curves, Material(make([tmp_path], metric).choices, metric)))["step"].tolist()
+    assert (steps[0], steps[-1], len(steps)) == (1, 2999, 400)
+
+
+def test_tuned_shows_the_best_of_the_others_and_the_choice(material, runs):
+    """Against lambda: the minimum over learning rates of the means over seeds; the ring sits on the choice."""
+    drawing = only(tuned, material, "val_loss_against_reg.lam")
+    means = runs.groupby(["dataset", "model", "lam", "lr"])["val/loss"].mean().groupby(level=[0, 1, 2]).min()
+    frame = points(drawing).set_index(["data set", "method", "reg.lam"])
+    for (dataset, model, lam), value in means.items():
+        assert frame.loc[(dataset, f"{model} pathnorm", lam), "mean"] == pytest.approx(value, rel=1e-12)
+    assert frame["chosen"].sum() == 9
+    axis = next(axis for axis in drawing.figure.axes if axis.get_title() == "iris")
+    rings = [xy(line)[0] for line in axis.lines if line.get_fillstyle() == "none"]
+    assert sorted(rings) == sorted([lam, mean] for lam, mean in chosen(frame, "iris"))
+    assert axis.get_xscale() == "log"
+
+
+def chosen(frame, dataset):
+    own = frame[frame["chosen"]].loc[dataset].reset_index()
+    return own[["reg.lam", "mean"]].to_numpy().tolist()
+
+
+def test_swept_shows_every_pair(material, runs):
+    """x is the key of most values (lambda), a line each learning rate, all means there."""
+    drawing = only(swept, material, "swept_wine_pnet_pathnorm")
+    own = runs[(runs.dataset == "wine") & (runs.model == "pnet")]
+    means = own.groupby(["lam", "lr"])["val/loss"].mean()
+    frame = points(drawing).set_index(["reg.lam", "optimizer.lr"])["mean"]
+    pd.testing.assert_series_equal(frame.sort_index(), means.sort_index(), check_names=False)
+    (axis,) = drawing.figure.axes
+    for container, rate in zip(axis.containers, (0.1, 0.2), strict=True):
+        np.testing.assert_allclose(container[0].get_ydata(orig=False), means.xs(rate, level="lr"), rtol=1e-12)
+
+
+def test_the_front_is_what_no_other_beats(tmp_path):
+    """(sparsity, loss): sparser or better in one, no worse in the other; equal points are both on it."""
+    truth = {
+        1.0: (0.1, 0.2, True),
+        2.0: (0.5, 0.3, True),
+        3.0: (0.4, 0.3, False),
+        4.0: (0.5, 0.3, True),
+        5.0: (0.05, 0.9, False),
+    }
+    for lam, (sparsity, loss, _) in truth.items():
+        write_record(tmp_path, lam, 0, {"val/loss": loss, "unit_sparsity": sparsity})
+    metric = chosen_by("val/loss", None)
+    drawing = only(pareto, Material(make([tmp_path], metric).choices, metric))
+    frame = points(drawing)
+    assert dict(zip(frame["setting"], frame["on the front"], strict=True)) == {
+        f"lam={lam:g}": front for lam, (_, _, front) in truth.items()
+    }
+    front = next(line for line in drawing.figure.axes[0].lines if line.get_label() == "Pareto front")
+    assert xy(front) == [[0.1, 0.2], [0.5, 0.3], [0.5, 0.3]]
+
+
+def test_the_front_of_a_metric_that_is_maximised(tmp_path):
+    """More accuracy and more zeros."""
+    for lam, (sparsity, accuracy) in {1.0: (0.1, 0.9), 2.0: (0.5, 0.8), 3.0: (0.4, 0.7)}.items():
+        write_record(tmp_path, lam, 0, {"val/accuracy": accuracy, "weight_sparsity": sparsity})
+    metric = chosen_by("val/accuracy", None)
+    frame = points(only(pareto, Material(make([tmp_path], metric).choices, metric)))
+    assert frame["on the front"].tolist() == [True, True, False]
+
+
+def test_objective_is_that_of_the_chosen(material, runs):
+    """Both axes logarithmic."""
+    drawing = only(objective, material)
+    frame = points(drawing).query("`data set` == 'digits' and method == 'mlp pathnorm'")
+    own = runs[(runs.dataset == "digits") & (runs.model == "mlp") & (runs.lam == 1e-3) & (runs.lr == 0.1)]
+    rows = [[row["train/objective"] for row in read_rows(folder / "history.csv")] for folder in own.folder]
+    np.testing.assert_allclose(frame["mean"], np.mean(rows, axis=0), rtol=1e-12)
+    assert {(axis.get_xscale(), axis.get_yscale()) for axis in drawing.figure.axes} == {("log", "log")}
+
+
+def test_certified_accuracy_against_radius(material, runs):
+    """Both radii, the chosen settings alone."""
+    frame = points(only(by_radius, material)).set_index(["data set", "method", "value"])["mean"]
+    assert len(frame) == 3 * 3 * 2
+    own = runs[(runs.lam == 1e-3) & (runs.lr == 0.1) & (runs.dataset == "wine") & (runs.model == "pnet")]
+    for radius in ("0.1", "0.2"):
+        expected = own[f"test/certified_accuracy/{radius}"].mean()
+        assert frame["wine", "pnet pathnorm", float(radius)] == pytest.approx(expected)
+
+
+def test_kept_features_are_counted_over_seeds(material):
+    """pnet keeps age in both seeds, height in one, weight in none."""
+    drawing = only(kept_features, material, "kept_features_wine")
+    frame = points(drawing).set_index(["method", "input"])["fraction of seeds"]
+    assert frame["pnet pathnorm"].to_dict() == {"age": 1.0, "height": 0.5, "weight": 0.0}
+    assert frame["snet pathnorm"].to_dict() == {"age": 1.0, "height": 1.0, "weight": 1.0}
+    image = drawing.figure.axes[0].images[0].get_array()
+    column = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()].index("pnet pathnorm")
+    rows = [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+    assert image[:, column].tolist() == [frame["pnet pathnorm", name] for name in rows]
+
+
+def test_local_constants_beside_the_certificate(material):
+    """All finite values of all seeds are in the histogram; the line stands at the mean bound."""
+    drawing = only(local_lipschitz, material)
+    frame = points(drawing).query("`data set` == 'wine' and method == 'snet pathnorm'")
+    assert frame["count"].sum() == 6
+    filled = frame[frame["count"] > 0]
+    for value, count in ((0.5, 2), (1.1, 2), (2.0, 1), (3.0, 1)):
+        assert filled.loc[(filled["from"] <= value) & (value <= filled["to"]), "count"].tolist() == [count]
+    assert set(frame["certificate"]) == {7.5}
+    axis = next(axis for axis in drawing.figure.axes if axis.get_title() == "wine")
+    assert {line.get_xdata()[0] for line in axis.lines} == {7.5}
+
+
+def test_times_are_those_of_every_run(material, runs):
+    """A point a run."""
+    drawing = only(time_per_run, material)
+    assert sorted(points(drawing)["time/fit_s"]) == sorted(runs["time/fit_s"])
+    drawn = [x for line in drawing.figure.axes[0].lines for x, _ in xy(line)]
+    assert sorted(drawn) == sorted(runs["time/fit_s"])
+
+
+def test_critical_difference_is_that_of_demsar():
+    """q_0.05 = 2.343 for three methods and 2.850 for six (his table 5): CD = q sqrt(k (k + 1) / (6 N))."""
+    for methods, q in ((3, 2.343), (6, 2.850)):
+        made = across([], chosen_by("val/loss", None))
+        made = type(made)(made.metric, pd.DataFrame(np.zeros((14, methods))), [])
+        expected = q * np.sqrt(methods * (methods + 1) / (6 * 14))
+        assert critical_difference.critical_difference(made) == pytest.approx(expected, rel=1e-3)
+
+
+def test_many_data_sets_are_cut_into_pages(tmp_path):
+    """Thirteen: twelve and one."""
+    for number in range(13):
+        write_grid(tmp_path, {1e-4: [0.1], 1e-3: [0.2]}, dataset=f"data {number:02d}")
+    metric = chosen_by("val/loss", None)
+    with style():
+        drawings = list(tuned.draw(Material(make([tmp_path], metric).choices, metric)))
+    assert [one.name for one in drawings] == ["val_loss_against_reg.lam_1", "val_loss_against_reg.lam_2"]
+    assert [points(one)["data set"].nunique() for one in drawings] == [12, 1]
