@@ -9,13 +9,14 @@ from torch.nn import functional as F
 
 from psilon_bench.pruning import simplex
 
-Init = Literal["orthogonal", "kaiming"]
+Init = Literal["orthogonal", "kaiming", "uniform"]
 
 
 class Linear(nn.Linear):
     """z = x W^T + b with b = 0 at the start.
 
-    init: `orthogonal` (PSiLON), or `kaiming`: normal with variance 2 / fan_in (He et al. 2015, equation 10).
+    init: `orthogonal` (PSiLON), `kaiming`: normal with variance 2 / fan_in (He et al. 2015, equation 10), or `uniform`:
+    uniform in +-1 / sqrt(fan_in), b too, as torch's own layers start.
     """
 
     def __init__(self, in_features: PositiveInt, out_features: PositiveInt, init: Init = "orthogonal") -> None:
@@ -23,14 +24,16 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features)
 
     def reset_parameters(self) -> None:
-        """Draw W anew, set b to 0."""
+        """Draw W anew, and set b to 0 or draw it as well."""
         start(self.weight, self.init)
-        nn.init.zeros_(self.bias)
+        bound = self.in_features**-0.5 if self.init == "uniform" else 0.0
+        nn.init.uniform_(self.bias, -bound, bound)
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor) -> Self:
         """The layer with these parameters."""
-        layer = nn.utils.skip_init(cls, *reversed(weight.shape))
+        layer = cls(1, 1)
+        layer.out_features, layer.in_features = weight.shape
         layer.weight, layer.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
         return layer
 
@@ -140,12 +143,18 @@ def start(weight: Tensor, init: Init) -> None:
     """Fill `weight` in place from torch's global generator."""
     if init == "orthogonal":
         nn.init.orthogonal_(weight)
-    else:
+    elif init == "kaiming":
         nn.init.kaiming_normal_(weight, nonlinearity="relu")
+    else:
+        bound = weight[0].numel() ** -0.5
+        nn.init.uniform_(weight, -bound, bound)
 
 
 def powers(x: Tensor, p: float) -> Tensor:
-    """|x|^p elementwise, the squares and absolute values without a call of pow."""
+    """|x|^p elementwise, the squares and absolute values without a call of pow; the gradient at 0 is 0 for every p."""
     if p == 2:
         return x.square()
+    if p < 1:
+        zero = x == 0  # where the slope of |x|^p is infinite
+        return x.abs().masked_fill(zero, 1).pow(p).masked_fill(zero, 0)
     return x.abs() if p == 1 else x.abs().pow(p)

@@ -1,0 +1,43 @@
+"""Which parameters a prox or a shrink changes: the weights, and what else is asked for."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Group = Literal["biases", "gains", "norms"]
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+def group_of(module: nn.Module, name: str, parameter: Tensor) -> Group | None:
+    """Of a parameter that the module itself holds under this name; None for a weight.
+
+    norms: all that normalisation layers learn. biases: what is called bias. gains: what else has fewer than two
+    dimensions, such as the lengths of weight normalisation.
+    """
+    if isinstance(module, NORMS):
+        return "norms"
+    if name == "bias":
+        return "biases"
+    return "gains" if parameter.dim() < 2 else None
+
+
+def shrunk(model: nn.Module, exclude: list[Group]) -> dict[str, Tensor]:
+    """The parameters without those groups, by name."""
+    return {
+        f"{place}.{name}": parameter
+        for place, module in model.named_modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if group_of(module, name, parameter) not in exclude
+    }
+
+
+def clause_against(model: nn.Module, exclude: list[Group]) -> str | None:
+    """Why the sizes of a network's weights cannot be shrunk, None where they can."""
+    if getattr(model, "q", None) is not None:
+        return (
+            "it shrinks single weights, and the directions of a weight-normalised network have no size: "
+            "any factor leaves its function as it is"
+        )
+    if not shrunk(model, exclude):
+        return f"{type(model).__name__} has no weights of two or more dimensions (see reg.exclude)"
+    return None
