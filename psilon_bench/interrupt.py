@@ -53,3 +53,21 @@ def kept_until_safe() -> Iterator[Callable[[], None]]:
         for number, handler in before.items():
             signal.signal(number, handler)
     safe_point()
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """Within kept_until_safe, for work of which no part can be kept: a signal raises where it comes, and it is safe."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(number, safe=True)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
