@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+NEGLIGIBLE = 1e-13  # as Outmezguine & Levi 2024 count
+
 
 def near_sparsity(vectors: Tensor) -> Tensor:
     r"""1 - exp(H(p)) / d of each row v in R^d, with p = |v| / ||v||_1 and H the entropy in nats; shape (rows,).
@@ -30,3 +32,10 @@ def num_nonzero(weights: list[Tensor]) -> Tensor:
 def weight_sparsity(weights: list[Tensor]) -> Tensor:
     """Fraction of exact zeros among the weights, biases excluded."""
     return 1 - num_nonzero(weights) / sum(weight.numel() for weight in weights)
+
+
+def negligible(weights: list[Tensor]) -> Tensor:
+    """Fraction of the weights of size at most 1e-13, biases excluded: p-norm decay brings them there, then to 0."""
+    return torch.stack([(weight.abs() <= NEGLIGIBLE).sum() for weight in weights]).sum() / sum(
+        weight.numel() for weight in weights
+    )

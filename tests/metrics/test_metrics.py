@@ -124,3 +124,9 @@ def test_what_a_network_reports(network):
 def test_a_network_that_offers_nothing_reports_nothing():
     """Only what a network offers is measured."""
     assert of_network.final_measures(nn.Linear(2, 1)) == {}
+
+
+def test_negligible_weights_by_hand():
+    """Up to 1e-13 in size, zeros among them, of both signs and over all layers."""
+    weights = [torch.tensor([[0.0, 1e-13, -2e-13]]).double(), torch.tensor([[-9e-14], [3.0]]).double()]
+    assert sparsity.negligible(weights).item() == pytest.approx(3 / 5)
