@@ -102,8 +102,9 @@ class Hardware(Section):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
     threads: PositiveInt | None
-    plan: Literal["auto", "stacked", "serial"]
+    plan: Literal["auto", "stacked", "serial", "processes"]
     stack_size: Literal["auto"] | PositiveInt
+    workers: PositiveInt | None
     precision: Literal["float32", "float64", "bfloat16"]
 
 

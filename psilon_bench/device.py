@@ -1,5 +1,7 @@
 """Where and in what precision a run computes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +43,17 @@ def find_device(name: str) -> torch.device:
             f"hardware.device={name} is not there ({there} {device.type} devices). Set hardware.device=cpu or auto."
         )
     return device
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Within, torch uses so many; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def flush_denormals() -> None:

@@ -141,18 +141,16 @@ class Display:
         rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
         self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
 
-    def groups(self, groups: Sequence[tuple[list[Config], Any]]) -> None:
+    def groups(self, groups: Sequence[tuple[list[Config], Any, float]]) -> None:
         """How the groups of a sweep would train, with an estimate."""
-        table = Table("networks", "runs", "in stacks of", "ms/step each", "estimate")
-        total = 0.0
-        for configs, choice in groups:
+        table = Table("networks", "runs", "how", "ms/step each", "estimate")
+        for configs, choice, seconds in groups:
             first = configs[0]
             what = f"{first.model.name} {first.reg.name} on {first.dataset.name}"
-            seconds = len(configs) * steps(first) * (choice.step_ms or 0) / 1000
-            total += seconds
             step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
-            table.add_row(what, str(len(configs)), str(choice.size), step, f"{seconds:.0f} s")
+            table.add_row(what, str(len(configs)), str(choice), step, f"{seconds:.0f} s")
         self.say(table)
+        total = sum(seconds for _, _, seconds in groups)
         self.say(f"{total:.0f} s of training steps in all; nothing was started.")
 
     def failure(self, what: str, reason: str) -> None:
@@ -180,11 +178,6 @@ class Display:
             table.add_row(run["title"], run["reason"], str(shortest(Path(run.get("folder", ".")))))
         if runs:
             self.say(table)
-
-
-def steps(config: Config) -> int:
-    """Steps of a run, as far as the configuration tells."""
-    return config.trainer.epochs * config.trainer.num_batches
 
 
 def number(value: float) -> str:

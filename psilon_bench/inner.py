@@ -39,18 +39,13 @@ class StackJob:
 
     def __call__(self, cfg: DictConfig) -> None:
         """What fails is in the records. A signal is passed on when the checkpoint is written: submitit requeues."""
-        from rich.console import Console
-
+        from psilon_bench.crew import train_quietly
         from psilon_bench.device import flush_denormals
-        from psilon_bench.display import Display
-        from psilon_bench.sweep import Crew
 
         flush_denormals()
         configs: list[Config] = pickle.loads((self.folder / f"{HydraConfig.get().job.num}.pkl").read_bytes())
-        display = Display(Console(quiet=True))
         try:
-            with display.sweep(len(configs)):
-                Crew(display, None, configs[0].retries).train(configs)
+            train_quietly(configs)
         except Stopped as stop:
             signal.raise_signal(stop.exit_code - 128)
 

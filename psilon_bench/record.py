@@ -23,6 +23,7 @@ from psilon_bench.process import this_process
 from psilon_bench.writable import probe
 
 Status = Literal["running", "finished", "failed", "killed"]
+Run = dict[str, Any]  # run.json
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
 
 
@@ -41,7 +42,7 @@ class Record:
         self.folder = Path(config.results_dir, config.name, stem).absolute()
         self.folder.mkdir(parents=True)
         self.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.nested())))
-        self.run: dict[str, Any] = {
+        self.run: Run = {
             "status": "running",
             "reason": None,
             "title": config.title,
@@ -108,7 +109,7 @@ class Record:
         part.replace(self.folder / name)
 
 
-def is_closed(run: dict[str, Any]) -> bool:
+def is_closed(run: Run) -> bool:
     """Whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
     return run["status"] == "finished" or run.get("diverged", False)
 

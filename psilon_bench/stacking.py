@@ -1,9 +1,12 @@
-"""How many networks train as one program: by memory, and on a CPU only where it is faster, which is measured."""
+"""How the networks of a sweep train: as one program, one after the other, or side by side in processes.
+
+By memory, and on a CPU by what is fastest, which is measured.
+"""
 
 import itertools
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -11,30 +14,40 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.config import Config
-from psilon_bench.device import place
+from psilon_bench.device import place, threads
 from psilon_bench.runner import Prepared, build_fit, load, prepare
 from psilon_bench.training.trainer import EVALUATION_ROWS, Fit
 
-TRIAL = 8  # networks in the stack that is timed
+TRIAL = 8  # networks in the stack that is timed,
+TRIAL_S = 0.2  # for so long at least
 COPIES = 8  # of each parameter: itself, gradient, Adam's two, last, best, and room for temporaries
 MEMORY_SHARE = 0.5  # of what is free
+PROCESS_BYTES = 400_000_000  # of a process that has imported torch, beside its network and data
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Networks in a stack, and what a step takes per network (None where nothing was measured)."""
+    """Networks in a stack, milliseconds of a step per network (None: not measured), processes side by side or 0."""
 
     size: int
     step_ms: float | None
+    workers: int = 0
+
+    def __str__(self) -> str:
+        if self.workers:
+            return f"in {self.workers} processes"
+        return f"in stacks of {self.size}" if self.size > 1 else "one by one"
 
 
 def choose(configs: Sequence[Config]) -> Choice:
-    """The size of the stacks for configurations of one structure: hardware.plan and hardware.stack_size decide."""
+    """Stacks or one by one, in this process, for configurations of one structure: hardware.plan decides."""
     hardware = configs[0].hardware
     member = prepare(configs[0])
-    if hardware.plan == "serial" or len(configs) == 1 or getattr(member.model, "stackable", ()) is None:
+    if hardware.plan in ("serial", "processes") or len(configs) == 1 or getattr(member.model, "stackable", ()) is None:
         return Choice(1, None)
-    limit = hardware.stack_size if hardware.stack_size != "auto" else by_memory(member)
+    limit = (
+        hardware.stack_size if hardware.stack_size != "auto" else by_memory(member, splits_of(configs) / len(configs))
+    )
     size = min(limit, len(configs))
     if hardware.plan == "stacked" or place(hardware).device.type != "cpu":
         return Choice(size, None)
@@ -51,15 +64,21 @@ def measured(configs: Sequence[Config], size: int) -> float:
     return step_ms(trial) / len(trial)
 
 
-def step_ms(configs: Sequence[Config]) -> float:
-    """Milliseconds of one training step of this stack, the median of five after two."""
+def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None) -> float:
+    """Milliseconds of one training step of this stack, the median of some after two; `ready` is called before them."""
     first = prepare(configs[0])
     same = [config for config in configs if shape_of(config) == shape_of(configs[0])]
     fit = build_fit([first, *(prepare(config) for config in same[1:])])
     epochs = (fit.batches.epoch(fit.augment) for _ in itertools.count())
-    batches = itertools.islice(itertools.chain.from_iterable(epochs), 7)
-    times = [timed_step(fit, x, y) for x, y in batches]
-    return 1000 * statistics.median(times[2:]) * len(configs) / len(same)
+    batches = itertools.chain.from_iterable(epochs)
+    times: list[float] = []
+    with threads(configs[0].hardware.threads):
+        for x, y in itertools.islice(batches, 2):
+            timed_step(fit, x, y)
+        ready()
+        while len(times) < 5 or sum(times) < TRIAL_S:
+            times.append(timed_step(fit, *next(batches)))
+    return 1000 * statistics.median(times) * len(configs) / len(same)
 
 
 def timed_step(fit: Fit, x: Tensor, y: Tensor) -> float:
@@ -70,11 +89,23 @@ def timed_step(fit: Fit, x: Tensor, y: Tensor) -> float:
     return time.perf_counter() - started
 
 
-def by_memory(member: Prepared) -> int:
-    """As many networks as fit into half of the memory that is free."""
+def by_memory(member: Prepared, splits: float) -> int:
+    """As many networks as fit into half of the memory that is free; `splits` of the data for each network."""
     where = place(member.config.hardware).device
     free = torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else psutil.virtual_memory().available
-    return max(1, int(MEMORY_SHARE * free / bytes_of(member)))
+    return max(1, int(MEMORY_SHARE * free / (bytes_of(member) + splits * bytes_of_data(member))))
+
+
+def processes_by_memory(member: Prepared) -> int:
+    """As many processes as fit into half of the memory that is free; each holds its data twice, as read and as used."""
+    network = bytes_of(member) if isinstance(member.model, nn.Module) else 0
+    each = PROCESS_BYTES + network + 2 * bytes_of_data(member)
+    return max(1, int(MEMORY_SHARE * psutil.virtual_memory().available / each))
+
+
+def splits_of(configs: Sequence[Config]) -> int:
+    """How many splits of the data there are; networks on the same one share its rows."""
+    return len({config.dataset.model_dump_json(by_alias=True) for config in configs})
 
 
 def bytes_of(member: Prepared) -> int:
@@ -83,9 +114,14 @@ def bytes_of(member: Prepared) -> int:
     parameters = sum(parameter.numel() for parameter in member.model.parameters())
     batch = trainer.batch_size or -(-len(task.train) // trainer.num_batches)
     rows = 3 * batch + min(EVALUATION_ROWS, len(task.val))
-    size = next(member.model.parameters()).element_size()
-    data = sum(split.x.numel() for split in (task.train, task.val, task.test)) / max(1, len(task.train))
-    return int(size * (COPIES * parameters + rows * activations_per_row(member) + data))
+    size = place(member.config.hardware).dtype.itemsize
+    return size * (COPIES * parameters + rows * activations_per_row(member))
+
+
+def bytes_of_data(member: Prepared) -> int:
+    """Of the rows of one split."""
+    size = place(member.config.hardware).dtype.itemsize
+    return size * sum(split.x.numel() for split in (member.task.train, member.task.val, member.task.test))
 
 
 def activations_per_row(member: Prepared) -> int:
@@ -110,6 +146,12 @@ def shape_of(config: Config) -> tuple[object, ...]:
     task = load(config.dataset.model_dump_json(by_alias=True))
     splits = (task.train, task.val, task.test)
     return (*(tuple(split.x.shape) for split in splits), task.num_outputs)
+
+
+def steps(config: Config) -> int:
+    """Training steps of a run, unless it stops early."""
+    trainer, rows = config.trainer, len(load(config.dataset.model_dump_json(by_alias=True)).train)
+    return trainer.epochs * (-(-rows // trainer.batch_size) if trainer.batch_size else trainer.num_batches)
 
 
 def by_shape(configs: Sequence[Config]) -> Iterator[list[Config]]:

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from psilon_bench.config import Config
 from psilon_bench.display import Display
+from psilon_bench.record import Run
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import read_run
-
-Run = dict[str, Any]
 
 
 class Watch:
@@ -17,8 +15,10 @@ class Watch:
 
     def __init__(self, folder: Path, wanted: Mapping[str, Config], display: Display, sender: Sender | None) -> None:
         self.folder, self.wanted, self.display, self.sender = folder, wanted, display, sender
-        self.before = {record: text_of(record) for record in self.records()}
+        self.before = {record: stamp(record) for record in self.records()}
         self.runs: dict[Path, Run] = {}
+        self.refused: dict[str, Run] = {}  # without a record
+        self.over = 0
 
     def records(self) -> list[Path]:
         """The folders there are."""
@@ -28,7 +28,7 @@ class Watch:
         """Hand what is new to the sender, tell of failures, move the bar."""
         for record in self.records():
             ended = self.runs.get(record, {}).get("status") == "finished"
-            if ended or (record in self.before and text_of(record) == self.before[record]):
+            if ended or (record in self.before and stamp(record) == self.before[record]):
                 continue
             run = read_run(record)
             if run is None or run["fingerprint"] not in self.wanted or run == self.runs.get(record):
@@ -39,12 +39,26 @@ class Watch:
             if run["status"] == "failed":
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
         over = len({run["fingerprint"] for run in self.runs.values() if run["status"] in ("finished", "failed")})
-        if over > self.display.finished:
-            self.display.advance(over - self.display.finished)
+        if over > self.over:
+            self.display.advance(over - self.over)
+            self.over = over
+
+    def status(self, config: Config) -> str | None:
+        """Of the latest record of a run; None where there is none."""
+        runs = [run for _, run in sorted(self.runs.items()) if run["fingerprint"] == config.fingerprint()]
+        return runs[-1]["status"] if runs else None
+
+    def told(self, runs: Mapping[str, Run]) -> None:
+        """What a process says of its runs at their end: those that could not be set up have no record."""
+        for fingerprint, run in runs.items():
+            if "folder" not in run:
+                self.refused[fingerprint] = run
+                self.display.failure(run["title"], run["reason"])
+                self.display.advance(1)
 
     def outcomes(self) -> dict[str, Run]:
         """run.json of every run by fingerprint; one without a last word is killed."""
-        found: dict[str, Run] = {}
+        found = dict(self.refused)
         for record, run in sorted(self.runs.items()):
             known = found.get(run["fingerprint"])
             if known is None or known["status"] != "finished":
@@ -56,6 +70,7 @@ class Watch:
         return found
 
 
-def text_of(record: Path) -> str:
-    """run.json as it is now."""
-    return (record / "run.json").read_text()
+def stamp(record: Path) -> tuple[int, int]:
+    """What changes whenever run.json is replaced."""
+    stat = (record / "run.json").stat()
+    return stat.st_mtime_ns, stat.st_ino

@@ -123,7 +123,8 @@ def test_a_plan_starts_nothing(grid, trained, capsys):
     assert "0 of 7 runs are done" in out
     assert "nothing was started" in out
     groups = [line.split("│")[2:4] for line in out.splitlines() if " on breast_cancer" in line]
-    assert [[int(cell) for cell in row] for row in groups] == [[5, 2], [1, 1], [1, 1]]
+    ways = [("5", "in stacks of 2"), ("1", "one by one"), ("1", "one by one")]
+    assert [tuple(cell.strip() for cell in row) for row in groups] == ways
     assert trained == []
     assert not Path("results").exists()
     grid(seeds(2))

@@ -1,0 +1,189 @@
+"""Runs side by side in processes: the numbers of runs one by one; nothing lost to signals, kills, a dead parent."""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import TINY
+
+from psilon_bench import ways
+from psilon_bench.processes import Processes
+from psilon_bench.stacking import Choice
+from psilon_bench.tracking import state_of
+
+PROCESSES = ("hardware.plan=processes", "hardware.workers=2")
+LONG = (*TINY, "trainer.epochs=300", "trainer.eval_every=10", "tracking=none")
+GRID = ("-m", "seed=range(4)")
+
+
+def history(run: dict) -> bytes:
+    return (run["folder"] / "history.csv").read_bytes()
+
+
+def same_as_one_by_one(psilon, records, *grid: str, tiny: tuple[str, ...]) -> None:
+    """Bit for bit, each once."""
+    _, text = psilon(*grid, "name=serial", "hardware.plan=serial", "tracking=none", tiny=tiny)
+    expected = {run["fingerprint"]: run for run in records("serial")}
+    ended = [run for run in records() if run["status"] == "finished" or run.get("diverged")]
+    assert len(ended) == len(expected) == len({run["fingerprint"] for run in ended}), text
+    for run in ended:
+        other = expected[run["fingerprint"]]
+        assert run["status"] == other["status"]
+        assert run["reason"] == other["reason"]
+        if run["status"] == "finished":
+            assert history(run) == history(other)
+
+
+@pytest.mark.slow
+def test_the_same_as_one_by_one(psilon, records):
+    """Records, divergence, a run that cannot even be set up, exit code, bars, MLflow; then skipped."""
+    (Path.cwd() / "picky.py").write_text(
+        "from psilon_bench.models.mlp import MLP\n"
+        "class Picky(MLP):\n"
+        "    def __init__(self, **everything) -> None:\n"
+        "        super().__init__(**everything)\n"
+        "        import torch, multiprocessing\n"
+        "        if torch.initial_seed() == 2 and multiprocessing.parent_process():\n"
+        "            raise ZeroDivisionError('two')\n"
+    )
+    grid = ("-m", "seed=0,1,2", "optimizer.lr=2e-3,1e300", "model._target_=picky.Picky")
+    code, text = psilon(*grid, *PROCESSES)
+    assert code == 1, text
+    assert "4 of 6 runs failed" in text
+    assert "sweep: 6/6 runs" in text
+    assert text.count("failed: pnet pathnorm lam=0.001 seed=2: ZeroDivisionError: two") == 2
+    assert len(records()) == 4
+    assert all(run["hardware"]["threads"] == 1 and run["in_sweep"] for run in records())
+    assert len({run["process"]["pid"] for run in records()}) == 2
+    assert all(state_of(run["folder"])["done"] for run in records())
+    same_as_one_by_one(psilon, records, "-m", "seed=0,1", *grid[2:], tiny=TINY)
+    code, text = psilon("-m", "seed=0,1", *grid[2:], *PROCESSES, "tracking=none")
+    assert "4 of 4 runs are done in results/runs, nothing is left to do" in text
+
+
+def both_at_work(records: Callable, process) -> list[dict]:
+    """The two runs that train now, each with a row of its history."""
+    deadline = time.monotonic() + 60
+    while True:
+        running = [run for run in records() if run["status"] == "running" and (run["folder"] / "history.csv").exists()]
+        if len(running) == 2:
+            return running
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+
+
+def gone(pids: list[int]) -> bool:
+    """Within some seconds."""
+    return not psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),  # of the parent: the processes see it vanish
+    ],
+)
+def test_stopped(start, psilon, records, number, code):
+    """Every process ends with a checkpoint of its run; the same command goes on, bit for bit, in the same folders."""
+    process = start(*GRID, *PROCESSES, tiny=LONG)
+    pids = [run["process"]["pid"] for run in both_at_work(records, process)]
+    process.send_signal(number)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == code, text
+    assert gone(pids)
+    assert "Traceback" not in text
+    stopped = {run["folder"] for run in records()}
+    assert [run["status"] for run in records()] == ["killed"] * 2
+    assert len(list(Path("results/runs/.checkpoints").glob("*.pt"))) == 2
+    again, text = psilon(*GRID, *PROCESSES, tiny=LONG)
+    assert again == 0, text
+    assert len(records()) == 4
+    assert all(len(run["times"]["resumed"]) == 1 for run in records() if run["folder"] in stopped)
+    same_as_one_by_one(psilon, records, *GRID, tiny=LONG)
+
+
+@pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_killed_process(start, psilon, records, retries):
+    """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
+    process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
+    victim, other = both_at_work(records, process)
+    os.kill(victim["process"]["pid"], signal.SIGKILL)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == (0 if retries else 1), text
+    finished = {run["folder"]: run for run in records() if run["status"] == "finished"}
+    assert len(finished) == 3 + retries
+    assert len(finished[other["folder"]]["times"]["resumed"]) == 1
+    assert victim["folder"] not in finished
+    if not retries:
+        assert "its process ended before it" in text
+        assert "1 of 4 runs failed" in text
+        return
+    same_as_one_by_one(psilon, records, *GRID, "trainer.epochs=600", tiny=LONG)
+
+
+def test_processes_that_end_as_they_start(psilon, records):
+    """One line, at once: others would end as well."""
+    Path("sitecustomize.py").write_text("import os, sys\nif 'spawn_main' in str(sys.orig_argv): os._exit(3)\n")
+    code, text = psilon(*GRID, *PROCESSES, "tracking=none")
+    assert code == 1, text
+    said = (
+        "psilon-run: the processes ended before they began. 4 of 4 runs are left; the same command goes on with them.\n"
+    )
+    assert text.endswith(said)
+    assert records() == []
+
+
+@pytest.mark.slow
+def test_a_plan_names_the_processes(psilon, records):
+    """Nothing is started but a trial; the estimate counts batches as they will be."""
+    code, text = psilon(*GRID, *PROCESSES, "plan=true", "trainer.epochs=50", "trainer.batch_size=100")
+    assert code == 0, text
+    (cells,) = (line.split("│")[2:6] for line in text.splitlines() if " on breast_cancer" in line)
+    runs, how, step_ms, seconds = (cell.strip() for cell in cells)
+    assert (runs, how) == ("4", "in 2 processes")
+    # 341 training rows make four batches of at most 100
+    assert float(seconds.removesuffix(" s")) == pytest.approx(4 * 50 * 4 * float(step_ms) / 1000, abs=0.6)
+    assert records() == []
+
+
+class Timed(Processes):
+    """Processes that were timed already."""
+
+    trial_ms = math.nan
+
+    def trial(self, config):
+        assert not math.isnan(self.trial_ms), "they need not have been started"
+        return self.trial_ms
+
+
+@pytest.mark.parametrize(
+    ("runs", "here", "alone", "apart", "way"),
+    [
+        (8, 6.0, 9.0, 5.0, "in 2 processes"),  # 8 x 5000 steps: 240 s here, 200 s in processes
+        (8, 6.0, 9.0, 5.9, "one by one"),  # they slow each other: 4 s are not worth it
+        (8, 6.0, 12.1, math.nan, "one by one"),  # no need to start them
+        (1, 6.0, 9.0, math.nan, "one by one"),
+        (2, 6.0, 9.0, 5.1, "one by one"),  # 9 s
+        (3, 6.0, 9.0, math.nan, "one by one"),  # the second round has one idle
+        (9, 6.0, 9.0, 5.5, "one by one"),  # 270 s, 275 s
+    ],
+)
+def test_auto_takes_what_saves_time(config, monkeypatch, runs, here, alone, apart, way):
+    """Milliseconds of a step per network here, of one that uses one thread, and of two processes at work."""
+    configs = [config("hardware.plan=auto", "trainer.epochs=1000", f"seed={seed}") for seed in range(runs)]
+    monkeypatch.setattr(ways, "choose", lambda group: Choice(1, here))
+    monkeypatch.setattr(ways, "step_ms", lambda configs: alone)
+    processes = Timed(configs[0].hardware.model_copy(update={"threads": 2}), runs)
+    processes.trial_ms = apart
+    (choice,) = ways.ways([configs], processes)
+    assert str(choice) == way
+    singly = ways.ways([[one] for one in configs], processes)  # one decision for all groups together
+    assert {str(choice) for choice in singly} == {way}
