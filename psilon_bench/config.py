@@ -66,6 +66,16 @@ class Dataset(Component):
     """A source of data. Its function gets `name` too."""
 
 
+class Model(Component):
+    """A network. Its target is given what it names of SUPPLIED."""
+
+    def build(self, *args: Any, **extra: Any) -> Any:
+        """Call the target with the section's arguments and with those of `extra` that it has parameters for."""
+        assert self.target is not None
+        named = inspect.signature(locate(self.target)).parameters
+        return super().build(*args, **{key: value for key, value in extra.items() if key in named})
+
+
 class Regularizer(Component):
     """A penalty and the one lambda in front of it."""
 
@@ -122,7 +132,7 @@ class Config(Section):
     name: Name
     seed: NonNegativeInt
     dataset: Dataset
-    model: Component
+    model: Model
     reg: Regularizer
     optimizer: Optimizer
     scheduler: Component
@@ -186,7 +196,11 @@ def check(cfg: DictConfig) -> Config:
 
 
 # what the runner adds to the arguments of a section's target
-SUPPLIED = {"model": {"num_features", "num_outputs"}, "optimizer": {"params"}, "scheduler": {"optimizer"}}
+SUPPLIED = {
+    "model": {"num_features", "num_outputs", "input_shape"},
+    "optimizer": {"params"},
+    "scheduler": {"optimizer"},
+}
 
 
 def check_arguments(section: str, component: Component) -> None:

@@ -53,7 +53,9 @@ def prepare(config: Config) -> Prepared:
     check_batches(config, task)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs)
+        model = config.model.build(
+            num_features=task.num_features, num_outputs=task.num_outputs, input_shape=task.input_shape
+        )
     check_regularizer(config, model)
     check_optimizer(config)
     return Prepared(config, task, model.to(where.device, where.dtype))
@@ -89,7 +91,7 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
 
 
 def check_optimizer(config: Config) -> None:
-    """UsageError where torch refuses the values of the optimizer or of the schedule."""
+    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
     section = config.optimizer.name
     try:
         optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
@@ -97,6 +99,10 @@ def check_optimizer(config: Config) -> None:
         config.scheduler.build(optimizer)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise UsageError(f"{section} refuses its values: {error}.") from error
+    try:
+        config.reg.build().check_optimizer(optimizer)
+    except UsageError as error:
+        raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
 
 
 def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -293,7 +299,7 @@ def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
             "source": task.source,
             "licence": task.licence,
             "checksum": task.checksum,
-            "notes": task.notes,
+            "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
         },
         "device": str(next(member.model.parameters()).device),
         "command": command_line(),

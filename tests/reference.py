@@ -85,6 +85,22 @@ def batches(split: Split, seed: int, num_batches: int, epochs: int) -> list[list
     return result
 
 
+def unit_measures(model: MLP) -> dict[str, float]:
+    """Sizes ||w_k|| ||v_k|| of the hidden units between layers (1, 2), (3, 4), ..., counted one by one."""
+    if isinstance(model.layers[0], NormLinear):
+        return {}
+    result, every = {}, []
+    for g in range(len(model.layers) // 2):
+        first, second = model.layers[2 * g].weight, model.layers[2 * g + 1].weight
+        sizes = [row_norm(w, 2).item() * row_norm(v, 2).item() for w, v in zip(first, second.T, strict=True)]
+        result[f"units/active/{g + 1}"] = sum(size > 1e-3 for size in sizes)
+        every += sizes
+    result["unit_path_norm"] = sum(every)
+    result["unit_sparsity"] = sum(size <= 1e-3 for size in every) / len(every)
+    result["units/zero"] = every.count(0.0)
+    return result
+
+
 def as_double(y: Tensor) -> Tensor:
     """Targets in float64, classes as they are."""
     return y.double() if y.is_floating_point() else y
@@ -142,6 +158,7 @@ def row(
         "val/loss": shown(LOSSES[task.kind](logits, y).item()),
         "path_norm": path_norm_by_product(weights).item(),
         "near_sparsity": sum(vectors) / len(vectors),
+        **unit_measures(model),
     }
     if task.kind != "regression":
         guesses = logits.argmax(1) if task.kind == "multiclass" else (logits > 0).double()

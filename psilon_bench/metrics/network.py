@@ -5,6 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
+from psilon_bench.metrics.units import unit_measures
+from psilon_bench.models.units import HasUnits
 
 
 def curve_measures(model: Any) -> dict[str, Tensor]:
@@ -14,6 +16,8 @@ def curve_measures(model: Any) -> dict[str, Tensor]:
         result["path_norm"] = model.path_norm()
     if hasattr(model, "weights"):
         result["near_sparsity"] = sparsity.weight_vectors_near_sparsity(model.weights())
+    if isinstance(model, HasUnits) and model.units():
+        result |= unit_measures(model)
     return result
 
 

@@ -26,8 +26,10 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Draw W anew, and set b to 0 or draw it as well."""
         start(self.weight, self.init)
-        bound = self.in_features**-0.5 if self.init == "uniform" else 0.0
-        nn.init.uniform_(self.bias, -bound, bound)
+        if self.init == "uniform":
+            nn.init.uniform_(self.bias, -(self.in_features**-0.5), self.in_features**-0.5)
+        else:
+            nn.init.zeros_(self.bias)
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor) -> Self:

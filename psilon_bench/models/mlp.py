@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from psilon_bench.models.linear import Init, Linear, NormLinear
 from psilon_bench.models.path_norm import path_norm
+from psilon_bench.models.units import Pair
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -17,6 +18,7 @@ ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
     "tanh": (nn.Tanh(), 1.0),
     "gelu": (nn.GELU(), 1.129),
 }
+HOMOGENEOUS = ("relu", "leaky_relu")
 
 
 class MLP(nn.Module):
@@ -79,6 +81,20 @@ class MLP(nn.Module):
         }
         network.q, network.share = None, False
         return network
+
+    @property
+    def homogeneous(self) -> bool:
+        """Whether activation(c x) = c activation(x) for c > 0."""
+        return self.activation_name in HOMOGENEOUS
+
+    def units(self) -> list[Pair]:
+        """Layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""
+        return [] if self.q else [Pair(*pair) for pair in zip(self.layers[::2], self.layers[1::2], strict=False)]
+
+    def unpaired(self) -> list[nn.Module]:
+        """The last layer where their number is odd."""
+        paired = 2 * len(self.units())
+        return list(self.layers[paired:])
 
     @property
     def lipschitz_activation(self) -> float:

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 class Regularizer:
@@ -13,9 +14,17 @@ class Regularizer:
     """
 
     stackable: ClassVar[tuple[str, ...]] = ()
+    weight_decay: float | None = None  # f where it stands for lam f / 2 times the squared weights, so that F_wd is defined
 
     def check(self, model: nn.Module) -> None:
         """UsageError, as a clause that says why, where it does not fit the network."""
+
+    def check_optimizer(self, optimizer: Optimizer) -> None:
+        """UsageError, as a clause that says why, where its steps are not such as it needs."""
+
+    def notes(self, model: Any) -> list[str]:
+        """What a person should know of how it treats this network."""
+        return []
 
     def values(self, progress: float) -> dict[str, float]:
         """The `stackable` arguments at this share of the epochs, 0 in the first."""

@@ -14,6 +14,8 @@ from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.lipschitz import local_lipschitz
 from psilon_bench.metrics.network import curve_measures
+from psilon_bench.metrics.units import weight_decay_objectives
+from psilon_bench.models.units import HasUnits
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import Batches, Rows
@@ -213,6 +215,8 @@ class Fit:
         mean_loss = prediction.reported(self.kind, losses.mean(dim=1)).tolist()
         common = {"epoch": epoch, "step": self.step, "lr": self.optimizer.param_groups[0]["lr"]}
         measured = self.measure(self.val, "val", curve_measures)
+        if isinstance(self.stack.model, HasUnits) and self.stack.model.units() and self.regularizer.weight_decay:
+            measured = [own | more for own, more in zip(measured, self.weight_decay_objectives(), strict=True)]
         improved, ended = [], []
         for index in self.running():
             member, broken = self.members[index], (~objectives[index].isfinite()).nonzero()
@@ -246,14 +250,28 @@ class Fit:
         self, rows: Rows, split: str, of_network: Callable[[nn.Module], dict[str, Tensor]]
     ) -> list[dict[str, float]]:
         """Scores on a split, named `split/...`, and the network's own numbers; one dictionary a member."""
-        chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
-        logits = torch.cat([self.stack.map(self.logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
 
         def scores(model: nn.Module, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
             own = prediction.scores(self.kind, logits, y)
             return {f"{split}/{name}": value for name, value in own.items()} | of_network(model)
 
-        values = self.stack.map(scores, logits, rows.y, in_dims=(0, rows.in_dim))
+        return self.over(rows, scores)
+
+    @torch.no_grad()
+    def weight_decay_objectives(self) -> list[dict[str, float]]:
+        """The objectives over all training rows, without augmentation; one dictionary a member."""
+
+        def objectives(model: nn.Module, logits: Tensor, y: Tensor, lam: Tensor) -> dict[str, Tensor]:
+            return weight_decay_objectives(model, prediction.loss(self.kind, logits, y), lam)
+
+        return self.over(self.batches.rows, objectives, self.lams * self.regularizer.weight_decay)
+
+    def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *own: Tensor) -> list[dict[str, float]]:
+        """function(network, its logits on all of these rows, their y, *its own values); one dictionary a member."""
+        chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
+        logits = torch.cat([self.stack.map(self.logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+        in_dims = (0, rows.in_dim, *[0] * len(own))
+        values = self.stack.map(function, logits, rows.y, *own, in_dims=in_dims)
         columns = {name: value.tolist() for name, value in values.items()}
         return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_images import idx, made_up
 from openml_server import Data
 from scipy.io import savemat
 
@@ -14,16 +15,6 @@ from psilon_bench.data import images
 from psilon_bench.data.augment import CropAndFlip
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
-
-
-def made_up(n: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(n) % 10).astype(np.uint8)
-    return rng.integers(0, 200 + 5 * seed, (n, *shape), dtype=np.uint8), labels
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
 
 
 @pytest.fixture

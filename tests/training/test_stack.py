@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import torch
+from made_images import write_mnist
 
 from psilon_bench.config import options
 from psilon_bench.regularizers.lp_norm import LpNorm
@@ -15,14 +16,27 @@ from psilon_bench.training.stack import Stack
 
 GRID = [("seed=0", "reg.lam=0.0"), ("seed=3", "reg.lam=1e-4"), ("seed=1", "reg.lam=0.05", "dataset.split_seed=7")]
 RUN = ("tracking=none", "trainer.epochs=4", "trainer.eval_every=2", "trainer.num_batches=4")
-MODELS, REGULARIZERS = options("model"), options("reg")
+REGULARIZERS = options("reg")
+# baselines take no steps, so there is nothing to stack: tests/models/test_baselines.py compares them with scikit-learn
+MODELS = {name: section for name, section in options("model").items() if not section.is_baseline}
 TASKS = {"none": "breast_cancer", "pathnorm": "diabetes"}  # wine for the others: each kind of task is met
-FITTING = [
-    (model, reg)
-    for model, section in MODELS.items()
-    for reg, regularizer in REGULARIZERS.items()
-    if fits(regularizer, section.build(num_features=3, num_outputs=2))
-]
+OPTIMIZERS = {"pathprox": "sgd"}  # adam for the others
+SMALL = {"hidden": 6, "depth": 2, "blocks": [[2, 3], [4]]}
+
+
+def small(model):
+    """Those of SMALL that are arguments of the model."""
+    return {key: value for key, value in SMALL.items() if key in MODELS[model].arguments}
+
+
+def fitting(model):
+    """The regularizers that fit a model."""
+    section = type(MODELS[model]).model_validate(MODELS[model].model_dump(by_alias=True) | small(model))
+    network = section.build(num_features=3, num_outputs=2, input_shape=(3, 8, 8))
+    return [reg for reg, regularizer in REGULARIZERS.items() if fits(regularizer, network)]
+
+
+FITTING = [(model, reg) for model in MODELS for reg in fitting(model)]
 
 
 def trained(*runs):
@@ -52,10 +66,12 @@ def test_every_component_is_in_the_grid():
 
 
 @pytest.mark.parametrize(("model", "reg"), FITTING)
-def test_a_member_is_the_lone_run(config, model, reg):
+def test_a_member_is_the_lone_run(config, tmp_path, model, reg):
     """Three members that differ in seed, lambda and split have the history and the weights of three runs alone."""
-    size = [f"model.{key}={value}" for key, value in (("hidden", 6), ("depth", 2)) if key in MODELS[model].arguments]
-    common = (f"model={model}", f"reg={reg}", f"dataset={TASKS.get(reg, 'wine')}", "dataset.max_rows=67", *RUN, *size)
+    size = [f"model.{key}={value}" for key, value in small(model).items()]
+    table = (f"dataset={TASKS.get(reg, 'wine')}", "dataset.max_rows=67")
+    data = write_mnist(tmp_path, side=6, sizes=(67, 20)) if model.startswith("vgg") else table
+    common = (f"model={model}", f"reg={reg}", f"optimizer={OPTIMIZERS.get(reg, 'adam')}", *data, *RUN, *size)
     runs = [config(*common, *own) for own in GRID]
     together = trained(*runs)
     for run, member in zip(runs, together, strict=True):

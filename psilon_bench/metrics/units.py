@@ -1,0 +1,41 @@
+"""How many units of a network are in use, and the objectives of weight decay."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from psilon_bench.models.units import all_layers, half_squares, unit_sizes
+
+THRESHOLD = 1e-3  # of ||w_k|| ||v_k||, at and below which a unit counts as inactive
+
+
+def unit_measures(model: Any) -> dict[str, Tensor]:
+    """By the size ||w_k|| ||v_k|| of the units: nothing to multiply where all their paths are 0.
+
+    unit_path_norm   sum of the sizes
+    unit_sparsity    fraction of units with size <= THRESHOLD: stable, while the exact zeros of a prox come and go
+    units/zero       number of units of size exactly 0
+    units/active/1   number of units above THRESHOLD in the first pair of layers, units/active/2 in the second, ...
+    """
+    sizes = unit_sizes(model)
+    every = torch.cat(sizes)
+    active = {f"units/active/{g}": (own > THRESHOLD).sum() for g, own in enumerate(sizes, start=1)}
+    return {
+        "unit_path_norm": every.sum(),
+        "unit_sparsity": (every <= THRESHOLD).to(every.dtype).mean(),
+        "units/zero": (every == 0).sum(),
+    } | active
+
+
+def weight_decay_objectives(model: Any, loss: Tensor, lam: Tensor) -> dict[str, Tensor]:
+    r"""F_pn = loss + lam sum_k ||w_k|| ||v_k|| + lam/2 squares of the layers in no pair, and F_wd; biases excluded.
+
+    wd_objective      F_pn: that of weight decay once every unit is balanced, ||w_k|| = ||v_k||; methods compare by it
+    wd_objective_raw  F_wd = loss + lam/2 squares of all weights, as they are; never below F_pn
+    """
+    sizes = torch.cat(unit_sizes(model)).sum()
+    return {
+        "wd_objective": loss + lam * (sizes + half_squares(model.unpaired())),
+        "wd_objective_raw": loss + lam * half_squares(all_layers(model)),
+    }

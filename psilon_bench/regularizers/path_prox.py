@@ -1,0 +1,92 @@
+"""PathProx: proximal gradient for weight decay, by way of the unit path norm."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from psilon_bench.errors import UsageError
+from psilon_bench.models.units import (
+    half_squares,
+    incoming_norms,
+    outgoing_norms,
+    scale_bias,
+    scale_incoming,
+    scale_outgoing,
+)
+from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one
+
+
+class PathProx(UnitRegularizer):
+    r"""After each gradient step, step = lr x lam, for the pairs g of layers (A_g, a_g), (B_g, b_g) and their units k:
+
+    balance    B_g <- c_g B_g, b_g <- c_1 ... c_g b_g, a_(g+1) <- c_1 ... c_g a_(g+1) with c_g as in `balancing`
+    normalise  w_k <- w_k / ||w_k||, a_k <- a_k / ||w_k||
+    shrink     v_k <- v_k max(0, 1 - step / ||v_k||)
+
+    The balance (an option) leaves the function as it is. Normalising is a projection, v_k is not multiplied by ||w_k||;
+    on unit vectors w_k the path norm is sum_k ||v_k||, whose prox the last line is. A dead unit w_k = 0 or v_k = 0 stays
+    as it is; the gradient can revive the latter. Yang et al. 2022, algorithm 1, arXiv 2210.03069.
+
+    start: `compensated` brings w_k to unit norm before the first step with v_k <- ||w_k|| v_k, function unchanged;
+    `authors` lets the first projection do it, which changes the function.
+    """
+
+    def __init__(self, start: Literal["compensated", "authors"], balance: bool) -> None:
+        self.start, self.balance = start, balance
+
+    def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """UsageError but for plain gradient steps: with others the prox's fixed points are not minima of F_pn.
+
+        At a fixed point the optimizer's move is -step * v_k / ||v_k||. Plain gradient descent moves by -lr times the
+        gradient: F_pn is stationary. Momentum moves by -lr / (1 - momentum) times it: stationary for (1 - momentum) lam.
+        Adam moves each weight by a rate of its own: stationary for nothing of the kind. Their memory would also be of
+        weights before they were rescaled.
+        """
+        defaults = optimizer.defaults
+        plain = isinstance(optimizer, torch.optim.SGD) and not defaults["momentum"] and not defaults["weight_decay"]
+        if not plain:
+            raise UsageError(
+                "its prox belongs to plain gradient steps: after those of momentum or Adam it would minimise another "
+                "objective (take optimizer=sgd with optimizer.momentum=0)"
+            )
+
+    def penalty(self, model: Any, **own: Tensor) -> Tensor:
+        """Half the squares of the layers in no pair."""
+        return super().penalty(model) + half_squares(model.unpaired())
+
+    def at_start(self, model: Any, **own: Tensor) -> None:
+        """Unit norms without a change of the function, where `start` says so."""
+        for pair in model.units() if self.start == "compensated" else []:
+            norms = or_one(incoming_norms(pair))
+            scale_incoming(pair, 1 / norms)
+            scale_bias(pair.incoming, 1 / norms)
+            scale_outgoing(pair, norms)
+
+    def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
+        """Balance, normalise and shrink, with one pass over the weights."""
+        pairs = model.units()
+        incoming, outgoing = [incoming_norms(pair) for pair in pairs], [outgoing_norms(pair) for pair in pairs]
+        path_norms = torch.stack([(w * v).sum() for w, v in zip(incoming, outgoing, strict=True)])
+        factors = balancing(path_norms) if self.balance else torch.ones_like(path_norms)
+        so_far = factors.cumprod(0)
+        for g, pair in enumerate(pairs):
+            inverse = 1 / or_one(incoming[g])
+            scale_incoming(pair, inverse)
+            scale_bias(pair.incoming, inverse * so_far[g - 1] if g else inverse)
+            # shrinking c v: c v max(0, 1 - step / ||c v||)
+            tiny = torch.finfo(step.dtype).tiny
+            scale_outgoing(pair, (factors[g] - step / outgoing[g].clamp_min(tiny)).clamp_min(0))
+            if pair is not pairs[-1]:  # so_far is 1 there
+                scale_bias(pair.outgoing, so_far[g])
+
+
+def balancing(path_norms: Tensor) -> Tensor:
+    r"""c_g = G / P_g of the path norms P_g = sum_k ||w_k|| ||v_k|| of the pairs, G their geometric mean; shape (pairs,).
+
+    Their product is 1, and all c_g P_g are equal: by the inequality of the means no other factors of product 1 have a
+    smaller sum of the c_g P_g. All 1 where a P_g is about 0, for no factor makes that G.
+    """
+    alive = path_norms.amin() > torch.finfo(path_norms.dtype).eps * path_norms.amax()
+    logarithms = torch.where(alive, path_norms, 1).log()
+    return (logarithms.mean() - logarithms).exp()

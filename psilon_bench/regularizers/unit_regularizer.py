@@ -1,0 +1,45 @@
+"""What regularizers of homogeneous units have in common."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.errors import UsageError
+from psilon_bench.models.units import HasUnits
+from psilon_bench.regularizers.regularizer import Regularizer
+
+
+class UnitRegularizer(Regularizer):
+    r"""Stands for F_pn = loss + lam sum_k ||w_k|| ||v_k|| + lam/2 sum of squares of the layers in no pair.
+
+    Never above the weight decay objective F_wd = loss + lam/2 sum of all squares, and equal to it where ||w_k|| = ||v_k||
+    for every unit, which rescaling units brings about: both have the same minimum. No bias is regularised. Yang et al.
+    2022, arXiv 2210.03069.
+    """
+
+    weight_decay = 1.0
+
+    def check(self, model: nn.Module) -> None:
+        """UsageError where there are no pairs of layers, or the units between them are not homogeneous."""
+        if not isinstance(model, HasUnits) or not model.units():
+            raise UsageError(
+                f"it needs pairs of plain layers with units between them, and this {type(model).__name__} has none "
+                f"(take model=mlp, mlp_factorized or vgg_tiny)"
+            )
+        if not model.homogeneous:
+            raise UsageError(
+                "units can be rescaled only behind a homogeneous activation, and the model's is not one "
+                "(take model.activation=relu or leaky_relu)"
+            )
+
+    def notes(self, model: Any) -> list[str]:
+        """Which layers have weight decay alone."""
+        unpaired = {id(layer) for layer in model.unpaired()}
+        names = [f"{name} {layer}" for name, layer in model.named_modules() if id(layer) in unpaired]
+        return [f"in no pair of layers, so with weight decay alone: {', '.join(names)}"] if names else []
+
+
+def or_one(norms: Tensor) -> Tensor:
+    """The norms to divide by, 1 in place of those that are about 0: a dead unit stays as it is."""
+    return torch.where(norms > torch.finfo(norms.dtype).tiny ** 0.5, norms, 1)
