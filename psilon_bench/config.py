@@ -56,6 +56,16 @@ class Component(Section):
         """The arguments in which the members of a stack may differ, as the target says."""
         return getattr(locate(self.target), "stackable", None) or () if self.target else ()
 
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """The arguments that tell the runs of a baseline apart."""
+        return getattr(locate(self.target), "tuned", ()) if self.target else ()
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the target is fitted as a whole, by a method of its own: optimizer, trainer and reg do nothing."""
+        return self.target is not None and hasattr(locate(self.target), "fit")
+
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and `extra`."""
         assert self.target is not None
@@ -148,7 +158,10 @@ class Config(Section):
 
     @property
     def title(self) -> str:
-        """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`."""
+        """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
+        if self.model.is_baseline:
+            tuned = [f"{key}={self.model.arguments[key]}" for key in self.model.tuned]
+            return " ".join([self.model.name, *tuned, f"seed={self.seed}"])
         lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
         return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}"
 
@@ -163,6 +176,8 @@ class Config(Section):
     def fingerprint(self) -> str:
         """Hash of what determines the numbers: not names, places, devices or tracking. 16 hex digits."""
         values = self.nested()
+        if self.model.is_baseline:
+            return digest({key: values[key] for key in ("seed", "dataset", "model", "metrics")})
         for key in ("name", "results_dir", "tracking", "plan", "rerun", "retries"):
             del values[key]
         del values["trainer"]["checkpoint_every"]

@@ -20,23 +20,25 @@ from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.models.baselines import Baseline
 from psilon_bench.record import Record, Status, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
+from psilon_bench.training.whole import WholeFit, check_steps
 
 LOCAL_POINTS = 100  # test rows at which the local Lipschitz constant is taken
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A configuration with its data and its fresh network."""
+    """A configuration with its data and its fresh network (or baseline)."""
 
     config: Config
     task: Task
-    model: nn.Module
+    model: Any
 
 
 def check_places(config: Config) -> None:
@@ -50,13 +52,15 @@ def prepare(config: Config) -> Prepared:
     """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
     where = place(config.hardware)
     task = load(config.dataset.model_dump_json(by_alias=True))
-    check_batches(config, task)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = config.model.build(
             num_features=task.num_features, num_outputs=task.num_outputs, input_shape=task.input_shape
         )
     check_regularizer(config, model)
+    if isinstance(model, Baseline):
+        return Prepared(config, task, model)
+    check_batches(config, task)
     check_optimizer(config)
     return Prepared(config, task, model.to(where.device, where.dtype))
 
@@ -82,6 +86,7 @@ def check_batches(config: Config, task: Task) -> None:
 def check_regularizer(config: Config, model: nn.Module) -> None:
     """UsageError that says why reg does not fit the network, and which regularizers do."""
     try:
+        check_steps(config.reg.build(), model)
         config.reg.build().check(model)
     except UsageError as error:
         fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
@@ -113,6 +118,7 @@ def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Opt
 def fits(regularizer: Any, model: nn.Module) -> bool:
     """Whether the regularizer of an option accepts the network."""
     try:
+        check_steps(regularizer.build(), model)
         regularizer.build().check(model)
     except UsageError:
         return False
@@ -136,7 +142,7 @@ def run(
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
     members = [prepare(config) for config in configs]
-    fit = build_fit(members)
+    fit = build_whole(members) if configs[0].model.is_baseline else build_fit(members)
     if sender is not None:
         open_sender(sender, configs[0])
     checkpoint = Checkpoint.of(configs)
@@ -154,7 +160,10 @@ def run(
         try:
             with kept_until_safe() as safe_point:
                 train(fit, configs, records, checkpoint if mine else None, display, safe_point)
-                finish(fit, members, records)
+                if isinstance(fit, WholeFit):
+                    fit.finish(records[0], tested(fit)[0])
+                else:
+                    finish(fit, members, records)
                 if mine:
                     checkpoint.remove()
         except KeyboardInterrupt as stop:
@@ -171,7 +180,7 @@ def open_sender(sender: Sender, config: Config) -> None:
     sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
 
 
-def resume(fit: Fit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
+def resume(fit: Fit | WholeFit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
     """Put the trainer where the checkpoint was taken, and open its records again."""
     fit.load_state(state)
     return [
@@ -181,7 +190,7 @@ def resume(fit: Fit, state: dict[str, Any], folders: Sequence[Path]) -> list[Rec
 
 
 def train(
-    fit: Fit,
+    fit: Fit | WholeFit,
     configs: Sequence[Config],
     records: Sequence[Record],
     checkpoint: Checkpoint | None,
@@ -242,6 +251,12 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
     )
 
 
+def build_whole(members: Sequence[Prepared]) -> WholeFit:
+    """The same for a baseline, of which there is no stack."""
+    (member,) = members
+    return WholeFit(member.model, member.task, member.config.seed)
+
+
 def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> None:
     """Test the selected networks and close the records."""
     fit.select()
@@ -271,7 +286,7 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> 
         record.finish(status, metrics, outcome.reason)
 
 
-def tested(fit: Fit) -> list[dict[str, float]]:
+def tested(fit: Fit | WholeFit) -> list[dict[str, float]]:
     """Scores on the test rows, and on each extra test set (`test/fog/loss`) and their mean (`test/extra/loss`)."""
     scores = fit.measure(fit.test, "test", lambda model: {})
     extra = [fit.measure(rows, f"test/{name}", lambda model: {}) for name, rows in fit.extra_tests.items()]
@@ -301,7 +316,7 @@ def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
             "checksum": task.checksum,
             "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
         },
-        "device": str(next(member.model.parameters()).device),
+        "device": "cpu" if isinstance(member.model, Baseline) else str(next(member.model.parameters()).device),
         "command": command_line(),
         "in_sweep": in_sweep,
     }
