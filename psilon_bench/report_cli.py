@@ -31,6 +31,8 @@ def main() -> NoReturn:
 @click.option("--metric", "name", default="val/loss", show_default=True, help="What settings are chosen by.")
 @click.option("--direction", type=click.Choice(["min", "max"]), help="Which is better, where the name does not tell.")
 @click.option("--by", multiple=True, metavar="KEY", help="A key that makes a method, not to be tuned: reg.bound.")
+@click.option("--reference", is_flag=True, help="Compare with the expected numbers that go with the runs' name.")
+@click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
 def report(
@@ -38,6 +40,8 @@ def report(
     name: str,
     direction: Literal["min", "max"] | None,
     by: tuple[str, ...],
+    reference: bool,
+    reference_file: Path | None,
     out: Path | None,
     figures: bool,
 ) -> None:
@@ -51,7 +55,7 @@ def report(
     from psilon_bench.report.metric import chosen_by
     from psilon_bench.report.report import make
 
-    made = make(folders, chosen_by(name, direction), by)
+    made = make(folders, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES

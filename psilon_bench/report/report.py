@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from psilon_bench.errors import UsageError
-from psilon_bench.report import compare, figures, summary
+from psilon_bench.report import compare, figures, reference, summary
 from psilon_bench.report.drawing import Drawing
 from psilon_bench.report.grouping import groups_of, has_effect
 from psilon_bench.report.material import Material
@@ -34,8 +35,13 @@ class Report:
     origin: Origin
 
 
-def make(folders: Sequence[Path], metric: Metric, by: Sequence[str] = ()) -> Report:
-    """Everything that can be said of the records below the folders."""
+def make(
+    folders: Sequence[Path], metric: Metric, by: Sequence[str] = (), references: Path | Literal["by name"] | None = None
+) -> Report:
+    """Everything that can be said of the records below the folders.
+
+    `references`: a file of expected numbers, or the one that goes with the name of the runs.
+    """
     records = scan(folders)
     check_keys(by, records.runs)
     groups, replaced = groups_of(records.runs, by)
@@ -44,6 +50,7 @@ def make(folders: Sequence[Path], metric: Metric, by: Sequence[str] = ()) -> Rep
     current = [run for group in groups for setting in group.settings for run in setting.runs + setting.unfinished]
     tables = [
         summary.summary(choices, metric),
+        *([reference.table(choices, expected(references, records.runs))] if references else []),
         summary.doubts(choices),
         *compare.tables(choices, metric),
         summary.unfinished(current),
@@ -61,6 +68,11 @@ def make(folders: Sequence[Path], metric: Metric, by: Sequence[str] = ()) -> Rep
         tables=[table for table in tables if table.rows],
         origin=origin_of(records.runs),
     )
+
+
+def expected(references: Path | Literal["by name"], runs: Sequence[Run]) -> list[reference.Expected]:
+    """The entries of the file."""
+    return reference.load(reference.file_of(runs) if references == "by name" else Path(references))
 
 
 def check_keys(by: Sequence[str], runs: Sequence[Run]) -> None:
