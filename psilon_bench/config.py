@@ -57,9 +57,10 @@ class Component(Section):
         return getattr(locate(self.target), "stackable", None) or () if self.target else ()
 
     @property
-    def tuned(self) -> tuple[str, ...]:
-        """The arguments that tell the runs of a baseline apart."""
-        return getattr(locate(self.target), "tuned", ()) if self.target else ()
+    def tuned(self) -> dict[str, Any]:
+        """The arguments that tell the runs of a baseline apart, by the names they have in a title."""
+        words = getattr(locate(self.target), "tuned", {}) if self.target else {}
+        return {word: self.arguments[name] for name, word in words.items()}
 
     @property
     def is_baseline(self) -> bool:
@@ -160,7 +161,7 @@ class Config(Section):
     def title(self) -> str:
         """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
         if self.model.is_baseline:
-            tuned = [f"{key}={self.model.arguments[key]}" for key in self.model.tuned]
+            tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
             return " ".join([self.model.name, *tuned, f"seed={self.seed}"])
         lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
         return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}"

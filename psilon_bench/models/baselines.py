@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class Baseline(ABC):
     """
 
     stackable = None  # one after the other
-    tuned: tuple[str, ...] = ()  # the arguments that tell the runs of a study apart: they stand in a run's title
+    tuned: ClassVar[dict[str, str]] = {}  # what tells the runs of a study apart, and what it is called in their titles
 
     def __init__(self, num_features: int, num_outputs: int) -> None:
         self.num_outputs = num_outputs
@@ -71,7 +71,7 @@ class Ridge(Baseline):
     sum |w| bounds the Lipschitz constant from L_inf inputs to L1 outputs, and is attained for one output.
     """
 
-    tuned = ("alpha",)
+    tuned: ClassVar = {"alpha": "alpha"}
 
     def __init__(self, num_features: int, num_outputs: int, alpha: Positive, max_iter: PositiveInt) -> None:
         """max_iter: of L-BFGS, for classes."""
@@ -109,7 +109,7 @@ class Ridge(Baseline):
 class RandomForest(Baseline):
     """Breiman 2001; grown until leaves are pure or as small as allowed, probabilities are means over trees."""
 
-    tuned = ("max_features", "min_samples_leaf")
+    tuned: ClassVar = {"max_features": "features", "min_samples_leaf": "leaf"}
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class HistGBDT(Baseline):
     early_stopping: end when the loss on a tenth of the TRAINING rows, kept back, has not fallen for 10 rounds.
     """
 
-    tuned = ("learning_rate", "max_leaf_nodes", "early_stopping")
+    tuned: ClassVar = {"learning_rate": "rate", "max_leaf_nodes": "leaves", "early_stopping": "stop"}
 
     def __init__(
         self,

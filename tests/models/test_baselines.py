@@ -95,7 +95,7 @@ def test_what_is_recorded(fitted):
     record = fitted("model=random_forest", "model.n_estimators=3", "dataset=wine")
     saved = json.loads((record.folder / "run.json").read_text())
     assert saved["status"] == "finished"
-    assert saved["title"] == "random_forest max_features=0.5 min_samples_leaf=1 seed=0"
+    assert saved["title"] == "random_forest features=0.5 leaf=1 seed=0"
     assert {"train/loss", "val/loss", "test/loss", "val/accuracy", "test/accuracy", "time/fit_s"} <= saved[
         "metrics"
     ].keys()
