@@ -36,12 +36,12 @@ class Checkpoint:
         return self.path.with_suffix(".json")
 
     @contextmanager
-    def mine(self) -> Iterator[bool]:
-        """Within, True where no other process trains this very stack; its lock goes with the process."""
+    def mine(self, wait: bool) -> Iterator[bool]:
+        """Within, True where no other process trains this very stack, after waiting for it; its lock goes with it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path.with_suffix(".lock"))
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             yield False
             return

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.checkpoint import Checkpoint
+from psilon_bench.closed import closed_records
 from psilon_bench.config import Config, Dataset, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
@@ -146,7 +147,9 @@ def run(
     if sender is not None:
         open_sender(sender, configs[0])
     checkpoint = Checkpoint.of(configs)
-    with checkpoint.mine() as mine:
+    with checkpoint.mine(wait=in_sweep) as mine:
+        if in_sweep and not configs[0].rerun and (closed := closed_records(configs)):
+            return closed  # by the same sweep in another process
         found = checkpoint.load() if mine and not configs[0].rerun else None
         if found:
             records = resume(fit, *found)

@@ -2,20 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from psilon_bench.checkpoint import unfinished_stacks
+from psilon_bench.closed import closed_runs, folder_of
 from psilon_bench.config import Config
 from psilon_bench.crew import Crew
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed
 from psilon_bench.inner import Inner
 from psilon_bench.processes import Processes
-from psilon_bench.record import Run, is_closed
+from psilon_bench.record import Run
 from psilon_bench.runner import open_sender
 from psilon_bench.sender import Sender, sending
 from psilon_bench.stacking import Choice, by_shape, choose, measured, steps
-from psilon_bench.tracking import read_run
 from psilon_bench.watch import Watch
 from psilon_bench.ways import ways
 
@@ -42,7 +41,7 @@ def run(configs: Sequence[Config], inner: Inner | None = None) -> dict[str, Run]
     """
     display = Display()
     plan = make_plan(configs)
-    display.plan(len(plan.configs), len(plan.configs) - plan.missing, first_folder(configs))
+    display.plan(len(plan.configs), len(plan.configs) - plan.missing, folder_of(configs[0]))
     if configs[0].plan:
         display.groups(described(plan))
         return plan.done
@@ -75,7 +74,7 @@ def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dic
             for stack in [] if choice.workers else stacks(group, choice.size):
                 crew.train(stack)
         apart = {config.fingerprint(): config for group, choice in choices if choice.workers for config in group}
-        watch = Watch(first_folder(plan.configs), apart, display, sender)
+        watch = Watch(folder_of(plan.configs[0]), apart, display, sender)
         if apart:
             problem = processes.train(list(apart.values()), crew.retries, watch)
     return crew.runs | watch.outcomes(), problem
@@ -83,7 +82,7 @@ def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dic
 
 def train_by(inner: Inner, plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """All stacks as jobs of another launcher, followed by their records; also what went wrong with the launcher."""
-    folder = first_folder(plan.configs)
+    folder = folder_of(plan.configs[0])
     wanted = {config.fingerprint(): config for config in plan.configs if config.fingerprint() not in plan.done}
     watch = Watch(folder, wanted, display, sender)
     groups = [(group, inner.size(len(group), choose(group).size)) for group in plan.groups]
@@ -102,7 +101,7 @@ def stacks(group: list[Config], size: int) -> Iterator[list[Config]]:
 def make_plan(configs: Sequence[Config]) -> Plan:
     """Leave out what is done, take up checkpoints, group the rest."""
     wanted = {config.fingerprint(): config for config in configs}
-    closed = {} if configs[0].rerun else closed_runs(first_folder(configs))
+    closed = {} if configs[0].rerun else closed_runs(folder_of(configs[0]))
     done = {fingerprint: closed[fingerprint] for fingerprint in wanted if fingerprint in closed}
     todo = {fingerprint: config for fingerprint, config in wanted.items() if fingerprint not in done}
     resumed: list[list[Config]] = []
@@ -118,18 +117,6 @@ def make_plan(configs: Sequence[Config]) -> Plan:
     for config in todo.values():
         groups.setdefault(config.structure(), []).append(config)
     return Plan(list(wanted.values()), done, resumed, list(groups.values()))
-
-
-def closed_runs(folder: Path) -> dict[str, Run]:
-    """run.json, by fingerprint, of every run in this folder that has ended for good; the latest where several have."""
-    runs = ((path.parent, read_run(path.parent)) for path in sorted(folder.glob("*/run.json")))
-    closed = [run | {"folder": str(record)} for record, run in runs if run is not None and is_closed(run)]
-    return {run["fingerprint"]: run for run in closed}
-
-
-def first_folder(configs: Sequence[Config]) -> Path:
-    """Where the records of the sweep lie."""
-    return Path(configs[0].results_dir, configs[0].name).absolute()
 
 
 def described(plan: Plan) -> list[tuple[list[Config], Choice, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from psilon_bench.closed import stamp
 from psilon_bench.config import Config
 from psilon_bench.display import Display
 from psilon_bench.record import Run
@@ -68,9 +69,3 @@ class Watch:
             if run["status"] == "running":
                 found[fingerprint] = run | {"status": "killed", "reason": "its process ended before it"}
         return found
-
-
-def stamp(record: Path) -> tuple[int, int]:
-    """What changes whenever run.json is replaced."""
-    stat = (record / "run.json").stat()
-    return stat.st_mtime_ns, stat.st_ino

@@ -121,19 +121,14 @@ def test_sigkill_resumes_bit_for_bit(start, psilon, records, grid):
 
 
 def test_two_at_once(start, records):
-    """The same sweep started twice: both end well and no record is damaged; a run may have been trained by both."""
-    grid = ("-m", "seed=range(4)", "tracking=none")
+    """The same sweep started twice: both end well, and each run is trained once, by whichever comes first."""
+    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=200", "hardware.plan=serial")
     both = [start(*grid), start(*grid)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     runs = records()
-    assert {run["status"] for run in runs} == {"finished"}
+    assert [run["status"] for run in runs] == ["finished"] * 4
     assert len({run["fingerprint"] for run in runs}) == 4
-    assert len(runs) in range(4, 9)
-    histories: dict[str, set] = {}
-    for run in runs:
-        histories.setdefault(run["fingerprint"], set()).add((run["folder"] / "history.csv").read_text())
-    assert all(len(same) == 1 for same in histories.values())
 
 
 @pytest.mark.slow

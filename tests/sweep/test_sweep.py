@@ -11,12 +11,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from psilon_bench import runner, sweep
+from psilon_bench import runner
 from psilon_bench.config import CONF
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
 from psilon_bench.launcher import launch
+from psilon_bench.tracking import read_run
 from psilon_bench.training.trainer import Fit
 
 TINY = [
@@ -340,7 +341,7 @@ def test_a_damaged_record_is_trained_again(grid, trained):
     """It counts as missing and is left as it is."""
     grid(seeds(2))
     (folders()[0] / "run.json").write_text("{")
-    assert sweep.read_run(folders()[0] / "run.json") is None
+    assert read_run(folders()[0]) is None
     grid(seeds(2))
     assert len(trained) == 2
     assert len(trained[1]) == 1

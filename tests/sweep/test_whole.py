@@ -1,0 +1,59 @@
+"""Baselines in sweeps: beside networks, once each, in whichever way the sweep trains."""
+
+import json
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from psilon_bench.config import CONF
+from psilon_bench.launcher import launch
+
+ARMS = [
+    ["model=ridge", "reg=none"],
+    ["model=hist_gbdt", "reg=none", "model.max_iter=3"],
+    ["model=mlp", "reg=none", "model.hidden=4", "trainer.epochs=2"],
+]
+
+
+def sweep(*common):
+    """The outcomes of the arms with two learning rates and two seeds each: 12 jobs."""
+    GlobalHydra.instance().clear()
+    jobs = [
+        [*arm, f"optimizer.lr={lr}", f"seed={seed}", *common] for arm in ARMS for lr in (1e-3, 1e-2) for seed in (0, 1)
+    ]
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        returns = launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
+    return list(returns[0].return_value.values())
+
+
+def test_learning_rates_make_no_difference_to_baselines(capsys):
+    """2 seeds of each baseline, 2 x 2 runs of the network; the same again trains nothing, in whichever way."""
+    common = ("dataset=wine", "hardware.device=cpu", "tracking=none")
+    outcomes = sweep(*common)
+    assert sorted(run["params"]["model.name"] for run in outcomes) == ["hist_gbdt"] * 2 + ["mlp"] * 4 + ["ridge"] * 2
+    assert {run["status"] for run in outcomes} == {"finished"}
+    assert all(run["metrics"]["test/accuracy"] > 0.8 for run in outcomes if run["params"]["model.name"] != "mlp")
+    capsys.readouterr()
+    sweep(*common, "hardware.plan=stacked", "trainer.epochs=2")
+    assert "8 of 8 runs are done" in capsys.readouterr().out
+    assert len(list(Path("results/runs").glob("*/run.json"))) == 8
+
+
+def test_a_plan_of_baselines(capsys):
+    """What is not measured says so."""
+    sweep("dataset=wine", "hardware.device=cpu", "tracking=none", "plan=true")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "ridge none" in line]
+    assert lines
+    assert all("not measured" in line for line in lines)
+
+
+def test_in_processes(psilon, records):
+    """hardware.plan=processes, and MLflow told by the parent."""
+    code, text = psilon(
+        "-m", "seed=0,1", "model=ridge", "reg=none", "hardware.plan=processes", tiny=("hardware.workers=2",)
+    )
+    assert code == 0, text
+    runs = records()
+    assert [run["status"] for run in runs] == ["finished"] * 2
+    assert all(json.loads((run["folder"] / "mlflow.json").read_text())["done"] for run in runs)
