@@ -108,6 +108,7 @@ class Trainer(Section):
     eval_every: PositiveInt
     checkpoint_every: PositiveInt | None
     early_stopping: PositiveInt | None
+    target_loss: Annotated[float, Field(gt=0), Finite] | None
     select: Literal["last", "best"]
 
 
@@ -213,7 +214,7 @@ def check(cfg: DictConfig) -> Config:
 
 # what the runner adds to the arguments of a section's target
 SUPPLIED = {
-    "model": {"num_features", "num_outputs", "input_shape"},
+    "model": {"num_features", "num_outputs", "input_shape", "rows"},
     "optimizer": {"params"},
     "scheduler": {"optimizer"},
 }

@@ -20,17 +20,15 @@ from psilon_bench.device import place
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.interrupt import Stopped, kept_until_safe
-from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.models.baselines import Baseline
-from psilon_bench.record import Record, Status, check_writable, command_line
+from psilon_bench.outcome import finish
+from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
-from psilon_bench.training.whole import WholeFit, check_steps
-
-LOCAL_POINTS = 100  # test rows at which the local Lipschitz constant is taken
+from psilon_bench.training.whole import WholeFit, check_kind, check_steps
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,16 @@ def prepare(config: Config) -> Prepared:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = config.model.build(
-            num_features=task.num_features, num_outputs=task.num_outputs, input_shape=task.input_shape
+            num_features=task.num_features,
+            num_outputs=task.num_outputs,
+            input_shape=task.input_shape,
+            rows=task.train.x,
         )
     check_regularizer(config, model)
+    check_pruner(config, model, task)
     if isinstance(model, Baseline):
-        return Prepared(config, task, model)
+        check_kind(member := Prepared(config, task, model))
+        return member
     check_batches(config, task)
     check_optimizer(config)
     return Prepared(config, task, model.to(where.device, where.dtype))
@@ -94,6 +97,16 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
         raise UsageError(
             f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
         ) from error
+
+
+def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
+    """UsageError that says why the pruner does not fit the network or the length of the run."""
+    trainer = config.trainer
+    batches = -(-len(task.train) // trainer.batch_size) if trainer.batch_size else trainer.num_batches
+    try:
+        config.pruner.build().check(model, trainer, trainer.epochs * batches)
+    except UsageError as error:
+        raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
 
 
 def check_optimizer(config: Config) -> None:
@@ -164,7 +177,7 @@ def run(
             with kept_until_safe() as safe_point:
                 train(fit, configs, records, checkpoint if mine else None, display, safe_point)
                 if isinstance(fit, WholeFit):
-                    fit.finish(records[0], tested(fit)[0])
+                    fit.finish(records[0])
                 else:
                     finish(fit, members, records)
                 if mine:
@@ -257,50 +270,7 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
 def build_whole(members: Sequence[Prepared]) -> WholeFit:
     """The same for a baseline, of which there is no stack."""
     (member,) = members
-    return WholeFit(member.model, member.task, member.config.seed)
-
-
-def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record]) -> None:
-    """Test the selected networks and close the records."""
-    fit.select()
-    val = fit.measure(fit.val, "val", final_measures)
-    test = tested(fit)
-    local = fit.local_lipschitz(LOCAL_POINTS)
-    other = "last" if fit.settings.select == "best" else "best"
-    for index, (outcome, record) in enumerate(zip(fit.members, records, strict=True)):
-        if record.closed:
-            continue
-        record.save_tensors("model.pt", fit.stack.state(index))
-        record.save_object("preprocessing.joblib", members[index].task.preprocessing)
-        record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
-        chosen = outcome.best_row if fit.settings.select == "best" else outcome.last_row
-        metrics = chosen | val[index] | test[index] if outcome.status == "finished" else dict(outcome.last_row)
-        metrics |= {
-            "lipschitz_local": local[index].mean().item(),
-            "lipschitz_local/max": local[index].max().item(),
-            "num_parameters": num_parameters(members[index].model),
-            "best/val/loss": outcome.best_row.get("val/loss", float("nan")),
-            "best/step": outcome.best_row.get("step", 0),
-            "time/fit_s": fit.seconds / fit.stack.size,  # its share of the stack's time
-            "time/step_ms": 1000 * fit.seconds / fit.stack.size / fit.step,
-        }
-        status: Status = "failed" if outcome.status == "failed" else "finished"
-        record.run["diverged"] = outcome.status == "failed"
-        record.finish(status, metrics, outcome.reason)
-
-
-def tested(fit: Fit | WholeFit) -> list[dict[str, float]]:
-    """Scores on the test rows, and on each extra test set (`test/fog/loss`) and their mean (`test/extra/loss`)."""
-    scores = fit.measure(fit.test, "test", lambda model: {})
-    extra = [fit.measure(rows, f"test/{name}", lambda model: {}) for name, rows in fit.extra_tests.items()]
-    for index, own in enumerate(scores):
-        for score in ("loss", "accuracy"):
-            values = [v for sets in extra for key, v in sets[index].items() if key.endswith(f"/{score}")]
-            if values:
-                own[f"test/extra/{score}"] = sum(values) / len(values)
-        for sets in extra:
-            own.update(sets[index])
-    return scores
+    return WholeFit(member)
 
 
 def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
@@ -312,6 +282,8 @@ def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
             "kind": task.kind,
             "rows": {split: len(getattr(task, split)) for split in ("train", "val", "test")},
             "num_features": task.num_features,
+            "num_outputs": task.num_outputs,
+            "input_shape": task.input_shape,
             "target": {"name": task.target_name, "center": task.target_center, "scale": task.target_scale},
             "classes": task.classes,
             "source": task.source,

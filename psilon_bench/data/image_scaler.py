@@ -36,6 +36,10 @@ class ImageScaler(TransformerMixin, BaseEstimator):
         """What a black pixel becomes, per channel."""
         return tuple((-self.mean_ / self.std_).tolist())
 
+    def input_scales(self) -> list[float]:
+        """Pixel levels (of 255) per unit of each input."""
+        return np.repeat(255 * self.std_, np.prod(self.shape[1:])).tolist()
+
     def feature_names(self) -> list[str]:
         channels, height, width = self.shape
         return [f"pixel_{c}_{h}_{w}" for c in range(channels) for h in range(height) for w in range(width)]

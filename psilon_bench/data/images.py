@@ -104,6 +104,7 @@ def _task(name: str, raw: RawImages, parts: list[Rows], scaler: ImageScaler) -> 
         val=val,
         test=test,
         feature_names=scaler.feature_names(),
+        input_scales=scaler.input_scales(),
         num_outputs=len(raw.classes),
         classes=raw.classes,
         target_center=0.0,

@@ -73,6 +73,7 @@ def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) ->
         val=val,
         test=test,
         feature_names=features,
+        input_scales=preprocessing.input_scales(transformer),
         num_outputs=len(classes) if len(classes) > 2 else 1,
         classes=classes,
         target_center=center,

@@ -62,5 +62,15 @@ def level_name(column: str, level: object) -> str:
     return f"{column}={'missing' if level != level else level}"  # only NaN differs from itself
 
 
+def input_scales(transformer: ColumnTransformer) -> list[float]:
+    """Raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
+    scales: list[float] = []
+    for name, columns in transformer.output_indices_.items():
+        steps = getattr(transformer.named_transformers_.get(name), "named_steps", {})
+        count = columns.stop - columns.start
+        scales += steps["scale"].scale_.tolist() if count and "scale" in steps else [1.0] * count
+    return scales
+
+
 def feature_names(transformer: ColumnTransformer) -> list[str]:
     return [name.partition("__")[2] for name in transformer.get_feature_names_out()]

@@ -46,6 +46,7 @@ class Task:
     licence: str
     checksum: str  # sha256 of the raw data
     notes: list[str] = field(default_factory=list)  # what was decided for the user: dropped columns, inferred kind
+    input_scales: list[float] = field(default_factory=list)  # raw units per unit of each input; empty: the same units
     extra_tests: dict[str, Split] = field(default_factory=dict)  # e.g. the corruptions of MNIST-C
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None  # training batches only, on the batch's device
 

@@ -11,7 +11,7 @@ from psilon_bench.models.units import HasUnits
 
 def curve_measures(model: Any) -> dict[str, Tensor]:
     """Those worth a curve, recorded at every evaluation; only what the network offers."""
-    result = {}
+    result = model.measures() if hasattr(model, "measures") else {}
     if hasattr(model, "path_norm"):
         result["path_norm"] = model.path_norm()
     if hasattr(model, "weights"):
@@ -31,7 +31,10 @@ def final_measures(model: Any) -> dict[str, Tensor]:
     if hasattr(model, "weights"):
         weights = model.weights()
         result["weight_sparsity"] = sparsity.weight_sparsity(weights)
+        result["weight_sparsity/1e-13"] = sparsity.negligible(weights)
         result["num_nonzero"] = sparsity.num_nonzero(weights)
+        layers = {f"weight_sparsity/layer{k}": sparsity.weight_sparsity([w]) for k, w in enumerate(weights, start=1)}
+        result |= layers
     return result
 
 

@@ -1,5 +1,6 @@
 """Losses and scores of predictions, one network at a time; they vmap over members."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -7,7 +8,12 @@ from psilon_bench.data.task import Kind
 
 
 def loss(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
-    """What training minimises, a mean over rows: cross-entropy in nats, or for regression the SQUARED error."""
+    """What training minimises: a mean over rows of cross-entropy in nats or, for regression, of the SQUARED error.
+
+    For recovery half the SUM of squared errors, 1/2 ||A x - b||^2.
+    """
+    if kind == "recovery":
+        return (logits - y).square().sum() / 2
     if kind == "binary":
         return F.binary_cross_entropy_with_logits(logits, y)
     return F.cross_entropy(logits, y) if kind == "multiclass" else F.mse_loss(logits, y)
@@ -26,8 +32,21 @@ def accuracy(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
 
 
 def scores(kind: Kind, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """`loss`, and `accuracy` for classes; `loss` of regression is in units of the scaled target."""
+    """`loss`, and `accuracy` for classes, `error` and `support` for recovery.
+
+    `loss` of regression is in units of the scaled target.
+    """
     result = {"loss": reported(kind, loss(kind, logits, y))}
+    if kind == "recovery":
+        return result | recovery(logits, y)
     if kind != "regression":
         result["accuracy"] = accuracy(kind, logits, y)
     return result
+
+
+def recovery(x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """error: ||x - y|| / ||y||. support: the fraction of entries with y != 0 where |x| exceeds all |x| with y = 0."""
+    elsewhere = x.abs().masked_fill(y != 0, 0).amax()
+    found = (x.abs() > elsewhere) & (y != 0)
+    norm = torch.linalg.vector_norm(y).clamp_min(torch.finfo(y.dtype).tiny)
+    return {"error": torch.linalg.vector_norm(x - y) / norm, "support": found.sum() / (y != 0).sum()}

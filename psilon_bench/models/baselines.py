@@ -105,6 +105,10 @@ class Ridge(Baseline):
         """The path norm."""
         return self.path_norm()
 
+    def input_bounds(self) -> Tensor:
+        """Per input, how far the outputs (L1) move at most when it moves by one; they add up to the bound."""
+        return self.weights()[0].abs().sum(dim=0)
+
 
 class RandomForest(Baseline):
     """Breiman 2001; grown until leaves are pure or as small as allowed, probabilities are means over trees."""

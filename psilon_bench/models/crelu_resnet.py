@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from psilon_bench.models.linear import Linear, NormLinear
+from psilon_bench.pruning.compact import kept
 
 Bound = Literal["improved", "original", "tight"]
 
@@ -75,6 +76,12 @@ def parts(layer: Any) -> tuple[Tensor, Tensor]:
     """W+ and W- of a CReLU layer, each (out, in)."""
     plus, minus = layer.weight.chunk(2, dim=1)
     return plus, minus
+
+
+def reads(layer: Any) -> Tensor:
+    """Which outputs of a CReLU layer read which inputs, (out, in)."""
+    plus, minus = parts(layer)
+    return (plus != 0) | (minus != 0)
 
 
 class CReLUResNet(nn.Module):
@@ -161,6 +168,37 @@ class CReLUResNet(nn.Module):
         plus, minus = (identity + plus).abs(), (identity + minus).abs()
         return plus + minus if bound == "original" else torch.maximum(plus, minus)
 
+    def input_bounds(self) -> Tensor:
+        """The part of `lipschitz_bound` that each input has, (features,): how far it alone moves the outputs (L1)."""
+        plus, minus = (part.abs() for part in parts(self.last))
+        paths = torch.maximum(plus, minus).sum(dim=0)
+        for block in reversed(self.blocks):
+            paths = paths @ self._block(block, "tight")
+        return paths @ self.first.weight.abs()
+
+    def norm_layers(self) -> list[NormLinear]:
+        """The weight-normalised layers."""
+        return [layer for layer in (self.first, *self.blocks, self.last) if isinstance(layer, NormLinear)]
+
+    @torch.no_grad()
+    def compact(self) -> tuple["CReLUResNet", Tensor]:
+        """A plain network of the coordinates of h that the outputs read, and the indices of the inputs that it takes.
+
+        Read are those the output layer reads, and those a block reads to change one that is read after it.
+        """
+        network = self.plain()
+        alive = reads(network.last).any(dim=0)
+        for block in reversed(network.blocks):
+            alive = alive | reads(block)[alive].any(dim=0)
+        read, inputs = kept(alive), kept(network.first.weight[alive].any(dim=0))
+        network.first = Linear.of(network.first.weight[read][:, inputs], network.first.bias[read])
+        both = torch.cat([read, read])
+        network.blocks = nn.ModuleList(
+            PlainCReLULinear.of(block.weight[read][:, both], block.bias[read]) for block in network.blocks
+        )
+        network.last = PlainCReLULinear.of(network.last.weight[:, both], network.last.bias)
+        return network, inputs.nonzero().squeeze(1)
+
     def _closed_form(self) -> Tensor:
         product = self.first.g.abs().squeeze() * self.last.g.abs().sum()
         for block in self.blocks:
@@ -169,4 +207,4 @@ class CReLUResNet(nn.Module):
 
     def lipschitz_bound(self) -> Tensor:
         """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The tight one."""
-        return self.path_norm("tight")
+        return self.input_bounds().sum()

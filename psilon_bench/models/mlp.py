@@ -8,8 +8,9 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from psilon_bench.models.linear import Init, Linear, NormLinear
-from psilon_bench.models.path_norm import path_norm
+from psilon_bench.models.path_norm import input_path_norms, path_norm
 from psilon_bench.models.units import Pair
+from psilon_bench.pruning.compact import without_dead_units
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -96,6 +97,19 @@ class MLP(nn.Module):
         paired = 2 * len(self.units())
         return list(self.layers[paired:])
 
+    def norm_layers(self) -> list[NormLinear]:
+        """The weight-normalised layers."""
+        return [layer for layer in self.layers if isinstance(layer, NormLinear)]
+
+    def compact(self) -> tuple["MLP", Tensor]:
+        """A plain network without the dead units, and the indices of the inputs that it reads and takes."""
+        network = self.plain()
+        weights, biases, inputs = without_dead_units(
+            [layer.weight for layer in network.layers], [layer.bias for layer in network.layers], network.activation
+        )
+        network.layers = nn.ModuleList(map(Linear.of, weights, biases))
+        return network, inputs
+
     @property
     def lipschitz_activation(self) -> float:
         """Lipschitz constant of the activation; the path norm bounds the network's where this is 1."""
@@ -115,4 +129,8 @@ class MLP(nn.Module):
 
     def lipschitz_bound(self) -> Tensor:
         """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The path norm times the activations' constants."""
-        return self.path_norm() * self.lipschitz_activation ** (len(self.layers) - 1)
+        return self.input_bounds().sum()
+
+    def input_bounds(self) -> Tensor:
+        """The part of `lipschitz_bound` that each input has, (features,): how far it alone moves the outputs (L1)."""
+        return input_path_norms(self.weights()) * self.lipschitz_activation ** (len(self.layers) - 1)

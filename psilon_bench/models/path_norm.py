@@ -1,6 +1,6 @@
 """The 1-path-norm of a feed-forward network as the explicit product, for any weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,3 +18,11 @@ def path_norm(weights: Iterable[Tensor]) -> Tensor:
     for weight in weights:
         paths = weight.abs() @ paths
     return paths.sum()
+
+
+def input_path_norms(weights: Sequence[Tensor]) -> Tensor:
+    """1^T |W_K| ... |W_1|, the part of the path norm that starts at each input; shape (in,). 0 where it is not read."""
+    paths = torch.ones_like(weights[-1][:, 0])
+    for weight in reversed(weights):
+        paths = paths @ weight.abs()
+    return paths

@@ -21,7 +21,7 @@ class Pruner:
         """Before each step, and once with step = steps at the end: set what the layers do with their parameters."""
 
     def after_step(self, model: Any) -> None:
-        """After the optimizer's step: change the parameters in place."""
+        """Before the first step and after each: change the parameters in place."""
 
     def prune(self, model: Any) -> None:
         """After training: change the parameters of the plain network in place."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from psilon_bench.data.task import Split
+from psilon_bench.training.stack import Dim, Shared
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -32,6 +33,16 @@ class Rows:
         """All targets, (rows, ...), or (members, rows, ...) where the members differ."""
         return self.unique_y[0] if self.in_dim is None else self.unique_y[self.which]
 
+    def whole(self) -> tuple[tuple[Tensor, Tensor], Dim]:
+        """All x and y, and their vmap dimension. Neighbours with one split share it, if all groups are equally large."""
+        if self.in_dim is None:
+            return (self.x[0], self.y), None
+        groups, each = len(self.x), len(self.which) // len(self.x)
+        neighbours = torch.arange(groups, device=self.which.device).repeat_interleave(each)
+        if each > 1 and torch.equal(self.which, neighbours):
+            return (self.x, self.unique_y), Shared(groups)
+        return (self.x[self.which], self.y), 0
+
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Rows (members, batch) of x and y, with the members as first axis."""
         if self.in_dim is None:
@@ -46,22 +57,44 @@ class Rows:
 
 
 class Batches:
-    """Epochs of shuffled batches; each member has an order of its own, made from its seed alone."""
+    """Epochs of shuffled batches; each member has an order of its own, made from its seed alone.
 
-    def __init__(self, rows: Rows, seeds: Sequence[int], num_batches: int, batch_size: int | None) -> None:
+    in_dim is the vmap dimension of what `epoch` gives. A single batch of all rows is given as the rows lie, without a
+    copy for each member: their order does not matter.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        seeds: Sequence[int],
+        num_batches: int,
+        batch_size: int | None,
+        augment: Augment | None = None,
+    ) -> None:
         self.rows = rows
         self.generators = [generator(seed, 1) for seed in seeds]
         self.augmenters = [generator(seed, 2, rows.x.device) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
         self.per_epoch = -(-rows.num_rows // batch_size) if batch_size else num_batches
+        self.augment = augment
+        self.whole: tuple[Tensor, Tensor] | None = None
+        self.in_dim: Dim = 0
+        if self.per_epoch == 1 and augment is None:
+            self.whole, self.in_dim = rows.whole()
         self.order: Tensor | None = None  # of the epoch under way, (members, rows)
         self.position = 0  # its batches that are done
 
-    def epoch(self, augment: Augment | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
         """(x, y) of each batch, members first. Each row once: batches differ by one row, or the last is short.
 
         An epoch that was interrupted (see `state`) is continued.
         """
+        if self.whole:
+            if not self.position:
+                self.position = 1
+                yield self.whole
+            self.position = 0
+            return
         if self.order is None:
             self.order = torch.stack([torch.randperm(self.rows.num_rows, generator=g) for g in self.generators])
             self.position = 0
@@ -69,11 +102,11 @@ class Batches:
         parts = order.split(self.batch_size, 1) if self.batch_size else order.tensor_split(self.num_batches, 1)
         while self.position < len(parts):
             x, y = self.rows.take(parts[self.position])
-            if augment is not None:
-                x = torch.stack([augment(own, g) for own, g in zip(x, self.augmenters, strict=True)])
+            if self.augment is not None:
+                x = torch.stack([self.augment(own, g) for own, g in zip(x, self.augmenters, strict=True)])
             self.position += 1
             yield x, y
-        self.order = None
+        self.order, self.position = None, 0
 
     def state(self) -> dict[str, Any]:
         """All that decides the batches to come."""

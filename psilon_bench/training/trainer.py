@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from psilon_bench.config import Trainer
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
-from psilon_bench.metrics.lipschitz import local_lipschitz
+from psilon_bench.metrics.certificate import certified_accuracy
+from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.metrics.units import weight_decay_objectives
 from psilon_bench.models.units import HasUnits
@@ -66,7 +67,6 @@ class Fit:
         parameter = next(iter(stack.parameters.values()))
         self.device, dtype = parameter.device, parameter.dtype
         self.kind: Kind = tasks[0].kind
-        self.augment = tasks[0].augment
         self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
         self.lams = torch.tensor(lams, device=self.device, dtype=dtype)
         train = Rows([task.train for task in tasks], self.device, dtype)
@@ -75,7 +75,7 @@ class Fit:
         self.extra_tests = {
             name: Rows([task.extra_tests[name] for task in tasks], self.device, dtype) for name in tasks[0].extra_tests
         }
-        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size)
+        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, tasks[0].augment)
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
@@ -84,6 +84,8 @@ class Fit:
         self.unpruned: list[Row] = []  # validation scores before the pruner began to act
         self.own = self.own_values()
         stack.change(lambda model, own: self.regularizer.at_start(model, **own), self.own, in_dims=(0,))
+        if self.projects:
+            stack.change(self.pruner.after_step)
         self.last, self.best = stack.snapshot(), stack.snapshot()
         self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
@@ -102,7 +104,7 @@ class Fit:
         self.clock = time.perf_counter()
         while self.epoch <= self.settings.epochs and self.running():
             self.own = self.own_values()
-            for x, y in self.batches.epoch(self.augment):
+            for x, y in self.batches.epoch():
                 self.before_pruning()
                 self.window.append(self.train_step(x, y))
                 safe_point()
@@ -114,7 +116,7 @@ class Fit:
             on_epoch(self.epoch - 1)
         self.before_pruning()
         self.pruner.at_step(self.stack.model, self.steps, self.steps)
-        self.stack.copy_members(self.stack.parameters, self.last, self.running())
+        self.stack.copy_members(self.stack.tensors, self.last, self.running())
         for index in self.running():
             self.members[index].status = "finished"
 
@@ -125,6 +127,8 @@ class Fit:
 
     def own_values(self) -> dict[str, Tensor]:
         """The regularizer's stackable values in this epoch, (members,) each."""
+        if not self.regularizer.stackable:
+            return {}
         every = [regularizer.values((self.epoch - 1) / self.settings.epochs) for regularizer in self.regularizers]
         return {name: self.lams.new_tensor([own[name] for own in every]) for name in every[0]}
 
@@ -138,7 +142,7 @@ class Fit:
         now = time.perf_counter()
         self.seconds, self.clock = self.seconds + now - self.clock, now
         return {
-            "parameters": {name: value.detach() for name, value in self.stack.parameters.items()},
+            "tensors": {name: value.detach() for name, value in self.stack.tensors.items()},
             "last": self.last,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
@@ -153,7 +157,7 @@ class Fit:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`, of the same stack."""
         everyone = range(self.stack.size)
-        self.stack.copy_members(state["parameters"], self.stack.parameters, everyone)
+        self.stack.copy_members(state["tensors"], self.stack.tensors, everyone)
         self.stack.copy_members(state["last"], self.last, everyone)
         self.stack.copy_members(state["best"], self.best, everyone)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -172,7 +176,8 @@ class Fit:
     def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
         self.pruner.at_step(self.stack.model, self.taken, self.steps)
-        objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(0, 0, 0, 0))
+        shared = self.batches.in_dim
+        objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(shared, shared, 0, 0))
         self.optimizer.zero_grad(set_to_none=True)
         objective.sum().backward()
         with torch.no_grad():
@@ -213,6 +218,7 @@ class Fit:
         self.seconds += time.perf_counter() - self.clock
         first, self.step, self.window = self.step + 1, self.step + len(self.window), []
         mean_loss = prediction.reported(self.kind, losses.mean(dim=1)).tolist()
+        last_loss = prediction.reported(self.kind, losses[:, -1]).tolist()
         common = {"epoch": epoch, "step": self.step, "lr": self.optimizer.param_groups[0]["lr"]}
         measured = self.measure(self.val, "val", curve_measures)
         if isinstance(self.stack.model, HasUnits) and self.stack.model.units() and self.regularizer.weight_decay:
@@ -238,21 +244,36 @@ class Fit:
                 improved.append(index)
             else:
                 member.waited += 1
-            if self.settings.early_stopping is not None and member.waited >= self.settings.early_stopping:
+            target, reached = self.settings.target_loss, last_loss[index]
+            if target is not None and reached <= target:
+                member.status, member.reason = "finished", f"the loss is {reached:.3g} at step {self.step}"
+                ended.append(index)
+            elif self.settings.early_stopping is not None and member.waited >= self.settings.early_stopping:
                 member.status, member.reason = "finished", f"early stopping at epoch {epoch}"
                 ended.append(index)
-        self.stack.copy_members(self.stack.parameters, self.best, improved)
-        self.stack.copy_members(self.stack.parameters, self.last, ended)
+        self.stack.copy_members(self.stack.tensors, self.best, improved)
+        self.stack.copy_members(self.stack.tensors, self.last, ended)
         self.clock = time.perf_counter()
 
     @torch.no_grad()
     def measure(
-        self, rows: Rows, split: str, of_network: Callable[[nn.Module], dict[str, Tensor]]
+        self,
+        rows: Rows,
+        split: str,
+        of_network: Callable[[nn.Module], dict[str, Tensor]],
+        radii: Sequence[float] = (),
     ) -> list[dict[str, float]]:
-        """Scores on a split, named `split/...`, and the network's own numbers; one dictionary a member."""
+        """Scores on a split, named `split/...`, and the network's own numbers; one dictionary a member.
 
-        def scores(model: nn.Module, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+        Classes: also the certified accuracy at L_inf radii, for networks that have a bound.
+        """
+        certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
+
+        def scores(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
             own = prediction.scores(self.kind, logits, y)
+            for radius in certified:
+                bound = model.lipschitz_bound()
+                own[f"certified_accuracy/{radius:g}"] = certified_accuracy(self.kind, logits, y, bound, radius)
             return {f"{split}/{name}": value for name, value in own.items()} | of_network(model)
 
         return self.over(rows, scores)
@@ -275,14 +296,14 @@ class Fit:
         columns = {name: value.tolist() for name, value in values.items()}
         return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
 
-    def local_lipschitz(self, points: int) -> list[Tensor]:
-        """Local Lipschitz constants of every member at its first test rows, (points,) each, on the CPU."""
+    def jacobians(self, points: int) -> list[Tensor]:
+        """d logits / d input of every member at its first test rows, (points, outputs, inputs) each, on the CPU."""
         x = next(self.test.chunks(points))
         own = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
-        return list(local_lipschitz(lambda x: self.stack.map(self.logits, x, in_dims=(0,)), own).cpu())
+        return list(jacobians(lambda x: self.stack.map(self.logits, x, in_dims=(0,)), own).cpu())
 
     @torch.no_grad()
     def select(self) -> None:
         """Put the selected parameters (the last, or the best by validation loss) of every member into the stack."""
         chosen = self.best if self.settings.select == "best" else self.last
-        self.stack.copy_members(chosen, self.stack.parameters, range(self.stack.size))
+        self.stack.copy_members(chosen, self.stack.tensors, range(self.stack.size))

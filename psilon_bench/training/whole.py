@@ -1,18 +1,32 @@
 """Fits a baseline as a whole: what Fit is to networks, without steps, for one model."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from psilon_bench.data.task import Task
+from psilon_bench.data.task import Split
 from psilon_bench.errors import UsageError
 from psilon_bench.interrupt import at_once
 from psilon_bench.metrics import prediction
+from psilon_bench.metrics.certificate import certified_accuracy
 from psilon_bench.metrics.network import final_measures
-from psilon_bench.models.baselines import Baseline
+from psilon_bench.models.baselines import Baseline, Ridge
+from psilon_bench.outcome import export, scored
 from psilon_bench.record import Record
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.trainer import Member, Row
+
+if TYPE_CHECKING:
+    from psilon_bench.runner import Prepared
+
+
+def check_kind(member: "Prepared") -> None:
+    """UsageError where there is nothing to predict."""
+    if member.task.kind == "recovery":
+        name = member.config.dataset.name
+        raise UsageError(
+            f"dataset={name} has one solution to recover and no rows to predict. Take model=diagonal_linear."
+        )
 
 
 def check_steps(regularizer: Regularizer, model: Any) -> None:
@@ -24,10 +38,9 @@ def check_steps(regularizer: Regularizer, model: Any) -> None:
 class WholeFit:
     """A history of one row. Nothing of a fit that is stopped can be kept, so signals end it at once."""
 
-    def __init__(self, model: Baseline, task: Task, seed: int) -> None:
-        self.model, self.task, self.seed = model, task, seed
-        self.test: Any = task.test  # Fit has Rows here
-        self.extra_tests: dict[str, Any] = dict(task.extra_tests)
+    def __init__(self, member: "Prepared") -> None:
+        self.member, self.task, self.model = member, member.task, member.model
+        self.test, self.extra_tests = self.task.test, self.task.extra_tests
         self.members = [Member()]
         self.seconds = 0.0  # of the fit alone
 
@@ -41,26 +54,33 @@ class WholeFit:
         safe_point()
         started = time.perf_counter()
         with at_once():
-            self.model.fit(self.task.kind, self.task.train, self.seed)
+            self.model.fit(self.task.kind, self.task.train, self.member.config.seed)
         self.seconds = time.perf_counter() - started
         (train,), (val,) = self.measure(self.task.train, "train"), self.measure(self.task.val, "val")
         row = {"epoch": 1, "step": 1, "train/loss": train["train/loss"]} | val
         on_row(0, row)
         self.members = [Member("finished", last_row=row)]
 
-    def measure(self, rows: Any, split: str, *rest: Any) -> list[dict[str, float]]:
-        """Scores on a split, named `split/...`."""
-        y = rows.y if self.task.kind == "multiclass" else rows.y.double()
-        scores = prediction.scores(self.task.kind, self.model.logits(self.task.kind, rows.x), y)
+    def measure(self, rows: Split, split: str, of_model: Any = None, radii: Sequence[float] = ()) -> list[Row]:
+        """Scores on a split, named `split/...`; the certified accuracy where there are classes and a bound."""
+        kind, y = self.task.kind, rows.y if self.task.kind == "multiclass" else rows.y.double()
+        logits = self.model.logits(kind, rows.x)
+        scores = prediction.scores(kind, logits, y)
+        if kind != "regression" and isinstance(self.model, Ridge):
+            for radius in radii:
+                certified = certified_accuracy(kind, logits, y, self.model.lipschitz_bound(), radius)
+                scores[f"certified_accuracy/{radius:g}"] = certified
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
-    def finish(self, record: Record, test: dict[str, float]) -> None:
+    def finish(self, record: Record) -> None:
         """Close the record; the estimator alone is kept, so that joblib.load needs scikit-learn and nothing of ours."""
+        (test,) = scored(self, self.member.config.metrics.radii)
         record.save_object("estimator.joblib", self.model.estimator)
         record.save_object("preprocessing.joblib", self.task.preprocessing)
         own = {name: value.item() for name, value in final_measures(self.model).items()}
+        own |= export(self.model, self.member, record) | {"time/fit_s": self.seconds}
         record.run["diverged"] = False
-        record.finish("finished", self.members[0].last_row | test | own | {"time/fit_s": self.seconds})
+        record.finish("finished", self.members[0].last_row | test | own)
 
     def state(self) -> dict[str, Any]:
         """A fit that was stopped begins again."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from rich.console import Console
@@ -110,7 +111,7 @@ def test_what_is_recorded(fitted):
     }
 
 
-def test_the_certificate_of_ridge(fitted, task):
+def test_the_certificate_of_ridge(task):
     """|f(x) - f(y)|_1 <= bound |x - y|_inf for any x and y; for one output some pair attains it."""
     for kind in ("regression", "binary", "multiclass"):
         made = task(kind)
@@ -124,7 +125,17 @@ def test_the_certificate_of_ridge(fitted, task):
             ends = torch.stack([torch.zeros(5), model.weights()[0][0].sign()]).double()
             low, high = model.logits(kind, ends)
             assert (high - low).item() == pytest.approx(model.lipschitz_bound().item())
-    assert "lipschitz_bound" in fitted("model=ridge", "dataset=wine").run["metrics"]
+
+
+def test_what_is_recorded_of_ridge(fitted):
+    """Bounds of its inputs that add up to the certificate, and what that promises of its predictions."""
+    record = fitted("model=ridge", "dataset=wine", "metrics.radii=[1e-9,100]")
+    metrics = record.run["metrics"]
+    table = pd.read_csv(record.folder / "inputs.csv")
+    assert table["bound"].sum() == pytest.approx(metrics["lipschitz_bound"])
+    assert metrics["num_inputs"] == 13
+    assert metrics["test/certified_accuracy/1e-09"] == metrics["test/accuracy"]
+    assert metrics["test/certified_accuracy/100"] == 0
 
 
 def test_a_class_without_training_rows(task):

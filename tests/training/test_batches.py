@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from psilon_bench.data.task import Split
 from psilon_bench.training.batches import Batches, Rows
+from psilon_bench.training.stack import Shared
 
 CPU = torch.device("cpu")
 
@@ -24,7 +25,7 @@ def dealt(batches: Batches, epochs: int = 1) -> list[list[torch.Tensor]]:
     for _ in range(epochs):
         parts = list(batches.epoch())
         assert all(torch.equal(x[..., 0], y.double()) and torch.equal(x[..., 1], -y.double()) for x, y in parts)
-        result.append([y for _, y in parts])
+        result.append([y[None] if batches.in_dim is None else y for _, y in parts])
     return result
 
 
@@ -69,8 +70,33 @@ def test_the_order_is_the_seeds():
 
 def test_the_batches_do_not_repeat_the_numbers_of_the_weights():
     """Seed s of the batches is another stream than torch.manual_seed(s), which makes the weights."""
-    (parts,) = dealt(Batches(Rows([numbered(30)], CPU, torch.float64), [5], 1, None))
-    assert not torch.equal(parts[0][0], torch.randperm(30, generator=torch.Generator().manual_seed(5)))
+    (parts,) = dealt(Batches(Rows([numbered(30)], CPU, torch.float64), [5], 2, None))
+    assert not torch.equal(torch.cat(parts, dim=1)[0], torch.randperm(30, generator=torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize("which", [[0], [0, 0, 0], [1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 1, 0, 1]])
+@pytest.mark.parametrize("sizes", [{"num_batches": 1, "batch_size": None}, {"num_batches": 9, "batch_size": 6}])
+def test_one_batch_of_all_rows_is_no_copy(which, sizes):
+    """Epoch after epoch the same tensors; no axis of members where all share their rows, one of groups where some do."""
+    kinds = [numbered(6), numbered(6, start=50)]
+    batches = Batches(Rows([kinds[i] for i in which], CPU, torch.float64), [4] * len(which), **sizes)
+    ((x, y),), ((again, _),) = list(batches.epoch()), list(batches.epoch())
+    assert x.data_ptr() == again.data_ptr()
+    assert batches.in_dim == (None if 1 not in which else Shared(2) if which == [0, 0, 1, 1] else 0)
+    slices = [0, 1] if which == [0, 0, 1, 1] else which
+    expected = torch.stack([kinds[i].y for i in slices]) if 1 in which else kinds[0].y
+    assert torch.equal(y, expected)
+    assert torch.equal(x[..., 0], expected.double())
+
+
+def test_one_batch_of_all_rows_is_given_once():
+    """A state taken behind it continues with the next epoch, one taken before with it."""
+    batches, rest = (Batches(Rows([numbered(6)], CPU, torch.float64), [4], 1, None) for _ in range(2))
+    for _ in batches.epoch():
+        rest.load_state(batches.state())
+        assert not list(rest.epoch())
+    rest.load_state(batches.state())
+    assert len(list(rest.epoch())) == 1
 
 
 @pytest.mark.parametrize(("which", "in_dim"), [([0], None), ([0, 0, 0], None), ([0, 1], 0), ([1, 0, 1], 0)])
@@ -90,15 +116,16 @@ def test_each_member_gets_its_own_rows(which, in_dim):
     assert rows.y.dtype == torch.int64
 
 
-def test_augmentation_is_seeded_per_member():
+@pytest.mark.parametrize("num_batches", [1, 2])
+def test_augmentation_is_seeded_per_member(num_batches):
     """Each member's batch is augmented with its own generator, so it does not depend on the others."""
 
     def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return x + torch.rand(x.shape, generator=generator)
 
     def first(*seeds: int) -> torch.Tensor:
-        batches = Batches(Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, 2, None)
-        return torch.cat([x for x, _ in batches.epoch(augment)], dim=1)
+        batches = Batches(Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, num_batches, None, augment)
+        return torch.cat([x for x, _ in batches.epoch()], dim=1)
 
     both = first(1, 2)
     assert torch.equal(both[0], first(1)[0])

@@ -12,7 +12,7 @@ from psilon_bench.config import options
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.path_norm import PathNorm
 from psilon_bench.runner import build_fit, fits, prepare
-from psilon_bench.training.stack import Stack
+from psilon_bench.training.stack import Shared, Stack
 
 GRID = [("seed=0", "reg.lam=0.0"), ("seed=3", "reg.lam=1e-4"), ("seed=1", "reg.lam=0.05", "dataset.split_seed=7")]
 RUN = ("tracking=none", "trainer.epochs=4", "trainer.eval_every=2", "trainer.num_batches=4")
@@ -149,6 +149,19 @@ def test_map_calls_for_each_member(network):
         result = stack.map(function, own[members], shared, in_dims=(0, None))
         for name in ("out", "norm"):
             torch.testing.assert_close(result[name], torch.stack([expected[i][name] for i in members]))
+
+
+def test_map_calls_with_what_a_group_shares(network):
+    """Two groups of three neighbours, a tensor for each group, one for each member, one for all."""
+    models = [network("snet", 5, 2) for _ in range(6)]
+    shared, own, common = torch.randn(2, 4, 5).double(), torch.randn(6, 2).double(), torch.randn(5).double()
+
+    def function(model, x, add, offset):
+        return {"out": model(x + offset) + add}
+
+    expected = [function(models[i], shared[i // 3], own[i], common)["out"] for i in range(6)]
+    result = Stack(models).map(function, shared, own, common, in_dims=(Shared(2), 0, None))
+    torch.testing.assert_close(result["out"], torch.stack(expected))
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -1,0 +1,130 @@
+"""The end of a run: test the selected networks, prune, certify, export, close the records."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.config import Config
+from psilon_bench.data.task import Task
+from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
+from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.record import Record, Status
+from psilon_bench.training.stack import Stack
+from psilon_bench.training.trainer import Fit, Row
+
+if TYPE_CHECKING:
+    from psilon_bench.runner import Prepared
+
+
+def finish(fit: Fit, members: Sequence["Prepared"], records: Sequence[Record]) -> None:
+    """Test the selected networks and close the records."""
+    fit.select()
+    parameters = [fit.stack.state(index) for index in range(fit.stack.size)]
+    prune(fit, members)
+    metrics, jacobians = measured(fit, members[0].config), fit.jacobians(members[0].config.metrics.lipschitz_points)
+    other = "last" if fit.settings.select == "best" else "best"
+    for index, (outcome, record, member) in enumerate(zip(fit.members, records, members, strict=True)):
+        if record.closed:
+            continue
+        record.save_tensors("model.pt", parameters[index])
+        record.save_object("preprocessing.joblib", member.task.preprocessing)
+        record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
+        status: Status = "failed" if outcome.status == "failed" else "finished"
+        local = spectral_norm(jacobians[index])
+        record.run["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
+        own: Row = {}
+        if status == "finished":
+            own = metrics[index] | export(fit.stack.network(index), member, record)
+            own |= local_measures(local, jacobians[index], own.get("lipschitz_bound"))
+        own |= {
+            "num_parameters": num_parameters(member.model),
+            "best/val/loss": outcome.best_row.get("val/loss", float("nan")),
+            "best/step": outcome.best_row.get("step", 0),
+            "time/fit_s": fit.seconds / fit.stack.size,  # its share of the stack's time
+            "time/step_ms": 1000 * fit.seconds / fit.stack.size / fit.step,
+        }
+        chosen = outcome.best_row if fit.settings.select == "best" and status == "finished" else outcome.last_row
+        record.run["diverged"] = outcome.status == "failed"
+        record.finish(status, chosen | own, outcome.reason)
+
+
+def prune(fit: Fit, members: Sequence["Prepared"]) -> None:
+    """Put plain networks with exact zeros in the place of the trained ones, where there is a pruner."""
+    if members[0].config.pruner.name == "none":
+        return
+    trained: list[Any] = [fit.stack.network(index) for index in range(fit.stack.size)]
+    networks = [network.plain() for network in trained]
+    for network in networks:
+        fit.pruner.prune(network)
+    fit.stack = Stack(networks)
+
+
+def measured(fit: Fit, config: Config) -> list[Row]:
+    """Scores, certificates and local Lipschitz constants of every member."""
+    val = fit.measure(fit.val, "val", final_measures)
+    test = scored(fit, config.metrics.radii)
+    rows = [own | scores for own, scores in zip(val, test, strict=True)]
+    for row, before in zip(rows, fit.unpruned, strict=False):
+        row.update(before)
+    return rows
+
+
+def local_measures(local: Tensor, jacobians: Tensor, bound: float | None) -> Row:
+    """How steep a network is at test rows, and how far above that its certificate lies."""
+    steepest = entries_sum(jacobians).max().item()
+    gap = {} if bound is None else {"lipschitz_gap": bound / steepest if steepest else float("inf")}
+    return {"lipschitz_local": local.mean().item(), "lipschitz_local/max": local.max().item()} | gap
+
+
+def scored(fit: Any, radii: Sequence[float] = ()) -> list[Row]:
+    """Scores on the test rows, and on each extra test set (`test/fog/loss`) and their mean (`test/extra/loss`)."""
+    scores: list[Row] = fit.measure(fit.test, "test", lambda model: {}, radii)
+    extra = [fit.measure(rows, f"test/{name}", lambda model: {}) for name, rows in fit.extra_tests.items()]
+    for index, own in enumerate(scores):
+        for score in ("loss", "accuracy"):
+            values = [v for sets in extra for key, v in sets[index].items() if key.endswith(f"/{score}")]
+            if values:
+                own[f"test/extra/{score}"] = sum(values) / len(values)
+        for sets in extra:
+            own.update(sets[index])
+    return scores
+
+
+def export(network: Any, member: "Prepared", record: Record) -> Row:
+    """Write the plain pruned network, the compact one where it is smaller, and what each input is worth."""
+    if member.config.pruner.name != "none":
+        record.save_tensors("pruned.pt", state_of(network))
+    result: Row = {}
+    if hasattr(network, "input_bounds"):
+        bounds = input_table(member.task, network.input_bounds())
+        record.write("inputs.csv", bounds.to_csv(index=False))
+        result["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
+        read = bounds["bound"] > 0
+        result["num_inputs"] = int(read.sum())
+        if not read.all():
+            record.run["inputs_kept"] = bounds["input"][read].tolist()
+    if hasattr(network, "compact"):
+        compact, inputs = network.compact()
+        result["compact/num_parameters"] = num_parameters(compact)
+        if num_parameters(compact) < num_parameters(network.plain()):
+            record.save_tensors("compact.pt", {"inputs": inputs.cpu(), **state_of(compact)})
+    return result
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """The state_dict on the CPU."""
+    return {name: value.detach().cpu() for name, value in network.state_dict().items()}
+
+
+def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
+    """A row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
+
+    Raw outputs of a regression are in units of the target. A bound of 0: the network does not read that input.
+    """
+    own = bounds.detach().double().cpu()
+    scales = torch.tensor(task.input_scales or [1.0] * len(own), dtype=torch.float64)
+    raw = own / scales * task.target_scale
+    return pd.DataFrame({"input": task.feature_names, "bound": own, "scale": scales, "bound_raw": raw})

@@ -1,0 +1,73 @@
+"""Networks back from their records, ready for new rows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from psilon_bench.config import Config
+from psilon_bench.errors import UsageError
+
+Which = Literal["model", "best", "last", "pruned", "compact"]
+PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trained network with its preprocessing; `inputs` are the columns it takes, all of them unless it is compact."""
+
+    network: nn.Module
+    preprocessing: Any
+    inputs: Tensor | None
+    task: dict[str, Any]  # as in run.json
+
+    @torch.no_grad()
+    def predict(self, rows: Any) -> np.ndarray:
+        """Of raw rows as the data set had them: a DataFrame, or pixels.
+
+        Regression: (rows,) in units of the target; classes: probabilities (rows, classes).
+        """
+        parameter = next(self.network.parameters())
+        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
+        logits = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        if self.task["kind"] == "regression":
+            target = self.task["target"]
+            return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
+        if self.task["kind"] == "binary":
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return np.asarray(logits.softmax(dim=1))
+
+
+def load(folder: str | Path, which: Which = "model") -> Saved:
+    """The network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
+
+    UsageError where the folder holds no such file.
+    """
+    folder = Path(folder)
+    if not (folder / f"{which}.pt").exists():
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
+        raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
+    run = json.loads((folder / "run.json").read_text())
+    config = Config.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
+    shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
+    network = config.model.build(**shapes)
+    state = torch.load(folder / f"{which}.pt", weights_only=True)
+    inputs = state.pop("inputs", None)
+    if which in PLAIN:
+        network = network.plain()
+        fit_shapes(network, state)
+    network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
+    network.load_state_dict(state)
+    return Saved(network, joblib.load(folder / "preprocessing.joblib"), inputs, run["task"])
+
+
+def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Give every parameter the shape it has in `state`."""
+    for name, parameter in network.named_parameters():
+        parameter.data = parameter.new_empty(state[name].shape)

@@ -1,0 +1,126 @@
+"""Real runs with a pruner: what is written, what comes back from it, what is refused."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_diabetes, load_wine
+
+from psilon_bench.config import options
+from psilon_bench.errors import UsageError
+from psilon_bench.runner import prepare
+from psilon_bench.saved import load
+
+PRUNERS = {
+    "l1_projection": ("pruner.steps=6",),
+    "projected": (),
+    "magnitude": ("pruner.amount=0.8",),
+}
+RAW = {"wine": partial(load_wine, as_frame=True), "diabetes": partial(load_diabetes, as_frame=True, scaled=False)}
+MODELS = [("pnet", "wine"), ("pnet", "diabetes"), ("psilon_resnet", "wine")]
+
+
+def test_every_pruner_is_met():
+    """None is left out of the runs below."""
+    assert options("pruner").keys() == PRUNERS.keys() | {"none"}
+
+
+@pytest.mark.parametrize(("model", "dataset"), MODELS)
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_a_pruned_run_comes_back_as_plain_networks(finished, pruner, model, dataset):
+    """pruned.pt and compact.pt have the exact zeros and give the recorded test loss and each other's predictions."""
+    record = finished(f"model={model}", f"dataset={dataset}", f"pruner={pruner}", *PRUNERS[pruner], "model.hidden=12")
+    metrics, raw = record.run["metrics"], RAW[dataset]().data
+    pruned = load(record.folder, "pruned")
+    zeros = sum(int((w == 0).sum()) for w in pruned.network.weights())
+    total = sum(w.numel() for w in pruned.network.weights())
+    assert metrics["weight_sparsity"] == pytest.approx(zeros / total)
+    assert metrics["num_nonzero"] == total - zeros
+    assert zeros > (0 if pruner == "projected" else 0.3 * total)
+    if (record.folder / "compact.pt").exists():
+        compact = load(record.folder, "compact")
+        np.testing.assert_allclose(compact.predict(raw), pruned.predict(raw), atol=1e-6)
+        assert len(compact.inputs) == max(1, metrics["num_inputs"])
+    if pruner == "l1_projection":
+        trained = torch.load(record.folder / "model.pt", weights_only=True)
+        assert any(name.endswith(".v") for name in trained)
+
+
+def test_the_recorded_scores_are_those_of_the_pruned_network(finished, config):
+    """test/loss is that of pruned.pt on the test rows; unpruned/val/loss that of the network a step before."""
+    record = finished("dataset=diabetes", "pruner=magnitude", "pruner.amount=0.95", "model.hidden=20")
+    task = prepare(config("dataset=diabetes")).task
+    network = load(record.folder, "pruned").network
+    loss = torch.nn.functional.mse_loss(network(task.test.x.double()), task.test.y).sqrt().item()
+    assert record.run["metrics"]["test/loss"] == pytest.approx(loss, rel=1e-5)
+    rows = pd.read_csv(record.folder / "history.csv")
+    assert record.run["metrics"]["unpruned/val/loss"] == pytest.approx(rows["val/loss"].iloc[-1], rel=1e-5)
+    assert record.run["metrics"]["val/loss"] != pytest.approx(rows["val/loss"].iloc[-1], rel=1e-3)
+
+
+def test_the_projection_does_not_change_the_path_norm_of_a_run(finished):
+    """The last row of the history, blended, and the pruned network agree in their path norms."""
+    record = finished("pruner=l1_projection", "pruner.steps=4", "model=pnet", "hardware.precision=float64")
+    rows = pd.read_csv(record.folder / "history.csv")
+    assert record.run["metrics"]["path_norm"] == pytest.approx(rows["path_norm"].iloc[-1], rel=1e-9)
+
+
+def test_predictions_are_in_units_of_the_target(finished):
+    """Regression: center + scale * output. Classes: probabilities of all of them that sum to 1."""
+    raw = load_diabetes(as_frame=True, scaled=False)
+    saved = load(finished("dataset=diabetes", "trainer.epochs=60", "optimizer.lr=0.05").folder)
+    assert np.sqrt(np.mean((saved.predict(raw.data) - raw.target) ** 2)) < 0.9 * raw.target.std()
+    for dataset, classes in (("wine", 3), ("breast_cancer", 2)):
+        record = finished(f"dataset={dataset}")
+        rows = pd.DataFrame(np.ones((4, len(load(record.folder).preprocessing.feature_names_in_))))
+        rows.columns = load(record.folder).preprocessing.feature_names_in_
+        probabilities = load(record.folder).predict(rows)
+        assert probabilities.shape == (4, classes)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+
+
+def test_inputs_are_listed_in_raw_units(finished):
+    """inputs.csv: bound_raw = bound / scale x target scale; the sums are the recorded certificates."""
+    record = finished("dataset=diabetes", "reg.lam=0.01")
+    rows, metrics = pd.read_csv(record.folder / "inputs.csv"), record.run["metrics"]
+    assert rows["bound"].sum() == pytest.approx(metrics["lipschitz_bound"], rel=1e-5)
+    assert rows["bound_raw"].sum() == pytest.approx(metrics["lipschitz_bound/raw"], rel=1e-5)
+    scaler = load(record.folder).preprocessing.named_transformers_["number"].named_steps["scale"]
+    np.testing.assert_allclose(rows["scale"], scaler.scale_)
+    saved, raw = load(record.folder), load_diabetes(as_frame=True, scaled=False).data
+    moved = raw.copy()
+    moved["bmi"] += 3
+    change = np.abs(saved.predict(moved) - saved.predict(raw)).max()
+    bound = rows.set_index("input")["bound_raw"]["bmi"] * 3
+    assert 0 < change <= bound * (1 + 1e-4)
+
+
+def test_a_network_that_is_not_there(finished):
+    """One line that lists those that are."""
+    folder = finished().folder
+    with pytest.raises(UsageError, match=r"pruned\.pt is not there\. Networks in this folder: best, model\."):
+        load(folder, "pruned")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ("pruner.steps=900",),
+            r"pruner=l1_projection does not fit model=pnet: pruner.steps=900 is more than.* 10 steps",
+        ),
+        (("model=snet", "reg=l2"), "normalised by their 1-norm, and MLP has none as configured .*pruner=magnitude"),
+        (("pruner.steps=3", "trainer.select=best"), "may pick a network of before the pruning .*select=last"),
+        (("pruner.steps=3", "trainer.early_stopping=2"), "early stopping ends a run before the pruning"),
+        (("pruner=projected", "model=mlp", "reg=none"), "normalised by their 1-norm"),
+        (("pruner=magnitude", "model=ridge", "reg=none"), "pruner=magnitude does not fit model=ridge: .*no plain"),
+        (("pruner=l1_projection", "model=random_forest", "reg=none"), "does not fit model=random_forest"),
+    ],
+)
+def test_pruners_that_do_not_fit(config, overrides, words):
+    """One line each, before anything is written."""
+    with pytest.raises(UsageError, match=words) as caught:
+        prepare(config("pruner=l1_projection", "trainer.epochs=2", *overrides))
+    assert "\n" not in str(caught.value)
