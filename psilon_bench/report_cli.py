@@ -1,8 +1,12 @@
 """psilon-report: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
 
+import contextlib
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 
@@ -18,16 +22,20 @@ def main() -> NoReturn:
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except click.Abort:
-        print("psilon-report: stopped", file=sys.stderr)
+        say("stopped")
         sys.exit(130)
     except (UsageError, click.ClickException) as error:
-        line = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"psilon-report: {line}", file=sys.stderr)
+        say(error.format_message() if isinstance(error, click.ClickException) else str(error))
         sys.exit(2)
 
 
+def say(line: str) -> None:
+    """A line beside the report."""
+    print(f"psilon-report: {line}", file=sys.stderr)
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FOLDER...")
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="FOLDER...")
 @click.option("--metric", "name", default="val/loss", show_default=True, help="What settings are chosen by.")
 @click.option("--direction", type=click.Choice(["min", "max"]), help="Which is better, where the name does not tell.")
 @click.option("--by", multiple=True, metavar="KEY", help="A key that makes a method, not to be tuned: reg.bound.")
@@ -35,6 +43,11 @@ def main() -> NoReturn:
 @click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
+@click.option(
+    "--attach/--no-attach", default=True, help="Put the report on the sweep's run in MLflow, where it has one."
+)
+@click.option("--mlflow", metavar="EXPERIMENT", help="Take the records from MLflow instead of a folder.")
+@click.option("--uri", help="The tracking server or database for --mlflow.  [default: MLFLOW_TRACKING_URI]")
 def report(
     folders: tuple[Path, ...],
     name: str,
@@ -44,18 +57,59 @@ def report(
     reference_file: Path | None,
     out: Path | None,
     figures: bool,
+    attach: bool,
+    mlflow: str | None,
+    uri: str | None,
 ) -> None:
     """Tables and figures of all runs below each FOLDER, such as results/psilon_higgs.
 
     Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
     metrics are those of the chosen.
     """
+    with records(folders, mlflow, uri) as places:
+        from psilon_bench.report.drawing import style
+        from psilon_bench.report.material import Material
+        from psilon_bench.report.metric import chosen_by
+        from psilon_bench.report.report import draw, make
+        from psilon_bench.report.write import write
+
+        made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
+        show(made)
+        out = out or (folders[0] / "report" if folders else Path(f"{mlflow}_report"))
+        with style():
+            drawings = list(draw(Material(made.choices, made.metric))) if figures else []
+            page = write(made, drawings, out)
+    print(f"report: {page}")
+    if attach:
+        from psilon_bench.report.attach import attach as attach_to_mlflow
+
+        attach_to_mlflow(made, out, print)
+
+
+@contextlib.contextmanager
+def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) -> Iterator[list[Path]]:
+    """The folders that were named, or one with the records of an experiment, for as long as it is needed."""
+    if experiment is None:
+        if not folders:
+            raise UsageError("Say which runs: psilon-report results/<name>, or --mlflow EXPERIMENT.")
+        yield list(folders)
+        return
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if folders or not uri:
+        raise UsageError("--mlflow EXPERIMENT needs --uri (or MLFLOW_TRACKING_URI), and no FOLDER.")
+    from psilon_bench.report.from_mlflow import fetch
+
+    with tempfile.TemporaryDirectory(prefix="psilon-report-") as folder:
+        place = Path(folder, experiment.replace("/", "_"))
+        place.mkdir()
+        fetch(experiment, uri, place, say)
+        yield [place]
+
+
+def show(made: Any) -> None:
+    """The notes and the brief tables on the terminal."""
     from rich.console import Console
 
-    from psilon_bench.report.metric import chosen_by
-    from psilon_bench.report.report import make
-
-    made = make(folders, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
@@ -64,12 +118,3 @@ def report(
     for table in made.tables:
         if table.brief:
             console.print(table.terminal())
-    from psilon_bench.report.drawing import style
-    from psilon_bench.report.material import Material
-    from psilon_bench.report.report import draw
-    from psilon_bench.report.write import write
-
-    with style():
-        drawings = list(draw(Material(made.choices, made.metric))) if figures else []
-        page = write(made, drawings, out or folders[0] / "report")
-    console.print(f"report: {page}", soft_wrap=True)

@@ -211,7 +211,7 @@ class Mirror:
         """A new MLflow run, named and tagged for people; its id."""
         params = run["params"]
         tags = {
-            "dataset": params["dataset.name"],
+            "dataset": run["task"]["name"],
             "model": params["model.name"],
             "reg": params["reg.name"],
             "sweep": params["name"],

@@ -50,7 +50,7 @@ def choose(group: Group, metric: Metric) -> Choice:
         *ties(setting, [other for other, _ in tied]),
         *edges(setting, group.settings),
         *missing(group, metric.name),
-        *passed_over([(other, m) for other, m in scored if m.n < enough and metric.sign * m.mean < best], enough),
+        *passed_over([(other, m) for other, m in scored if metric.sign * m.mean < best], enough),
         *alone(mean),
     ]
     return Choice(group, setting, mean, doubts)

@@ -59,7 +59,7 @@ def test_all_equal_is_no_division_by_zero():
 
 def test_friedman_by_its_formula():
     """chi^2 = 12 N / (k (k + 1)) * (sum of squared mean ranks - k (k + 1)^2 / 4), without ties (Demsar 2006, eq. 6)."""
-    scores = SCORES + [0.0, 0.001, 0.0]
+    scores = SCORES.add([0.0, 0.001, 0.0])
     made = Across(LOSS, scores, [])
     n, k = scores.shape
     chi = 12 * n / (k * (k + 1)) * ((made.ranks.mean() ** 2).sum() - k * (k + 1) ** 2 / 4)

@@ -82,6 +82,14 @@ def test_a_lucky_seed_does_not_win(tmp_path, choice):
     assert note(made, "seeds") == "lam=0.01 lacks seed 1, 2"
 
 
+def test_of_two_settings_the_one_with_all_seeds(tmp_path, choice):
+    """Half of the settings is not enough: three seeds against one."""
+    write_grid(tmp_path, {1e-4: [0.5, 0.6, 0.7], 1e-3: [0.1]})
+    made = choice()
+    assert made.setting.value("reg.lam") == 1e-4
+    assert set(flags(made)) == {"edge", "seeds", "passed over"}
+
+
 def test_diverged_seeds_do_not_make_a_setting_better(tmp_path, choice):
     """The mean over the two seeds that survived is the best, but one diverged."""
     write_grid(tmp_path, {1e-4: [0.5, 0.6, 0.7], 1e-3: [0.1, 0.1], 1e-2: [0.8, 0.8, 0.8]})

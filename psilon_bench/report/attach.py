@@ -1,0 +1,55 @@
+"""The report on MLflow's side: its files on the parent run of the sweep, its summary as that run's description."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from psilon_bench.errors import UsageError
+from psilon_bench.report.report import Report
+from psilon_bench.tracking import check_server, quiet
+
+DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as Markdown above a run
+LONGEST_TAG = 8000
+FILES = ("report.html", "report.md", "tables", "figures")
+
+
+def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
+    """Put the files on every sweep that the runs belong to. Where MLflow is away this is said; the report stands."""
+    for folder, uri, run_id in parents(sorted({run.folder.parent for run in report.records.runs})):
+        try:
+            check_server(uri)
+            send(uri, run_id, report, out)
+        except Exception as error:  # whatever a server, a proxy or a database may raise
+            reason = error if isinstance(error, UsageError) else " ".join(str(error).split())[:200]
+            say(f"MLflow has not got the report: {reason} The report itself is whole.")
+        else:
+            say(f"MLflow has the report: run sweep {folder.name} at {uri}")
+
+
+def parents(sweeps: Sequence[Path]) -> list[tuple[Path, str, str]]:
+    """Sweep folder, tracking server and id of the parent run, for the sweeps that MLflow knows."""
+    files = [(sweep, sweep / ".mlflow-parent.json") for sweep in sweeps]
+    known = [(sweep, json.loads(file.read_text())) for sweep, file in files if file.exists()]
+    return [(sweep, parent["uri"], parent["run_id"]) for sweep, parent in known]
+
+
+def send(uri: str, run_id: str, report: Report, out: Path) -> None:
+    """Files below `report/`, the summary as the description; an earlier report of this run is overwritten."""
+    quiet()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    client.set_tag(run_id, DESCRIPTION, description(report))
+    for name in FILES:
+        if (out / name).is_dir():
+            client.log_artifacts(run_id, str(out / name), f"report/{name}")
+        else:
+            client.log_artifact(run_id, str(out / name), "report")
+
+
+def description(report: Report) -> str:
+    """Notes and summary in Markdown; a summary too long for a tag is left to report.html."""
+    notes = "\n".join(f"- {note}" for note in report.notes)
+    tables = [f"**{table.title}**\n\n{table.markdown()}" for table in report.tables[:1]]
+    whole = "\n\n".join([notes, *tables, "Artifacts: report/report.html"])
+    return whole if len(whole) <= LONGEST_TAG else f"{notes}\n\nThe tables are in the artifacts: report/report.html"

@@ -1,0 +1,105 @@
+"""Reports and MLflow, the real one: attached to the sweep's parent run, made of an experiment, out of reach."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_records import write_record
+from rich.console import Console
+from tiny import TINY
+
+from psilon_bench.display import Display
+from psilon_bench.errors import UsageError
+from psilon_bench.report.attach import DESCRIPTION, LONGEST_TAG, attach, description
+from psilon_bench.report.from_mlflow import fetch
+from psilon_bench.report.metric import chosen_by
+from psilon_bench.report.report import make
+from psilon_bench.report.write import write
+from psilon_bench.runner import run
+from psilon_bench.tracking import Mirror, connect
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
+METRIC = chosen_by("val/loss", None)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """Client, experiment and address of a database of its own."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return (*connect(uri, "tests", str(tmp_path)), uri)
+
+
+def test_to_mlflow_and_back(place, config, tmp_path):
+    """Page, tables and description lie on the sweep's parent run; the experiment gives the report again."""
+    client, experiment, uri = place
+    overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
+    configs = [config(*overrides, f"reg.lam={lam}") for lam in (1e-3, 1e-2, 1e-1)]
+    records = run(configs, Display(Console(file=io.StringIO())), in_sweep=True)
+    records[2].run["status"] = "running"
+    records[2].save()
+    for record in records:
+        Mirror(*place, record.folder).send()
+    ours, out = make([tmp_path / "sweep"], METRIC), tmp_path / "out"
+    write(ours, [], out)
+    said: list[str] = []
+    attach(ours, out, said.append)
+    attach(ours, out, said.append)  # the second takes the place of the first
+    assert said == [f"MLflow has the report: run sweep sweep at {uri}"] * 2
+    (parent,) = client.search_runs([experiment], "tags.parent_of != ''")
+    assert parent.data.tags[DESCRIPTION].count("| breast_cancer | pnet pathnorm |") == 1
+    there = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
+    assert there == {f"report/{name}" for name in ("report.html", "report.md", "tables", "figures")}
+    fetched = client.download_artifacts(parent.info.run_id, "report/tables/summary.csv", str(tmp_path))
+    assert Path(fetched).read_text() == (out / "tables/summary.csv").read_text()
+
+    said.clear()
+    fetch("tests", uri, tmp_path / "fetched", said.append)
+    assert said == [f"1 runs have no whole record in MLflow (still running, or not sent): {records[2].run['title']}"]
+    theirs = make([tmp_path / "fetched"], METRIC)
+    assert theirs.tables[0].rows[0][:-1] == ours.tables[0].rows[0][:-1]  # the flags know of the third run, or do not
+    assert theirs.choices[0].setting.runs[0].history() == ours.choices[0].setting.runs[0].history()
+    with pytest.raises(UsageError, match=r"--mlflow nothing is no experiment at .* There are: .*tests"):
+        fetch("nothing", uri, tmp_path / "nothing", print)
+
+
+def test_mlflow_is_away(tmp_path):
+    """One line, and the report stands."""
+    write_record(tmp_path / "sweep", 1e-3, 0, {"val/loss": 1.0})
+    (tmp_path / "sweep/.mlflow-parent.json").write_text('{"uri": "http://127.0.0.1:9", "run_id": "0"}')
+    said: list[str] = []
+    attach(make([tmp_path], METRIC), tmp_path / "out", said.append)
+    assert len(said) == 1
+    assert said[0].startswith("MLflow has not got the report: tracking.uri=http://127.0.0.1:9 does not answer")
+
+
+def test_long_summaries_do_not_fit_a_tag(tmp_path):
+    """They are in the page."""
+    write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0})
+    made = make([tmp_path], METRIC)
+    assert "| wine" in description(made)
+    made.tables[0].rows.extend(made.tables[0].rows * 200)
+    assert len(description(made)) < LONGEST_TAG
+    assert "The tables are in the artifacts" in description(made)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), r"Say which runs: psilon-report results/<name>, or --mlflow EXPERIMENT\."),
+        (("--mlflow", "tests"), r"--mlflow EXPERIMENT needs --uri \(or MLFLOW_TRACKING_URI\), and no FOLDER\."),
+        (("--direction", "up", "x"), r"'up' is not one of 'min', 'max'"),
+    ],
+)
+def test_asked_wrongly(arguments, message, tmp_path):
+    """One line, exit code 2."""
+    command = [sys.executable, "-c", "from psilon_bench.report_cli import main; main()", *arguments]
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("psilon-report: ")
+    assert done.stderr.count("\n") == 1
+    assert re.search(message, done.stderr)
