@@ -48,12 +48,10 @@ def test_a_plan_of_baselines(capsys):
     assert all("not measured" in line for line in lines)
 
 
-def test_in_processes(psilon, records):
-    """hardware.plan=processes, and MLflow told by the parent."""
-    code, text = psilon(
-        "-m", "seed=0,1", "model=ridge", "reg=none", "hardware.plan=processes", tiny=("hardware.workers=2",)
-    )
+def test_from_the_command_line(psilon, records):
+    """The table shows it, MLflow has it."""
+    code, text = psilon("model=ridge", "reg=none", "dataset=wine", tiny=())
     assert code == 0, text
-    runs = records()
-    assert [run["status"] for run in runs] == ["finished"] * 2
-    assert all(json.loads((run["folder"] / "mlflow.json").read_text())["done"] for run in runs)
+    assert "ridge alpha=1.0 seed=0 on wine" in text
+    (run,) = records()
+    assert json.loads((run["folder"] / "mlflow.json").read_text())["done"]
