@@ -1,30 +1,17 @@
 """psilon-data: look after the data cache. What is heavy is imported inside functions, so that --help stays quick."""
 
 import re
-import sys
 from typing import NoReturn
 
 import click
 
+from psilon_bench.click_exit import run
 from psilon_bench.errors import UsageError
 
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 damage found, 2 asked for wrongly, 130 Ctrl-C."""
-    try:
-        sys.exit(commands(prog_name="psilon-data", standalone_mode=False))
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.Abort:
-        print("psilon-data: stopped; what is not complete will be fetched anew", file=sys.stderr)
-        sys.exit(130)
-    except click.exceptions.NoArgsIsHelpError as help_:
-        print(help_.format_message())
-        sys.exit(2)
-    except (UsageError, click.ClickException) as error:
-        line = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"psilon-data: {line}", file=sys.stderr)
-        sys.exit(2)
+    run(commands, "psilon-data", "stopped; what is not complete will be fetched anew")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

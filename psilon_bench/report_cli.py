@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn
 
 import click
 
+from psilon_bench.click_exit import run
 from psilon_bench.errors import UsageError
 
 WIDTH_OF_FILES = 200
@@ -17,16 +18,7 @@ WIDTH_OF_FILES = 200
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 2 asked for wrongly, 130 Ctrl-C."""
-    try:
-        sys.exit(report(prog_name="psilon-report", standalone_mode=False))
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.Abort:
-        say("stopped")
-        sys.exit(130)
-    except (UsageError, click.ClickException) as error:
-        say(error.format_message() if isinstance(error, click.ClickException) else str(error))
-        sys.exit(2)
+    run(report, "psilon-report", "stopped")
 
 
 def say(line: str) -> None:

@@ -115,8 +115,8 @@ def method_name(run: Run, by: Sequence[str]) -> str:
 
 def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:
     """The settings of one group, sorted by their values, and the runs that were replaced."""
-    sections = {"model", "dataset"} if runs[0].is_baseline else {key.partition(".")[0] for key in runs[0].params}
-    keys = [key for key in varying(runs) if key not in by and key.partition(".")[0] in sections - {"dataset"}]
+    tuned = ("model.",) if runs[0].is_baseline else ("",)
+    keys = [key for key in varying(runs) if key.startswith(tuned) and not key.startswith("dataset.") and key not in by]
     made, replaced = [], []
     visible = without_followers(runs, keys)
     for own in partition(runs, lambda run: tuple(run.params.get(key) for key in keys)).values():
