@@ -32,10 +32,10 @@ class Conv(nn.Conv2d):
 
 
 class VGG(nn.Module):
-    r"""Convolutions with ReLU, `blocks` of them with 2 x 2 max-pooling in between; the mean over the image; one linear layer.
+    r"""Convolutions with ReLU, 2 x 2 max-pooling between `blocks` of them; the mean over the image; one linear layer.
 
-    blocks: the numbers of channels, [[64, 64], [128, 128], ...]. No BatchNorm. Convolutions (1, 2), (3, 4), ... are pairs,
-    wherever the blocks end: pooling is homogeneous. Simonyan & Zisserman 2015; with one linear layer Yang et al. 2022.
+    blocks: the numbers of channels, [[64, 64], [128, 128], ...]. No BatchNorm. Convolutions (1, 2), (3, 4), ... are
+    pairs, wherever blocks end: pooling is homogeneous. Simonyan & Zisserman 2015; one linear layer: Yang et al. 2022.
     """
 
     homogeneous = True

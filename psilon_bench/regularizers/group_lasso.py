@@ -13,7 +13,7 @@ from psilon_bench.regularizers.regularizer import Regularizer
 class GroupLasso(Regularizer):
     r"""sum of ||W_j||_2 over the rows of all layers but the last, and over the columns of the last; biases excluded.
 
-    A row holds the incoming weights of a unit or, of a convolution, of a channel; a column of the last layer its outgoing
+    A row holds the incoming weights of a unit (of a convolution: of a channel), a column of the last layer its outgoing
     ones. Small groups, no exact zeros: those need a prox. Yuan & Lin 2006; as compared with in Yang et al. 2022.
     """
 

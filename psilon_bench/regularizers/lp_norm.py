@@ -27,7 +27,7 @@ class LpNorm(Regularizer):
         self, p: Annotated[float, Field(gt=0, allow_inf_nan=False)], scale: Annotated[float, Field(gt=0)] = 1.0
     ) -> None:
         self.p, self.scale = p, scale
-        self.weight_decay = 2 * scale if p == 2 else None
+        self.weight_decay = 2 * scale if p == 2 else 0.0
 
     def check(self, model: nn.Module) -> None:
         """UsageError where the network does not offer its weights."""

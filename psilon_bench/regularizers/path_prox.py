@@ -20,28 +20,32 @@ from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one
 class PathProx(UnitRegularizer):
     r"""After each gradient step, step = lr x lam, for the pairs g of layers (A_g, a_g), (B_g, b_g) and their units k:
 
-    balance    B_g <- c_g B_g, b_g <- c_1 ... c_g b_g, a_(g+1) <- c_1 ... c_g a_(g+1) with c_g as in `balancing`
-    normalise  w_k <- w_k / ||w_k||, a_k <- a_k / ||w_k||
+    normalise  w_k <- w_k / ||w_k||
     shrink     v_k <- v_k max(0, 1 - step / ||v_k||)
+    balance    B_g <- c_g B_g, b_g <- c_1 ... c_g b_g, a_(g+1) <- c_1 ... c_g a_(g+1) with c_g as in `balancing`
 
-    The balance (an option) leaves the function as it is. Normalising is a projection, v_k is not multiplied by ||w_k||;
-    on unit vectors w_k the path norm is sum_k ||v_k||, whose prox the last line is. A dead unit w_k = 0 or v_k = 0 stays
-    as it is; the gradient can revive the latter. Yang et al. 2022, algorithm 1, arXiv 2210.03069.
+    Normalising is a projection, v_k is not multiplied by ||w_k||; on unit vectors w_k the path norm is sum_k ||v_k||,
+    whose prox the second line is. The balance (an option) leaves the function as it is. It comes last (the authors have
+    it first), where a minimum of F_pn is balanced already. A dead unit w_k = 0 or v_k = 0 stays as it is; the gradient
+    can revive the latter. Yang et al. 2022, algorithm 1, arXiv 2210.03069.
 
-    start: `compensated` brings w_k to unit norm before the first step with v_k <- ||w_k|| v_k, function unchanged;
-    `authors` lets the first projection do it, which changes the function.
+    start: `compensated` brings w_k to unit norm before the first step with v_k <- ||w_k|| v_k and a_k <- a_k / ||w_k||,
+    function unchanged; `authors` lets the first projection do it, which changes the function.
+    bias: `kept` in the projection, so that fixed points are stationary points of F_pn; or `divided` as the authors have
+    it, a_k <- a_k / ||w_k||: at a fixed point lam ||v_k|| a_k / (1 + a_k^2) pulls on a_k, though F_pn has no such term.
     """
 
-    def __init__(self, start: Literal["compensated", "authors"], balance: bool) -> None:
-        self.start, self.balance = start, balance
+    def __init__(
+        self, start: Literal["compensated", "authors"], balance: bool, bias: Literal["kept", "divided"]
+    ) -> None:
+        self.start, self.balance, self.bias = start, balance, bias
 
     def check_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """UsageError but for plain gradient steps: with others the prox's fixed points are not minima of F_pn.
 
-        At a fixed point the optimizer's move is -step * v_k / ||v_k||. Plain gradient descent moves by -lr times the
-        gradient: F_pn is stationary. Momentum moves by -lr / (1 - momentum) times it: stationary for (1 - momentum) lam.
-        Adam moves each weight by a rate of its own: stationary for nothing of the kind. Their memory would also be of
-        weights before they were rescaled.
+        At a fixed point the optimizer moves v_k by step * v_k / ||v_k||. Plain gradient descent moves by -lr times the
+        gradient, so F_pn is stationary; momentum by -lr / (1 - momentum) times it, so it is for (1 - momentum) lam;
+        Adam each weight at a rate of its own: nothing of the kind. They also remember weights of another scale.
         """
         defaults = optimizer.defaults
         plain = isinstance(optimizer, torch.optim.SGD) and not defaults["momentum"] and not defaults["weight_decay"]
@@ -64,25 +68,29 @@ class PathProx(UnitRegularizer):
             scale_outgoing(pair, norms)
 
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
-        """Balance, normalise and shrink, with one pass over the weights."""
+        """Normalise, shrink and balance, with one pass over the weights."""
         pairs = model.units()
         incoming, outgoing = [incoming_norms(pair) for pair in pairs], [outgoing_norms(pair) for pair in pairs]
-        path_norms = torch.stack([(w * v).sum() for w, v in zip(incoming, outgoing, strict=True)])
+        tiny = torch.finfo(step.dtype).tiny
+        kept = [(1 - step / norms.clamp_min(tiny)).clamp_min(0) for norms in outgoing]
+        inverse = [1 / or_one(norms) for norms in incoming]
+        path_norms = torch.stack(
+            [(i * w * k * v).sum() for i, w, k, v in zip(inverse, incoming, kept, outgoing, strict=True)]
+        )
         factors = balancing(path_norms) if self.balance else torch.ones_like(path_norms)
-        so_far = factors.cumprod(0)
+        so_far = factors.cumprod(0)  # 1 behind the last pair
         for g, pair in enumerate(pairs):
-            inverse = 1 / or_one(incoming[g])
-            scale_incoming(pair, inverse)
-            scale_bias(pair.incoming, inverse * so_far[g - 1] if g else inverse)
-            # shrinking c v: c v max(0, 1 - step / ||c v||)
-            tiny = torch.finfo(step.dtype).tiny
-            scale_outgoing(pair, (factors[g] - step / outgoing[g].clamp_min(tiny)).clamp_min(0))
-            if pair is not pairs[-1]:  # so_far is 1 there
+            scale_incoming(pair, inverse[g])
+            scale_outgoing(pair, factors[g] * kept[g])
+            if self.bias == "divided":
+                scale_bias(pair.incoming, inverse[g])
+            if self.balance:
+                scale_bias(pair.incoming, so_far[g] / factors[g])
                 scale_bias(pair.outgoing, so_far[g])
 
 
 def balancing(path_norms: Tensor) -> Tensor:
-    r"""c_g = G / P_g of the path norms P_g = sum_k ||w_k|| ||v_k|| of the pairs, G their geometric mean; shape (pairs,).
+    r"""c_g = G / P_g of the path norms P_g = sum_k ||w_k|| ||v_k|| of the pairs, G their geometric mean; (pairs,).
 
     Their product is 1, and all c_g P_g are equal: by the inequality of the means no other factors of product 1 have a
     smaller sum of the c_g P_g. All 1 where a P_g is about 0, for no factor makes that G.

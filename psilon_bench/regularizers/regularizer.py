@@ -14,7 +14,7 @@ class Regularizer:
     """
 
     stackable: ClassVar[tuple[str, ...]] = ()
-    weight_decay: float | None = None  # f where it stands for lam f / 2 times the squared weights, so that F_wd is defined
+    weight_decay: float = 0.0  # f where it stands for lam f / 2 times the squared weights, so that F_wd is defined
 
     def check(self, model: nn.Module) -> None:
         """UsageError, as a clause that says why, where it does not fit the network."""

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import Tensor
 
-from psilon_bench.models.units import all_layers, half_squares, incoming_norms, scale_bias, scale_incoming
+from psilon_bench.models.units import all_layers, half_squares, incoming_norms, scale_incoming
 from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one
 
 
 class UnitNormDecay(UnitRegularizer):
-    r"""Half the squares of all weights, and w_k <- w_k / ||w_k||, a_k <- a_k / ||w_k|| after each step.
+    r"""Half the squares of all weights, and w_k <- w_k / ||w_k|| after each step; biases are kept.
 
     The projection of PathProx with a ridge in the place of its prox: sum_k (1 + ||v_k||^2) / 2, so no unit goes to 0.
     """
@@ -21,6 +21,4 @@ class UnitNormDecay(UnitRegularizer):
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
         """Project the incoming weights."""
         for pair in model.units():
-            inverse = 1 / or_one(incoming_norms(pair))
-            scale_incoming(pair, inverse)
-            scale_bias(pair.incoming, inverse)
+            scale_incoming(pair, 1 / or_one(incoming_norms(pair)))

@@ -13,8 +13,8 @@ from psilon_bench.regularizers.regularizer import Regularizer
 class UnitRegularizer(Regularizer):
     r"""Stands for F_pn = loss + lam sum_k ||w_k|| ||v_k|| + lam/2 sum of squares of the layers in no pair.
 
-    Never above the weight decay objective F_wd = loss + lam/2 sum of all squares, and equal to it where ||w_k|| = ||v_k||
-    for every unit, which rescaling units brings about: both have the same minimum. No bias is regularised. Yang et al.
+    Never above the weight decay objective F_wd = loss + lam/2 sum of all squares, and equal to it where every unit has
+    ||w_k|| = ||v_k||, which rescaling brings about: both have the same minimum. No bias is regularised. Yang et al.
     2022, arXiv 2210.03069.
     """
 
