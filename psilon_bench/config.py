@@ -157,15 +157,22 @@ class Config(Section):
     plan: bool
     rerun: bool
     retries: NonNegativeInt
+    _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles
+
+    def told_apart(self, overrides: str) -> "Config":
+        """The same run, with these overrides in its title."""
+        config = self.model_copy()
+        config._told_apart = overrides and f" {overrides}"
+        return config
 
     @property
     def title(self) -> str:
         """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
         if self.model.is_baseline:
             tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
-            return " ".join([self.model.name, *tuned, f"seed={self.seed}"])
+            return " ".join([self.model.name, *tuned, f"seed={self.seed}"]) + self._told_apart
         lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
-        return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}"
+        return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}{self._told_apart}"
 
     def nested(self) -> dict[str, Any]:
         """Plain containers, as config.yaml holds them."""

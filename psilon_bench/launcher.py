@@ -20,6 +20,7 @@ from psilon_bench.runner import check_places, prepare
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
+TITLED = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands beside the title where it differs
 
 
 def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = None) -> list[JobReturn]:
@@ -32,7 +33,8 @@ def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = No
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
-    outcomes = sweep.run(configs, inner)
+    told = [config.told_apart(own) for config, own in zip(configs, differences(jobs), strict=True)]
+    outcomes = sweep.run(told, inner)
     return [
         JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED, _return_value=outcomes)
         for job in jobs
@@ -45,6 +47,17 @@ def check_common(configs: Sequence[Config]) -> None:
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
+
+
+def differences(jobs: Sequence[list[str]]) -> list[str]:
+    """Of each job the overrides that not all have, but for those that every title tells."""
+    common = set.intersection(*map(set, jobs))
+    return [" ".join(one for one in job if one not in common and key_of(one) not in TITLED) for job in jobs]
+
+
+def key_of(override: str) -> str:
+    """`optimizer.lr` of `+optimizer.lr=0.1`."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 class Composer:

@@ -145,6 +145,18 @@ def test_groups_differ_in_values_alone(grid, trained):
     assert trained[7:] == [[0], [1], [2]]
 
 
+def test_titles_tell_the_runs_of_a_sweep_apart(grid, capsys):
+    """What differs within it beyond network, regularizer, lambda and seed; no part of the fingerprint."""
+    outcomes = grid([["seed=1", "optimizer.lr=0.1"], ["reg.lam=0.5", "optimizer.lr=0.2"], ["model.hidden=5"]])
+    assert [run["title"] for run in outcomes.values()] == [
+        "pnet pathnorm lam=0.001 seed=1 optimizer.lr=0.1",
+        "pnet pathnorm lam=0.5 seed=0 optimizer.lr=0.2",
+        "pnet pathnorm lam=0.001 seed=0 model.hidden=5",
+    ]
+    grid([["optimizer.lr=0.1", "seed=1"]])
+    assert "1 of 1 runs are done" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("key", ["name=a", "results_dir=a", "retries=1", "tracking.experiment=a"])
 def test_a_sweep_has_one_place(grid, key):
     """What belongs to the sweep as a whole is no axis of it."""
