@@ -63,6 +63,7 @@ def ours() -> Step:
         eval_every=1,
         checkpoint_every=None,
         early_stopping=None,
+        target_loss=None,
         select="last",
     )
     fit = Fit(

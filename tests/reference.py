@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from scipy.optimize import linprog
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -164,3 +166,49 @@ def row(
         guesses = logits.argmax(1) if task.kind == "multiclass" else (logits > 0).double()
         result["val/accuracy"] = sum(int(a == b) for a, b in zip(guesses, y, strict=True)) / len(y)
     return result
+
+
+def basis_pursuit(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """argmin sum t subject to A x = b, -t <= x <= t: another linear program than the package's, by another solver."""
+    rows, size = a.shape
+    eye = np.eye(size)
+    found = linprog(
+        np.r_[np.zeros(size), np.ones(size)],
+        A_ub=np.block([[eye, -eye], [-eye, -eye]]),
+        b_ub=np.zeros(2 * size),
+        A_eq=np.hstack([a, np.zeros((rows, size))]),
+        b_eq=b,
+        bounds=(None, None),
+        method="highs-ipm",
+    )
+    assert found.success
+    return found.x[:size]
+
+
+def descend(
+    a: np.ndarray, b: np.ndarray, alpha: float, power: int, signed: bool, ratio: float | None, lr: float, steps: int
+) -> np.ndarray:
+    """x after so many steps on 1/2 ||A x - b||^2, gradients by hand; with a ratio the factors are g v / ||v||."""
+    size = a.shape[1]
+    signs = [1.0, -1.0] if signed else [1.0]
+    factors = [np.full(size, alpha) for _ in signs]
+    lengths = [alpha * size**0.5 for _ in signs]
+    directions = [np.full(size, size**-0.5) for _ in signs]
+
+    def vector() -> np.ndarray:
+        return sum(sign * factor**power for sign, factor in zip(signs, factors, strict=True))
+
+    for _ in range(steps):
+        slope = a.T @ (a @ vector() - b)
+        for i, sign in enumerate(signs):
+            gradient = sign * power * factors[i] ** (power - 1) * slope
+            if ratio is None:
+                factors[i] = factors[i] - lr * gradient
+                continue
+            norm = np.linalg.norm(directions[i])
+            theta = directions[i] / norm
+            along = theta @ gradient
+            directions[i] = directions[i] - lr * lengths[i] / norm * (gradient - along * theta)
+            lengths[i] = lengths[i] - lr * ratio * along
+            factors[i] = lengths[i] * directions[i] / np.linalg.norm(directions[i])
+    return vector()

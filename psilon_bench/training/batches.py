@@ -34,7 +34,7 @@ class Rows:
         return self.unique_y[0] if self.in_dim is None else self.unique_y[self.which]
 
     def whole(self) -> tuple[tuple[Tensor, Tensor], Dim]:
-        """All x and y, and their vmap dimension. Neighbours with one split share it, if all groups are equally large."""
+        """All x and y, and their vmap dimension. Neighbours with one split share it if all groups are as large."""
         if self.in_dim is None:
             return (self.x[0], self.y), None
         groups, each = len(self.x), len(self.which) // len(self.x)
