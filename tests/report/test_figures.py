@@ -174,6 +174,7 @@ def test_the_front_is_what_no_other_beats(tmp_path):
         3.0: (0.4, 0.3, False),
         4.0: (0.5, 0.3, True),
         5.0: (0.05, 0.9, False),
+        6.0: (0.5, 0.35, False),
     }
     for lam, (sparsity, loss, _) in truth.items():
         write_record(tmp_path, lam, 0, {"val/loss": loss, "unit_sparsity": sparsity})

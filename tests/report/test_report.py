@@ -1,6 +1,7 @@
 """psilon-report from records to files: the same numbers everywhere, nothing dropped in silence, clear words."""
 
 import csv
+import shutil
 import socket
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def test_records_of_several_folders_count_once(tmp_path):
     made = make([tmp_path / "runs", tmp_path / "runs/a"], METRIC)
     assert made.notes[0] == "4 records: 4 finished."
     assert made.title == "runs, a"
+
+
+def test_nothing_below_a_record_is_a_record(tmp_path):
+    """A copy that lies inside, or a hidden folder, is not counted."""
+    write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6]})
+    for place in ("runs/record_00000/copy", "runs/.trash/record"):
+        shutil.copytree(tmp_path / "runs/record_00001", tmp_path / place)
+    assert make([tmp_path], METRIC).notes[0] == "2 records: 2 finished."
 
 
 def test_commands_versions_and_hardware_are_named(tmp_path, report):

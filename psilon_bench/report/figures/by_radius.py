@@ -1,9 +1,9 @@
-"""Metrics that a run has at several values, such as test/certified_accuracy/0.1: against that value, for the chosen."""
+"""Test metrics that a run has at several values, such as test/certified_accuracy/0.1, against that value."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels
+from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import is_number, label, title
@@ -16,7 +16,11 @@ PLACE = 50
 def draw(material: Material) -> Iterator[Drawing]:
     """One figure for each metric with two or more values, twelve data sets on each."""
     names = metrics_of([choice.setting for choice in material.choices if choice.setting])
-    parts = [(stem, value) for stem, _, value in (name.rpartition("/") for name in names) if is_number(value)]
+    parts = [
+        (stem, value)
+        for stem, _, value in (name.rpartition("/") for name in names)
+        if stem.startswith("test/") and is_number(value)
+    ]
     for stem in dict.fromkeys(stem for stem, _ in parts):
         values = sorted({value for own, value in parts if own == stem}, key=float)
         datasets = [name for name in material.datasets if points_of(material.datasets[name], stem, values)]
@@ -48,6 +52,7 @@ def figure(material: Material, stem: str, values: Sequence[str], datasets: Seque
                 [r[2] for r in own], [r[3] for r in own], bars, **how, label=method, capsize=2, elinewidth=0.8
             )
         axis.set(title=dataset, xlabel="radius" if "certified" in stem else "value", ylabel=label(stem))
+        scale(axis.xaxis, [row[2] for row in rows])
         points += [[dataset, *row] for row in rows]
     legend(made, axes)
     return Drawing(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from psilon_bench.report.drawing import COLOURS, Drawing, legend, look, pages, panels
+from psilon_bench.report.drawing import COLOURS, Drawing, is_wide, legend, look, pages, panels, scale
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
@@ -40,7 +40,8 @@ def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: s
     points: list[list[Any]] = []
     for axis, (dataset, by_method) in zip(axes, values.items(), strict=True):
         every = np.concatenate(list(by_method.values()))
-        edges = np.geomspace(every.min() / 1.01, every.max() * 1.01, BINS + 1)
+        spaced = np.geomspace if is_wide(every.tolist()) else np.linspace
+        edges = spaced(every.min() / 1.01, every.max() * 1.01, BINS + 1)
         for choice in material.datasets[dataset]:
             method = choice.group.method
             if method not in by_method or choice.setting is None:
@@ -54,7 +55,7 @@ def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: s
                 axis.axvline(bound.mean, color=colour, linestyle="--", linewidth=1)
             rows = zip(edges[:-1], edges[1:], counts, strict=True)
             points += [[dataset, method, *row, bound.mean if bound else None] for row in rows]
-        axis.set_xscale("log")
+        scale(axis.xaxis, edges.tolist())
         axis.set(title=dataset, xlabel=label("lipschitz_local"), ylabel="fraction of test rows")
     legend(made, axes)
     return Drawing(

@@ -33,7 +33,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         )
     scale(axis.xaxis, [row[4] for row in points])
     axis.set_yticks(range(len(datasets)), datasets)
-    axis.set(xlabel=label(TIME))
+    axis.set(xlabel=label(TIME), ylim=(-0.6, len(datasets) - 0.4))
     legend(made, [axis])
     caption = "A point is a run; of a stack that trained as one program, its share. Compare times of one machine only."
     yield Drawing("time_per_run", title(TIME), caption, made, ["data set", "method", "setting", "seed", TIME], points)
