@@ -188,6 +188,8 @@ def test_what_a_fingerprint_knows(config):
 WRONG = {
     "reg=pathnorm": r"^reg=pathnorm does not fit model=ridge: Ridge is fitted as a whole, .* Take reg=none\.$",
     "reg=l2": r"^reg=l2 does not fit model=ridge: .* Take reg=none\.$",
+    "pruner=magnitude": r"^pruner=magnitude does not fit model=ridge: it needs the weights of a plain network",
+    "dataset=sparse_recovery": r"^dataset=sparse_recovery has one solution to recover .* Take model=diagonal_linear\.$",
     "model.alpha=0": r"^model\.alpha=0 is not valid: it should be greater than 0\.$",
     "+model.hidden=3": r"^model\.hidden is not a known key\. Choose from: alpha, max_iter\.$",
     "model=random_forest model.max_features=1.5": r"^model\.max_features=1\.5 is not valid: it should be 'sqrt' or",
