@@ -1,10 +1,11 @@
 """Speed of many networks: stacked, one after the other, in processes of one thread each; and what `auto` chose.
 
-    python scripts/bench_sweep.py [--blocks 7]
+    python scripts/bench_sweep.py [--blocks 7] [--whole 2]
 
 Milliseconds per network and training step on breast_cancer-shaped data; the contestants take turns in short blocks, so
 that a machine whose speed drifts slows all of them; a row is the median over blocks. Planning is timed as a person
-calls it: psilon-run -m ... plan=true over 2000 runs.
+calls it: psilon-run -m ... plan=true over 2000 runs. --whole adds whole sweeps of 8 runs of width 500, start-up and
+records included, one after the other against side by side, so many times in turn (3 minutes each).
 """
 
 import argparse
@@ -23,16 +24,20 @@ from rich.console import Console
 from rich.table import Table
 
 from psilon_bench.config import CONF, Config, check
+from psilon_bench.processes import Processes
 from psilon_bench.record import processor
 from psilon_bench.runner import build_fit, prepare
-from psilon_bench.stacking import choose
+from psilon_bench.stacking import Choice
+from psilon_bench.ways import ways
 
-GRID = ["-m", "model=pnet,snet", "reg.lam=range(1,51)", "seed=range(20)", "model.hidden=16", "plan=true"]
+PLAN = ["model=pnet,snet", "reg.lam=range(1,51)", "seed=range(20)", "model.hidden=16", "plan=true"]
+WHOLE = ["seed=range(8)", "trainer.num_batches=1", "trainer.epochs=2000", "trainer.eval_every=200", "tracking=none"]
 
 
 def configs(width: int, count: int) -> list[Config]:
     """Networks that differ in their seeds, on one split."""
     common = [f"model.hidden={width}", "dataset.split_seed=0", "hardware=cpu", "tracking=none", "trainer.num_batches=1"]
+    common += ["trainer.epochs=100000"]  # so long that the start of processes does not count
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return [check(compose("config", [*common, f"seed={seed}"])) for seed in range(count)]
 
@@ -66,14 +71,14 @@ def race(width: int, count: int, steps: int, blocks: int) -> dict[str, float]:
     members = configs(width, count)
     together, alone, workers = stepper(members), stepper(members[:1]), torch.get_num_threads()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        ways = {
+        contest = {
             "stacked": (lambda: together(steps), count),
             "serial": (lambda: alone(steps), 1),
-            f"{workers} processes": (lambda: list(pool.map(in_process, [width] * workers, [steps] * workers)), workers),
+            "processes": (lambda: list(pool.map(in_process, [width] * workers, [steps] * workers)), workers),
         }
-        times: dict[str, list[float]] = {name: [] for name in ways}
+        times: dict[str, list[float]] = {name: [] for name in contest}
         for block in range(blocks + 2):  # the first two warm up
-            for name, (run, networks) in ways.items():
+            for name, (run, networks) in contest.items():
                 started = time.perf_counter()
                 run()
                 if block > 1:
@@ -81,30 +86,44 @@ def race(width: int, count: int, steps: int, blocks: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def chosen(width: int, count: int) -> Choice:
+    """What hardware.plan=auto makes of these networks."""
+    members = configs(width, count)
+    with Processes(members[0].hardware, count) as processes:
+        return ways([members], processes)[0]
+
+
+def seconds(*overrides: str) -> float:
+    """Wall-clock time of a multirun, as a person starts it."""
+    command = [sys.executable, "-c", "from psilon_bench.cli import run; run()", "-m", *overrides]
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return time.perf_counter() - started
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=7)
-    blocks = parser.parse_args().blocks
+    parser.add_argument("--whole", type=int, default=0)
+    arguments = parser.parse_args()
     console = Console(width=140)
     table = Table(title=f"ms per network and step, full batch of 341 rows, float32; {processor()}")
     for column in ("networks", "stacked", "serial", "processes", "serial / stacked", "auto chose", "chosen / best"):
         table.add_column(column)
     for width, count, steps in ((16, 16, 200), (64, 16, 100), (500, 8, 10)):
-        medians = race(width, count, steps, blocks)
-        size = choose(configs(width, count)).size
-        chosen = medians["stacked" if size > 1 else "serial"]
+        medians = race(width, count, steps, arguments.blocks)
+        choice = chosen(width, count)
+        way = "processes" if choice.workers else "stacked" if choice.size > 1 else "serial"
         values = [f"{value:.3f}" for value in medians.values()]
-        ratio = medians["serial"] / medians["stacked"]
-        what = f"stacks of {size}" if size > 1 else "serial"
-        row = [f"{count} of width {width}", *values, f"{ratio:.2f}", what, f"{chosen / min(medians.values()):.2f}"]
-        table.add_row(*row)
+        ratios = medians["serial"] / medians["stacked"], medians[way] / min(medians.values())
+        table.add_row(f"{count} of width {width}", *values, f"{ratios[0]:.2f}", str(choice), f"{ratios[1]:.2f}")
     console.print(table)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        command = [sys.executable, "-c", "from psilon_bench.cli import run; run()", *GRID]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
-        console.print(f"plan of 2000 runs: {time.perf_counter() - started:.1f} s (target 20)")
+    console.print(f"plan of 2000 runs: {seconds(*PLAN):.1f} s (target 20)")
+    for _ in range(arguments.whole):
+        serial, processes = (seconds(*WHOLE, f"hardware.plan={plan}") for plan in ("serial", "processes"))
+        console.print(f"8 runs of width 500, 2000 steps: one by one {serial:.0f} s, in processes {processes:.0f} s")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,30 @@ def test_a_killed_worker(start, psilon, records):
     assert len(finished) == len(set(finished)) == 4
 
 
+@pytest.mark.slow
+@installed("hydra_plugins.hydra_submitit_launcher")
+def test_the_signal_before_a_time_limit(start, psilon, records):
+    """SIGUSR2: the checkpoint is written, submitit queues the job again, and it goes on, bit for bit. Nobody called."""
+    grid = ("-m", "seed=0,1", "trainer.epochs=1500", "trainer.eval_every=100", "tracking=none", "hardware.plan=serial")
+    process = start(*grid, "hydra.launcher.inner=submitit_local")
+    deadline = time.monotonic() + 240
+    while not (begun := [run for run in records() if (run["folder"] / "history.csv").exists()]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(begun[0]["process"]["pid"], signal.SIGUSR2)
+    text, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, text
+    ended = {run["seed"]: run for run in records()}
+    assert [run["status"] for run in records()] == ["finished"] * 2
+    resumed = ended[begun[0]["seed"]]
+    assert resumed["folder"] == begun[0]["folder"]
+    assert len(resumed["times"]["resumed"]) == 1
+    assert resumed["process"]["pid"] != begun[0]["process"]["pid"]
+    assert psilon(*grid, "name=here")[0] == 0
+    for run in records("here"):
+        assert (run["folder"] / "history.csv").read_text() == (ended[run["seed"]]["folder"] / "history.csv").read_text()
+
+
 def test_one_line_for_a_wrong_launcher(psilon, tmp_path):
     """An unknown name, an unknown option: what there is. Nothing is started."""
     code, text = psilon("-m", "seed=0,1", "hydra.launcher.inner=slurm")
