@@ -58,9 +58,9 @@ class NormLinear(nn.Module):
     Parameters: v (out, in), g (1,) if `share` else (out,), bias (out,). A row v_j = 0 has no direction: its weights
     are 0, never 0/0, and so are those of a row too short to be divided by (1e-19 in float32), up to that size.
 
-    A pruner sets `blend` = a and `strength` = s: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the
-    projection of |s v_j| onto the probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs,
-    so ||W_j||_1 is |g_j| at every a; at a = 1 most weights are exact zeros (Biswas 2024).
+    A pruner sets `blend` = a: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the projection of |v_j| onto the
+    probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs, so ||W_j||_1 is |g_j| at every
+    a; at a = 1 many weights are exact zeros (Biswas 2024). `strength`: a 1-norm that v_j is brought to before.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class NormLinear(nn.Module):
     ) -> None:
         super().__init__()
         self.q, self.share, self.init = q, share, init
-        self.blend, self.strength = 0.0, 1.0
+        self.blend = 0.0
+        self.strength: float | None = None
         self.v = nn.Parameter(torch.empty(out_features, in_features))
         self.g = nn.Parameter(torch.empty(1 if share else out_features))
         self.bias = nn.Parameter(torch.empty(out_features))
@@ -109,8 +110,12 @@ class NormLinear(nn.Module):
 
     def projected(self) -> Tensor:
         """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
-        tau = simplex.threshold(self.strength * self.sizes())
-        return self.v.sign() * (self.strength * self.v.abs() - tau).clamp_min(0)
+        v, sizes = self.v, self.sizes()
+        if self.strength is not None:
+            norms = sizes.sum(dim=1, keepdim=True)
+            factor = self.strength / norms.masked_fill(norms == 0, 1)
+            v, sizes = v * factor, sizes * factor
+        return v.sign() * (v.abs() - simplex.threshold(sizes)).clamp_min(0)
 
     def plain(self) -> nn.Module:
         """The layer with weights of its own that does the same."""

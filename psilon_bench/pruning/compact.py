@@ -1,6 +1,6 @@
 """What exact zeros save: the same outputs from fewer units and inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,17 +8,18 @@ from torch import Tensor
 
 @torch.no_grad()
 def without_dead_units(
-    weights: list[Tensor], biases: list[Tensor], activation: Callable[[Tensor], Tensor]
+    weights: list[Tensor], biases: list[Tensor], activations: Sequence[Callable[[Tensor], Tensor]]
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Smaller weights and biases with the same outputs, and the indices of the inputs that they take.
 
-    weights W_1 (hidden, in) ... W_K (outputs, hidden). A unit that reads nothing is a constant, which goes into the
-    next biases; a unit or an input that nobody reads goes away. Each layer and the inputs keep one at least.
+    weights W_1 (hidden, in) ... W_K (outputs, hidden), with K - 1 activations between them. A unit that reads nothing
+    is a constant, which goes into the next biases; a unit or an input that nobody reads goes away. Each layer and the
+    inputs keep one at least.
     """
     weights, biases = list(weights), list(biases)
     for k in range(len(weights) - 1):
         reads = kept(weights[k].any(dim=1))
-        constants = activation(biases[k][~reads].clone())
+        constants = activations[k](biases[k][~reads].clone())
         biases[k + 1] = biases[k + 1] + weights[k + 1][:, ~reads] @ constants
         weights[k], biases[k], weights[k + 1] = weights[k][reads], biases[k][reads], weights[k + 1][:, reads]
     for k in reversed(range(1, len(weights))):

@@ -13,11 +13,12 @@ from psilon_bench.pruning.pruner import Pruner
 class L1Projection(Pruner):
     """In the last `steps` steps each layer uses (1 - a) W + a W_projected, a from 0 to 1 (`NormLinear`). Biswas 2024.
 
-    The raw |v_j| are projected, so how sparse a row becomes depends on ||v_j||_1, which the function it computes does
-    not; `strength` multiplies them first, and less than 1 keeps more weights. The path norm stays as it is.
+    How sparse a row becomes depends on ||v_j||_1, which the function it computes does not. strength: the 1-norm that
+    every row is brought to first, from 1 (nothing changes) upwards; None: the raw v_j as they are, the paper's rule.
+    The path norm stays as it is.
     """
 
-    def __init__(self, steps: PositiveInt, strength: Annotated[float, Field(gt=0, allow_inf_nan=False)]) -> None:
+    def __init__(self, steps: PositiveInt, strength: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None) -> None:
         self.steps, self.strength = steps, strength
 
     def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:

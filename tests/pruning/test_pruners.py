@@ -25,7 +25,7 @@ def network(kind: str, seed: int = 0, sparse: float = 0.0, depth: int = 3) -> ML
     return made
 
 
-def blended(model: MLP | CReLUResNet, a: float, strength: float = 1.0) -> MLP | CReLUResNet:
+def blended(model: MLP | CReLUResNet, a: float, strength: float | None = None) -> MLP | CReLUResNet:
     """The same with the layers' blend set."""
     for layer in model.norm_layers():
         layer.blend, layer.strength = a, strength
@@ -34,7 +34,7 @@ def blended(model: MLP | CReLUResNet, a: float, strength: float = 1.0) -> MLP | 
 
 @pytest.mark.parametrize("kind", ["pnet", "resnet"])
 @pytest.mark.parametrize("a", [0.3, 1.0])
-@pytest.mark.parametrize("strength", [0.5, 1.0, 4.0])
+@pytest.mark.parametrize("strength", [None, 1.0, 1.2, 4.0])
 def test_the_projection_keeps_the_path_norm(kind, a, strength):
     """Rows keep their 1-norm |g_j| at every blend: closed form == before == the product of the explicit weights."""
     model = network(kind)
@@ -106,15 +106,35 @@ def test_input_bounds_bound_each_input():
             assert ((model(moved) - model(x)).abs().sum(dim=1) <= bound * distance * (1 + 1e-9)).all()
 
 
+@pytest.mark.parametrize("kind", ["pnet", "resnet"])
+def test_strength_knows_no_scale(kind):
+    """The pruned weights are those of any multiple of V, the same function; 1 changes nothing, more makes more zeros."""
+    model, zeros = network(kind), []
+    plain = [weight.detach() for weight in model.weights()]
+    for strength in (1.0, 1.1, 2.0, 10.0):
+        pruned = [weight.detach() for weight in blended(model, 1.0, strength).weights()]
+        with torch.no_grad():
+            for layer in model.norm_layers():
+                layer.v *= 7.3
+        for own, scaled in zip(pruned, model.weights(), strict=True):
+            torch.testing.assert_close(scaled, own)
+        if strength == 1:
+            for own, before in zip(pruned, plain, strict=True):
+                torch.testing.assert_close(own, before)
+        zeros.append(sum(int((weight == 0).sum()) for weight in pruned))
+    assert zeros == sorted(set(zeros))
+    assert zeros[0] == 0
+
+
 def test_l1_projection_blends_over_its_last_steps():
     """a = 0 until steps - n, then linear, 1 at the end."""
-    model, pruner = network("pnet"), L1Projection(steps=4, strength=0.5)
+    model, pruner = network("pnet"), L1Projection(steps=4, strength=1.5)
     seen = []
     for step in range(11):
         pruner.at_step(model, step, 10)
         seen.append(model.layers[0].blend)
     assert seen == [0, 0, 0, 0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
-    assert model.layers[0].strength == 0.5
+    assert model.layers[0].strength == 1.5
     assert pruner.first_step(10) == 6
 
 

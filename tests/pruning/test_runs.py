@@ -14,7 +14,7 @@ from psilon_bench.runner import prepare
 from psilon_bench.saved import load
 
 PRUNERS = {
-    "l1_projection": ("pruner.steps=6",),
+    "l1_projection": ("pruner.steps=6", "pruner.strength=2"),
     "projected": (),
     "magnitude": ("pruner.amount=0.8",),
 }
@@ -23,8 +23,8 @@ MODELS = [("pnet", "wine"), ("pnet", "diabetes"), ("psilon_resnet", "wine")]
 
 
 def test_every_pruner_is_met():
-    """None is left out of the runs below."""
-    assert options("pruner").keys() == PRUNERS.keys() | {"none"}
+    """None is left out of the runs below, or of those of test_unit_pruning.py."""
+    assert options("pruner").keys() == PRUNERS.keys() | {"none", "units"}
 
 
 @pytest.mark.parametrize(("model", "dataset"), MODELS)
