@@ -110,7 +110,8 @@ def export(network: Any, member: "Prepared", record: Record) -> Row:
         compact, inputs = network.compact()
         result["compact/num_parameters"] = num_parameters(compact)
         if num_parameters(compact) < num_parameters(network.plain()):
-            record.save_tensors("compact.pt", {"inputs": inputs.cpu(), **state_of(compact)})
+            taken = {} if inputs is None else {"inputs": inputs.cpu()}
+            record.save_tensors("compact.pt", taken | state_of(compact))
     return result
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from pydantic import PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from psilon_bench.models.linear import Init
 from psilon_bench.models.mlp import MLP
@@ -26,6 +26,10 @@ class FactorizedMLP(MLP):
         init: Init,
     ) -> None:
         super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, activation=activation, init=init)
+
+    def activations(self) -> list[nn.Module]:
+        """What comes behind each layer but the last: nothing between the pairs."""
+        return [self.activation if k % 2 == 0 else nn.Identity() for k in range(len(self.layers) - 1)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, outputs) of inputs (batch, ...), flattened."""

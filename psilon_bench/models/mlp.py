@@ -88,6 +88,10 @@ class MLP(nn.Module):
         """Whether activation(c x) = c activation(x) for c > 0."""
         return self.activation_name in HOMOGENEOUS
 
+    def activations(self) -> list[nn.Module]:
+        """What comes behind each layer but the last."""
+        return [self.activation] * (len(self.layers) - 1)
+
     def units(self) -> list[Pair]:
         """Layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""
         return [] if self.q else [Pair(*pair) for pair in zip(self.layers[::2], self.layers[1::2], strict=False)]
@@ -105,7 +109,7 @@ class MLP(nn.Module):
         """A plain network without the dead units, and the indices of the inputs that it reads and takes."""
         network = self.plain()
         weights, biases, inputs = without_dead_units(
-            [layer.weight for layer in network.layers], [layer.bias for layer in network.layers], network.activation
+            [layer.weight for layer in network.layers], [layer.bias for layer in network.layers], network.activations()
         )
         network.layers = nn.ModuleList(map(Linear.of, weights, biases))
         return network, inputs

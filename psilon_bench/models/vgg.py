@@ -1,8 +1,10 @@
 """VGG networks: 3 x 3 convolutions in blocks, pooling between blocks, one linear layer. Their channels are units."""
 
+import copy
 import itertools
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 from psilon_bench.errors import UsageError
 from psilon_bench.models.linear import Linear, powers, start
 from psilon_bench.models.units import Pair
+from psilon_bench.pruning.compact import kept
 
 Blocks = Annotated[list[Annotated[list[PositiveInt], Field(min_length=1)]], Field(min_length=1)]
 
@@ -72,6 +75,26 @@ class VGG(nn.Module):
     def power_sum(self, p: float) -> Tensor:
         """sum |w|^p over all weights."""
         return sum((layer.power_sum(p) for layer in self.convolutions), start=self.classifier.power_sum(p))
+
+    def plain(self) -> "VGG":
+        """A copy: its layers are plain."""
+        return copy.deepcopy(self)
+
+    @torch.no_grad()
+    def compact(self) -> tuple["VGG", None]:
+        """A network without the channels that nobody reads or that are 0 everywhere, and None: it takes whole images.
+
+        A channel that reads nothing is constant; it goes away where ReLU makes it 0, and stays where it does not, for
+        the zeros around the image make more of it than a bias.
+        """
+        network = self.plain()
+        chain = list(itertools.pairwise([*network.convolutions, network.classifier]))
+        for before, after in (*chain, *reversed(chain)):  # what is 0 makes what reads it alone 0, and backwards
+            read = (after.weight != 0).transpose(0, 1).flatten(1).any(dim=1)
+            alive = kept(read & ((before.weight != 0).flatten(1).any(dim=1) | (before.bias > 0)))
+            before.weight, before.bias = nn.Parameter(before.weight[alive]), nn.Parameter(before.bias[alive])
+            after.weight = nn.Parameter(after.weight[:, alive])
+        return network, None
 
 
 def check_images(input_shape: tuple[int, ...], smallest: int) -> None:
