@@ -1,13 +1,14 @@
 """A multirun as a union of grids: every arm of a preset is a product of its own."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from psilon_bench.errors import UsageError
 
-Grid = Mapping[str, str]  # key -> values, as a command line writes them: {"reg.lam": "1e-3,1e-2"}
+Grid = Mapping[str, Any]  # key -> one value, or a string of values as a command line has them: {"reg.lam": "1e-3,1e-2"}
 Parse = Callable[[list[str]], list[Override]]
 
 
@@ -35,12 +36,12 @@ def key_of(override: Override) -> tuple[str, str | None]:
 
 def parsed(grid: Grid, parse: Parse) -> list[Override]:
     """The overrides of a grid."""
-    return parse([f"{key}={values}" for key, values in grid.items()])
+    return parse([f"{key}={'null' if values is None else values}" for key, values in grid.items()])
 
 
-def chosen(grids: Mapping[str, Grid] | None, names: str | Sequence[str] | None) -> list[Grid]:
+def chosen(grids: Mapping[str, Grid | None] | None, names: str | Sequence[str] | None) -> list[Grid]:
     """The arms of these names (of one, or of a list), all of them without names; UsageError for a name that is none."""
-    known = dict(grids or {})
+    known = {name: checked(name, arm) for name, arm in (grids or {}).items()}
     if names is None:
         return list(known.values()) or [{}]
     names = [names] if isinstance(names, str) else list(names)
@@ -48,6 +49,13 @@ def chosen(grids: Mapping[str, Grid] | None, names: str | Sequence[str] | None) 
     if wrong is not None or not names:
         raise UsageError(f"hydra.sweeper.arms={wrong or names} is not an arm of this sweep.{remedy(wrong, known)}")
     return [known[name] for name in names]
+
+
+def checked(name: str, arm: Any) -> Grid:
+    """An empty arm is the command line alone."""
+    if arm is not None and not isinstance(arm, Mapping):
+        raise UsageError(f"hydra.sweeper.grids.{name}={arm} is not valid: it should be keys with values. See a preset.")
+    return arm or {}
 
 
 def remedy(wrong: str | None, known: Mapping[str, Grid]) -> str:

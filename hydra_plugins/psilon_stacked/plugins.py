@@ -27,7 +27,7 @@ class GridSweeper(BasicSweeper):
         self,
         max_batch_size: int | None,
         params: dict[str, str] | None,
-        grids: dict[str, dict[str, str]] | None,
+        grids: dict[str, dict[str, Any]] | None,
         arms: str | list[str] | None,
     ) -> None:
         """The arms named take part, all of them without names."""
@@ -77,7 +77,7 @@ class GridSweeperConf:
     _target_: str = "hydra_plugins.psilon_stacked.plugins.GridSweeper"
     max_batch_size: int | None = None
     params: dict[str, str] | None = None  # key -> "values, separated by commas", in every arm
-    grids: dict[str, dict[str, str]] | None = None  # arm -> the same; the jobs are those of all arms together
+    grids: Any = None  # arm -> the same; the jobs are those of all arms together
     arms: Any = None  # name or names of those that take part
 
 

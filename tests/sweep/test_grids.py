@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from psilon_bench.config import CONF
+from psilon_bench.config import CONF, check
 from psilon_bench.errors import UsageError
 from psilon_bench.grids import chosen, union
 from psilon_bench.launcher import Composer
@@ -84,6 +84,15 @@ def test_without_grids_it_is_one_product(jobs):
     assert jobs("reg.lam=1,2", grids=None) == [{f"seed={seed}", f"reg.lam={lam}"} for seed in (0, 1) for lam in (1, 2)]
 
 
+def test_values_that_are_no_text(jobs):
+    """Numbers, switches, nothing and lists are one value each; an arm without keys is the command line alone."""
+    arm = {"a": 1, "b": 0.5, "c": True, "d": None, "e": [1, 2]}
+    assert jobs(grids={"one": arm}, common={}) == [{"a=1", "b=0.5", "c=True", "d=null", "e=[1,2]"}]
+    assert jobs("seed=1,2", grids={"one": None}, common={}) == [{"seed=1"}, {"seed=2"}]
+    with pytest.raises(UsageError, match=r"^hydra\.sweeper\.grids\.one=3 is not valid: it should be keys with values"):
+        jobs(grids={"one": 3})
+
+
 def test_some_arms(jobs):
     """In the order asked for; one needs no brackets."""
     assert [len(jobs(arms=arms)) for arms in (["snet"], "plain", ["plain", "pnet"])] == [4, 1, 7]
@@ -133,3 +142,18 @@ def test_a_preset_of_arms(psilon, tmp_path: Path):
     code, text = psilon(*preset, "hydra.sweeper.arms=[snet,forest]")
     assert code == 2
     assert text.splitlines()[-1].startswith("psilon-run: hydra.sweeper.arms=forest is not an arm of this sweep.")
+
+
+@pytest.mark.parametrize(
+    "preset", sorted(path.stem for group in ("experiment", "suite") for path in CONF.glob(f"{group}/*"))
+)
+def test_the_arms_of_every_preset(preset):
+    """The first and the last job of each arm is a valid configuration."""
+    group = "suite" if (CONF / "suite" / f"{preset}.yaml").exists() else "experiment"
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        sweeper = compose("config", [f"+{group}={preset}"], return_hydra_config=True).hydra.sweeper
+        for arm in chosen(sweeper.grids, None):
+            jobs = union([arm], sweeper.params or {}, [f"+{group}={preset}"], OverridesParser.create().parse_overrides)
+            composer = Composer(partial(compose, "config", return_hydra_config=True))
+            for job in (jobs[0], jobs[-1]):
+                check(composer(job))
