@@ -58,9 +58,9 @@ class NormLinear(nn.Module):
     Parameters: v (out, in), g (1,) if `share` else (out,), bias (out,). A row v_j = 0 has no direction: its weights
     are 0, never 0/0, and so are those of a row too short to be divided by (1e-19 in float32), up to that size.
 
-    A pruner sets `blend` = a: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the projection of |v_j| onto the
-    probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs, so ||W_j||_1 is |g_j| at every
-    a; at a = 1 many weights are exact zeros (Biswas 2024). `strength`: a 1-norm that v_j is brought to before.
+    A pruner sets `blend` = a: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the projection of |v_j| onto
+    the probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs, so ||W_j||_1 is |g_j| at
+    every a; at a = 1 many weights are exact zeros (Biswas 2024). `strength`: a 1-norm that v_j is brought to before.
     """
 
     def __init__(
@@ -110,12 +110,12 @@ class NormLinear(nn.Module):
 
     def projected(self) -> Tensor:
         """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
-        v, sizes = self.v, self.sizes()
+        sizes, factor = self.sizes(), torch.ones((), dtype=self.v.dtype, device=self.v.device)
         if self.strength is not None:
             norms = sizes.sum(dim=1, keepdim=True)
             factor = self.strength / norms.masked_fill(norms == 0, 1)
-            v, sizes = v * factor, sizes * factor
-        return v.sign() * (v.abs() - simplex.threshold(sizes)).clamp_min(0)
+        tau = simplex.threshold(factor * sizes)
+        return self.v.sign() * (factor * self.v.abs() - tau).clamp_min(0)
 
     def plain(self) -> nn.Module:
         """The layer with weights of its own that does the same."""

@@ -108,7 +108,7 @@ def test_input_bounds_bound_each_input():
 
 @pytest.mark.parametrize("kind", ["pnet", "resnet"])
 def test_strength_knows_no_scale(kind):
-    """The pruned weights are those of any multiple of V, the same function; 1 changes nothing, more makes more zeros."""
+    """The pruned weights are those of any multiple of V; 1 changes nothing, more makes more zeros."""
     model, zeros = network(kind), []
     plain = [weight.detach() for weight in model.weights()]
     for strength in (1.0, 1.1, 2.0, 10.0):
