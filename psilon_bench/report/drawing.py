@@ -112,7 +112,7 @@ def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
         set_scale("symlog", linthresh=min(positive))
     elif is_wide(values) or (always and values and min(values) > 0):
         set_scale("log")
-        narrow = max(values) < 30 * min(values)
+        narrow = max(values) < 100 * min(values)
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
 

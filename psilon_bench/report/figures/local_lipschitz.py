@@ -27,7 +27,7 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 
 def values_of(material: Material, choice: Choice) -> np.ndarray:
-    """Of all seeds of the chosen setting, positive ones: the axis is logarithmic."""
+    """Of all seeds of the chosen setting, positive ones: the axis may be logarithmic."""
     assert choice.setting
     lists = [material.about(run).get("lipschitz_local_values") or [] for run in choice.setting.runs]
     pooled = np.array([value for own in lists for value in own if value is not None], dtype=float)
@@ -40,22 +40,27 @@ def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: s
     points: list[list[Any]] = []
     for axis, (dataset, by_method) in zip(axes, values.items(), strict=True):
         every = np.concatenate(list(by_method.values()))
-        spaced = np.geomspace if is_wide(every.tolist()) else np.linspace
-        edges = spaced(every.min() / 1.01, every.max() * 1.01, BINS + 1)
+        bounds = {
+            choice.group.method: bound.mean
+            for choice in material.datasets[dataset]
+            if choice.setting and (bound := estimate(choice.setting.numbers("lipschitz_bound")))
+        }
+        low, high = every.min() / 1.01, every.max() * 1.01
+        reach = [low, high, *bounds.values()]
+        edges = np.geomspace(low, high, BINS + 1) if is_wide(reach) else np.linspace(low, high, BINS + 1)
         for choice in material.datasets[dataset]:
             method = choice.group.method
-            if method not in by_method or choice.setting is None:
+            if method not in by_method:
                 continue
             counts, _ = np.histogram(by_method[method], edges)
             colour = look(material.methods, method)["color"]
             dashed = material.methods.index(method) >= len(COLOURS)
             axis.stairs(counts / counts.sum(), edges, color=colour, label=method, linestyle=":" if dashed else "-")
-            bound = estimate(choice.setting.numbers("lipschitz_bound"))
-            if bound:
-                axis.axvline(bound.mean, color=colour, linestyle="--", linewidth=1)
+            if method in bounds:
+                axis.axvline(bounds[method], color=colour, linestyle="--", linewidth=1)
             rows = zip(edges[:-1], edges[1:], counts, strict=True)
-            points += [[dataset, method, *row, bound.mean if bound else None] for row in rows]
-        scale(axis.xaxis, edges.tolist())
+            points += [[dataset, method, *row, bounds.get(method)] for row in rows]
+        scale(axis.xaxis, reach)
         axis.set(title=dataset, xlabel=label("lipschitz_local"), ylabel="fraction of test rows")
     legend(made, axes)
     return Drawing(
