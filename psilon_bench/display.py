@@ -160,7 +160,7 @@ class Display:
     def summary(self, runs: Sequence[dict[str, Any]]) -> None:
         """The runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
-        table = Table(Column("run", no_wrap=True), *(Column(name, justify="right", no_wrap=True) for name in names))
+        table = Table(Column("run", overflow="fold"), *(Column(name, justify="right", no_wrap=True) for name in names))
         datasets = [run.get("params", {}).get("dataset.name", "?") for run in runs]
         for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
             values = run.get("metrics", {})
