@@ -81,9 +81,14 @@ class Model(Component):
     """A network. Its target is given what it names of SUPPLIED."""
 
     def build(self, *args: Any, **extra: Any) -> Any:
-        """Call the target with the section's arguments and with those of `extra` that it has parameters for."""
+        """Call the target with the section's arguments and with those of `extra` that it has parameters for.
+
+        A class of yours that takes **anything is given the numbers of features and outputs.
+        """
         assert self.target is not None
-        named = inspect.signature(locate(self.target)).parameters
+        parameters = inspect.signature(locate(self.target)).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        named = {*parameters, *(("num_features", "num_outputs") if anything else ())}
         return super().build(*args, **{key: value for key, value in extra.items() if key in named})
 
 
