@@ -126,6 +126,19 @@ def test_curves_use_the_steps_that_all_seeds_have(tmp_path):
     assert points(drawing)[["step", "mean", "n"]].to_numpy().tolist() == [[2, 12, 3], [4, 14, 3]]
 
 
+def test_a_spread_below_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
+    """Means from 0.01 to 1 with a spread of twice their size: the axis ends below the smallest mean."""
+    for seed, factor in enumerate((0.001, 0.001, 3.0)):
+        history = [{"epoch": i, "step": i, "val/loss": factor / i} for i in (1, 10, 100)]
+        write_record(tmp_path, 1e-3, seed, {"val/loss": 1.0}, history=history)
+    metric = chosen_by("val/loss", None)
+    drawing = only(curves, Material(make([tmp_path], metric).choices, metric))
+    (axis,) = drawing.figure.axes
+    low, _ = axis.get_ylim()
+    assert axis.get_yscale() == "log"
+    assert 0.005 < low < points(drawing)["mean"].min()
+
+
 def test_long_curves_are_thinned_to_their_ends(tmp_path):
     """No more than 400 points, the first and the last among them."""
     history = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]
