@@ -139,6 +139,19 @@ def test_a_spread_below_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
     assert 0.005 < low < points(drawing)["mean"].min()
 
 
+@pytest.mark.parametrize("module", [curves, objective])
+def test_one_row_is_no_curve(tmp_path, module):
+    """A baseline, fitted as a whole, has no panel beside a network's."""
+    for dataset, model, steps in (("wine", "pnet", (1, 2)), ("wine", "ridge", (1,)), ("iris", "ridge", (1,))):
+        history = [{"epoch": i, "step": i, "val/loss": 1 / i, "train/objective": 1 / i} for i in steps]
+        params = {"model.name": model}
+        write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0}, dataset=dataset, history=history, params=params)
+    metric = chosen_by("val/loss", None)
+    drawing = only(module, Material(make([tmp_path], metric).choices, metric))
+    assert set(points(drawing)["method"]) == {"pnet pathnorm"}
+    assert len(drawing.figure.axes) == 1
+
+
 def test_long_curves_are_thinned_to_their_ends(tmp_path):
     """No more than 400 points, the first and the last among them."""
     history = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]

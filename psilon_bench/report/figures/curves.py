@@ -28,12 +28,12 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 
 def tuned_curves(material: Material, choice: Choice) -> list[tuple[float, Setting]]:
-    """A setting for every value of the key that is tuned first; the chosen alone where none is."""
+    """A setting for every value of the key tuned first, or the chosen alone; none for baselines, of one row each."""
     keys = numeric_keys(choice.group)
     along = [(value, setting) for value, setting, _ in material.along(choice.group, keys[0])] if keys else []
     assert choice.setting is not None
     found = along or [(float("nan"), choice.setting)]
-    return [(value, setting) for value, setting in found if material.curve(setting, material.metric.name)[0].size]
+    return [(value, setting) for value, setting in found if len(material.curve(setting, material.metric.name)[0]) > 1]
 
 
 def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list[tuple[float, Setting]]]]) -> Drawing:

@@ -8,8 +8,13 @@ from matplotlib.axes import Axes
 from psilon_bench.report.drawing import COLOURS, Drawing, file_name, legend, look, pages, panels, scale
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
+from psilon_bench.report.selection import Choice
 
 PLACE = 40
+OWN = (
+    " Loss + lambda x penalty: each minimises its own, and heights compare between methods only where loss, penalty and "
+    "lambda are the same."
+)
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -17,8 +22,14 @@ def draw(material: Material) -> Iterator[Drawing]:
     runs = [choice.setting.runs[0] for own in material.datasets.values() for choice in own if choice.setting]
     columns = dict.fromkeys(name for run in runs for name in material.history(run) if name.endswith("objective"))
     for column in columns:
-        for page, datasets in pages(list(material.datasets)):
+        drawn = [name for name, own in material.datasets.items() if any(has_curve(material, c, column) for c in own)]
+        for page, datasets in pages(drawn):
             yield figure(material, column, datasets, page)
+
+
+def has_curve(material: Material, choice: Choice, column: str) -> bool:
+    """Not so for a baseline, which has one row."""
+    return choice.setting is not None and len(material.curve(choice.setting, column)[0]) > 1
 
 
 def figure(material: Material, column: str, datasets: list[str], page: str) -> Drawing:
@@ -31,8 +42,7 @@ def figure(material: Material, column: str, datasets: list[str], page: str) -> D
     return Drawing(
         name=file_name(column, page),
         title=f"{title(column)} against step",
-        caption="Loss + lambda x penalty of each method's chosen setting, mean over seeds. Each minimises its own: "
-        "heights compare between methods only where loss, penalty and lambda are the same.",
+        caption=f"Each method's chosen setting, mean over seeds.{OWN if column == 'train/objective' else ''}",
         figure=made,
         columns=["data set", "method", "setting", "step", "mean", "n"],
         points=points,
@@ -43,15 +53,15 @@ def lines(axis: Axes, material: Material, dataset: str, column: str) -> list[lis
     """All methods on one data set; the rows of their points."""
     rows: list[list[Any]] = []
     for choice in material.datasets[dataset]:
-        assert choice.setting is not None
+        if choice.setting is None or not has_curve(material, choice, column):
+            continue
         steps, runs = material.curve(choice.setting, column)
-        if steps.size:
-            mean = runs.mean(axis=0)
-            colour = look(material.methods, choice.group.method)["color"]
-            dashed = material.methods.index(choice.group.method) >= len(COLOURS)
-            axis.plot(steps, mean, "--" if dashed else "-", color=colour, label=choice.group.method)
-            about = [dataset, choice.group.method, choice.setting.text]
-            rows += [[*about, step, value, len(runs)] for step, value in zip(steps, mean, strict=True)]
+        mean = runs.mean(axis=0)
+        colour = look(material.methods, choice.group.method)["color"]
+        dashed = material.methods.index(choice.group.method) >= len(COLOURS)
+        axis.plot(steps, mean, "--" if dashed else "-", color=colour, label=choice.group.method)
+        about = [dataset, choice.group.method, choice.setting.text]
+        rows += [[*about, step, value, len(runs)] for step, value in zip(steps, mean, strict=True)]
     axis.set(title=dataset, xlabel="step", ylabel=label(column))
     scale(axis.xaxis, [row[3] for row in rows], always=True)
     scale(axis.yaxis, [row[4] for row in rows], always=True)
