@@ -12,15 +12,17 @@ from psilon_bench.report.selection import Choice
 
 PLACE = 40
 OWN = (
-    " Loss + lambda x penalty: each minimises its own, and heights compare between methods only where loss, penalty and "
-    "lambda are the same."
+    " Loss + lambda x penalty: each minimises its own, and heights compare between methods only where loss, penalty "
+    "and lambda are the same."
 )
 
 
 def draw(material: Material) -> Iterator[Drawing]:
     """One figure for each objective in the histories, twelve data sets on each."""
     runs = [choice.setting.runs[0] for own in material.datasets.values() for choice in own if choice.setting]
-    columns = dict.fromkeys(name for run in runs for name in material.history(run) if name.endswith("objective"))
+    columns = dict.fromkeys(
+        name for run in runs for name in material.history(run) if name.endswith(("objective", "objective_raw"))
+    )
     for column in columns:
         drawn = [name for name, own in material.datasets.items() if any(has_curve(material, c, column) for c in own)]
         for page, datasets in pages(drawn):
