@@ -67,7 +67,7 @@ def measured(fit: Fit, config: Config) -> list[Row]:
     val = fit.measure(fit.val, "val", final_measures)
     test = scored(fit, config.metrics.radii)
     rows = [own | scores for own, scores in zip(val, test, strict=True)]
-    for row, before in zip(rows, fit.unpruned, strict=False):
+    for row, before in zip(rows, fit.unpruned if config.pruner.name != "none" else [], strict=False):
         row.update(before)
     return rows
 
@@ -94,7 +94,10 @@ def scored(fit: Any, radii: Sequence[float] = ()) -> list[Row]:
 
 
 def export(network: Any, member: "Prepared", record: Record) -> Row:
-    """Write the plain pruned network, the compact one where it is smaller, and what each input is worth."""
+    """Write the plain pruned network, the compact one where it is smaller, and what each input is worth.
+
+    `num_units/layer1` ... count the units that the compact network has left.
+    """
     if member.config.pruner.name != "none":
         record.save_tensors("pruned.pt", state_of(network))
     result: Row = {}
@@ -109,6 +112,8 @@ def export(network: Any, member: "Prepared", record: Record) -> Row:
     if hasattr(network, "compact"):
         compact, inputs = network.compact()
         result["compact/num_parameters"] = num_parameters(compact)
+        if hasattr(network, "weights"):
+            result |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
         if num_parameters(compact) < num_parameters(network.plain()):
             taken = {} if inputs is None else {"inputs": inputs.cpu()}
             record.save_tensors("compact.pt", taken | state_of(compact))
