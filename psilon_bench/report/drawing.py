@@ -113,9 +113,8 @@ def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
     elif is_wide(values) or (always and values and min(values) > 0):
         set_scale("log")
         if not isinstance(axis, XAxis):
-            axis.axes.set_ylim(
-                bottom=min(values) / 1.5
-            )  # a spread that reaches below 0 would stretch the axis for ever
+            # a spread that reaches below 0 would stretch the axis for ever
+            axis.axes.set_ylim(bottom=min(values) / 1.5)
         narrow = max(values) < 100 * min(values)
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
