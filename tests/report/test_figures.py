@@ -126,17 +126,18 @@ def test_curves_use_the_steps_that_all_seeds_have(tmp_path):
     assert points(drawing)[["step", "mean", "n"]].to_numpy().tolist() == [[2, 12, 3], [4, 14, 3]]
 
 
-def test_a_spread_below_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
-    """Means from 0.01 to 1 with a spread of twice their size: the axis ends below the smallest mean."""
-    for seed, factor in enumerate((0.001, 0.001, 3.0)):
+def test_a_spread_down_to_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
+    """Means from 0.03 to 3, each with a spread that ends a hair above 0: the axis ends below the smallest mean."""
+    for seed, factor in enumerate((1.0, 5.828)):
         history = [{"epoch": i, "step": i, "val/loss": factor / i} for i in (1, 10, 100)]
         write_record(tmp_path, 1e-3, seed, {"val/loss": 1.0}, history=history)
     metric = chosen_by("val/loss", None)
     drawing = only(curves, Material(make([tmp_path], metric).choices, metric))
+    frame = points(drawing)
+    assert (frame["mean"] - frame["sd"]).min() < 1e-5
     (axis,) = drawing.figure.axes
-    low, _ = axis.get_ylim()
     assert axis.get_yscale() == "log"
-    assert 0.005 < low < points(drawing)["mean"].min()
+    assert 0.01 < axis.get_ylim()[0] < frame["mean"].min()
 
 
 @pytest.mark.parametrize("module", [curves, objective])
