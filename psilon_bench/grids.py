@@ -60,6 +60,6 @@ def checked(name: str, arm: Any) -> Grid:
 
 def remedy(wrong: str | None, known: Mapping[str, Grid]) -> str:
     """Which arms there are."""
-    from psilon_bench.config import nearest
+    from psilon_bench.arguments import nearest
 
     return nearest(wrong or "", known) if known else " It has none: take a preset with hydra.sweeper.grids."

@@ -6,7 +6,8 @@ from typing import Any, cast
 from hydra.errors import CompactHydraException, MissingConfigException
 from omegaconf import OmegaConf
 
-from psilon_bench.config import CONF, leaves, nearest
+from psilon_bench.arguments import nearest
+from psilon_bench.config import CONF, leaves
 
 
 def one_line(error: BaseException) -> str | None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from psilon_bench.config import CONF, SUPPLIED, Config, check, check_arguments, locate, options
+from psilon_bench.arguments import locate
+from psilon_bench.config import CONF, SUPPLIED, Config, check, check_arguments, options
 
 COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 BUILT = [(group, name) for group, name in COMPONENTS if "_target_" in OmegaConf.load(CONF / group / f"{name}.yaml")]

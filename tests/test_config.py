@@ -3,7 +3,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from psilon_bench.config import Config, check, nearest
+from psilon_bench.arguments import nearest
+from psilon_bench.config import Config, check
 from psilon_bench.errors import UsageError
 
 WRONG = {
