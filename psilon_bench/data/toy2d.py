@@ -1,0 +1,49 @@
+"""Two classes in the plane, one inside the other, with outliers: where a network draws the line can be looked at."""
+
+import hashlib
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from psilon_bench.data.prepare import Choices, RawTable, prepare
+from psilon_bench.data.task import Task
+from psilon_bench.errors import UsageError
+
+
+def load(
+    name: str,
+    train_size: PositiveInt,
+    val_size: PositiveInt,
+    test_size: PositiveInt,
+    radius: Annotated[float, Field(gt=0, le=1)],
+    outliers: NonNegativeInt,
+    split_seed: NonNegativeInt,
+) -> Task:
+    """Points uniform in the square [-1, 1]^2, of class `inside` where x1^2 + x2^2 < radius^2, else `outside`.
+
+    `outliers` of the training points have the other class; validation and test points tell what is right.
+    """
+    if outliers > train_size:
+        raise UsageError(
+            f"dataset.outliers={outliers} is more than the {train_size} training points. "
+            f"Set dataset.outliers to at most {train_size}."
+        )
+    sizes = [train_size, val_size, test_size]
+    points = np.random.default_rng(split_seed).uniform(-1, 1, (sum(sizes), 2))
+    inside = (points**2).sum(axis=1) < radius**2
+    inside[:outliers] ^= True  # the first points are training points, and all are drawn alike
+    frame = pd.DataFrame({"x1": points[:, 0], "x2": points[:, 1], "class": np.where(inside, "inside", "outside")})
+    raw = RawTable(
+        name=name,
+        frame=frame,
+        target="class",
+        regression=False,
+        categorical=[],
+        source="made by dataset=toy2d",
+        licence="none: random numbers",
+        checksum=hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest(),
+    )
+    parts = np.split(np.arange(len(frame)), np.cumsum(sizes)[:-1])
+    return prepare(raw, Choices(list(sizes), None, split_seed), parts)
