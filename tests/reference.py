@@ -188,27 +188,22 @@ def basis_pursuit(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def descend(
     a: np.ndarray, b: np.ndarray, alpha: float, power: int, signed: bool, ratio: float | None, lr: float, steps: int
 ) -> np.ndarray:
-    """x after so many steps on 1/2 ||A x - b||^2, gradients by hand; with a ratio the factors are g v / ||v||."""
+    """x after so many steps on 1/2 ||A x - b||^2, gradients by hand; with a ratio u = g v / ||v||.
+
+    x = u^L - w^L is that of a matrix [A, -A].
+    """
+    if signed:
+        both = descend(np.hstack([a, -a]), b, alpha, power, False, ratio, lr, steps)
+        return both[: a.shape[1]] - both[a.shape[1] :]
     size = a.shape[1]
-    signs = [1.0, -1.0] if signed else [1.0]
-    factors = [np.full(size, alpha) for _ in signs]
-    lengths = [alpha * size**0.5 for _ in signs]
-    directions = [np.full(size, size**-0.5) for _ in signs]
-
-    def vector() -> np.ndarray:
-        return sum(sign * factor**power for sign, factor in zip(signs, factors, strict=True))
-
+    u, g, v = np.full(size, alpha), alpha * size**0.5, np.full(size, size**-0.5)
     for _ in range(steps):
-        slope = a.T @ (a @ vector() - b)
-        for i, sign in enumerate(signs):
-            gradient = sign * power * factors[i] ** (power - 1) * slope
-            if ratio is None:
-                factors[i] = factors[i] - lr * gradient
-                continue
-            norm = np.linalg.norm(directions[i])
-            theta = directions[i] / norm
-            along = theta @ gradient
-            directions[i] = directions[i] - lr * lengths[i] / norm * (gradient - along * theta)
-            lengths[i] = lengths[i] - lr * ratio * along
-            factors[i] = lengths[i] * directions[i] / np.linalg.norm(directions[i])
-    return vector()
+        slope = power * u ** (power - 1) * (a.T @ (a @ u**power - b))
+        if ratio is None:
+            u = u - lr * slope
+            continue
+        norm = np.linalg.norm(v)
+        along = v @ slope / norm
+        g, v = g - lr * ratio * along, v - lr * g / norm * (slope - along * v / norm)
+        u = g * v / np.linalg.norm(v)
+    return u**power

@@ -10,13 +10,14 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class DiagonalLinear(nn.Module):
-    r"""rows -> rows x with x = u^L, or u^L - w^L where `signed`, elementwise; (n, N) -> (n, outputs), no bias.
+    r"""A -> A x with x = u^L elementwise or, where `signed`, u^L - w^L; (n, N) -> (n, outputs), no bias.
 
-    Each output has an x of its own. normalization = 2: u = g v / ||v||_2, and w likewise; the learning rate lr is that
-    of v, g has lr x ratio. Start: every entry of u and w is alpha, ||v||_2 = 1. Chou, Rauhut & Ward 2023 (WN-GD).
+    power is L. Each output has an x of its own. normalization = 2: u, or (u, w) as one vector, is g v / ||v||_2; the
+    learning rate is that of v, times `ratio` that of g. Start: every entry of u and w is alpha, ||v||_2 = 1. Chou,
+    Rauhut & Ward 2023, arXiv 2305.05448 (WN-GD).
 
-    Parameters: u (1 or 2, outputs, N) with w in u[1]; or v, of that shape, and g (1 or 2, outputs), the lengths by
-    sqrt(ratio): one rate for g and v is lr x ratio for the lengths.
+    Parameters: u (outputs, N), w beside it (outputs, 2 N); or v of that shape and g (outputs,), the lengths by
+    sqrt(ratio): descent on both with one rate is descent on the lengths with `ratio` times it.
 
     rows: the training inputs (n, N); where n < N they tell `invariant` what it needs.
     """
@@ -38,29 +39,31 @@ class DiagonalLinear(nn.Module):
         rows: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self.power, self.q = power, normalization
+        self.power, self.signed, self.q = power, signed, normalization
         self.register_buffer("alpha", torch.tensor(alpha, dtype=torch.float64))
         self.register_buffer("ratio", torch.tensor(ratio, dtype=torch.float64))
-        shape = (1 + signed, num_outputs, num_features)
+        self.register_buffer("row_space", row_space(rows, signed), persistent=False)
+        size = num_features * (1 + signed)
         if normalization is None:
-            self.u = nn.Parameter(torch.full(shape, alpha, dtype=torch.float64))
+            self.u = nn.Parameter(torch.full((num_outputs, size), alpha, dtype=torch.float64))
         else:
-            self.v = nn.Parameter(torch.full(shape, num_features**-0.5, dtype=torch.float64))
-            self.g = nn.Parameter(torch.full(shape[:2], alpha * (num_features / ratio) ** 0.5, dtype=torch.float64))
-        basis = None if rows is None or len(rows) >= num_features else torch.linalg.qr(rows.double().T)[0]
-        self.register_buffer("row_space", basis, persistent=False)
+            self.v = nn.Parameter(torch.full((num_outputs, size), size**-0.5, dtype=torch.float64))
+            self.g = nn.Parameter(torch.full((num_outputs,), alpha * (size / ratio) ** 0.5, dtype=torch.float64))
 
     def factors(self) -> Tensor:
-        """u and w, (1 or 2, outputs, N)."""
+        """u, and w beside it."""
         if self.q is None:
             return self.u
-        return self.v * (self.ratio.sqrt() * self.g / torch.linalg.vector_norm(self.v, dim=2))[..., None]
+        return self.v * (self.ratio.sqrt() * self.g / torch.linalg.vector_norm(self.v, dim=1))[:, None]
 
     def vectors(self) -> Tensor:
         """x, (outputs, N)."""
         factors = self.factors()
         powers = factors.square() if self.power == 2 else factors**self.power
-        return powers[0] - powers[1] if len(powers) == 2 else powers[0]
+        if not self.signed:
+            return powers
+        plus, minus = powers.chunk(2, dim=1)
+        return plus - minus
 
     def forward(self, rows: Tensor) -> Tensor:
         """(n, N) -> (n, outputs)."""
@@ -76,28 +79,36 @@ class DiagonalLinear(nn.Module):
         return own if self.row_space is None else own | {"invariant": self.invariant()}
 
     def invariant(self) -> Tensor:
-        r"""||h - h_0||, without its part in the row space of A, by ||h - h_0|| itself: the mean over u and w, a scalar.
+        r"""||h - h_0|| without its part in the row space of A (of [A, -A] for u, w), by ||h - h_0||; a scalar.
 
-        h = s^(2-L), or log s for L = 2, with s = u; with normalisation s = v / ||v|| exp(|u|^2 / (2 ratio)). Under
-        gradient flow on a loss of A x, h moves in the row space of A alone, so this is 0; steps of finite length leave
-        it. Both follow from d/dt u^(2-L) / (2 - L) = -L A^T z and, with theta = v / ||v|| of length g,
-        d/dt theta^(2-L) / (2 - L) = -L g^L A^T z - theta^(2-L) d/dt (g^2 / (2 ratio)).
+        h = s^(2-L), log s for L = 2, where s is u or, with normalisation, v / ||v|| exp(||u||^2 / (2 ratio)). Gradient
+        flow on a loss of A x moves h in the row space of A alone, so this is 0; steps of finite length leave it. It
+        follows from d/dt u^(2-L) / (2-L) = -L A^T z, z the slope in A x; with u = g theta from
+        d/dt theta^(2-L) / (2-L) = -L g^L A^T z - theta^(2-L) d/dt g^2 / (2 ratio). The mean over outputs.
         """
         assert self.row_space is not None
         now = self.logarithms(self.factors())
-        start = self.logarithms(torch.ones_like(self.factors()) * self.alpha)
+        start = self.logarithms(torch.ones_like(now) * self.alpha)
         if self.power > 2:
             now, start = (2 - self.power) * now, (2 - self.power) * start
-            largest = torch.maximum(now.amax(-1, keepdim=True), start.amax(-1, keepdim=True))
+            largest = torch.maximum(now.amax(1, keepdim=True), start.amax(1, keepdim=True))
             now, start = (now - largest).exp(), (start - largest).exp()
         move = now - start
-        inside = move @ self.row_space
-        outside = torch.linalg.vector_norm(move - inside @ self.row_space.T, dim=-1)
-        return (outside / torch.linalg.vector_norm(move, dim=-1).clamp_min(torch.finfo(move.dtype).tiny)).mean()
+        outside = move - move @ self.row_space @ self.row_space.T
+        size = torch.linalg.vector_norm(move, dim=1).clamp_min(torch.finfo(move.dtype).tiny)
+        return (torch.linalg.vector_norm(outside, dim=1) / size).mean()
 
     def logarithms(self, factors: Tensor) -> Tensor:
         """log s of `invariant`."""
         if self.q is None:
             return factors.abs().log()
-        length = torch.linalg.vector_norm(factors, dim=-1, keepdim=True)
+        length = torch.linalg.vector_norm(factors, dim=1, keepdim=True)
         return (factors.abs() / length).log() + length.square() / (2 * self.ratio)
+
+
+def row_space(rows: Tensor | None, signed: bool) -> Tensor | None:
+    """An orthonormal basis of the row space of A, or of [A, -A], in columns; None where it is everything or unknown."""
+    if rows is None or rows.dim() != 2 or len(rows) >= rows.shape[1]:
+        return None
+    basis = torch.linalg.qr(rows.double().T)[0]
+    return torch.cat([basis, -basis]) / 2**0.5 if signed else basis
