@@ -73,6 +73,8 @@ def style() -> AbstractContextManager[None]:
     """While figures are drawn and saved."""
     return mpl.rc_context(STYLE)
 
+LETTER, LINE = 0.062, 0.17  # width and height in a legend, inches
+
 
 def panels(count: int, width: float = 3.4, height: float = 2.7, share_y: bool = False) -> tuple[Figure, list[Axes]]:
     """A figure with so many axes, in rows."""
@@ -100,7 +102,9 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend below all axes, each label once."""
     found = {name: handle for one in axes for handle, name in zip(*one.get_legend_handles_labels(), strict=True)}
     if found:
-        columns = max(1, int(figure.get_figwidth() // 1.9))
+        entry = 0.6 + max(map(len, found)) * LETTER
+        columns = min(len(found), max(1, int(figure.get_figwidth() // entry)))
+        figure.set_figheight(figure.get_figheight() + LINE * (-(-len(found) // columns) - 1))
         figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
 
 
