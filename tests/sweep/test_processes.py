@@ -114,7 +114,8 @@ def test_stopped(start, psilon, records, number, code):
 def test_a_killed_process(start, psilon, records, retries):
     """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
     process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
-    victim, other = both_at_work(records, process)
+    # the other one is the one that began later, which is far from its end
+    victim, other = sorted(both_at_work(records, process), key=lambda run: -len(history(run)))
     os.kill(victim["process"]["pid"], signal.SIGKILL)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == (0 if retries else 1), text
