@@ -77,7 +77,7 @@ def test_the_batches_do_not_repeat_the_numbers_of_the_weights():
 @pytest.mark.parametrize("which", [[0], [0, 0, 0], [1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 1, 0, 1]])
 @pytest.mark.parametrize("sizes", [{"num_batches": 1, "batch_size": None}, {"num_batches": 9, "batch_size": 6}])
 def test_one_batch_of_all_rows_is_no_copy(which, sizes):
-    """Epoch after epoch the same tensors; no axis of members where all share their rows, one of groups where some do."""
+    """Epoch after epoch the same tensors: no axis of members where all share their rows, or one of groups."""
     kinds = [numbered(6), numbered(6, start=50)]
     batches = Batches(Rows([kinds[i] for i in which], CPU, torch.float64), [4] * len(which), **sizes)
     ((x, y),), ((again, _),) = list(batches.epoch()), list(batches.epoch())
