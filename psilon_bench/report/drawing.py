@@ -73,6 +73,7 @@ def style() -> AbstractContextManager[None]:
     """While figures are drawn and saved."""
     return mpl.rc_context(STYLE)
 
+
 LETTER, LINE = 0.062, 0.17  # width and height in a legend, inches
 
 
