@@ -167,3 +167,27 @@ def test_local_lipschitz_of_a_diverged_network_is_nan() -> None:
     with torch.no_grad():
         net.first.g.fill_(torch.inf)
     assert spectral_norm(jacobians(net, torch.randn(3, 3, dtype=torch.float64))).isnan().all()
+
+
+@pytest.mark.parametrize(("q", "share"), KINDS)
+def test_the_bounds_hold_for_trained_nets(q: int, share: bool) -> None:
+    """After training from its own start, every bound is above input pairs and Jacobians; tight is below the others."""
+    torch.manual_seed(3)
+    net = CReLUResNet(3, 2, hidden=8, depth=4, normalization=q, share=share).double()
+    x = torch.randn(64, 3).double()
+    y = torch.stack([x[:, 0].sin() * x[:, 1], x.abs().amax(dim=1)], dim=1)
+    optimizer, first = torch.optim.Adam(net.parameters(), lr=0.02), None
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (net(x) - y).square().mean()
+        first = first or loss.item()
+        (loss + 1e-4 * net.path_norm()).backward()
+        optimizer.step()
+    assert loss.item() < first / 3
+    points, others = torch.randn(2, 500, 3).double()
+    slopes = (net(points) - net(others)).abs().sum(dim=1) / (points - others).abs().amax(dim=1)
+    entries = jacobians(net, points).abs().sum(dim=(1, 2))
+    for bound in ("improved", "original", "tight"):
+        assert net.path_norm(bound) >= slopes.max() * (1 - 1e-12)
+        assert net.path_norm(bound) >= entries.max() * (1 - 1e-12)
+    assert net.lipschitz_bound() <= min(net.path_norm("improved"), net.path_norm("original")) * (1 + 1e-12)
