@@ -25,6 +25,8 @@ from psilon_bench.record import Record
 RESULT = (
     "test/accuracy",
     "test/loss",
+    "test/error",
+    "test/support",
     "val/accuracy",
     "val/loss",
     "train/loss",
@@ -33,6 +35,7 @@ RESULT = (
     "lipschitz_local",
     "near_sparsity",
     "weight_sparsity",
+    "unit_sparsity",
     "num_parameters",
     "num_nonzero",
     "time/fit_s",
