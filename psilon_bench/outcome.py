@@ -67,7 +67,7 @@ def measured(fit: Fit, config: Config) -> list[Row]:
     val = fit.measure(fit.val, "val", final_measures)
     test = scored(fit, config.metrics.radii)
     rows = [own | scores for own, scores in zip(val, test, strict=True)]
-    for row, before in zip(rows, fit.unpruned if config.pruner.name != "none" else [], strict=False):
+    for row, before in zip(rows, fit.unpruned, strict=False):
         row.update(before)
     return rows
 

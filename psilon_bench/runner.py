@@ -25,6 +25,7 @@ from psilon_bench.outcome import finish
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
+from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
@@ -102,9 +103,9 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
 def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
     """UsageError that says why the pruner does not fit the network or the length of the run."""
     trainer = config.trainer
-    batches = -(-len(task.train) // trainer.batch_size) if trainer.batch_size else trainer.num_batches
+    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
     try:
-        config.pruner.build().check(model, trainer, trainer.epochs * batches)
+        config.pruner.build().check(model, trainer, steps)
     except UsageError as error:
         raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
 

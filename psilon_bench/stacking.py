@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from psilon_bench.config import Config
 from psilon_bench.device import place, threads
 from psilon_bench.runner import Prepared, build_fit, load, prepare
+from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.trainer import EVALUATION_ROWS, Fit
 
 TRIAL = 8  # networks in the stack that is timed,
@@ -151,7 +152,7 @@ def shape_of(config: Config) -> tuple[object, ...]:
 def steps(config: Config) -> int:
     """Training steps of a run, unless it stops early."""
     trainer, rows = config.trainer, len(load(config.dataset.model_dump_json(by_alias=True)).train)
-    return trainer.epochs * (-(-rows // trainer.batch_size) if trainer.batch_size else trainer.num_batches)
+    return trainer.epochs * per_epoch(rows, trainer.num_batches, trainer.batch_size)
 
 
 def by_shape(configs: Sequence[Config]) -> Iterator[list[Config]]:

@@ -137,9 +137,13 @@ def plain() -> Step:
 
 
 def floor() -> Step:
-    """Forward, gradient of the weights, gradient of the inputs: three products a layer, two in the first."""
-    widths = [FEATURES, *[HIDDEN] * DEPTH, 1]
-    layers = [(torch.randn(BATCH, a), torch.randn(b, a), torch.randn(BATCH, b)) for a, b in itertools.pairwise(widths)]
+    """The products of the P-Net's step."""
+    return products(list(itertools.pairwise([FEATURES, *[HIDDEN] * DEPTH, 1])), BATCH)
+
+
+def products(shapes: list[tuple[int, int]], batch: int) -> Step:
+    """Forward, gradient of the weights, gradient of the inputs: three products a layer (in, out), two in the first."""
+    layers = [(torch.randn(batch, a), torch.randn(b, a), torch.randn(batch, b)) for a, b in shapes]
 
     def step() -> None:
         results = [torch.mm(x, weight.T) for x, weight, _ in layers]

@@ -9,7 +9,7 @@ import argparse
 import statistics
 
 import torch
-from bench import Step, race
+from bench import Step, products, race
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -54,18 +54,8 @@ def resnet() -> Step:
 
 
 def resnet_floor() -> Step:
-    """Its products: forward, gradient of the weights, and of the inputs but for the first layer."""
-    shapes = [(784, 500), *[(1000, 500)] * 9, (1000, 10)]
-    layers = [(torch.randn(200, a), torch.randn(b, a), torch.randn(200, b)) for a, b in shapes]
-
-    def step() -> None:
-        results = [torch.mm(x, weight.T) for x, weight, _ in layers]
-        for index, (x, weight, grad) in enumerate(layers):
-            results.append(torch.mm(grad.T, x))
-            if index:
-                results.append(torch.mm(grad, weight))
-
-    return step
+    """Its bare products."""
+    return products([(784, 500), *[(1000, 500)] * 9, (1000, 10)], 200)
 
 
 def projection() -> Step:

@@ -1,9 +1,18 @@
 """What a Lipschitz bound promises of predictions: they hold wherever the inputs move by no more than a radius."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from psilon_bench.data.task import Kind
+
+
+def certified_accuracies(
+    kind: Kind, logits: Tensor, y: Tensor, bound: Tensor, radii: Sequence[float]
+) -> dict[str, Tensor]:
+    """`certified_accuracy/0.1` for each radius."""
+    return {f"certified_accuracy/{radius:g}": certified_accuracy(kind, logits, y, bound, radius) for radius in radii}
 
 
 def certified_accuracy(kind: Kind, logits: Tensor, y: Tensor, bound: Tensor, radius: float) -> Tensor:

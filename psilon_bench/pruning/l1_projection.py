@@ -48,10 +48,6 @@ class ProjectedGradient(Pruner):
         """UsageError for networks without rows of 1-norm one."""
         check_rows(model)
 
-    def first_step(self, steps: int) -> int:
-        """At once."""
-        return 0
-
     def after_step(self, model: Any) -> None:
         """V <- its projection."""
         for layer in model.norm_layers():

@@ -22,6 +22,10 @@ class Magnitude(Pruner):
         if not hasattr(model, "plain"):
             raise UsageError(f"it needs the weights of a plain network, and {type(model).__name__} offers no plain()")
 
+    def first_step(self, steps: int) -> int:
+        """After training."""
+        return steps
+
     @torch.no_grad()
     def prune(self, model: Any) -> None:
         """Exactly round(amount * number of weights) zeros, biases excluded; fewer never, more where there were more."""

@@ -14,8 +14,8 @@ class Pruner:
         """UsageError, as a clause that says why, where it does not fit the network or a run of so many steps."""
 
     def first_step(self, steps: int) -> int:
-        """The step, of so many from 0, at which it begins to act; `steps` for one that acts after training."""
-        return steps
+        """The step, of so many from 0, before which scores without it are kept; `steps`: after training, 0: never."""
+        return 0
 
     def at_step(self, model: Any, step: int, steps: int) -> None:
         """Before each step, and once with step = steps at the end: set what the layers do with their parameters."""

@@ -36,6 +36,10 @@ class Units(Pruner):
                 f"it needs pairs of plain layers with units between them, and this {type(model).__name__} has none"
             )
 
+    def first_step(self, steps: int) -> int:
+        """After training."""
+        return steps
+
     @torch.no_grad()
     def prune(self, model: Any) -> None:
         """Every pair of the network as it is now."""

@@ -75,7 +75,7 @@ class Batches:
         self.generators = [generator(seed, 1) for seed in seeds]
         self.augmenters = [generator(seed, 2, rows.x.device) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
-        self.per_epoch = -(-rows.num_rows // batch_size) if batch_size else num_batches
+        self.per_epoch = per_epoch(rows.num_rows, num_batches, batch_size)
         self.augment = augment
         self.whole: tuple[Tensor, Tensor] | None = None
         self.in_dim: Dim = 0
@@ -118,6 +118,11 @@ class Batches:
         self.order, self.position = state["order"], state["position"]
         for own, saved in zip((*self.generators, *self.augmenters), state["generators"], strict=True):
             own.set_state(saved)
+
+
+def per_epoch(rows: int, num_batches: int, batch_size: int | None) -> int:
+    """Batches of an epoch over so many rows."""
+    return -(-rows // batch_size) if batch_size else num_batches
 
 
 def generator(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from psilon_bench.config import Trainer
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
-from psilon_bench.metrics.certificate import certified_accuracy
+from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.metrics.units import weight_decay_objectives
@@ -271,9 +271,8 @@ class Fit:
 
         def scores(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
             own = prediction.scores(self.kind, logits, y)
-            for radius in certified:
-                bound = model.lipschitz_bound()
-                own[f"certified_accuracy/{radius:g}"] = certified_accuracy(self.kind, logits, y, bound, radius)
+            if certified:
+                own |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified)
             return {f"{split}/{name}": value for name, value in own.items()} | of_network(model)
 
         return self.over(rows, scores)

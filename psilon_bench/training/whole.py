@@ -8,7 +8,7 @@ from psilon_bench.data.task import Split
 from psilon_bench.errors import UsageError
 from psilon_bench.interrupt import at_once
 from psilon_bench.metrics import prediction
-from psilon_bench.metrics.certificate import certified_accuracy
+from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.models.baselines import Baseline, Ridge
 from psilon_bench.outcome import export, scored
@@ -67,9 +67,7 @@ class WholeFit:
         logits = self.model.logits(kind, rows.x)
         scores = prediction.scores(kind, logits, y)
         if kind != "regression" and isinstance(self.model, Ridge):
-            for radius in radii:
-                certified = certified_accuracy(kind, logits, y, self.model.lipschitz_bound(), radius)
-                scores[f"certified_accuracy/{radius:g}"] = certified
+            scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii)
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
     def finish(self, record: Record) -> None:
