@@ -110,6 +110,12 @@ class Trainer(Section):
     early_stopping: PositiveInt | None
     target_loss: Annotated[float, Field(gt=0), Finite] | None
     select: Literal["last", "best"]
+    prune_then_finetune: PositiveInt | None
+
+    @property
+    def all_epochs(self) -> int:
+        """Those of the training and of the fine-tuning after it."""
+        return self.epochs + (self.prune_then_finetune or 0)
 
 
 class Metrics(Section):

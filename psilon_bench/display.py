@@ -77,7 +77,7 @@ class Display:
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
         """Around the training of a stack."""
-        self.rows, self.epochs = {}, configs[0].trainer.epochs
+        self.rows, self.epochs = {}, configs[0].trainer.all_epochs
         self.started = self.told = time.perf_counter()
         self.networks = len(configs)
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"

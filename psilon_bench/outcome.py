@@ -18,20 +18,32 @@ from psilon_bench.training.trainer import Fit, Row
 if TYPE_CHECKING:
     from psilon_bench.runner import Prepared
 
+Trained = list[dict[str, dict[str, Tensor]]]  # of every member the parameters for each file: model.pt, and the other
 
-def finish(fit: Fit, members: Sequence["Prepared"], records: Sequence[Record]) -> None:
-    """Test the selected networks and close the records."""
-    fit.select()
-    parameters = [fit.stack.state(index) for index in range(fit.stack.size)]
-    prune(fit, members)
-    metrics, jacobians = measured(fit, members[0].config), fit.jacobians(members[0].config.metrics.lipschitz_points)
+
+def trained(fit: Fit) -> Trained:
+    """What training gave, unpruned, when the selected networks are in the stack."""
     other = "last" if fit.settings.select == "best" else "best"
+    return [
+        {"model.pt": fit.stack.state(index), f"{other}.pt": fit.stack.state(index, getattr(fit, other))}
+        for index in range(fit.stack.size)
+    ]
+
+
+def finish(fit: Fit, members: Sequence["Prepared"], records: Sequence[Record], unpruned: Trained | None = None) -> None:
+    """Test the selected networks and close the records. unpruned: where `fit` fine-tuned what was pruned before it."""
+    fit.select()
+    if unpruned is None:
+        unpruned = trained(fit)
+        if members[0].config.pruner.name != "none":
+            fit.stack = Stack(pruned(fit))
+    metrics, jacobians = measured(fit, members[0].config), fit.jacobians(members[0].config.metrics.lipschitz_points)
     for index, (outcome, record, member) in enumerate(zip(fit.members, records, members, strict=True)):
         if record.closed:
             continue
-        record.save_tensors("model.pt", parameters[index])
+        for name, parameters in unpruned[index].items():
+            record.save_tensors(name, parameters)
         record.save_object("preprocessing.joblib", member.task.preprocessing)
-        record.save_tensors(f"{other}.pt", fit.stack.state(index, getattr(fit, other)))
         status: Status = "failed" if outcome.status == "failed" else "finished"
         local = spectral_norm(jacobians[index])
         record.run["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
@@ -51,15 +63,13 @@ def finish(fit: Fit, members: Sequence["Prepared"], records: Sequence[Record]) -
         record.finish(status, chosen | own, outcome.reason)
 
 
-def prune(fit: Fit, members: Sequence["Prepared"]) -> None:
-    """Put plain networks with exact zeros in the place of the trained ones, where there is a pruner."""
-    if members[0].config.pruner.name == "none":
-        return
-    trained: list[Any] = [fit.stack.network(index) for index in range(fit.stack.size)]
-    networks = [network.plain() for network in trained]
+def pruned(fit: Fit) -> list[nn.Module]:
+    """Plain networks with exact zeros in the place of those in the stack."""
+    selected: list[Any] = [fit.stack.network(index) for index in range(fit.stack.size)]
+    networks = [network.plain() for network in selected]
     for network in networks:
         fit.pruner.prune(network)
-    fit.stack = Stack(networks)
+    return networks
 
 
 def measured(fit: Fit, config: Config) -> list[Row]:

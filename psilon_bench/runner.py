@@ -19,9 +19,11 @@ from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
+from psilon_bench.finetune import FineTuned
 from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
+from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
@@ -30,6 +32,8 @@ from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 from psilon_bench.training.whole import WholeFit, check_kind, check_steps
+
+AnyFit = Fit | FineTuned | WholeFit
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def prepare(config: Config) -> Prepared:
         )
     check_regularizer(config, model)
     check_pruner(config, model, task)
+    check_finetuning(config)
     if isinstance(model, Baseline):
         check_kind(member := Prepared(config, task, model))
         return member
@@ -108,6 +113,23 @@ def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
         config.pruner.build().check(model, trainer, steps)
     except UsageError as error:
         raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
+
+
+def check_finetuning(config: Config) -> None:
+    """UsageError where there is nothing to fine-tune, or no telling when."""
+    trainer = config.trainer
+    if trainer.prune_then_finetune is None:
+        return
+    asked = f"trainer.prune_then_finetune={trainer.prune_then_finetune}"
+    if type(config.pruner.build()) is Pruner:
+        others = [name for name in options("pruner") if name != config.pruner.name]
+        raise UsageError(
+            f"{asked} trains what a pruner leaves, and pruner={config.pruner.name} prunes nothing. "
+            f"Take pruner={', '.join(others)}, or trainer.prune_then_finetune=null."
+        )
+    for key in ("early_stopping", "target_loss"):
+        if getattr(trainer, key) is not None:
+            raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
 
 
 def check_optimizer(config: Config) -> None:
@@ -157,7 +179,7 @@ def run(
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
     members = [prepare(config) for config in configs]
-    fit = build_whole(members) if configs[0].model.is_baseline else build_fit(members)
+    fit = build(members)
     if sender is not None:
         open_sender(sender, configs[0])
     checkpoint = Checkpoint.of(configs)
@@ -177,10 +199,10 @@ def run(
         try:
             with kept_until_safe() as safe_point:
                 train(fit, configs, records, checkpoint if mine else None, display, safe_point)
-                if isinstance(fit, WholeFit):
-                    fit.finish(records[0])
-                else:
+                if isinstance(fit, Fit):
                     finish(fit, members, records)
+                else:
+                    fit.finish(records)
                 if mine:
                     checkpoint.remove()
         except KeyboardInterrupt as stop:
@@ -197,7 +219,7 @@ def open_sender(sender: Sender, config: Config) -> None:
     sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
 
 
-def resume(fit: Fit | WholeFit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
+def resume(fit: AnyFit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
     """Put the trainer where the checkpoint was taken, and open its records again."""
     fit.load_state(state)
     return [
@@ -207,7 +229,7 @@ def resume(fit: Fit | WholeFit, state: dict[str, Any], folders: Sequence[Path]) 
 
 
 def train(
-    fit: Fit | WholeFit,
+    fit: AnyFit,
     configs: Sequence[Config],
     records: Sequence[Record],
     checkpoint: Checkpoint | None,
@@ -251,6 +273,15 @@ def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
             record.finish("killed" if killed else "failed", reason=f"{type(error).__name__}: {error}".rstrip(": "))
 
 
+def build(members: Sequence[Prepared]) -> AnyFit:
+    """What trains these networks, or fits this baseline."""
+    config = members[0].config
+    if config.model.is_baseline:
+        (member,) = members
+        return WholeFit(member)
+    return FineTuned(members, build_fit) if config.trainer.prune_then_finetune else build_fit(members)
+
+
 def build_fit(members: Sequence[Prepared]) -> Fit:
     """The trainer of a stack, with the optimizer and schedule of the first member."""
     config = members[0].config
@@ -266,12 +297,6 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
         autocast=place(config.hardware).autocast,
         pruner=config.pruner.build(),
     )
-
-
-def build_whole(members: Sequence[Prepared]) -> WholeFit:
-    """The same for a baseline, of which there is no stack."""
-    (member,) = members
-    return WholeFit(member)
 
 
 def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:

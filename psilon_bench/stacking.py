@@ -152,7 +152,7 @@ def shape_of(config: Config) -> tuple[object, ...]:
 def steps(config: Config) -> int:
     """Training steps of a run, unless it stops early."""
     trainer, rows = config.trainer, len(load(config.dataset.model_dump_json(by_alias=True)).train)
-    return trainer.epochs * per_epoch(rows, trainer.num_batches, trainer.batch_size)
+    return trainer.all_epochs * per_epoch(rows, trainer.num_batches, trainer.batch_size)
 
 
 def by_shape(configs: Sequence[Config]) -> Iterator[list[Config]]:

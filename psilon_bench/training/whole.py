@@ -70,8 +70,9 @@ class WholeFit:
             scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii)
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
-    def finish(self, record: Record) -> None:
-        """Close the record; the estimator alone is kept, so that joblib.load needs scikit-learn and nothing of ours."""
+    def finish(self, records: Sequence[Record]) -> None:
+        """Close the one record; the estimator alone is kept, so that joblib.load needs scikit-learn alone."""
+        (record,) = records
         (test,) = scored(self, self.member.config.metrics.radii)
         record.save_object("estimator.joblib", self.model.estimator)
         record.save_object("preprocessing.joblib", self.task.preprocessing)

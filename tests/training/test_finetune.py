@@ -1,0 +1,178 @@
+"""Training, pruning, fine-tuning: zeros stay, the rest learns, and it is one run in a stack and across a stop."""
+
+import contextlib
+import functools
+import io
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+from psilon_bench import runner
+from psilon_bench.display import Display
+from psilon_bench.errors import UsageError
+from psilon_bench.finetune import FineTuned
+
+RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "trainer.epochs=4", "trainer.eval_every=2", "tracking=none")
+TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_finetune=5", "optimizer.lr=0.02")
+UNITS = (*RUN, "model=mlp_factorized", "model.hidden=6", "optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant")
+PATHPROX = (*UNITS, "reg=pathprox", "pruner=units", "pruner.threshold=0.8", "trainer.prune_then_finetune=5")
+KINDS = {"magnitude": TUNED, "units": PATHPROX}
+
+
+class Stop(Exception):
+    """Asked to stop."""
+
+
+@pytest.fixture
+def fitted(config):
+    """fitted(overrides, seeds, lams): a FineTuned of these members, not yet run."""
+    composed = functools.cache(config)
+
+    def fitted(overrides, seeds=(0,), lams=(0.03, 0.01)):
+        common = composed(*overrides)
+        own = [
+            common.model_copy(update={"seed": seed, "reg": common.reg.model_copy(update={"lam": lam})})
+            for seed, lam in zip(seeds, lams, strict=False)
+        ]
+        return runner.build([runner.prepare(one) for one in own])
+
+    return fitted
+
+
+def run(fit, stop_at=None):
+    """The rows of each member, up to a stop after so many steps."""
+    rows, steps = [[] for _ in fit.members], []
+
+    def safe_point():
+        steps.append(1)
+        if len(steps) == stop_at:
+            raise Stop
+
+    with contextlib.suppress(Stop):
+        fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
+    return rows
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zeros_stay_and_the_rest_learns(fitted, kind):
+    """What is 0 after the pruning is exactly 0 at the end, and nothing else is; weights have moved, the loss fell."""
+    fit = fitted(KINDS[kind])
+    fit.fit.run(lambda member, row: None)
+    fit.prune()
+    before = {name: value.clone() for name, value in fit.fit.stack.tensors.items()}
+    rows = run(fit)[0]
+    zeros, weights = 0, [(name, value) for name, value in before.items() if value.dim() > 1]
+    for name, value in weights:
+        after = fit.fit.stack.tensors[name]
+        assert torch.equal(after == 0, value == 0)
+        zeros += int((value == 0).sum())
+        if value.any():
+            assert not torch.equal(after, value)
+    assert zeros > 0.2 * sum(value.numel() for _, value in weights)
+    assert [row["epoch"] for row in rows] == [6, 8, 9]
+    assert rows[-1]["train/loss"] < rows[0]["train/loss"]
+    assert rows[-1]["train/objective"] == rows[-1]["train/loss"]  # without the regularizer
+    assert rows[-1]["val/loss"] < fit.fit.unpruned[0]["pruned/val/loss"]
+
+
+def test_the_rate_is_the_last_of_the_training(fitted):
+    """Of a schedule that ends low."""
+    rows = run(fitted(TUNED))[0]
+    assert rows[0]["lr"] > rows[1]["lr"]
+    assert {row["lr"] for row in rows[1:]} == {rows[1]["lr"]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_of_a_stack_are_lone_runs(fitted, kind):
+    """Rows, scores between and weights, of unequal seeds and strengths; one diverges on the way, or loses all units."""
+    seeds, lams = (3, 4, 5), (0.1, 1e308, 0.01)
+    together = fitted(KINDS[kind], seeds, lams)
+    rows = run(together)
+    ends = {"magnitude": ("failed", "diverged: the objective is inf at step 1"), "units": ("finished", None)}
+    assert (together.members[1].status, together.members[1].reason) == ends[kind]
+    for index in (0, 2):
+        alone = fitted(KINDS[kind], seeds[index : index + 1], lams[index : index + 1])
+        (own,) = run(alone)
+        for one, other in zip(rows[index], own, strict=True):
+            assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
+        assert together.fit.unpruned[index] == pytest.approx(alone.fit.unpruned[0], rel=1e-9)
+        for name, value in alone.fit.stack.state(0).items():
+            torch.testing.assert_close(together.fit.stack.state(index)[name], value, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seeds", [(0,), (3, 4)])
+@pytest.mark.parametrize("stop_at", [3, 20, 37])
+def test_stopped_and_resumed_is_not_stopped(fitted, seeds, stop_at):
+    """To the last bit, in the training (20 steps), at its end and in the fine-tuning (25)."""
+    whole = fitted(TUNED, seeds)
+    expected = run(whole)
+    first, second = fitted(TUNED, seeds), fitted(TUNED, seeds)
+    before = run(first, stop_at)
+    file = io.BytesIO()
+    torch.save(first.state(), file)
+    file.seek(0)
+    second.load_state(torch.load(file, weights_only=True))
+    after = run(second)
+    assert [one + other for one, other in zip(before, after, strict=True)] == expected
+    assert second.fit.unpruned == whole.fit.unpruned
+    for name, value in whole.fit.last.items():
+        assert torch.equal(second.fit.last[name], value)
+    for one, other in zip(whole.trained, second.trained, strict=True):
+        assert one.keys() == other.keys() == {"model.pt", "best.pt"}
+        assert all(torch.equal(one[file][name], other[file][name]) for file in one for name in one[file])
+
+
+def test_the_record_has_the_scores_before_and_after(finished):
+    """model.pt is what was trained, pruned.pt what was fine-tuned; val/loss and test/loss are of the latter."""
+    record = finished("model=mlp", "dataset=wine", *TUNED[-4:])
+    rows, metrics = pd.read_csv(record.folder / "history.csv"), record.run["metrics"]
+    assert rows["epoch"].tolist() == list(range(1, 8))
+    assert metrics["unpruned/val/loss"] == pytest.approx(rows["val/loss"][1], rel=1e-5)
+    assert metrics["pruned/val/loss"] != pytest.approx(rows["val/loss"][1], rel=1e-3)
+    assert metrics["val/loss"] == pytest.approx(rows["val/loss"][6], rel=1e-5)
+    assert {"test/loss", "unpruned/val/accuracy", "pruned/val/accuracy"} <= metrics.keys()
+    trained, tuned = (torch.load(record.folder / name, weights_only=True) for name in ("model.pt", "pruned.pt"))
+    zeros = sum(int((value == 0).sum()) for name, value in tuned.items() if name.endswith("weight"))
+    assert zeros == round(0.7 * sum(value.numel() for name, value in trained.items() if name.endswith("weight")))
+    assert all(bool((value != 0).all()) for name, value in trained.items() if name.endswith("weight"))
+
+
+def test_a_normalised_network_is_tuned_as_a_plain_one(finished):
+    """P-Net, projected to zeros: the weights are tuned, no lengths and directions."""
+    record = finished("pruner=l1_projection", "pruner.steps=4", "pruner.strength=2", "trainer.prune_then_finetune=2")
+    tuned = torch.load(record.folder / "pruned.pt", weights_only=True)
+    assert all(name.endswith(("weight", "bias")) for name in tuned)
+    assert record.run["metrics"]["weight_sparsity"] > 0.3
+
+
+def test_a_stopped_run_goes_on(config, monkeypatch):
+    """By the same command, from the checkpoint of the fine-tuning: the same history as without the stop."""
+    runs = [config(*TUNED, "trainer.checkpoint_every=1", f"name={name}") for name in ("whole", "halves")]
+    quiet = Display(Console(file=io.StringIO()))
+    (whole,) = runner.run(runs[:1], quiet)
+    finish = FineTuned.finish
+    monkeypatch.setattr(FineTuned, "finish", lambda self, records: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(runs[1:], quiet)
+    monkeypatch.setattr(FineTuned, "finish", finish)
+    (halves,) = runner.run(runs[1:], quiet)
+    assert halves.run["times"]["resumed"]
+    one, other = (pd.read_csv(record.folder / "history.csv") for record in (whole, halves))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert halves.run["metrics"]["test/loss"] == whole.run["metrics"]["test/loss"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("pruner=none",), r"prune_then_finetune=5 trains what a pruner leaves, and pruner=none prunes nothing. Take "),
+        (("pruner=units", "trainer.early_stopping=2"), r"before which trainer.early_stopping may stop. Set it null."),
+        (("pruner=magnitude", "trainer.target_loss=0.1"), r"before which trainer.target_loss may stop. Set it null."),
+    ],
+)
+def test_what_cannot_be_is_refused(config, overrides, message):
+    """One line before anything is written."""
+    with pytest.raises(UsageError, match=message):
+        runner.prepare(config(*RUN, "trainer.prune_then_finetune=5", *overrides))
