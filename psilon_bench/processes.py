@@ -73,7 +73,12 @@ class Processes:
             begin = (self.threads, context.Barrier(self.workers))
             self.pool = ProcessPoolExecutor(self.workers, context, begin_work, begin)
         with signals_wait():
-            return self.pool.submit(function, *args)
+            future = self.pool.submit(function, *args)
+            # The pool watches the processes it had at its last call: one that this call has started is watched from the
+            # next on, and until then nobody would see it killed.
+            with contextlib.suppress(BrokenProcessPool):
+                self.pool.submit(int)
+            return future
 
     def trial(self, config: Config) -> float:
         """Milliseconds of a step per network while all processes are at work on networks like this."""

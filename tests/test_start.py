@@ -3,6 +3,13 @@
 import subprocess
 import sys
 
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+
+from psilon_bench.cli import list_options_in_place
+from psilon_bench.conf_folder import CONF
+
 PROGRAM = """
 import sys
 from psilon_bench.cli import job, exit_code
@@ -19,3 +26,16 @@ def test_a_run_imports_nothing_heavy() -> None:
     """torch._dynamo (1.0 s), MLflow (1.5 s; it has a process of its own) and openml (1.1 s) stay out."""
     result = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_options_are_listed_as_hydra_lists_them() -> None:
+    """The quick way, without copies of Hydra's store, against Hydra's own, which it takes where overrides are given."""
+    list_options_in_place()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        loader = GlobalHydra.instance().config_loader()
+        for group in ("model", "experiment", "hydra/launcher"):
+            quick = loader.get_group_options(group)
+            assert quick == loader.get_group_options(group, ObjectType.CONFIG, "config", ["seed=1"])
+            assert quick
+        assert "model" in loader.list_groups("")

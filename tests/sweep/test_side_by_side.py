@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -110,13 +111,27 @@ def test_stopped(start, psilon, records, number, code):
     same_as_one_by_one(psilon, records, *GRID, tiny=LONG)
 
 
+def asked_to_end(pid: int) -> None:
+    """Wait until a SIGTERM waits for a process that is held."""
+    deadline, status = time.monotonic() + 60, Path(f"/proc/{pid}/status")
+    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text())[1], 16) & 1 << (signal.SIGTERM - 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
 @pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_process(start, psilon, records, retries):
     """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
     process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
-    # the other one is the one that began later, which is far from its end
-    victim, other = sorted(both_at_work(records, process), key=lambda run: -len(history(run)))
+    # both are held where they are, or the other one might have ended before it hears of the kill
+    runs = both_at_work(records, process)
+    for run in runs:
+        os.kill(run["process"]["pid"], signal.SIGSTOP)
+    other, victim = sorted(runs, key=lambda run: run["process"]["pid"])  # the process that was started last
     os.kill(victim["process"]["pid"], signal.SIGKILL)
+    asked_to_end(other["process"]["pid"])
+    os.kill(other["process"]["pid"], signal.SIGCONT)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == (0 if retries else 1), text
     finished = {run["folder"]: run for run in records() if run["status"] == "finished"}
