@@ -8,7 +8,8 @@ from hydra.core.override_parser.types import Override
 
 from psilon_bench.errors import UsageError
 
-Grid = Mapping[str, Any]  # key -> one value, or a string of values as a command line has them: {"reg.lam": "1e-3,1e-2"}
+# key -> one value, or a string of values as a command line has them: {"reg.lam": "1e-3,1e-2"}; {"~reg.lam": None}: out
+Grid = Mapping[str, Any]
 Parse = Callable[[list[str]], list[Override]]
 
 

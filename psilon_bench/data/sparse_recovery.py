@@ -136,5 +136,8 @@ def basis_pursuit(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     size = a.shape[1]
     found = linprog(np.ones(2 * size), A_eq=np.hstack([a, -a]), b_eq=b, bounds=(0, None))
     if found.x is None:
-        raise UsageError(f"Basis pursuit needs measurements that some x has, but {found.message} Give dataset.vector.")
+        raise UsageError(
+            f"Basis pursuit needs measurements that some x has, but {found.message} "
+            "Give dataset.vector and take model=diagonal_linear."
+        )
     return found.x[:size] - found.x[size:]

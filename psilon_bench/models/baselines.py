@@ -26,6 +26,7 @@ class Baseline(ABC):
     """
 
     stackable = None  # one after the other
+    kinds: ClassVar[tuple[Kind, ...]] = ("regression", "binary", "multiclass")  # of tasks that it fits
     tuned: ClassVar[dict[str, str]] = {}  # what tells the runs of a study apart, and what it is called in their titles
 
     def __init__(self, num_features: int, num_outputs: int) -> None:

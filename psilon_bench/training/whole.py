@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 
 def check_kind(member: "Prepared") -> None:
-    """UsageError where there is nothing to predict."""
+    """UsageError where there is nothing to predict, or nothing to recover."""
+    name, model = member.config.dataset.name, member.config.model.name
+    if member.task.kind in member.model.kinds:
+        return
     if member.task.kind == "recovery":
-        name = member.config.dataset.name
         raise UsageError(
-            f"dataset={name} has one solution to recover and no rows to predict. Take model=diagonal_linear."
+            f"dataset={name} has one solution to recover and no rows to predict. "
+            "Take model=diagonal_linear or basis_pursuit."
         )
+    raise UsageError(
+        f"model={model} recovers x from A x = b, but dataset={name} is a table for {member.task.kind}. "
+        "Take dataset=sparse_recovery."
+    )
 
 
 def check_steps(regularizer: Regularizer, model: Any) -> None:

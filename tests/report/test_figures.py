@@ -176,6 +176,19 @@ def test_tuned_shows_the_best_of_the_others_and_the_choice(material, runs):
     assert axis.get_xscale() == "log"
 
 
+def test_a_method_without_tuned_numbers_is_a_level(tmp_path):
+    """Across the panel at its mean, in the CSV without a place on the axis; a tuned one is none."""
+    write_grid(tmp_path, {1e-3: [0.3, 0.4], 1e-2: [0.2, 0.1]})
+    for seed, loss in enumerate((0.5, 0.7)):
+        write_record(tmp_path, 0.0, seed, {"val/loss": loss}, params={"model.name": "mlp", "reg.name": "none"})
+    metric = chosen_by("val/loss", None)
+    drawing = only(tuned, Material(make([tmp_path], metric).choices, metric))
+    levels = [row for row in drawing.points if row[2] is None]
+    assert levels == [["wine", "mlp", None, pytest.approx(0.6), pytest.approx(0.02**0.5), 2, True]]
+    (broken,) = [line for line in drawing.figure.axes[0].lines if line.get_linestyle() == "--"]
+    assert list(broken.get_ydata()) == [0.6, 0.6]
+
+
 def chosen(frame, dataset):
     own = frame[frame["chosen"]].loc[dataset].reset_index()
     return own[["reg.lam", "mean"]].to_numpy().tolist()

@@ -52,6 +52,14 @@ def test_arms_are_products_one_after_the_other(jobs):
     assert all(sum(one.startswith("seed=") for one in job) == 1 for job in found)
 
 
+def test_an_arm_may_take_a_key_out(jobs):
+    """~key: what the others sweep, and the preset sets, is no key of that arm."""
+    grids = {"net": {"model": "diagonal_linear"}, "program": {"model": "basis_pursuit", "~model.alpha": None}}
+    found = jobs(grids=grids, common={"seed": "0,1", "model.alpha": "0.1,0.2,0.3"})
+    assert found[6:] == [{f"seed={seed}", "model=basis_pursuit", "~model.alpha=null"} for seed in (0, 1)]
+    assert len(found) == 6 + 2
+
+
 def test_the_command_line_wins(jobs):
     """seed=0 shortens every arm; what it sweeps replaces an arm's values; other keys join each arm."""
     assert len(jobs("seed=0")) == 3 + 2 + 1

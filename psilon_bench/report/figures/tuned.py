@@ -30,8 +30,11 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
         choices = [choice for choice in material.datasets[dataset] if key in numeric_keys(choice.group)]
         for choice in choices:
             points += [[dataset, *row] for row in lines(axis, material, choice, key)]
+        for choice in material.datasets[dataset]:
+            if not choice.group.tuned():
+                points.append([dataset, *level(axis, material, choice)])
         own = [row for row in points if row[0] == dataset]
-        scale(axis.xaxis, [row[2] for row in own])
+        scale(axis.xaxis, [row[2] for row in own if row[2] is not None])
         scale(axis.yaxis, [row[3] for row in own])
         axis.set(
             title=dataset, xlabel=label(key), ylabel=unit_below(label(material.metric.name, choices[0].group.kind))
@@ -40,7 +43,8 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
     return Drawing(
         name=file_name(f"{material.metric.name} against {key}", page),
         title=f"{title(material.metric.name)} against {label(key)}",
-        caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best.",
+        caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best. "
+        "Broken: a method without tuned numbers.",
         figure=made,
         columns=["data set", "method", key, "mean", "sd", "n", "chosen"],
         points=points,
@@ -61,3 +65,11 @@ def lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list
         [choice.group.method, value, mean.mean, mean.sd, mean.n, setting is choice.setting]
         for value, setting, mean in along
     ]
+
+
+def level(axis: Axes, material: Material, choice: Choice) -> list[Any]:
+    """A method of one setting, across; the row of its one point, which has no place on the axis."""
+    assert choice.validation is not None
+    method, mean = choice.group.method, choice.validation
+    axis.axhline(mean.mean, color=look(material.methods, method)["color"], linestyle="--", label=method)
+    return [method, None, mean.mean, mean.sd, mean.n, True]
