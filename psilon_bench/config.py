@@ -100,7 +100,7 @@ class Optimizer(Component):
 
 
 class Trainer(Section):
-    """How long, in which batches, when to look and when to stop. Lengths are in epochs."""
+    """How long, in which batches, when to look and when to stop. Lengths are in epochs, of a schedule as it says."""
 
     epochs: PositiveInt
     num_batches: PositiveInt
@@ -109,6 +109,7 @@ class Trainer(Section):
     checkpoint_every: PositiveInt | None
     early_stopping: PositiveInt | None
     target_loss: Annotated[float, Field(gt=0), Finite] | None
+    schedule: Literal["epoch", "step"]
     select: Literal["last", "best"]
     prune_then_finetune: PositiveInt | None
 

@@ -71,6 +71,7 @@ def prepare(config: Config) -> Prepared:
         check_kind(member := Prepared(config, task, model))
         return member
     check_batches(config, task)
+    check_schedule(config, task)
     check_optimizer(config)
     return Prepared(config, task, model.to(where.device, where.dtype))
 
@@ -91,6 +92,19 @@ def check_batches(config: Config, task: Task) -> None:
             f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
             f"Set trainer.{key} to at most {rows}."
         )
+
+
+def check_schedule(config: Config, task: Task) -> None:
+    """UsageError where a schedule by steps is over before the run."""
+    trainer = config.trainer
+    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+    for key in ("total_steps", "T_max"):
+        length = config.scheduler.arguments.get(key, steps)
+        if trainer.schedule == "step" and length < steps:
+            raise UsageError(
+                f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
+                f"Set scheduler.{key}={steps}."
+            )
 
 
 def check_regularizer(config: Config, model: nn.Module) -> None:

@@ -64,7 +64,7 @@ def load(folder: str | Path, which: Which = "model") -> Saved:
         fit_shapes(network, state)
     network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
     network.load_state_dict(state)
-    return Saved(network, joblib.load(folder / "preprocessing.joblib"), inputs, run["task"])
+    return Saved(network.eval(), joblib.load(folder / "preprocessing.joblib"), inputs, run["task"])
 
 
 def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:

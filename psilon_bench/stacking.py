@@ -135,6 +135,7 @@ def activations_per_row(member: Prepared) -> int:
     leaves = [module for module in member.model.modules() if not list(module.children())]
     handles = [module.register_forward_hook(count) for module in leaves]
     parameter = next(member.model.parameters())
+    member.model.eval()
     with torch.no_grad():
         member.model(member.task.val.x[:1].to(parameter.device, parameter.dtype))
     for handle in handles:

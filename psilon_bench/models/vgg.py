@@ -46,7 +46,7 @@ class VGG(nn.Module):
 
     def __init__(self, num_outputs: PositiveInt, input_shape: tuple[int, ...], blocks: Blocks) -> None:
         super().__init__()
-        check_images(input_shape, smallest=2 ** (len(blocks) - 1))
+        check_images(input_shape, 2 ** (len(blocks) - 1), "VGG", "model.blocks", "vgg_tiny")
         channels = [input_shape[0], *itertools.chain.from_iterable(blocks)]
         self.convolutions = nn.ModuleList(itertools.starmap(Conv, itertools.pairwise(channels)))
         self.pooled = set(itertools.accumulate(len(block) for block in blocks[:-1]))  # after so many convolutions
@@ -97,15 +97,15 @@ class VGG(nn.Module):
         return network, None
 
 
-def check_images(input_shape: tuple[int, ...], smallest: int) -> None:
-    """UsageError unless inputs are images that can be halved often enough."""
+def check_images(input_shape: tuple[int, ...], smallest: int, what: str, key: str, tiny: str) -> None:
+    """UsageError unless inputs are images that can be halved as often as `key` says."""
     if len(input_shape) != 3:
         raise UsageError(
-            f"A VGG network takes images (channels, height, width), but the inputs of this data set have the shape "
+            f"A {what} network takes images (channels, height, width), but the inputs of this data set have the shape "
             f"{input_shape}. Take dataset=mnist, cifar10 or the like, or another model."
         )
     if min(input_shape[1:]) < smallest:
         raise UsageError(
-            f"model.blocks halves images so often that they need {smallest} pixels, but these are "
-            f"{input_shape[1]} x {input_shape[2]}. Take fewer blocks, or model=vgg_tiny."
+            f"{key} halves images so often that they need {smallest} pixels, but these are "
+            f"{input_shape[1]} x {input_shape[2]}. Make it shorter, or take model={tiny}."
         )

@@ -1,7 +1,8 @@
 """The engine: G networks that differ only in values, trained as one tensor program."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ class Stack:
 
     Everything is written for ONE network: `map` calls a pure function of a network (and tensors) for every member
     under `torch.func.vmap`. A stack of one skips vmap and uses the network as it is. Nothing here reduces over members.
+    Networks are in evaluation mode but within `training`, where BatchNorm changes its buffers, those of the stack.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
@@ -38,6 +40,16 @@ class Stack:
             stacked, self.buffers = stack_module_state(list(models))
             self.parameters = {name: nn.Parameter(value.detach()) for name, value in stacked.items()}
             self.model = copy.deepcopy(models[0]).to("meta")
+        self.model.eval()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within, networks are in training mode."""
+        self.model.train()
+        try:
+            yield
+        finally:
+            self.model.eval()
 
     @property
     def tensors(self) -> dict[str, Tensor]:

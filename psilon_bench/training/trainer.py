@@ -106,11 +106,13 @@ class Fit:
             self.own = self.own_values()
             for x, y in self.batches.epoch():
                 self.before_pruning()
+                if self.settings.schedule == "step" and self.taken:
+                    self.scheduler.step()
                 self.window.append(self.train_step(x, y))
                 safe_point()
             if self.epoch % self.settings.eval_every == 0 or self.epoch == self.settings.epochs:
                 self.evaluate(self.epoch, on_row)
-            if self.epoch < self.settings.epochs:
+            if self.settings.schedule == "epoch" and self.epoch < self.settings.epochs:
                 self.scheduler.step()
             self.epoch += 1
             on_epoch(self.epoch - 1)
@@ -177,7 +179,8 @@ class Fit:
         """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
         self.pruner.at_step(self.stack.model, self.taken, self.steps)
         shared = self.batches.in_dim
-        objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(shared, shared, 0, 0))
+        with self.stack.training():
+            objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(shared, shared, 0, 0))
         self.optimizer.zero_grad(set_to_none=True)
         objective.sum().backward()
         with torch.no_grad():

@@ -72,5 +72,7 @@ def test_rows_that_are_no_images_are_refused():
     """The rule, the shape and the remedy; and images that are too small for the pools."""
     with pytest.raises(UsageError, match=r"takes images .* have the shape \(13,\)\. Take dataset=mnist"):
         VGG(3, (13,), [[4, 4]])
-    with pytest.raises(UsageError, match=r"need 4 pixels, but these are 3 x 8\. Take fewer blocks"):
+    with pytest.raises(
+        UsageError, match=r"need 4 pixels, but these are 3 x 8\. Make it shorter, or take model=vgg_tiny"
+    ):
         VGG(3, (1, 3, 8), [[4], [4], [4]])

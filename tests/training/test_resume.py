@@ -19,11 +19,11 @@ class Stop(Exception):
 def fresh(make, network, task):
     """fresh(3): always the same three networks on their own tasks, with a random augmentation and a changing rate."""
 
-    def fresh(size):
+    def fresh(size, **more):
         torch.manual_seed(3)
         models = [network("plain" if size > 1 else "pnet", 5, 1, hidden=15) for _ in range(size)]
         tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(size)]
-        lams, changes = [10.0**-i for i in range(size)], {"epochs": 9, "eval_every": 2, "early_stopping": 1}
+        lams, changes = [10.0**-i for i in range(size)], {"epochs": 9, "eval_every": 2, "early_stopping": 1} | more
         fit = make(models, tasks, PathNorm(), lams, factor=lambda epoch: 0.9**epoch, **changes)
         fit.augment = lambda x, generator: x + 0.1 * torch.rand(x.shape, generator=generator, dtype=x.dtype)
         return fit
@@ -71,6 +71,15 @@ def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
     for name in whole.last:
         assert torch.equal(second.last[name], whole.last[name])
         assert torch.equal(second.best[name], whole.best[name])
+
+
+@pytest.mark.parametrize("stop_at", [4, 5, 6])
+def test_a_schedule_by_steps_goes_on_as_well(fresh, stop_at):
+    """Within an epoch, at its end, behind it."""
+    expected, first, second = run(fresh(1, schedule="step")), fresh(1, schedule="step"), fresh(1, schedule="step")
+    before = run(first, stop_at)
+    second.load_state(saved(first))
+    assert before[0] + run(second)[0] == expected[0]
 
 
 def test_some_members_stop_early_and_others_do_not(fresh):

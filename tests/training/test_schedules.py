@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from psilon_bench.config import Config, options
+from psilon_bench.errors import UsageError
+from psilon_bench.runner import prepare
 
 
 @pytest.mark.parametrize("name", options("scheduler"))
@@ -37,3 +39,30 @@ def test_onecycle_is_the_papers(config: Callable[..., Config]) -> None:
     assert max(rates) == pytest.approx(2e-3, rel=1e-5)
     assert rates.index(max(rates)) in range(198, 202)
     assert rates[-1] == pytest.approx(5e-5)
+
+
+def test_a_schedule_by_steps_moves_with_each(make, network, task) -> None:
+    """Rates of the steps: the factor of each step from 0, whole over epochs; the row has that of its last step."""
+    rates, rows = [], []
+    fit = make(
+        [network("plain", 5, 1)],
+        [task("regression")],
+        factor=lambda at: 0.9**at,
+        epochs=3,
+        schedule="step",
+        num_batches=4,
+    )
+    taken = fit.train_step
+    fit.train_step = lambda x, y: rates.append(fit.optimizer.param_groups[0]["lr"]) or taken(x, y)
+    fit.run(lambda member, row: rows.append(row))
+    assert rates == pytest.approx([0.05 * 0.9**at for at in range(12)])
+    assert [row["lr"] for row in rows] == pytest.approx([rates[3], rates[7], rates[11]])
+
+
+@pytest.mark.parametrize(("name", "key"), [("onecycle", "total_steps"), ("cosine", "T_max")])
+def test_a_schedule_by_steps_must_be_long_enough(config, name, key) -> None:
+    """Its lengths are steps; the line says how many there are."""
+    own = (f"scheduler={name}", "dataset=wine", "trainer.schedule=step", "trainer.epochs=6", "trainer.num_batches=7")
+    with pytest.raises(UsageError, match=rf"scheduler\.{key}=6 and the run has 42\. Set scheduler\.{key}=42\.$"):
+        prepare(config(*own))
+    prepare(config(*own, f"scheduler.{key}=42"))

@@ -1,6 +1,7 @@
 """A stack of networks: each member is the network it would be alone."""
 
 import copy
+import inspect
 import math
 from functools import partial
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from made_images import write_mnist
 
+from psilon_bench.arguments import locate
 from psilon_bench.config import options
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.path_norm import PathNorm
@@ -21,7 +23,7 @@ REGULARIZERS = options("reg")
 MODELS = {name: section for name, section in options("model").items() if not section.is_baseline}
 TASKS = {"none": "breast_cancer", "pathnorm": "diabetes"}  # wine for the others: each kind of task is met
 OPTIMIZERS = {"pathprox": "sgd"}  # adam for the others
-SMALL = {"hidden": 6, "depth": 2, "blocks": [[2, 3], [4]]}
+SMALL = {"hidden": 6, "depth": 2, "blocks": [[2, 3], [4]], "channels": [2, 3], "per_stage": 1}
 
 
 def small(model):
@@ -70,7 +72,8 @@ def test_a_member_is_the_lone_run(config, tmp_path, model, reg):
     """Three members that differ in seed, lambda and split have the history and the weights of three runs alone."""
     size = [f"model.{key}={value}" for key, value in small(model).items()]
     table = (f"dataset={TASKS.get(reg, 'wine')}", "dataset.max_rows=67")
-    data = write_mnist(tmp_path, side=6, sizes=(67, 20)) if model.startswith("vgg") else table
+    images = "input_shape" in inspect.signature(locate(MODELS[model].target)).parameters
+    data = write_mnist(tmp_path, side=6, sizes=(67, 20)) if images else table
     common = (f"model={model}", f"reg={reg}", f"optimizer={OPTIMIZERS.get(reg, 'adam')}", *data, *RUN, *size)
     runs = [config(*common, *own) for own in GRID]
     together = trained(*runs)
