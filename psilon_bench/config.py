@@ -124,6 +124,7 @@ class Metrics(Section):
 
     radii: list[Annotated[float, Field(gt=0), Finite]]
     lipschitz_points: PositiveInt
+    unit_threshold: Annotated[float, Field(ge=0), Finite]
 
 
 class Hardware(Section):

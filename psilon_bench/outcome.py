@@ -1,6 +1,7 @@
 """The end of a run: test the selected networks, prune, certify, export, close the records."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -74,7 +75,8 @@ def pruned(fit: Fit) -> list[nn.Module]:
 
 def measured(fit: Fit, config: Config) -> list[Row]:
     """Scores, certificates and local Lipschitz constants of every member."""
-    val = fit.measure(fit.val, "val", final_measures)
+    of_network = partial(final_measures, unit_threshold=config.metrics.unit_threshold)
+    val = fit.measure(fit.val, "val", of_network)
     test = scored(fit, config.metrics.radii)
     rows = [own | scores for own, scores in zip(val, test, strict=True)]
     for row, before in zip(rows, fit.unpruned, strict=False):

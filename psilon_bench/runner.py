@@ -21,6 +21,7 @@ from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.finetune import FineTuned
 from psilon_bench.interrupt import Stopped, kept_until_safe
+from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
 from psilon_bench.pruning.pruner import Pruner
@@ -310,6 +311,7 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
         scheduler=config.scheduler.build,
         autocast=place(config.hardware).autocast,
         pruner=config.pruner.build(),
+        measures=partial(curve_measures, unit_threshold=config.metrics.unit_threshold),
     )
 
 

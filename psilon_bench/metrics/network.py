@@ -9,21 +9,24 @@ from psilon_bench.metrics.units import unit_measures
 from psilon_bench.models.units import HasUnits
 
 
-def curve_measures(model: Any) -> dict[str, Tensor]:
-    """Those worth a curve, recorded at every evaluation; only what the network offers."""
+def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
+    """Those worth a curve, recorded at every evaluation; only what the network offers.
+
+    unit_threshold: the size ||w_k|| ||v_k|| at and below which a unit counts as inactive.
+    """
     result = model.measures() if hasattr(model, "measures") else {}
     if hasattr(model, "path_norm"):
         result["path_norm"] = model.path_norm()
     if hasattr(model, "weights"):
         result["near_sparsity"] = sparsity.weight_vectors_near_sparsity(model.weights())
     if isinstance(model, HasUnits) and model.units():
-        result |= unit_measures(model)
+        result |= unit_measures(model, unit_threshold)
     return result
 
 
-def final_measures(model: Any) -> dict[str, Tensor]:
+def final_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
     """Those of the finished network."""
-    result = curve_measures(model)
+    result = curve_measures(model, unit_threshold)
     if hasattr(model, "lipschitz_bound"):
         result["lipschitz_bound"] = model.lipschitz_bound()
     if "original" in getattr(model, "bounds", ()):

@@ -7,23 +7,21 @@ from torch import Tensor
 
 from psilon_bench.models.units import all_layers, half_squares, unit_sizes
 
-THRESHOLD = 1e-3  # of ||w_k|| ||v_k||, at and below which a unit counts as inactive
 
-
-def unit_measures(model: Any) -> dict[str, Tensor]:
+def unit_measures(model: Any, threshold: float) -> dict[str, Tensor]:
     """By the size ||w_k|| ||v_k|| of the units: nothing to multiply where all their paths are 0.
 
     unit_path_norm   sum of the sizes
-    unit_sparsity    fraction of units with size <= THRESHOLD: stable, while the exact zeros of a prox come and go
+    unit_sparsity    fraction of units with size <= threshold: stable, while the exact zeros of a prox come and go
     units/zero       number of units of size exactly 0
-    units/active/1   number of units above THRESHOLD in the first pair of layers, units/active/2 in the second, ...
+    units/active/1   number of units above it in the first pair of layers, units/active/2 in the second, ...
     """
     sizes = unit_sizes(model)
     every = torch.cat(sizes)
-    active = {f"units/active/{g}": (own > THRESHOLD).sum() for g, own in enumerate(sizes, start=1)}
+    active = {f"units/active/{g}": (own > threshold).sum() for g, own in enumerate(sizes, start=1)}
     return {
         "unit_path_norm": every.sum(),
-        "unit_sparsity": (every <= THRESHOLD).to(every.dtype).mean(),
+        "unit_sparsity": (every <= threshold).to(every.dtype).mean(),
         "units/zero": (every == 0).sum(),
     } | active
 

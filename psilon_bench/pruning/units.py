@@ -49,3 +49,11 @@ class Units(Pruner):
             scale_incoming(pair, alive)
             scale_bias(pair.incoming, alive)
             scale_outgoing(pair, alive)
+
+
+class UnitsDuring(Units):
+    """The same before the first step and after each: where w_k, a_k and v_k are 0, so are their gradients."""
+
+    def after_step(self, model: Any) -> None:
+        """Every pair, in training."""
+        self.prune(model)

@@ -14,7 +14,6 @@ from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
-from psilon_bench.metrics.network import curve_measures
 from psilon_bench.metrics.units import weight_decay_objectives
 from psilon_bench.models.units import HasUnits
 from psilon_bench.pruning.pruner import Pruner
@@ -58,11 +57,13 @@ class Fit:
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
         autocast: torch.dtype | None = None,
         pruner: Pruner | None = None,
+        measures: Callable[[nn.Module], dict[str, Tensor]] = lambda model: {},
     ) -> None:
+        """measures: what each row has of the network itself."""
         self.stack, self.settings = stack, settings
         self.regularizers, self.regularizer = regularizers, regularizers[0]
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
-        self.pruner = pruner or Pruner()
+        self.pruner, self.measures = pruner or Pruner(), measures
         self.projects = type(self.pruner).after_step is not Pruner.after_step
         parameter = next(iter(stack.parameters.values()))
         self.device, dtype = parameter.device, parameter.dtype
@@ -223,7 +224,7 @@ class Fit:
         mean_loss = prediction.reported(self.kind, losses.mean(dim=1)).tolist()
         last_loss = prediction.reported(self.kind, losses[:, -1]).tolist()
         common = {"epoch": epoch, "step": self.step, "lr": self.optimizer.param_groups[0]["lr"]}
-        measured = self.measure(self.val, "val", curve_measures)
+        measured = self.measure(self.val, "val", self.measures)
         if isinstance(self.stack.model, HasUnits) and self.stack.model.units() and self.regularizer.weight_decay:
             measured = [own | more for own, more in zip(measured, self.weight_decay_objectives(), strict=True)]
         improved, ended = [], []

@@ -80,10 +80,11 @@ class WholeFit:
     def finish(self, records: Sequence[Record]) -> None:
         """Close the one record; the estimator alone is kept, so that joblib.load needs scikit-learn alone."""
         (record,) = records
-        (test,) = scored(self, self.member.config.metrics.radii)
+        metrics = self.member.config.metrics
+        (test,) = scored(self, metrics.radii)
         record.save_object("estimator.joblib", self.model.estimator)
         record.save_object("preprocessing.joblib", self.task.preprocessing)
-        own = {name: value.item() for name, value in final_measures(self.model).items()}
+        own = {name: value.item() for name, value in final_measures(self.model, metrics.unit_threshold).items()}
         own |= export(self.model, self.member, record) | {"time/fit_s": self.seconds}
         record.run["diverged"] = False
         record.finish("finished", self.members[0].last_row | test | own)

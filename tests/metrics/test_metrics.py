@@ -114,8 +114,8 @@ def test_what_a_network_reports(network):
     """Curves and final numbers of a P-Net; the number of parameters by hand."""
     model = network("pnet", 5, 3, hidden=4, depth=2)
     curve = {"path_norm", "near_sparsity"}
-    assert of_network.curve_measures(model).keys() == curve
-    final = of_network.final_measures(model)
+    assert of_network.curve_measures(model, 1e-3).keys() == curve
+    final = of_network.final_measures(model, 1e-3)
     counts = {"num_nonzero", "weight_sparsity", "weight_sparsity/1e-13"}
     assert final.keys() == curve | counts | {"lipschitz_bound"} | {f"weight_sparsity/layer{k}" for k in (1, 2, 3)}
     torch.testing.assert_close(final["lipschitz_bound"], model.path_norm())
@@ -123,12 +123,12 @@ def test_what_a_network_reports(network):
     assert of_network.num_parameters(MLP(5, 3, hidden=4, depth=1)) == (4 * 5 + 4) + (3 * 4 + 3)
     with torch.no_grad():
         model.layers[1].v[:2] = 0
-    assert of_network.final_measures(model)["weight_sparsity/layer2"] == 0.5
+    assert of_network.final_measures(model, 1e-3)["weight_sparsity/layer2"] == 0.5
 
 
 def test_a_network_that_offers_nothing_reports_nothing():
     """Only what a network offers is measured."""
-    assert of_network.final_measures(nn.Linear(2, 1)) == {}
+    assert of_network.final_measures(nn.Linear(2, 1), 1e-3) == {}
 
 
 def test_negligible_weights_by_hand():

@@ -1,5 +1,6 @@
 """Counts of units and the objectives of weight decay: by hand, their inequality, and in the history of a run."""
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional as F
@@ -12,8 +13,9 @@ from psilon_bench.models.units import incoming_norms, outgoing_norms, scale_inco
 from psilon_bench.runner import build_fit, prepare
 
 
-def test_counts_by_hand():
-    """Sizes 0, 0 (w = 0), 8e-4 and 5 in the first pair, all 2 in the second."""
+@pytest.mark.parametrize(("threshold", "first", "second"), [(0.0, 2, 4), (1e-3, 1, 4), (2.0, 1, 0), (5.0, 0, 0)])
+def test_counts_by_hand(threshold, first, second):
+    """Sizes 0, 0 (w = 0), 8e-4 and 5 in the first pair, all 2 in the second; at the threshold is not above it."""
     model = MLP(1, 2, hidden=4, depth=3).double()
     with torch.no_grad():
         for layer in model.layers:
@@ -22,13 +24,13 @@ def test_counts_by_hand():
         model.layers[1].weight[0] = torch.tensor([0.0, 7.0, -2.0, 5.0])
         model.layers[2].weight[:, 1] = 2.0
         model.layers[3].weight[1] = -1.0
-    measured = {name: value.item() for name, value in unit_measures(model).items()}
+    measured = {name: value.item() for name, value in unit_measures(model, threshold).items()}
     assert measured == {
         "unit_path_norm": pytest.approx(8e-4 + 5 + 4 * 2, rel=1e-14),
-        "unit_sparsity": 3 / 8,
+        "unit_sparsity": (8 - first - second) / 8,
         "units/zero": 2,
-        "units/active/1": 1,
-        "units/active/2": 4,
+        "units/active/1": first,
+        "units/active/2": second,
     }
 
 
@@ -85,3 +87,13 @@ def test_other_regularizers_have_no_weight_decay_objective(config):
     fit.run(lambda member, row: rows.append(row))
     assert "unit_sparsity" in rows[0]
     assert "wd_objective" not in rows[0]
+
+
+def test_the_threshold_is_an_option(finished):
+    """Of the history and of the finished network: the sizes of all units lie between the two."""
+    for threshold, sparsity in ((1e-9, 0), (1e9, 1)):
+        record = finished("model=mlp", "dataset=wine", f"metrics.unit_threshold={threshold}")
+        history = pd.read_csv(record.folder / "history.csv")
+        assert record.run["metrics"]["unit_sparsity"] == sparsity
+        assert set(history["unit_sparsity"]) == {sparsity}
+        assert record.run["metrics"]["units/active/1"] == (0 if sparsity else 6)

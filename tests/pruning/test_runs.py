@@ -24,7 +24,7 @@ MODELS = [("pnet", "wine"), ("pnet", "diabetes"), ("psilon_resnet", "wine")]
 
 def test_every_pruner_is_met():
     """None is left out of the runs below, or of those of test_unit_pruning.py."""
-    assert options("pruner").keys() == PRUNERS.keys() | {"none", "units"}
+    assert options("pruner").keys() == PRUNERS.keys() | {"none", "units", "units_during"}
 
 
 @pytest.mark.parametrize(("model", "dataset"), MODELS)

@@ -76,6 +76,23 @@ def test_a_pruned_run_comes_back(config, tmp_path, model):
     assert num_parameters(compact.network) < num_parameters(pruned.network)
 
 
+def test_a_unit_that_is_out_in_training_stays_out(config):
+    """Without a prox, weight decay alone: the number of exact zeros never falls, each member of a stack as alone."""
+    run = ("model=mlp_factorized", "model.hidden=9", "dataset=wine", "tracking=none", "trainer.epochs=8", "reg=l2")
+    run += ("optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant", "reg.lam=0.03", "trainer.eval_every=1")
+    during = ("pruner=units_during", "pruner.threshold=0.2")
+    members = [runner.prepare(config(*run, *during, f"seed={seed}")) for seed in (0, 1)]
+    counts = []
+    for some in (members, members[:1], members[1:]):
+        rows = [[] for _ in some]
+        runner.build_fit(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
+        counts += rows
+    assert counts[:2] == counts[2:]
+    for own in counts:
+        assert own == sorted(own)
+        assert 0 < own[0] < own[-1] < 27
+
+
 def test_networks_without_units_are_refused(config):
     """One line before anything is written."""
     with pytest.raises(UsageError, match=r"pruner=units does not fit model=pnet: it needs pairs of plain layers"):

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from psilon_bench.config import CONF, Trainer
 from psilon_bench.data.task import Task
+from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.mlp import MLP
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.stack import Stack
@@ -56,6 +57,7 @@ def make(settings: Callable[..., Trainer]) -> Callable[..., Fit]:
             settings=settings(**changes),
             optimizer=optimizer,
             scheduler=lambda made: torch.optim.lr_scheduler.LambdaLR(made, factor),
+            measures=partial(curve_measures, unit_threshold=1e-3),
         )
 
     return make
