@@ -64,7 +64,9 @@ def ours() -> Step:
         checkpoint_every=None,
         early_stopping=None,
         target_loss=None,
+        schedule="epoch",
         select="last",
+        prune_then_finetune=None,
     )
     fit = Fit(
         Stack([pnet()]),
