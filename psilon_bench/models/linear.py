@@ -125,7 +125,8 @@ class NormLinear(nn.Module):
         """(batch, in) -> (batch, out)."""
         if self.blend:
             return F.linear(x, self.weight, self.bias)
-        return torch.addcmul(self.bias, F.linear(x, self.v), self.scale())
+        z = F.linear(x, self.v)
+        return torch.addcmul(self.bias.to(z.dtype), z, self.scale().to(z.dtype))
 
     def power_sum(self, p: float) -> Tensor:
         """sum_ij |W_ij|^p = sum_j (|g_j| / ||v_j||_q)^p ||v_j||_p^p.

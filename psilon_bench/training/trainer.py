@@ -208,13 +208,10 @@ class Fit:
         self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor, own: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """(loss + lam * penalty, loss) of one network on one batch."""
-        loss = prediction.loss(self.kind, self.logits(model, x), y)
-        return loss + lam * self.regularizer.penalty(model, **own), loss
-
-    def logits(self, model: nn.Module, x: Tensor) -> Tensor:
-        """The forward pass, under autocast where asked for; logits in the precision of the parameters."""
         with self.autocast:
-            return model(x).to(self.lams.dtype)
+            logits = model(x)
+        loss = prediction.loss(self.kind, logits.to(self.lams.dtype), y)
+        return loss + lam * self.regularizer.penalty(model, **own), loss
 
     def evaluate(self, epoch: int, on_row: Callable[[int, Row], None]) -> None:
         """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
@@ -293,7 +290,7 @@ class Fit:
     def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *own: Tensor) -> list[dict[str, float]]:
         """function(network, its logits on all of these rows, their y, *its own values); one dictionary a member."""
         chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
-        logits = torch.cat([self.stack.map(self.logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+        logits = torch.cat([self.stack.map(logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
         in_dims = (0, rows.in_dim, *[0] * len(own))
         values = self.stack.map(function, logits, rows.y, *own, in_dims=in_dims)
         columns = {name: value.tolist() for name, value in values.items()}
@@ -303,10 +300,15 @@ class Fit:
         """d logits / d input of every member at its first test rows, (points, outputs, inputs) each, on the CPU."""
         x = next(self.test.chunks(points))
         own = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
-        return list(jacobians(lambda x: self.stack.map(self.logits, x, in_dims=(0,)), own).cpu())
+        return list(jacobians(lambda x: self.stack.map(logits, x, in_dims=(0,)), own).cpu())
 
     @torch.no_grad()
     def select(self) -> None:
         """Put the selected parameters (the last, or the best by validation loss) of every member into the stack."""
         chosen = self.best if self.settings.select == "best" else self.last
         self.stack.copy_members(chosen, self.stack.tensors, range(self.stack.size))
+
+
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    """In the precision of the parameters, as the saved network computes them: no measure is taken under autocast."""
+    return model(x)
