@@ -135,7 +135,8 @@ class Hardware(Section):
     plan: Literal["auto", "stacked", "serial", "processes"]
     stack_size: Literal["auto"] | PositiveInt
     workers: PositiveInt | None
-    precision: Literal["float32", "float64", "bfloat16"]
+    precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
+    compile: bool
 
 
 class Tracking(Section):

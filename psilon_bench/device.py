@@ -12,8 +12,10 @@ from psilon_bench.errors import UsageError
 # hardware.precision -> type of the parameters, type of autocast
 PRECISIONS = {
     "float32": (torch.float32, None),
+    "tf32": (torch.float32, None),
     "float64": (torch.float64, None),
     "bfloat16": (torch.float32, torch.bfloat16),
+    "auto": (torch.float32, None),  # until a trial has shown what is faster: precision.autocast_of
 }
 
 
@@ -29,7 +31,12 @@ class Place:
 def place(hardware: Hardware) -> Place:
     """UsageError where the device asked for is not there."""
     dtype, autocast = PRECISIONS[hardware.precision]
-    return Place(find_device(hardware.device), dtype, autocast)
+    device = find_device(hardware.device)
+    if hardware.precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"hardware.precision=tf32 is a GPU's, and this runs on {device}. Set hardware.precision=float32."
+        )
+    return Place(device, dtype, autocast)
 
 
 def find_device(name: str) -> torch.device:
@@ -54,6 +61,13 @@ def threads(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def set_tf32(hardware: Hardware) -> None:
+    """Let a GPU round the factors of float32 products and convolutions to 10 bits where asked for, and only there."""
+    allowed = "tf32" if hardware.precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = allowed
+    torch.backends.cudnn.conv.fp32_precision = allowed  # type: ignore[attr-defined]
 
 
 def flush_denormals() -> None:

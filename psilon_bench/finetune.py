@@ -49,6 +49,11 @@ class FineTuned:
         """What became of each network so far."""
         return self.fit.members
 
+    @property
+    def precision(self) -> str:
+        """As Fit has it."""
+        return self.fit.precision
+
     def run(
         self,
         on_row: Callable[[int, Row], None],

@@ -16,7 +16,7 @@ from psilon_bench.checkpoint import Checkpoint
 from psilon_bench.closed import closed_records
 from psilon_bench.config import Config, Dataset, options
 from psilon_bench.data.task import Task
-from psilon_bench.device import place
+from psilon_bench.device import place, set_tf32
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.finetune import FineTuned
@@ -24,11 +24,13 @@ from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
+from psilon_bench.precision import autocast_of
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
 from psilon_bench.training.batches import per_epoch
+from psilon_bench.training.compiled import compile_objectives
 from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
@@ -193,6 +195,7 @@ def run(
     """
     if configs[0].hardware.threads is not None:
         torch.set_num_threads(configs[0].hardware.threads)
+    set_tf32(configs[0].hardware)
     members = [prepare(config) for config in configs]
     fit = build(members)
     if sender is not None:
@@ -207,7 +210,7 @@ def run(
         elif records:
             records = [Record.reopen(record.folder, last_epoch=0) for record in records]
         else:
-            records = [Record(member.config, about(member, in_sweep)) for member in members]
+            records = [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
         if sender is not None:
             for record in records:
                 sender.follow(record.folder)
@@ -269,6 +272,8 @@ def train(
         if every is not None and epoch % every == 0:
             save()
 
+    if configs[0].hardware.compile and isinstance(fit, Fit) and (why := compile_objectives(fit)):
+        display.say(f"note: hardware.compile=true did not work, the run is not compiled: {why}", soft_wrap=True)
     with display.training(configs):
         try:
             fit.run(on_row, on_epoch, safe_point)
@@ -298,7 +303,12 @@ def build(members: Sequence[Prepared]) -> AnyFit:
 
 
 def build_fit(members: Sequence[Prepared]) -> Fit:
-    """The trainer of a stack, with the optimizer and schedule of the first member."""
+    """The trainer of a stack, with the optimizer, schedule and precision of the first member."""
+    return fit_under(members, autocast_of(members, fit_under))
+
+
+def fit_under(members: Sequence[Prepared], autocast: torch.dtype | None) -> Fit:
+    """The trainer of a stack whose steps call its networks under this type."""
     config = members[0].config
     return Fit(
         stack=Stack([member.model for member in members]),
@@ -309,13 +319,13 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
         settings=config.trainer,
         optimizer=partial(build_optimizer, config),
         scheduler=config.scheduler.build,
-        autocast=place(config.hardware).autocast,
+        autocast=autocast,
         pruner=config.pruner.build(),
         measures=partial(curve_measures, unit_threshold=config.metrics.unit_threshold),
     )
 
 
-def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
+def about(member: Prepared, precision: str, in_sweep: bool) -> dict[str, Any]:
     """What run.json says of the data, the place and the command."""
     task = member.task
     return {
@@ -334,6 +344,7 @@ def about(member: Prepared, in_sweep: bool) -> dict[str, Any]:
             "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
         },
         "device": "cpu" if isinstance(member.model, Baseline) else str(next(member.model.parameters()).device),
+        "precision": precision,
         "command": command_line(),
         "in_sweep": in_sweep,
     }

@@ -28,7 +28,7 @@ WRONG = {
     "trainer.early_stopping=0": r"^trainer\.early_stopping=0 is not valid: it should be greater than 0\.$",
     "trainer.select=first": r"^trainer\.select='first' is not valid: it should be 'last' or 'best'\.$",
     "hardware.device=gpu": r"^hardware\.device='gpu' is not valid: it should be auto, cpu, mps, cuda or cuda:1\.$",
-    "hardware.precision=float16": r"^hardware\.precision='float16' is not valid: it should be 'float32', 'float64' or",
+    "hardware.precision=float16": r"^hardware\.precision='float16' is not valid: it should be 'float32', 'tf32', ",
     "hardware.threads=0": r"^hardware\.threads=0 is not valid: it should be greater than 0\.$",
     "tracking.experiment=''": r"^tracking\.experiment='' is not valid",
     "model.hidden=0": r"^model\.hidden=0 is not valid: it should be greater than 0\.$",

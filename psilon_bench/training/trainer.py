@@ -65,10 +65,11 @@ class Fit:
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
         self.pruner, self.measures = pruner or Pruner(), measures
         self.projects = type(self.pruner).after_step is not Pruner.after_step
+        self.blends = type(self.pruner).at_step is not Pruner.at_step
         parameter = next(iter(stack.parameters.values()))
         self.device, dtype = parameter.device, parameter.dtype
         self.kind: Kind = tasks[0].kind
-        self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
+        self.set_autocast(autocast)
         self.lams = torch.tensor(lams, device=self.device, dtype=dtype)
         train = Rows([task.train for task in tasks], self.device, dtype)
         self.val = Rows([task.val for task in tasks], self.device, dtype)
@@ -91,6 +92,7 @@ class Fit:
         self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: list[tuple[Tensor, Tensor]] = []  # (objective, loss) of the steps since the last evaluation
+        self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
 
     def run(
         self,
@@ -155,6 +157,7 @@ class Fit:
             "window": self.window,
             "counters": (self.epoch, self.step, self.seconds),
             "unpruned": self.unpruned,
+            "autocast": self.autocast_type,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -171,6 +174,17 @@ class Fit:
         self.window = [(objective.to(self.device), loss.to(self.device)) for objective, loss in state["window"]]
         self.epoch, self.step, self.seconds = state["counters"]
         self.unpruned = state["unpruned"]
+        self.set_autocast(state["autocast"])
+
+    def set_autocast(self, autocast: torch.dtype | None) -> None:
+        """The type in which training steps call the networks; None: that of their parameters."""
+        self.autocast_type = autocast
+        self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
+
+    @property
+    def precision(self) -> str:
+        """The type in which training steps multiply matrices."""
+        return str(self.autocast_type or self.lams.dtype).removeprefix("torch.")
 
     def running(self) -> list[int]:
         """The members that still train."""
@@ -179,9 +193,10 @@ class Fit:
     def train_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
         self.pruner.at_step(self.stack.model, self.taken, self.steps)
-        shared = self.batches.in_dim
+        blending = self.blends and self.taken >= self.pruner.first_step(self.steps)
+        objectives = self.objectives if self.compiled is None or blending else self.compiled
         with self.stack.training():
-            objective, loss = self.stack.map(self.objective, x, y, self.lams, self.own, in_dims=(shared, shared, 0, 0))
+            objective, loss = objectives(x, y, self.lams, self.own)
         self.optimizer.zero_grad(set_to_none=True)
         objective.sum().backward()
         with torch.no_grad():
@@ -189,6 +204,11 @@ class Fit:
         if self.projects:
             self.stack.change(self.pruner.after_step)
         return objective.detach(), loss.detach()
+
+    def objectives(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(objective, loss) of every member on a batch, (members,) each."""
+        shared = self.batches.in_dim
+        return self.stack.map(self.objective, x, y, lams, own, in_dims=(shared, shared, 0, 0))
 
     def shrinking_step(self) -> None:
         """The optimizer's step, between what the regularizer does before it and after it."""
@@ -290,7 +310,7 @@ class Fit:
     def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *own: Tensor) -> list[dict[str, float]]:
         """function(network, its logits on all of these rows, their y, *its own values); one dictionary a member."""
         chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
-        logits = torch.cat([self.stack.map(logits, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+        logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
         in_dims = (0, rows.in_dim, *[0] * len(own))
         values = self.stack.map(function, logits, rows.y, *own, in_dims=in_dims)
         columns = {name: value.tolist() for name, value in values.items()}
@@ -300,7 +320,7 @@ class Fit:
         """d logits / d input of every member at its first test rows, (points, outputs, inputs) each, on the CPU."""
         x = next(self.test.chunks(points))
         own = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
-        return list(jacobians(lambda x: self.stack.map(logits, x, in_dims=(0,)), own).cpu())
+        return list(jacobians(lambda x: self.stack.map(forward, x, in_dims=(0,)), own).cpu())
 
     @torch.no_grad()
     def select(self) -> None:
@@ -309,6 +329,6 @@ class Fit:
         self.stack.copy_members(chosen, self.stack.tensors, range(self.stack.size))
 
 
-def logits(model: nn.Module, x: Tensor) -> Tensor:
-    """In the precision of the parameters, as the saved network computes them: no measure is taken under autocast."""
+def forward(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits in the precision of the parameters, as the saved network gives them: no measure is under autocast."""
     return model(x)

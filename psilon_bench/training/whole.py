@@ -50,6 +50,7 @@ class WholeFit:
         self.test, self.extra_tests = self.task.test, self.task.extra_tests
         self.members = [Member()]
         self.seconds = 0.0  # of the fit alone
+        self.precision = "float64"
 
     def run(
         self,

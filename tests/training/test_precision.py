@@ -1,0 +1,140 @@
+"""hardware.precision and hardware.compile change how a step computes, not what is measured, and not what is learnt."""
+
+import io
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from tiny import TINY
+
+from psilon_bench import precision, saved
+from psilon_bench.display import Display
+from psilon_bench.errors import UsageError
+from psilon_bench.runner import build_fit, fit_under, prepare, run
+
+GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
+
+
+@pytest.fixture
+def history(finished):
+    """history("hardware.precision=float32"): the history of a tiny run."""
+    return lambda *overrides: pd.read_csv(finished(*GRID, *overrides).folder / "history.csv")
+
+
+def test_bfloat16_is_for_training_steps_alone(finished, config):
+    """Products of a step are rounded to 8 bits; parameters are float32, and scores are those of the saved network."""
+    record = finished(*GRID, "hardware.precision=bfloat16")
+    network = saved.load(record.folder).network
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    task = prepare(config("dataset=wine", "hardware.precision=float32")).task
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(network(task.val.x), task.val.y)
+    assert record.run["metrics"]["val/loss"] == pytest.approx(loss.item(), rel=1e-6)
+    assert record.run["precision"] == "bfloat16"
+
+
+def test_bfloat16_rounds_training(history):
+    """Otherwise the other tests say nothing: the losses differ, by far less than they fall."""
+    rough, exact = history("hardware.precision=bfloat16"), history("hardware.precision=float32")
+    off = (rough["train/loss"] - exact["train/loss"]).abs().max()
+    assert 0 < off < 0.1 * (exact["train/loss"].iloc[0] - exact["train/loss"].iloc[-1])
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_auto_is_one_of_both(finished, history, monkeypatch, faster):
+    """Bit for bit the run of the precision that was found faster: the trial leaves networks and batches alone."""
+    monkeypatch.setattr(precision, "WORTH", 0 if faster else float("inf"))
+    record = finished(*GRID, "hardware.precision=auto")
+    taken = "bfloat16" if faster else "float32"
+    assert record.run["precision"] == taken
+    same = history(f"hardware.precision={taken}", "rerun=true")
+    pd.testing.assert_frame_equal(pd.read_csv(record.folder / "history.csv"), same, check_exact=True)
+
+
+def test_recovery_never_takes_bfloat16(config, monkeypatch):
+    """Its errors go far below what bfloat16 can tell apart."""
+    monkeypatch.setattr(precision, "WORTH", 0)
+    overrides = (
+        "dataset=sparse_recovery",
+        "model=diagonal_linear",
+        "reg=none",
+        "optimizer=sgd",
+        "trainer.num_batches=1",
+    )
+    assert build_fit([prepare(config(*overrides, "hardware.precision=auto"))]).precision == "float32"
+
+
+def test_gain_is_the_median_ratio_after_a_warm_up():
+    """first / second, one slow turn does not count."""
+    first, second = itertools.chain([90.0, 3.0, 300.0], itertools.repeat(3.0)), itertools.repeat(2.0)
+    assert precision.gain(first, second) == 1.5
+
+
+def test_a_resumed_run_keeps_its_precision(config):
+    """Whatever a new trial would find."""
+    members = [config(*TINY, *GRID, "hardware.precision=auto")]
+    stopped = fit_under([prepare(one) for one in members], torch.bfloat16)
+    resumed = fit_under([prepare(one) for one in members], None)
+    resumed.load_state(stopped.state())
+    assert resumed.precision == "bfloat16"
+
+
+def test_tf32_is_refused_without_a_gpu(config):
+    with pytest.raises(UsageError, match=r"^hardware\.precision=tf32 is a GPU's, and this runs on cpu\. Set hardware"):
+        prepare(config("hardware.precision=tf32"))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("trainer.batch_size=50",),  # and a short last batch
+        ("pruner=l1_projection", "pruner.steps=10"),
+        ("model=snet", "reg=lasso"),
+        ("model=mlp_factorized", "reg=pathprox", "optimizer=sgd"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # in torch itself
+@pytest.mark.slow
+@pytest.mark.parametrize("networks", [1, 2])
+def test_compiled_is_as_uncompiled(config, more, networks):
+    """The same history in float64, to rounding; the warm-up has trained nothing."""
+    ways = []
+    for compiled in ("false", "true"):
+        torch.compiler.reset()
+        own = [
+            config(*TINY, *GRID, *more, f"seed={seed}", f"hardware.compile={compiled}", "rerun=true")
+            for seed in range(networks)
+        ]
+        said = io.StringIO()
+        records = run(own, Display(Console(file=said)))
+        assert "not compiled" not in said.getvalue()
+        ways.append([pd.read_csv(record.folder / "history.csv") for record in records])
+    for plain, compiled in zip(*ways, strict=True):
+        pd.testing.assert_frame_equal(plain, compiled, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_without_a_compiler_a_run_says_so_and_goes_on(history, tmp_path):
+    """One line, and the numbers of an uncompiled run."""
+    command = [
+        Path(sys.executable).with_name("psilon-run"),
+        *TINY,
+        *GRID,
+        "hardware.compile=true",
+        "hardware.device=cpu",
+    ]
+    missing = {"CXX": "/no/such/compiler", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, env={**os.environ, **missing}, capture_output=True, text=True, check=True)
+    (line,) = (line for line in result.stdout.splitlines() if "not compiled" in line)
+    said = r"note: hardware\.compile=true did not work, the run is not compiled: .*No working C\+\+ compiler found"
+    assert re.match(said, line)
+    (folder,) = Path("results/runs").glob("2*")
+    plain = history("hardware.precision=float32", "rerun=true")
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "history.csv"), plain)
