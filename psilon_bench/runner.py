@@ -272,7 +272,8 @@ def train(
         if every is not None and epoch % every == 0:
             save()
 
-    if configs[0].hardware.compile and isinstance(fit, Fit) and (why := compile_objectives(fit)):
+    own = fit.fit if isinstance(fit, FineTuned) else fit
+    if configs[0].hardware.compile and isinstance(own, Fit) and (why := compile_objectives(own)):
         display.say(f"note: hardware.compile=true did not work, the run is not compiled: {why}", soft_wrap=True)
     with display.training(configs):
         try:

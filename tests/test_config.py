@@ -41,7 +41,7 @@ WRONG = {
     "dataset.split_seed=x": r"^dataset\.split_seed='x' is not valid: it should be a valid integer",
     "+trainer.epoch=3": r"^trainer\.epoch is not a known key\. Did you mean epochs",
     "+model.qqq=2": r"^model\.qqq is not a known key\. Choose from: activation, depth, hidden, ",
-    "+hardware.gpus=2": r"^hardware\.gpus is not a known key\. Choose from: device, ",
+    "+hardware.gpus=2": r"^hardware\.gpus is not a known key\. Choose from: compile, device, ",
     "+epochs=3": r"^epochs is not a known key",
     "+model.width=8": r"^model\.width is not a known key\. Did you mean depth\?$",
     "+optimizer.weight_dekay=8": r"^optimizer\.weight_dekay is not a known key\. Did you mean weight_decay or ",

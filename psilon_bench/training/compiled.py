@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def compile_objectives(fit: "Fit") -> str | None:
     """Compile what a training step differentiates, its first calls outside of the clock; where that fails, say why.
 
-    Numbers agree with the uncompiled ones to rounding. Steps in which a pruner blends weights are not compiled, for each
-    would be a program of its own. On a GPU the program is recorded as a CUDA graph.
+    Numbers agree with the uncompiled ones to rounding. Steps in which a pruner blends weights are not compiled, for
+    each would be a program of its own, nor is a fine-tuning. On a GPU the program is recorded as a CUDA graph.
     """
     before, batches = fit.stack.snapshot(), fit.batches.state()
     mode = "reduce-overhead" if fit.device.type == "cuda" else None

@@ -203,7 +203,10 @@ class Fit:
             self.shrinking_step() if self.shrinks else self.optimizer.step()
         if self.projects:
             self.stack.change(self.pruner.after_step)
-        return objective.detach(), loss.detach()
+        return (
+            objective.detach().clone(),
+            loss.detach().clone(),
+        )  # a CUDA graph reuses their places
 
     def objectives(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(objective, loss) of every member on a batch, (members,) each."""
