@@ -3,8 +3,10 @@
 import math
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -17,10 +19,13 @@ def factor(weight: Tensor, p: Tensor, step: Tensor) -> Tensor:
     r"""s / (s + p step) with s = |w|^(2-p), elementwise: the sigmoid of (2 - p) log|w| - log(p step).
 
     So there is no power that under- or overflows and no 0/0. The limits are exact: 1 for step = 0; at w = 0 it is 0 for
-    p < 2 and 1 for p > 2; for p = 2 it is 1 / (1 + 2 step) everywhere. A third of the time of pow.
+    p < 2 and 1 for p > 2; for p = 2 it is 1 / (1 + 2 step) everywhere. A w below the smallest normal number counts as 0.
     """
-    flat = ((p == 2) | (step == 0)).to(weight.dtype)  # there |w| does not count, and log 0 must not
-    return weight.abs().add_(flat).log_().mul_(2 - p).sub_((p * step).log()).sigmoid_()
+    tiny = torch.finfo(weight.dtype).tiny
+    exponent = (2 - p) * (step != 0)
+    # torch's log takes eight times as long where it meets 0, so log 0 = -1e30 is put in afterwards: finite, for 0 log 0
+    size = F.threshold_(weight.abs().clamp_min_(tiny).log_(), math.log(tiny) + 1e-3, -1e30)
+    return size.mul_(exponent).sub_((p * step).log()).sigmoid_()
 
 
 class PNormDecay(Regularizer):
