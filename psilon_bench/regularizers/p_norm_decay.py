@@ -19,7 +19,7 @@ def factor(weight: Tensor, p: Tensor, step: Tensor) -> Tensor:
     r"""s / (s + p step) with s = |w|^(2-p), elementwise: the sigmoid of (2 - p) log|w| - log(p step).
 
     So there is no power that under- or overflows and no 0/0. The limits are exact: 1 for step = 0; at w = 0 it is 0 for
-    p < 2 and 1 for p > 2; for p = 2 it is 1 / (1 + 2 step) everywhere. A w below the smallest normal number counts as 0.
+    p < 2 and 1 for p > 2; for p = 2 it is 1 / (1 + 2 step) everywhere. A w below the smallest normal number is 0.
     """
     tiny = torch.finfo(weight.dtype).tiny
     exponent = (2 - p) * (step != 0)
