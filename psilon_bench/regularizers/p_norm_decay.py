@@ -24,7 +24,7 @@ def factor(weight: Tensor, p: Tensor, step: Tensor) -> Tensor:
     tiny = torch.finfo(weight.dtype).tiny
     exponent = (2 - p) * (step != 0)
     # torch's log takes eight times as long where it meets 0, so log 0 = -1e30 is put in afterwards: finite, for 0 log 0
-    size = F.threshold_(weight.abs().clamp_min_(tiny).log_(), math.log(tiny) + 1e-3, -1e30)
+    size = F.threshold(weight.abs().clamp_min_(tiny).log_(), math.log(tiny) + 1e-3, -1e30, inplace=True)
     return size.mul_(exponent).sub_((p * step).log()).sigmoid_()
 
 
