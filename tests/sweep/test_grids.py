@@ -165,3 +165,16 @@ def test_the_arms_of_every_preset(preset):
             composer = Composer(partial(compose, "config", return_hydra_config=True))
             for job in (jobs[0], jobs[-1]):
                 check(composer(job))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))])
+def test_every_arm_of_a_preset_is_valid(name):
+    """The first and the last job of each arm, with what the preset sets in all of them."""
+    parse = OverridesParser.create().parse_overrides
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        sweeper = compose("config", [f"+experiment={name}"], return_hydra_config=True).hydra.sweeper
+        for arm in sweeper.get("grids") or [None]:
+            jobs = union(chosen(sweeper.get("grids"), arm), sweeper.get("params") or {}, [], parse)
+            for job in (jobs[0], jobs[-1]):
+                check(compose("config", [f"+experiment={name}", *job]))
