@@ -59,18 +59,15 @@ def report(
     metrics are those of the chosen.
     """
     with records(folders, mlflow, uri) as places:
-        from psilon_bench.report.drawing import style
         from psilon_bench.report.material import Material
         from psilon_bench.report.metric import chosen_by
-        from psilon_bench.report.report import draw, make
+        from psilon_bench.report.report import make
         from psilon_bench.report.write import write
 
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         show(made)
         out = out or (folders[0] / "report" if folders else Path(f"{mlflow}_report"))
-        with style():
-            drawings = list(draw(Material(made.choices, made.metric))) if figures else []
-            page = write(made, drawings, out)
+        page = write(made, out, Material(made.choices, made.metric) if figures else None)
     print(f"report: {page}")
     if attach:
         from psilon_bench.report.attach import attach as attach_to_mlflow

@@ -15,16 +15,20 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from matplotlib.transforms import ScaledTranslation
 
 # Okabe & Ito 2008, told apart by colour-blind readers; black and yellow, which vanish on dark and light, are left out
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKERS = "osD^vPX*"
 PANELS = 12  # in one figure
+TICKS = 5  # intervals of an axis, at most
 INK = "#0b0c0e"  # a black of our own: in the SVG file it becomes the colour of the text around it
 DARK = "svg{color:#111}@media (prefers-color-scheme: dark){svg{color:#e6e6e6}}"
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # where it is in any case; asking the ticks for room above takes time
     "legend.fontsize": 8,
     "legend.frameon": False,
     "axes.grid": True,
@@ -54,8 +58,7 @@ class Drawing:
 
     def save(self, folder: Path) -> None:
         """NAME.png, NAME.svg and NAME.csv."""
-        self.figure.draw_without_rendering()
-        self.figure.set_layout_engine(None)  # laid out once, not for every file: half of the time
+        lay_out(self.figure)
         self.figure.savefig(folder / f"{self.name}.png", facecolor="white")
         (folder / f"{self.name}.svg").write_text(self.svg())
         with (folder / f"{self.name}.csv").open("w", newline="") as file:
@@ -81,10 +84,13 @@ def panels(count: int, width: float = 3.4, height: float = 2.7, share_y: bool = 
     """A figure with so many axes, in rows."""
     across = 2 if count == 4 else min(count, 3)
     down = -(-count // across)
-    figure = Figure(figsize=(max(width * across, 4.2), height * down), layout="constrained")
+    figure = Figure(figsize=(max(width * across, 4.2), height * down))
+    figure.set_layout_engine("tight", pad=0.6, w_pad=1.4, h_pad=1.2, rect=None)  # a rect is measured for twice
     grid = figure.subplots(down, across, squeeze=False, sharey=share_y).ravel()
     for unused in grid[count:]:
         unused.set_axis_off()
+    for axis in grid[:count]:
+        axis.locator_params(nbins=TICKS)
     return figure, list(grid[:count])
 
 
@@ -99,14 +105,52 @@ def shades(count: int) -> np.ndarray:
     return mpl.colormaps["viridis"](np.linspace(0.25, 0.9, count))
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend below all axes, each label once."""
-    found = {name: handle for one in axes for handle, name in zip(*one.get_legend_handles_labels(), strict=True)}
+def lay_out(figure: Figure) -> None:
+    """Give the labels the room they need, once: left to itself, matplotlib measures all text again for every file."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        corners = {axes: tuple(axes.bbox.min) for axes in figure.axes}
+        engine.execute(figure)
+        figure.set_layout_engine(None)
+        for axes, corner in corners.items():
+            nail_labels(axes, corner)
+
+
+def nail_labels(axes: Axes, corner: Sequence[float]) -> None:
+    """Axis labels stay as far from the axes as they were measured, when their lower left corner was at `corner`.
+
+    Otherwise all tick labels are measured again for every file.
+    """
+    for axis, side in ((axes.yaxis, 0), (axes.xaxis, 1)):
+        if axis.label.get_text():
+            inches = (axis.label.get_position()[side] - corner[side]) / axes.figure.dpi
+            move = ScaledTranslation(inches * (1 - side), inches * side, axes.figure.dpi_scale_trans)
+            axis.set_label_coords(0.5 * side, 0.5 * (1 - side), transform=axes.transAxes + move)
+
+
+def labelled(axes: Sequence[Axes]) -> dict[str, Any]:
+    """What has a label in any of the axes, each label once."""
+    return {name: handle for one in axes for handle, name in zip(*one.get_legend_handles_labels(), strict=True)}
+
+
+def legend(figure: Figure, found: dict[str, Any], heading: str = "") -> None:
+    """One legend below all axes. The last word on a figure: it is laid out, and made higher."""
+    lay_out(figure)
     if found:
         entry = 0.6 + max(map(len, found)) * LETTER
         columns = min(len(found), max(1, int(figure.get_figwidth() // entry)))
-        figure.set_figheight(figure.get_figheight() + LINE * (-(-len(found) // columns) - 1))
-        figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+        add_below(figure, LINE * (-(-len(found) // columns) + bool(heading)) + 0.1)
+        figure.legend(
+            found.values(), found.keys(), loc="lower center", ncols=columns, title=heading or None, borderaxespad=0.2
+        )
+
+
+def add_below(figure: Figure, inches: float) -> None:
+    """So much room at the bottom; all axes keep their sizes and their distances."""
+    before, parts = figure.get_figheight(), figure.subplotpars
+    after = before + inches
+    figure.set_figheight(after)
+    figure.subplots_adjust(bottom=(parts.bottom * before + inches) / after, top=1 - (1 - parts.top) * before / after)
 
 
 def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
@@ -122,7 +166,10 @@ def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
             axis.axes.set_ylim(bottom=min(values) / 1.5)
         narrow = max(values) < 100 * min(values)
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(lambda x, _: f"{x:g}" if narrow and f"{x:e}"[0] in "25" else "")
+        if narrow:
+            axis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:e}"[0] in "25" else "")
+        else:
+            axis.set_minor_locator(NullLocator())
 
 
 def unit_below(label: str) -> str:

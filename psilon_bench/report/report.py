@@ -1,7 +1,5 @@
-"""psilon-report: scan, choose, tabulate, draw, write. Readable as prose; each step has a file of its own."""
+"""psilon-report: scan, choose, tabulate. Readable as prose; each step has a file of its own."""
 
-import importlib
-import pkgutil
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,10 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from psilon_bench.errors import UsageError
-from psilon_bench.report import compare, figures, reference, summary
-from psilon_bench.report.drawing import Drawing
+from psilon_bench.report import compare, reference, summary
 from psilon_bench.report.grouping import groups_of, has_effect
-from psilon_bench.report.material import Material
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.origin import Origin, origin_of
 from psilon_bench.report.records import Records, Run, scan
@@ -116,11 +112,3 @@ def cautions(choices: Sequence[Choice]) -> Iterator[str]:
         )
     if choices and all(len(choice.group.seeds) == 1 for choice in choices):
         yield "One seed only: no standard deviation, and differences may be chance. Add seeds: seed=0,1,2."
-
-
-def draw(material: Material) -> Iterator[Drawing]:
-    """Every figure whose data is there; the modules of figures/, in the order of their PLACE."""
-    names = [module.name for module in pkgutil.iter_modules(figures.__path__)]
-    modules = [importlib.import_module(f"{figures.__name__}.{name}") for name in names]
-    for module in sorted(modules, key=lambda module: module.PLACE):
-        yield from module.draw(material)

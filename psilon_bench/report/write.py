@@ -1,31 +1,21 @@
 """The report's folder: report.html (whole in one file), report.md, tables/ and figures/."""
 
-import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from psilon_bench.report.drawing import Drawing
+from psilon_bench.report.material import Material
+from psilon_bench.report.pictures import Picture, save_figures
 from psilon_bench.report.report import Report
 from psilon_bench.report.table import sort_key, text
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure that was saved: its words, and the SVG as a data: address."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-
-
-def write(report: Report, drawings: Sequence[Drawing], out: Path) -> Path:
-    """Write all files; the path of report.html."""
+def write(report: Report, out: Path, material: Material | None = None) -> Path:
+    """Write all files, those of figures where there is material for them; the path of report.html."""
     save_tables(report, out / "tables")
-    pictures = save_figures(drawings, out / "figures")
+    fresh(out / "figures")
+    pictures: Sequence[Picture] = save_figures(material, out / "figures") if material else ()
     for name in ("report.md", "report.html"):
         (out / name).write_text(environment().get_template(f"{name}.j2").render(report=report, pictures=pictures))
     return out / "report.html"
@@ -37,17 +27,6 @@ def save_tables(report: Report, folder: Path) -> None:
     for table in report.tables:
         (folder / f"{table.name}.csv").write_text(table.csv())
         (folder / f"{table.name}.tex").write_text(table.latex())
-
-
-def save_figures(drawings: Sequence[Drawing], folder: Path) -> list[Picture]:
-    """PNG, SVG and CSV of each."""
-    fresh(folder)
-    pictures = []
-    for drawing in drawings:
-        drawing.save(folder)
-        svg = base64.b64encode((folder / f"{drawing.name}.svg").read_bytes()).decode()
-        pictures.append(Picture(drawing.name, drawing.title, drawing.caption, f"data:image/svg+xml;base64,{svg}"))
-    return pictures
 
 
 def fresh(folder: Path) -> None:

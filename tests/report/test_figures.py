@@ -10,7 +10,7 @@ import pytest
 from made_records import write_grid, write_record
 
 from psilon_bench.history import read_rows
-from psilon_bench.report import figures
+from psilon_bench.report import figures, pictures
 from psilon_bench.report.compare import across
 from psilon_bench.report.drawing import style
 from psilon_bench.report.figures import (
@@ -308,3 +308,36 @@ def test_many_data_sets_are_cut_into_pages(tmp_path):
         drawings = list(tuned.draw(Material(make([tmp_path], metric).choices, metric)))
     assert [one.name for one in drawings] == ["val_loss_against_reg.lam_1", "val_loss_against_reg.lam_2"]
     assert [points(one)["data set"].nunique() for one in drawings] == [12, 1]
+
+
+def test_a_figure_is_laid_out_once_and_labels_stay_clear(material):
+    """Axis labels, tick labels and the legend do not touch, in the PNG and after its size of 150 dpi was changed."""
+    drawing = only(tuned, material, "val_loss_against_reg.lam")
+    before = drawing.figure.get_size_inches().tolist()
+    for dpi in (150, 72):
+        drawing.figure.set_dpi(dpi)
+        drawing.figure.draw_without_rendering()
+        for axis in drawing.figure.axes:
+            labels = [axis.xaxis.label, axis.yaxis.label]
+            ticks = [
+                tick.label1
+                for one in (axis.xaxis, axis.yaxis)
+                for tick in one.get_major_ticks()
+                if one.get_view_interval()[0] <= tick.get_loc() <= one.get_view_interval()[1]
+            ]
+            boxes = [text.get_window_extent().padded(-1) for text in [*labels, *ticks, *drawing.figure.legends]]
+            assert not [(i, j) for i, a in enumerate(boxes) for j, b in enumerate(boxes) if i < j and a.overlaps(b)]
+            assert all(drawing.figure.bbox.padded(2).containsx(x) for box in boxes for x in (box.x0, box.x1))
+    assert drawing.figure.get_size_inches().tolist() == before
+
+
+@pytest.mark.slow
+def test_processes_draw_the_same(material, tmp_path, monkeypatch):
+    """The same pictures with the same points and words, in the same order."""
+    alone = pictures.save_figures(material, tmp_path / "alone")
+    monkeypatch.setattr(pictures, "MANY", 1)
+    together = pictures.save_figures(material, tmp_path / "together")
+    assert [(one.name, one.title, one.caption) for one in together] == [(a.name, a.title, a.caption) for a in alone]
+    assert len(alone) > 10
+    for path in (tmp_path / "alone").glob("*.csv"):
+        assert (tmp_path / "together" / path.name).read_bytes() == path.read_bytes()

@@ -44,7 +44,7 @@ def test_to_mlflow_and_back(place, config, tmp_path):
     for record in records:
         Mirror(*place, record.folder).send()
     ours, out = make([tmp_path / "sweep"], METRIC), tmp_path / "out"
-    write(ours, [], out)
+    write(ours, out)
     said: list[str] = []
     attach(ours, out, said.append)
     attach(ours, out, said.append)  # the second takes the place of the first

@@ -114,7 +114,7 @@ def test_only_damaged_records(tmp_path, report):
     made = report()
     assert made.notes == ["1 records: none that can be read.", "1 records are damaged and left out."]
     assert [one.name for one in made.tables] == ["damaged"]
-    write(made, [], tmp_path / "out")
+    write(made, tmp_path / "out")
 
 
 def test_one_seed_only(tmp_path, report):
@@ -187,7 +187,7 @@ def test_commands_versions_and_hardware_are_named(tmp_path, report):
     made = report()
     assert made.origin.commands == [("psilon-run -m reg.lam=1e-4,1e-3 seed=0,1", 2), ("psilon-run 'name=a b'", 1)]
     assert made.origin.commits == [("0" * 40, 2), ("installed package, no commit", 1)]
-    text = write(made, [], tmp_path / "out").read_text()
+    text = write(made, tmp_path / "out").read_text()
     for words in ("psilon-run -m reg.lam=1e-4,1e-3 seed=0,1", "torch 2.13.0", "processor an abacus"):
         assert words in text
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale
+from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import is_number, label, title
@@ -54,7 +54,7 @@ def figure(material: Material, stem: str, values: Sequence[str], datasets: Seque
         axis.set(title=dataset, xlabel="radius" if "certified" in stem else "value", ylabel=label(stem))
         scale(axis.xaxis, [row[2] for row in rows])
         points += [[dataset, *row] for row in rows]
-    legend(made, axes)
+    legend(made, labelled(axes))
     return Drawing(
         name=file_name(stem, page),
         title=title(stem),

@@ -4,12 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, NoNorm
-from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from psilon_bench.report.drawing import Drawing, file_name, panels, scale, shades, unit_below
+from psilon_bench.report.drawing import Drawing, file_name, legend, panels, scale, shades, unit_below
 from psilon_bench.report.grouping import Setting, shown
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
@@ -58,8 +55,8 @@ def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list
     scale(axes[0].yaxis, means)
     axes[0].set_ylabel(unit_below(label(material.metric.name, curves[0][0].group.kind)))
     keys = {key for choice, _ in curves for key in numeric_keys(choice.group)[:1]}
-    if values:
-        colour_bar(made, axes, values, colours, " / ".join(label(key) for key in sorted(keys)))
+    entries = {shown(value): Line2D([], [], color=colour) for value, colour in zip(values, colours, strict=False)}
+    legend(made, entries, " / ".join(label(key) for key in sorted(keys)))
     return Drawing(
         name=file_name("curves", dataset),
         title=f"{title(material.metric.name)} against step: {dataset}",
@@ -68,13 +65,3 @@ def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list
         columns=["method", "setting", "step", "mean", "sd", "n"],
         points=points,
     )
-
-
-def colour_bar(figure: Figure, axes: Sequence[Axes], values: list[float], colours: Any, name: str) -> None:
-    """One step of colour a value, all of one height."""
-    mappable = ScalarMappable(NoNorm(0, len(values) - 1), ListedColormap(colours))
-    bar = figure.colorbar(mappable, ax=list(axes), label=name, pad=0.02)
-    every = -(-len(values) // 13)
-    bar.set_ticks(list(range(0, len(values), every)), labels=[shown(value) for value in values[::every]])
-    bar.ax.tick_params(length=0)
-    bar.outline.set_visible(False)

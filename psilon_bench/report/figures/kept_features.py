@@ -39,9 +39,8 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     fractions = np.array([[counts[method][name] / len(kept[method]) for method in kept] for name in shown])
     made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=1.3 + 0.17 * len(shown))
     image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
-    axis.set_xticks(range(len(kept)), list(kept))
-    if len(kept) > 1:
-        axis.tick_params("x", rotation=30)
+    slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(kept) > 1 else {}
+    axis.set_xticks(range(len(kept)), list(kept), **slanted)
     axis.set_yticks(range(len(shown)), shown)
     axis.grid(False)
     made.colorbar(image, ax=axis, label="fraction of seeds that keep it")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from psilon_bench.report.drawing import COLOURS, Drawing, is_wide, legend, look, pages, panels, scale
+from psilon_bench.report.drawing import COLOURS, Drawing, is_wide, labelled, legend, look, pages, panels, scale
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
@@ -62,7 +62,7 @@ def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: s
             points += [[dataset, method, *row, bounds.get(method)] for row in rows]
         scale(axis.xaxis, reach)
         axis.set(title=dataset, xlabel=label("lipschitz_local"), ylabel="fraction of test rows")
-    legend(made, axes)
+    legend(made, labelled(axes))
     return Drawing(
         name=f"local_lipschitz{page and '_' + page}",
         title=title("lipschitz_local"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from psilon_bench.report.drawing import COLOURS, Drawing, file_name, legend, look, pages, panels, scale
+from psilon_bench.report.drawing import COLOURS, Drawing, file_name, labelled, legend, look, pages, panels, scale
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
@@ -40,7 +40,7 @@ def figure(material: Material, column: str, datasets: list[str], page: str) -> D
     points = [
         row for axis, dataset in zip(axes, datasets, strict=True) for row in lines(axis, material, dataset, column)
     ]
-    legend(made, axes)
+    legend(made, labelled(axes))
     return Drawing(
         name=file_name(column, page),
         title=f"{title(column)} against step",

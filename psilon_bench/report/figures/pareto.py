@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale, unit_below
+from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale, unit_below
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import Metric, label, title
@@ -49,7 +49,7 @@ def figure(material: Material, sparsity: str, points: dict[str, list[list[Any]]]
         kind = material.datasets[dataset][0].group.kind
         scale(axis.yaxis, [row[3] for row in rows])
         axis.set(title=dataset, xlabel=label(sparsity), ylabel=unit_below(label(material.metric.name, kind)))
-    legend(made, axes)
+    legend(made, labelled(axes))
     return Drawing(
         name=file_name(f"{material.metric.name} against {sparsity}", page),
         title=f"{title(material.metric.name)} against {label(sparsity)}",

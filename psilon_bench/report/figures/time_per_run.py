@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from psilon_bench.report.drawing import Drawing, legend, look, panels, scale
+from psilon_bench.report.drawing import Drawing, labelled, legend, look, panels, scale
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
 
@@ -34,6 +34,6 @@ def draw(material: Material) -> Iterator[Drawing]:
     scale(axis.xaxis, [row[4] for row in points])
     axis.set_yticks(range(len(datasets)), datasets)
     axis.set(xlabel=label(TIME), ylim=(-0.6, len(datasets) - 0.4))
-    legend(made, [axis])
+    legend(made, labelled([axis]))
     caption = "A point is a run; of a stack that trained as one program, its share. Compare times of one machine only."
     yield Drawing("time_per_run", title(TIME), caption, made, ["data set", "method", "setting", "seed", TIME], points)

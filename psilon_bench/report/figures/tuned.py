@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from psilon_bench.report.drawing import Drawing, file_name, legend, look, pages, panels, scale, unit_below
+from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale, unit_below
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
@@ -39,7 +39,7 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
         axis.set(
             title=dataset, xlabel=label(key), ylabel=unit_below(label(material.metric.name, choices[0].group.kind))
         )
-    legend(made, axes)
+    legend(made, labelled(axes))
     return Drawing(
         name=file_name(f"{material.metric.name} against {key}", page),
         title=f"{title(material.metric.name)} against {label(key)}",
