@@ -80,9 +80,11 @@ def style() -> AbstractContextManager[None]:
 LETTER, LINE = 0.062, 0.17  # width and height in a legend, inches
 
 
-def panels(count: int, width: float = 3.4, height: float = 2.7, share_y: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with so many axes, in rows."""
-    across = 2 if count == 4 else min(count, 3)
+def panels(
+    count: int, width: float = 3.4, height: float = 2.7, share_y: bool = False, across: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many axes, in rows of `across`, or of what looks well."""
+    across = across or (2 if count == 4 else min(count, 3))
     down = -(-count // across)
     figure = Figure(figsize=(max(width * across, 4.2), height * down))
     figure.set_layout_engine("tight", pad=0.6, w_pad=1.4, h_pad=1.2, rect=None)  # a rect is measured for twice

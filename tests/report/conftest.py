@@ -1,14 +1,22 @@
 """A set of records that has everything a figure may want."""
 
+import io
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from hydra import compose, initialize_config_dir
 from made_records import write_record
+from rich.console import Console
+from tiny import TINY
 
+from psilon_bench.config import CONF, check
+from psilon_bench.display import Display
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
+from psilon_bench.runner import run
 
 mpl.use("agg")
 
@@ -67,3 +75,26 @@ def material(full: Path) -> Material:
     """What figures of them are drawn from."""
     metric = chosen_by("val/loss", None)
     return Material(make([full], metric).choices, metric)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of four real runs: two of two inputs on the toy, two that were pruned."""
+    folder = tmp_path_factory.mktemp("trained")
+    toy = ("dataset=toy2d", "dataset.train_size=30", "model=mlp_factorized", "optimizer=sgd", "scheduler=constant")
+    toy += ("optimizer.lr=0.3", "trainer.epochs=30", "seed=3")
+    wide = ("model.hidden=70", "pruner.strength=2")
+    changes = [(*toy, "reg=l2"), (*toy, "reg=pathprox"), (*wide, "pruner=l1_projection", "pruner.steps=3")]
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        for own in [*changes, ("model.hidden=70", "pruner=magnitude")]:
+            overrides = [*TINY, "hardware.precision=float64", "hardware.device=cpu", f"results_dir={folder}", *own]
+            run([check(compose("config", overrides=overrides))], Display(Console(file=io.StringIO())))
+    return folder
+
+
+@pytest.fixture
+def networks(trained: Path, tmp_path: Path) -> Material:
+    """Of copies of these, for figures that load networks."""
+    shutil.copytree(trained, tmp_path / "networks")
+    metric = chosen_by("val/loss", None)
+    return Material(make([tmp_path / "networks"], metric).choices, metric)

@@ -1,0 +1,87 @@
+"""The weights of a chosen network before and after pruning, a heat map a layer; exact zeros are grey.
+
+Needs model.pt and pruned.pt of the record: reports of records fetched from MLflow have no such figure.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm
+
+from psilon_bench.report.drawing import Drawing, add_below, file_name, lay_out, panels
+from psilon_bench.report.material import Material
+from psilon_bench.report.records import Run
+from psilon_bench.report.selection import Choice
+
+PLACE = 65
+LAYERS = 5  # in one figure,
+UNITS = 64  # and rows and columns of each: the others lie evenly between them
+DECADES = 3  # of absolute weights that have a colour of their own
+MAP = colormaps["viridis"].with_extremes(bad="0.8")
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure a data set and method whose chosen network was pruned: that of the first seed."""
+    for dataset, choices in material.datasets.items():
+        for choice in choices:
+            runs = choice.setting.runs if choice.setting else []
+            pruned = [run for run in runs if (run.folder / "pruned.pt").exists()]
+            if pruned:
+                before, after = matrices(pruned[0].folder, "model"), matrices(pruned[0].folder, "pruned")
+                if any((a != b).any() for a, b in zip(before, after, strict=True)):
+                    yield figure(dataset, choice, pruned[0], before, after)
+
+
+def matrices(folder: Path, which: Literal["model", "pruned"]) -> list[np.ndarray]:
+    """The effective weights of every layer, (out, in); all weights of a channel in one row."""
+    from psilon_bench.saved import load  # torch takes a second
+
+    network: Any = load(folder, which).network
+    return [weight.detach().flatten(1).numpy() for weight in network.weights()] if hasattr(network, "weights") else []
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Indices 0 ... count - 1, or so many of them from end to end."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def figure(dataset: str, choice: Choice, run: Run, before: list[np.ndarray], after: list[np.ndarray]) -> Drawing:
+    """Layers across, before above after."""
+    layers = evenly(len(before), LAYERS)
+    made, axes = panels(2 * len(layers), width=2.1, height=2.1, across=len(layers))
+    top = max(np.abs(weight).max() for weight in before)
+    norm = LogNorm(top / 10**DECADES, top, clip=True)
+    rows: list[list[Any]] = []
+    for upper, lower, layer in zip(axes, axes[len(layers) :], layers, strict=False):
+        down, across = (evenly(count, UNITS) for count in before[layer].shape)
+        shown = [weight[layer][np.ix_(down, across)] for weight in (before, after)]
+        for axis, whole, part, when in zip((upper, lower), (before, after), shown, ("before", "after"), strict=True):
+            sizes = np.ma.masked_equal(np.abs(part), 0.0)
+            image = axis.imshow(sizes, cmap=MAP, norm=norm, aspect="auto", interpolation="nearest")
+            axis.set_title(f"W{layer + 1} {when}, {np.mean(whole[layer] == 0):.0%} zeros")
+            axis.set(xlabel="column: what is read", ylabel="row: unit")
+            for one, indices in ((axis.xaxis, across), (axis.yaxis, down)):
+                ticks = evenly(len(indices), 3)
+                one.set_ticks(ticks.tolist(), labels=[str(indices[tick]) for tick in ticks])
+            axis.grid(False)
+        places = [[layer + 1, row, column] for row in down for column in across]
+        pairs = zip(shown[0].ravel(), shown[1].ravel(), strict=True)
+        rows += [[*place, f"{a:.6g}", f"{b:.6g}"] for place, (a, b) in zip(places, pairs, strict=True)]
+    lay_out(made)
+    add_below(made, 0.7)
+    bar = made.add_axes((0.3, 0.5 / made.get_figheight(), 0.4, 0.12 / made.get_figheight()))
+    made.colorbar(image, cax=bar, orientation="horizontal", label="absolute weight (grey: exactly 0)", extend="min")
+    assert choice.setting
+    method = choice.group.method
+    return Drawing(
+        name=file_name("weight_maps", dataset, method),
+        title=f"Weights before and after pruning: {method} on {dataset}",
+        caption=f"{choice.setting.text}, seed {run.seed}. Of larger matrices {UNITS} rows and columns, evenly "
+        f"spaced; of more than {LAYERS} matrices as many. The zeros of the titles are counted in whole matrices.",
+        figure=made,
+        columns=["matrix", "row", "column", "before", "after"],
+        points=rows,
+    )
