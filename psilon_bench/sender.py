@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from psilon_bench.errors import UsageError
+from psilon_bench.parents import update_parents
 from psilon_bench.process import is_gone
 from psilon_bench.tracking import Mirror, check_server, connect, is_sent, quiet, read_run, state_of
 
@@ -111,14 +112,19 @@ def main() -> None:
         folder: Mirror(client, experiment_id, place["uri"], folder)
         for folder in (unsent(Path(earlier), place["uri"]) if earlier else [])
     }
+    sweeps = {folder.parent for folder in mirrors}
     problem = None
     at_end = False
     while not at_end:
         folders, at_end = received(lines)
         for folder in folders:
             mirrors[folder] = Mirror(client, experiment_id, place["uri"], folder)
+            sweeps.add(folder.parent)
         left, problem = send_all(list(mirrors.values()), place["uri"], at_end)
         mirrors = {mirror.folder: mirror for mirror in left}
+    if not problem:
+        with contextlib.suppress(Exception):  # a summary of what is there already; the next sweep mends it
+            update_parents(client, place["uri"], sweeps)
     later = "they are whole, and psilon-sync sends them later"
     say(problem and f"MLflow at {place['uri']}: {problem}. {len(mirrors)} records are not sent; {later}.")
 

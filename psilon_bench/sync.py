@@ -1,10 +1,12 @@
 """psilon-sync: bring MLflow up to date with the records, whenever its server is there."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from psilon_bench.errors import UsageError
+from psilon_bench.parents import update_parents
 from psilon_bench.process import is_gone
 from psilon_bench.sender import send_all
 from psilon_bench.tracking import Mirror, check_server, connect, is_sent, read_run, state_of
@@ -58,5 +60,8 @@ def send(uri: str, experiment: str, results_dir: Path, found: list[Path], say: C
         say(f"{len(found)} records are not sent: {error}")
         return False
     left, problem = send_all([Mirror(client, experiment_id, uri, record) for record in found], uri, at_end=True)
+    if not left:
+        with contextlib.suppress(Exception):  # a summary of what is there already; the next sweep mends it
+            update_parents(client, uri, {record.parent for record in found})
     say(f"{len(found) - len(left)} of {len(found)} records sent to {uri}{': ' + problem if problem else ''}")
     return not left

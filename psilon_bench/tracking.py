@@ -32,6 +32,7 @@ BATCH = 1000  # metrics in one request, MLflow's limit
 ANSWER_WITHIN_S = 8
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SCHEMES = ("sqlite", "http", "https", *PORTS, "databricks")
+PARENT = ".mlflow-parent.json"  # in the folder of a sweep: which MLflow run stands for it
 MLFLOW_STATUS = {"running": "KILLED", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
@@ -201,6 +202,7 @@ class Mirror:
         self.save_state(done=False)
         params = [Param(key, str(value)[:6000]) for key, value in run["params"].items()]
         self.client.log_batch(self.run_id, params=params)
+        self.client.log_inputs(self.run_id, [dataset_input(run["task"])])
 
     def search(self, run: dict[str, Any]) -> str | None:
         """The MLflow run that was created for this record by a mirror that did not live to write down its id."""
@@ -218,26 +220,23 @@ class Mirror:
             "seed": str(run["seed"]),
             "fingerprint": run["fingerprint"],
             "record": str(self.folder),
-            "mlflow.user": getpass.getuser(),
-            "mlflow.source.name": "psilon-run",
-            "mlflow.source.type": "LOCAL",
-        }
-        if run["in_sweep"]:
-            tags["mlflow.parentRunId"] = self.parent(params["name"])
+        } | source_tags()
         began = milliseconds(run["times"]["started"])
+        if run["in_sweep"]:
+            tags["mlflow.parentRunId"] = self.parent(params["name"], began)
         return self.client.create_run(self.experiment_id, began, tags, run["title"]).info.run_id
 
-    def parent(self, name: str) -> str:
+    def parent(self, name: str, began: int) -> str:
         """The MLflow run of the sweep that this record belongs to; the first record of a sweep creates it."""
-        state = self.folder.parent / ".mlflow-parent.json"
+        state = self.folder.parent / PARENT
         with FileLock(state.with_suffix(".lock")):
             known = json.loads(state.read_text()) if state.exists() else {}
             if known.get("uri") == self.uri:
                 return known["run_id"]
-            tags = {"sweep": name, "parent_of": str(self.folder.parent)}
+            tags = {"sweep": name, "parent_of": str(self.folder.parent)} | source_tags()
             found = self.client.search_runs([self.experiment_id], f"tags.sweep = '{name}'")
             made = [run for run in found if run.data.tags.get("parent_of") == tags["parent_of"]]  # by one that died
-            run = made[0] if made else self.client.create_run(self.experiment_id, milliseconds(), tags, f"sweep {name}")
+            run = made[0] if made else self.client.create_run(self.experiment_id, began, tags, f"sweep {name}")
             self.client.set_terminated(run.info.run_id)
             state.write_text(json.dumps({"uri": self.uri, "run_id": run.info.run_id}) + "\n")
             return run.info.run_id
@@ -252,6 +251,19 @@ class Mirror:
         part = self.folder / ".mlflow.json.part"
         part.write_text(json.dumps(state) + "\n")
         part.replace(self.folder / "mlflow.json")
+
+
+def source_tags() -> dict[str, str]:
+    """Who made a run, and with what, where MLflow's own table shows it."""
+    return {"mlflow.user": getpass.getuser(), "mlflow.source.name": "psilon-run", "mlflow.source.type": "LOCAL"}
+
+
+def dataset_input(task: dict[str, Any]) -> Any:
+    """The task of a run.json, for MLflow's column of data sets; told apart by its checksum."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    source = json.dumps({"source": task["source"]})
+    return DatasetInput(Dataset(task["name"], task["checksum"][:12], "psilon_bench", source), [])
 
 
 def state_of(folder: Path) -> dict[str, Any]:

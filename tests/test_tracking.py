@@ -16,6 +16,7 @@ from tiny import TINY
 from psilon_bench import tracking
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, read_rows
+from psilon_bench.parents import log, update_parents
 from psilon_bench.record import Record
 from psilon_bench.runner import about, prepare
 from psilon_bench.sender import Sender
@@ -84,6 +85,8 @@ def test_a_finished_run_arrives_whole(place, finished, select):
     tags = {"dataset": "breast_cancer", "model": "mlp", "reg": "pathnorm", "seed": "0", "record": str(record.folder)}
     assert run.data.tags.items() >= tags.items()
     assert run.data.tags["fingerprint"] == record.run["fingerprint"]
+    (dataset,) = [one.dataset for one in run.inputs.dataset_inputs]
+    assert (dataset.name, dataset.digest) == ("breast_cancer", record.run["task"]["checksum"][:12])
     assert (run.info.status, run.info.run_name) == ("FINISHED", record.run["title"])
     files = {path.name for path in record.folder.iterdir()}
     assert {file.path for file in place[0].list_artifacts(mirror.run_id)} == files
@@ -191,7 +194,7 @@ def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(place, record, mo
         assert run.info.status == "FINISHED"
         assert len(run.data.params) == len(one.run["params"])
         assert len(place[0].list_artifacts(mirror.run_id)) == 4
-    assert calls == 9, "create, parameters, three batches, final metrics, files, status: eight calls were interrupted"
+    assert calls == 10, "create, parameters, data set, three batches, final metrics, files, status: nine interrupted"
 
 
 def broken_mirror_is_done(client: Breaking, place: Place, folder: Path) -> bool:
@@ -242,6 +245,40 @@ def test_members_of_a_sweep_share_a_parent(place, record):
         parents.add(place[0].get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
     (parent,) = parents
     assert place[0].get_run(parent).data.tags["sweep"] == "runs"
+
+
+def test_the_run_of_a_sweep_tells_how_its_runs_ended(place, record):
+    """Counts, the lowest validation loss of a finished run of each data set, and the time from first to last."""
+    losses = {("breast_cancer", 0): 0.5, ("breast_cancer", 1): 0.25, ("wine", 0): 0.75}
+    for (dataset, seed), loss in losses.items():
+        one = record(1, f"seed={seed}", f"dataset={dataset}", "name=ended", in_sweep=True)
+        one.finish("finished", {"val/loss": loss, "test/loss": 0.1})
+        assert Mirror(*place, one.folder).send()
+    failed = record(1, "seed=2", "name=ended", in_sweep=True)
+    failed.finish("failed", {"val/loss": 0.01}, "diverged")
+    assert Mirror(*place, failed.folder).send()
+    alone = record(1, "seed=3", "name=ended")
+    alone.finish("finished", {"val/loss": 0.001})
+    for _ in range(2):  # the second changes nothing
+        update_parents(place[0], place[2], [one.folder.parent])
+    run = place[0].get_run(json.loads((one.folder.parent / ".mlflow-parent.json").read_text())["run_id"])
+    best = {"best/val/loss/breast_cancer": 0.25, "best/val/loss/wine": 0.75}
+    assert run.data.metrics == {"runs/finished": 3, "runs/failed": 1} | best
+    assert curve(place, run.info.run_id, "runs/failed") == [(0, 1)]
+    first = min(one.run["times"]["started"] for one in (one, failed))
+    assert run.info.start_time <= tracking.milliseconds(first)
+    assert run.info.end_time == tracking.milliseconds(failed.run["times"]["ended"])
+    assert run.info.status == "FINISHED"
+    update_parents(place[0], "sqlite:///elsewhere.db", [one.folder.parent])  # not there: nothing to do
+
+
+def test_names_that_mlflow_refuses_are_mended(place):
+    """= and brackets become _; more metrics than a request holds go in several."""
+    run = place[0].create_run(place[1])
+    log(place[0], run.info.run_id, {"chosen a/b reg.bound=[tight]": 1.0} | {f"x{i}": 1.0 for i in range(1001)}, 7)
+    metrics = place[0].get_run(run.info.run_id).data.metrics
+    assert metrics["chosen a/b reg.bound__tight_"] == 1.0
+    assert len(metrics) == 1002
 
 
 def test_a_long_history_goes_in_batches(place, record, monkeypatch):

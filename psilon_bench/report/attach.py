@@ -1,12 +1,15 @@
-"""The report on MLflow's side: its files on the parent run of the sweep, its summary as that run's description."""
+"""The report on MLflow's side: files and metrics on the parent run of the sweep, the summary as its description."""
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psilon_bench.errors import UsageError
+from psilon_bench.parents import log
+from psilon_bench.report.estimate import estimate
 from psilon_bench.report.report import Report
-from psilon_bench.tracking import check_server, quiet
+from psilon_bench.report.summary import test_metrics
+from psilon_bench.tracking import PARENT, check_server, milliseconds, quiet
 
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as Markdown above a run
 LONGEST_TAG = 8000
@@ -28,23 +31,36 @@ def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
 
 def parents(sweeps: Sequence[Path]) -> list[tuple[Path, str, str]]:
     """Sweep folder, tracking server and id of the parent run, for the sweeps that MLflow knows."""
-    files = [(sweep, sweep / ".mlflow-parent.json") for sweep in sweeps]
+    files = [(sweep, sweep / PARENT) for sweep in sweeps]
     known = [(sweep, json.loads(file.read_text())) for sweep, file in files if file.exists()]
     return [(sweep, parent["uri"], parent["run_id"]) for sweep, parent in known]
 
 
 def send(uri: str, run_id: str, report: Report, out: Path) -> None:
-    """Files below `report/`, the summary as the description; an earlier report of this run is overwritten."""
+    """Files below `report/`, the means of the chosen, the summary as description; an earlier report is overwritten."""
     quiet()
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
+    log(client, run_id, chosen(report), milliseconds())
     client.set_tag(run_id, DESCRIPTION, description(report))
     for name in FILES:
         if (out / name).is_dir():
             client.log_artifacts(run_id, str(out / name), f"report/{name}")
         else:
             client.log_artifact(run_id, str(out / name), "report")
+
+
+def chosen(report: Report) -> dict[str, float]:
+    """`chosen test/loss/pnet pathnorm on cpu_act`: means over seeds; MLflow draws those of one metric together."""
+    found = [(choice.group, choice.setting) for choice in report.choices if choice.setting]
+    names = [report.metric.name, *test_metrics([setting for _, setting in found], report.metric)]
+    return {
+        f"chosen {name}/{group.method} on {group.dataset}": mean.mean
+        for name in names
+        for group, setting in found
+        if (mean := estimate(setting.numbers(name)))
+    }
 
 
 def description(report: Report) -> str:

@@ -51,6 +51,10 @@ def test_to_mlflow_and_back(place, config, tmp_path):
     assert said == [f"MLflow has the report: run sweep sweep at {uri}"] * 2
     (parent,) = client.search_runs([experiment], "tags.parent_of != ''")
     assert parent.data.tags[DESCRIPTION].count("| breast_cancer | pnet pathnorm |") == 1
+    (setting,) = [choice.setting for choice in ours.choices]
+    losses = setting.numbers("test/loss")
+    key = "chosen test/loss/pnet pathnorm on breast_cancer"
+    assert parent.data.metrics[key] == pytest.approx(sum(losses) / len(losses))
     there = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
     assert there == {f"report/{name}" for name in ("report.html", "report.md", "tables", "figures")}
     fetched = client.download_artifacts(parent.info.run_id, "report/tables/summary.csv", str(tmp_path))
