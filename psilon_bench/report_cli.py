@@ -67,7 +67,10 @@ def report(
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         show(made)
         out = out or (folders[0] / "report" if folders else Path(f"{mlflow}_report"))
+        told = len(made.notes)
         page = write(made, out, Material(made.choices, made.metric) if figures else None)
+    for problem in made.notes[told:]:
+        say(problem)
     print(f"report: {page}")
     if attach:
         from psilon_bench.report.attach import attach as attach_to_mlflow

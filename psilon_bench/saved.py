@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from psilon_bench.config import Config
+from psilon_bench.config import Model
 from psilon_bench.errors import UsageError
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
@@ -54,9 +54,10 @@ def load(folder: str | Path, which: Which = "model") -> Saved:
         there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
         raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
     run = json.loads((folder / "run.json").read_text())
-    config = Config.model_validate(yaml.safe_load((folder / "config.yaml").read_text()))
+    # the rest of the configuration may be of an earlier version
+    model = Model.model_validate(yaml.safe_load((folder / "config.yaml").read_text())["model"])
     shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
-    network = config.model.build(**shapes)
+    network = model.build(**shapes)
     state = torch.load(folder / f"{which}.pt", weights_only=True)
     inputs = state.pop("inputs", None)
     if which in PLAIN:

@@ -27,13 +27,14 @@ class Picture:
     svg: str
 
 
-def save_figures(material: Material, folder: Path) -> list[Picture]:
-    """PNG, SVG and CSV of every figure whose data is there, in the order of the modules' PLACE."""
+def save_figures(material: Material, folder: Path) -> tuple[list[Picture], list[str]]:
+    """PNG, SVG and CSV of every figure whose data is there, in the order of the modules' PLACE; and what went wrong."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MOST_PROCESSES) if len(material.choices) >= MANY else 1
     folder.mkdir(parents=True, exist_ok=True)
     saved = Parallel(workers, batch_size=1)(delayed(save_module)(name, material, folder) for name in modules())
-    return [picture for own in saved for picture in own]
+    problems = [problem for _, problem in saved if problem]
+    return [picture for pictures, _ in saved for picture in pictures], problems
 
 
 def modules() -> list[str]:
@@ -42,10 +43,17 @@ def modules() -> list[str]:
     return sorted(names, key=lambda name: importlib.import_module(name).PLACE)
 
 
-def save_module(name: str, material: Material, folder: Path) -> list[Picture]:
-    """All figures of one module."""
-    with style():
-        return [save(drawing, folder) for drawing in importlib.import_module(name).draw(material)]
+def save_module(name: str, material: Material, folder: Path) -> tuple[list[Picture], str | None]:
+    """All figures of one module; where one cannot be drawn (a damaged network, say), those before it and a sentence."""
+    pictures: list[Picture] = []
+    try:
+        with style():
+            for drawing in importlib.import_module(name).draw(material):
+                pictures.append(save(drawing, folder))
+    except Exception as error:  # one figure is not worth the report
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return pictures, f"Figures of {name.rpartition('.')[2]} are missing, for they cannot be drawn: {reason}"
+    return pictures, None
 
 
 def save(drawing: Drawing, folder: Path) -> Picture:

@@ -1,21 +1,24 @@
 """The report's folder: report.html (whole in one file), report.md, tables/ and figures/."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from psilon_bench.report.material import Material
-from psilon_bench.report.pictures import Picture, save_figures
+from psilon_bench.report.pictures import save_figures
 from psilon_bench.report.report import Report
 from psilon_bench.report.table import sort_key, text
 
 
 def write(report: Report, out: Path, material: Material | None = None) -> Path:
-    """Write all files, those of figures where there is material for them; the path of report.html."""
+    """Write all files, those of figures where there is material for them; the path of report.html.
+
+    What cannot be drawn is added to the report's notes.
+    """
     save_tables(report, out / "tables")
     fresh(out / "figures")
-    pictures: Sequence[Picture] = save_figures(material, out / "figures") if material else ()
+    pictures, problems = save_figures(material, out / "figures") if material else ([], [])
+    report.notes.extend(problems)
     for name in ("report.md", "report.html"):
         (out / name).write_text(environment().get_template(f"{name}.j2").render(report=report, pictures=pictures))
     return out / "report.html"

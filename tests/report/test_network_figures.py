@@ -1,13 +1,18 @@
 """Figures of networks that are loaded from their records show what these networks do."""
 
+import html
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from matplotlib.colors import to_rgb
 
 from psilon_bench.report.drawing import COLOURS, style
 from psilon_bench.report.figures import decision_regions, weight_maps
+from psilon_bench.report.report import make
+from psilon_bench.report.write import write
 from psilon_bench.saved import load
 
 
@@ -134,3 +139,26 @@ def test_evenly():
     assert weight_maps.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
     assert weight_maps.evenly(100, 3).tolist() == [0, 50, 99]
     assert weight_maps.evenly(1, 3).tolist() == [0]
+
+
+def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks, tmp_path):
+    """The report is whole but for these, and says so."""
+    (run_of(networks, "pnet pathnorm magnitude").folder / "pruned.pt").write_bytes(b"half")
+    made = make([tmp_path / "networks"], networks.metric)
+    page = write(made, tmp_path / "out", networks)
+    (note,) = [note for note in made.notes if note.startswith("Figures of weight_maps are missing")]
+    assert note.removesuffix("...") in html.unescape(page.read_text())
+    names = {path.stem for path in (tmp_path / "out/figures").glob("*.png")}
+    assert "weight_maps_breast_cancer_pnet_pathnorm_l1_projection" in names
+    assert "weight_maps_breast_cancer_pnet_pathnorm_magnitude" not in names
+    assert "decision_regions_toy2d" in names
+
+
+def test_networks_of_records_of_an_earlier_version(networks):
+    """A configuration that lacks keys of today still says what the network is."""
+    folder = run_of(networks, "pnet pathnorm magnitude").folder
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    expected = load(folder).network(torch.ones(1, 30).double())
+    del config["trainer"]["select"], config["metrics"]
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    torch.testing.assert_close(load(folder).network(torch.ones(1, 30).double()), expected)

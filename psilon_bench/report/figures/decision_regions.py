@@ -67,11 +67,11 @@ def plane_of(run: Run) -> Plane | None:
     """None where the data are not at hand, or where the two inputs are not raw numbers."""
     import yaml
 
-    from psilon_bench.config import Config
+    from psilon_bench.config import Dataset
     from psilon_bench.saved import load  # torch takes a second
 
     saved = load(run.folder, "pruned" if (run.folder / "pruned.pt").exists() else "model")
-    section = Config.model_validate(yaml.safe_load((run.folder / "config.yaml").read_text())).dataset
+    section = Dataset.model_validate(yaml.safe_load((run.folder / "config.yaml").read_text())["dataset"])
     try:
         task = section.build(name=section.name)
     except UsageError:
