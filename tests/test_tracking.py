@@ -40,7 +40,7 @@ def record(config: Callable[..., Any]) -> Callable[..., Record]:
 
     def record(rows: int, *overrides: str, in_sweep: bool = False) -> Record:
         chosen = config(*TINY, *overrides)
-        made = Record(chosen, about(prepare(chosen), in_sweep))
+        made = Record(chosen, about(prepare(chosen), "float64", in_sweep))
         for number in range(1, rows + 1):
             made.add_row(row(number))
         return made

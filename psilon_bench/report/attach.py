@@ -8,7 +8,6 @@ from psilon_bench.errors import UsageError
 from psilon_bench.parents import log
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.report import Report
-from psilon_bench.report.summary import test_metrics
 from psilon_bench.tracking import PARENT, check_server, milliseconds, quiet
 
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as Markdown above a run
@@ -52,14 +51,12 @@ def send(uri: str, run_id: str, report: Report, out: Path) -> None:
 
 
 def chosen(report: Report) -> dict[str, float]:
-    """`chosen test/loss/pnet pathnorm on cpu_act`: means over seeds; MLflow draws those of one metric together."""
+    """`chosen test/loss/pnet pathnorm on cpu_act`: means over seeds. One metric, for each has a chart and a column."""
     found = [(choice.group, choice.setting) for choice in report.choices if choice.setting]
-    names = [report.metric.name, *test_metrics([setting for _, setting in found], report.metric)]
     return {
-        f"chosen {name}/{group.method} on {group.dataset}": mean.mean
-        for name in names
+        f"chosen {report.metric.test}/{group.method} on {group.dataset}": mean.mean
         for group, setting in found
-        if (mean := estimate(setting.numbers(name)))
+        if (mean := estimate(setting.numbers(report.metric.test)))
     }
 
 
