@@ -1,182 +1,161 @@
-"""Speed of a training step beside its floor and beside the usual way, and of whole commands: medians of one run.
+"""Speed beside its floor and beside the usual way, of training steps and of whole commands: medians of one run.
 
-    python scripts/bench.py [--blocks 20] [--json FILE]
+    python scripts/bench.py [--blocks 10] [--higgs HIGGS.csv.gz] [--compiled] [--save results/bench/NAME]
 
-The floor is the step's bare matrix products, same shapes and number, their results kept to the end of the step as a
-backward pass needs them. The usual way is what a script of one's own does: DataLoader over a TensorDataset, normalised
-W built in forward, Adam as it comes. Contestants take turns in short blocks, so that a machine whose speed drifts slows
-all of them; a row is the median over blocks, a ratio is taken block by block.
+The floor is a step's bare matrix products, same shapes and number. The usual way is what a script of one's own does
+(scripts/usual.py), and Lightning's loop where it is installed. Contestants take turns in short blocks, so that a
+machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block by block. The first
+table is of networks, the second of parts, stacks and commands beside their targets.
 """
 
 import argparse
-import itertools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import bench_pwd
+import pandas as pd
 import torch
+import usual
+from bench_sweep import configs, stepper
+from contest import Figures, Step, products, race, random_task, ratio, trained
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
 
-from psilon_bench.config import Trainer
-from psilon_bench.data.task import Split, Task
+from psilon_bench.data.task import Task
 from psilon_bench.models.mlp import MLP
+from psilon_bench.pruning import simplex
 from psilon_bench.record import processor
-from psilon_bench.regularizers.path_norm import PathNorm
 from psilon_bench.tracking import Mirror, connect
-from psilon_bench.training.stack import Stack
-from psilon_bench.training.trainer import Fit
 
-ROWS, BATCH, FEATURES, HIDDEN, DEPTH, LAM = 2000, 400, 28, 500, 3, 1e-3
-Step = Callable[[], None]
-Figures = dict[str, list[float]]
+ADAM = ("optimizer=adam", "scheduler=constant", "reg.lam=1e-3")
+SGD = ("optimizer=sgd", "scheduler=constant")
 
 
-def synthetic_task() -> Task:
-    """Random rows of the Higgs shape; speed does not depend on their values."""
-    x = torch.randn(ROWS, FEATURES)
-    split = Split(x, (x[:, :1] > 0).float())
-    names = [f"x{index}" for index in range(FEATURES)]
-    return Task(
-        "synthetic", "binary", split, split, split, names, 1, ["0", "1"], 0.0, 1.0, "y", None, "random", "none", ""
-    )
+@dataclass
+class Net:
+    """A network with its task, batch and floor, and the usual way to write it where there is one."""
+
+    task: Task
+    batch: int
+    overrides: tuple[str, ...]
+    floor: Step | None
+    usual: Callable[[], Any] | None = None
+    per_block: int = 20
 
 
-def pnet() -> MLP:
-    """28-500-500-500-1."""
-    return MLP(FEATURES, 1, hidden=HIDDEN, depth=DEPTH, normalization=1, share=True)
+def nets() -> dict[str, Net]:
+    """The rows of the first table."""
+    higgs, images = random_task("binary", (28,), 1, 2000), random_task("multiclass", (784,), 10, 2000)
+    cifar = random_task("multiclass", (3, 32, 32), 10, 64)
+
+    def mlp(hidden: int, model: str, reg: str, q: int) -> Net:
+        widths = [28, *[hidden] * 3, 1]
+        overrides = (f"model={model}", f"reg={reg}", f"model.hidden={hidden}", *ADAM)
+        per_block = 4 if hidden > 1000 else 20 if hidden > 100 else 60
+        return Net(higgs, 400, overrides, products(widths, 400), lambda: usual.BuiltMLP(widths, q), per_block)
+
+    factorised = products([784, *[400] * 5, 10], 200)
+    residual = products([784, *[500] * 10, 10], 200, read=[784, *[1000] * 10])
+    return {
+        "P-Net 28-500-500-500-1, batch 400": mlp(500, "pnet", "pathnorm", 1),
+        "the same, width 16": mlp(16, "pnet", "pathnorm", 1),
+        "the same, width 64": mlp(64, "pnet", "pathnorm", 1),
+        "the same, width 128": mlp(128, "pnet", "pathnorm", 1),
+        "the same, width 2000": mlp(2000, "pnet", "pathnorm", 1),
+        "S-Net, width 500": mlp(500, "snet", "l2", 2),
+        "P-Net without normalisation and regularizer": Net(
+            higgs, 400, ("model=mlp", "reg=none", *ADAM), products([28, 500, 500, 500, 1], 400)
+        ),
+        "residual net 784, 10 x 500, 10, batch 200": Net(
+            images,
+            200,
+            ("model=psilon_resnet", "reg=pathnorm", "model.hidden=500", "model.depth=10", *ADAM),
+            residual,
+            lambda: usual.BuiltResNet(784, 10, 500, 10),
+            8,
+        ),
+        "factorised MLP-3-400, batch 200, PathProx": Net(
+            images, 200, ("model=mlp_factorized", "reg=pathprox", *SGD), factorised
+        ),
+        "the same, no regularizer": Net(images, 200, ("model=mlp_factorized", "reg=none", *SGD), factorised),
+        "VGG19, batch 32, PathProx": Net(cifar, 32, ("model=vgg19", "reg=pathprox", *SGD), None, per_block=1),
+    }
 
 
-def ours() -> Step:
-    """Our trainer's step on index batches."""
-    settings = Trainer(
-        epochs=1,
-        num_batches=ROWS // BATCH,
-        batch_size=None,
-        eval_every=1,
-        checkpoint_every=None,
-        early_stopping=None,
-        target_loss=None,
-        schedule="epoch",
-        select="last",
-        prune_then_finetune=None,
-    )
-    fit = Fit(
-        Stack([pnet()]),
-        [synthetic_task()],
-        [PathNorm()],
-        [LAM],
-        [0],
-        settings,
-        lambda parameters: torch.optim.Adam(parameters, lr=2e-3, fused=True),
-        lambda optimizer: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0),
-    )
-    batches = forever(fit.batches.epoch)
-    return lambda: consume(fit.train_step(*next(batches)))
+def steps_of(net: Net, compiled: bool) -> dict[str, Step]:
+    """Its contestants."""
+    own = (*net.overrides, f"trainer.batch_size={net.batch}")
+    low = (*own, "hardware.precision=bfloat16")
+    steps = {} if net.floor is None else {"products": net.floor}
+    steps |= {"ours": trained(net.task, *own), "bfloat16": trained(net.task, *low)}
+    if compiled and net.floor is not None:
+        steps["compiled"] = trained(net.task, *own, compiled=True)
+        steps["compiled bfloat16"] = trained(net.task, *low, compiled=True)
+    if net.usual is not None:
+        steps["usual"] = usual.script(net.usual(), net.task, net.batch)
+    return steps
 
 
-def forever(epoch: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of epoch after epoch."""
-    while True:
-        yield from epoch()
+def step_figures(name: str, net: Net, blocks: int, compiled: bool) -> Figures:
+    """Milliseconds a step, and the ratios, each under the name of the network."""
+    times = race(steps_of(net, compiled), blocks, net.per_block)
+    figures = {f"{way}, ms": values for way, values in times.items()}
+    if net.usual is not None and usual.with_lightning():
+        epochs = max(2, net.per_block // 5)
+        figures["Lightning, ms"] = [usual.lightning_ms(net.usual(), net.task, net.batch, epochs) for _ in range(3)]
+    pairs = [("ours", "products"), ("compiled", "products"), ("usual", "ours")]
+    pairs += [("usual", way) for way in ("bfloat16", "compiled bfloat16")]
+    for a, b in pairs:
+        if a in times and b in times:
+            figures[f"{a} / {b}"] = ratio(times[a], times[b])
+    return {f"{name}: {figure}": values for figure, values in figures.items()}
 
 
-def consume(values: object) -> None:
-    """Drop a result."""
+def pruning_figures(blocks: int) -> Figures:
+    """The projection, and what pruning adds to a step of the P-Net."""
+    x, y = torch.randn(400, 28), torch.randint(0, 2, (400, 1)).float()
+
+    def pnet(blend: float) -> Step:
+        model = MLP(28, 1, hidden=500, depth=3, normalization=1, share=True)
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        for layer in model.norm_layers():
+            layer.blend, layer.strength = blend, 1.2
+
+        def step() -> None:
+            optimizer.zero_grad()
+            loss = nn.functional.binary_cross_entropy_with_logits(model(x), y)
+            (loss + 1e-4 * model.path_norm()).backward()
+            optimizer.step()
+
+        return step
+
+    lengths = nn.init.orthogonal_(torch.empty(500, 500)).abs()
+    steps = {"P-Net": pnet(0.0), "pruned": pnet(0.5), "projection": lambda: simplex.project(lengths)}
+    times = race(steps, blocks, 8)
+    return {
+        "projection of 500 x 500, ms": times["projection"],
+        "P-Net step while it is pruned / not": ratio(times["pruned"], times["P-Net"]),
+    }
 
 
-class BuiltLinear(nn.Module):
-    """W = g v / ||v||_1 built at every call."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.v, self.g, self.bias = (nn.Parameter(p.detach().clone()) for p in (layer.v, layer.g, layer.bias))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.linear(x, self.g[:, None] * self.v / self.v.abs().sum(1, keepdim=True), self.bias)
-
-
-def usual() -> Step:
-    """A script of one's own."""
-    task = synthetic_task()
-    layers = [BuiltLinear(layer) for layer in pnet().layers]
-    net = nn.Sequential(*[part for layer in layers[:-1] for part in (layer, nn.ReLU())], layers[-1])
-    loader = DataLoader(TensorDataset(task.train.x, task.train.y), batch_size=BATCH, shuffle=True)
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    batches = forever(lambda: iter(loader))
-
-    def step() -> None:
-        x, y = next(batches)
-        penalty = torch.cat([layer.g for layer in layers[:-1]]).abs().prod() * layers[-1].g.abs().sum()
-        loss = nn.functional.binary_cross_entropy_with_logits(net(x), y) + LAM * penalty
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def plain() -> Step:
-    """What torch itself makes of linear layers and ReLU without normalisation or regularizer, fused Adam, no loader."""
-    task = synthetic_task()
-    net = MLP(FEATURES, 1, hidden=HIDDEN, depth=DEPTH)
-    optimizer = torch.optim.Adam(net.parameters(), lr=2e-3, fused=True)
-    x, y = task.train.x[:BATCH], task.train.y[:BATCH]
-
-    def step() -> None:
-        optimizer.zero_grad()
-        nn.functional.binary_cross_entropy_with_logits(net(x), y).backward()
-        optimizer.step()
-
-    return step
-
-
-def floor() -> Step:
-    """The products of the P-Net's step."""
-    return products(list(itertools.pairwise([FEATURES, *[HIDDEN] * DEPTH, 1])), BATCH)
-
-
-def products(shapes: list[tuple[int, int]], batch: int) -> Step:
-    """Forward, gradient of the weights, gradient of the inputs: three products a layer (in, out), two in the first."""
-    layers = [(torch.randn(batch, a), torch.randn(b, a), torch.randn(batch, b)) for a, b in shapes]
-
-    def step() -> None:
-        results = [torch.mm(x, weight.T) for x, weight, _ in layers]
-        for index, (x, weight, grad) in enumerate(layers):
-            results.append(torch.mm(grad.T, x))
-            if index:
-                results.append(torch.mm(grad, weight))
-
-    return step
-
-
-def race(steps: dict[str, Step], blocks: int, per_block: int) -> dict[str, list[float]]:
-    """Milliseconds a step of each contestant, one figure per block; the contestants take turns."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for block in range(blocks + 1):  # the first block warms up
-        for name, step in steps.items():
-            started = time.perf_counter()
-            for _ in range(per_block):
-                step()
-            if block:
-                times[name].append(1000 * (time.perf_counter() - started) / per_block)
-    return times
-
-
-def step_figures(blocks: int, per_block: int) -> Figures:
-    """Milliseconds of a step, and the ratios."""
-    steps = {"floor": floor(), "plain": plain(), "ours": ours(), "usual": usual()}
-    times = race(steps, blocks, per_block)
-    figures = {f"{name}, ms/step": values for name, values in times.items()}
-    for a, b in (("ours", "floor"), ("plain", "floor"), ("usual", "ours")):
-        figures[f"{a} / {b}"] = [x / y for x, y in zip(times[a], times[b], strict=True)]
+def stack_figures(blocks: int) -> Figures:
+    """Milliseconds per network and step, width 16, full batch of 341 rows, by the number of networks in the stack."""
+    figures: Figures = {}
+    takes = {size: stepper(configs(16, size)) for size in (1, 8, 16, 64)}
+    times = race({str(size): lambda size=size: takes[size](4) for size in takes}, blocks, 10)
+    for size in takes:
+        figures[f"stack of {size} of width 16, ms per network and step"] = [t / 4 / size for t in times[str(size)]]
+    first, sixteenth = (figures[f"stack of {size} of width 16, ms per network and step"] for size in (1, 16))
+    figures["one by one / stack of 16, per network and step"] = ratio(first, sixteenth)
     return figures
 
 
@@ -185,7 +164,7 @@ def command_figures(repeats: int) -> Figures:
     with tempfile.TemporaryDirectory() as place:
         run(place, "trainer.epochs=1")
         around = [run(place, "trainer.epochs=1") for _ in range(repeats)]
-        helps = [seconds(["--help"], place) for _ in range(repeats)]
+        helps = [seconds("psilon-run", ["--help"], place) for _ in range(repeats)]
         run(place, "trainer.epochs=1000", "trainer.eval_every=1", "model.hidden=16", "tracking=none", "name=long")
         (long,) = Path(place, "results", "long").glob("2*")
         tracking = [send(long, Path(place, f"{number}.db")) for number in range(repeats)]
@@ -198,16 +177,16 @@ def command_figures(repeats: int) -> Figures:
 
 def run(place: str, *overrides: str) -> float:
     """Seconds of a psilon-run less those of its fit."""
-    wall = seconds(["hardware.device=cpu", *overrides], place)
+    wall = seconds("psilon-run", ["hardware.device=cpu", *overrides], place)
     newest = max(Path(place, "results").glob("*/*/run.json"), key=lambda path: path.stat().st_mtime)
     return wall - json.loads(newest.read_text())["metrics"]["time/fit_s"]
 
 
-def seconds(arguments: list[str], place: str) -> float:
-    """Seconds of a psilon-run."""
-    program = Path(sys.executable).with_name("psilon-run")
+def seconds(program: str, arguments: list[str], place: str) -> float:
+    """Seconds of a command."""
     started = time.perf_counter()
-    subprocess.run([program, *arguments], cwd=place, check=True, capture_output=True)
+    path = Path(sys.executable).with_name(program)
+    subprocess.run([path, *arguments], cwd=place, check=True, capture_output=True)
     return time.perf_counter() - started
 
 
@@ -221,27 +200,111 @@ def send(record: Path, database: Path) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, default=20)
-    parser.add_argument("--per-block", type=int, default=20, help="steps of a contestant in its turn")
-    parser.add_argument("--repeats", type=int, default=5, help="of a whole command")
-    parser.add_argument("--json", type=Path, help="write every value there")
-    arguments = parser.parse_args()
-    torch.manual_seed(0)
-    figures = step_figures(arguments.blocks, arguments.per_block)
-    if arguments.repeats:
-        figures |= command_figures(arguments.repeats)
-    place = f"{processor()}, {torch.get_num_threads()} threads"
-    table = Table(
-        "what", "median", "min", "max", "n", title=f"P-Net 28-500-500-500-1, batch 400, Adam, float32; {place}"
-    )
+def higgs_figures(file: Path, figures: Figures) -> Figures:
+    """Figure 1 in brief (width 500, 100 epochs), from the command to the report, beside steps of the usual way."""
+    overrides = ["-m", "+experiment=psilon_higgs", f"dataset.path={file.resolve()}", "seed=0", "trainer.epochs=100"]
+    found: Figures = {}
+    for precision in ("float32", "bfloat16"):
+        with tempfile.TemporaryDirectory() as place:
+            own = [*overrides, f"hardware.precision={precision}"]
+            whole = seconds("psilon-run", own, place) + seconds("psilon-report", ["results/psilon_higgs"], place)
+        found[f"Higgs figure, 15 runs x 500 steps, {precision}, start to report, s"] = [whole]
+    pnet, snet = (statistics.median(figures[f"{name}: usual, ms"]) for name in (next(iter(nets())), "S-Net, width 500"))
+    by_hand = 500 * (5 * pnet + 10 * snet) / 1000
+    found["the same 7500 steps the usual way, steps alone, s"] = [by_hand]
+    for precision in ("float32", "bfloat16"):
+        whole = found[f"Higgs figure, 15 runs x 500 steps, {precision}, start to report, s"][0]
+        found[f"Higgs figure, usual way / {precision}"] = [by_hand / whole]
+    return found
+
+
+TARGETS = {
+    "P-Net 28-500-500-500-1, batch 400: ours / products": "at most 1.25",
+    "P-Net 28-500-500-500-1, batch 400: usual / bfloat16": "at least 4",
+    "residual net 784, 10 x 500, 10, batch 200: ours / products": "at most 1.4",
+    "factorised MLP-3-400, batch 200, PathProx: ours / products": "at most 1.4",
+    "one by one / stack of 16, per network and step": "at least 3.5",
+    "projection of 500 x 500, ms": "at most 3",
+    "P-Net step while it is pruned / not": "at most 1.3",
+    "decay adds to a step, %": "at most 10",
+    "decay by clones / decay": "at least 2",
+    "stack / one by one": "at least 30",
+    "psilon-run --help, s": "at most 0.4",
+    "psilon-run less its fit, breast_cancer, s": "at most 4",
+    "MLflow: 1000 rows x 9 metrics and the files, s": "at most 1",
+    "Higgs figure, usual way / float32": "at least 4",
+    "Higgs figure, usual way / bfloat16": "at least 4",
+}
+
+
+def network_table(figures: Figures) -> pd.DataFrame:
+    """Medians: a row a network, a column a way or a ratio."""
+    cells: dict[str, dict[str, float]] = {}
     for name, values in figures.items():
-        table.add_row(name, *(f"{f(values):.2f}" for f in (statistics.median, min, max)), str(len(values)))
-    Console().print(table)
+        net, _, figure = name.partition(": ")
+        if net in nets():
+            cells.setdefault(net, {})[figure] = statistics.median(values)
+    table = pd.DataFrame.from_dict(cells, orient="index")
+    return table[sorted(table, key=lambda name: "/" in name)].map("{:.2f}".format).replace("nan", "")
+
+
+def other_table(figures: Figures) -> pd.DataFrame:
+    """The rest, and all that has a target."""
+    rows = {}
+    for name, values in figures.items():
+        if name.partition(": ")[0] not in nets() or name in TARGETS:
+            low, middle, high = (f"{f(values):.4g}" for f in (min, statistics.median, max))
+            rows[name] = {"median": middle, "min": low, "max": high, "n": len(values), "target": TARGETS.get(name, "")}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def show(table: pd.DataFrame, title: str) -> None:
+    """On the terminal."""
+    drawn = Table("", *table.columns, title=title)
+    for name, row in table.iterrows():
+        drawn.add_row(str(name), *map(str, row))
+    Console(width=170).print(drawn)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=5, help="of a whole command; 0: none")
+    parser.add_argument("--only", default="", help="networks whose name has this in it, and nothing else")
+    parser.add_argument("--compiled", action="store_true", help="compiled steps too")
+    parser.add_argument("--higgs", type=Path, help="the Higgs data, for figure 1 from the command to the report")
+    parser.add_argument("--json", type=Path, help="write every value there")
+    parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)  # as psilon-run sets it
+    torch.manual_seed(0)
+    figures: Figures = {}
+    for name, net in nets().items():
+        if arguments.only in name:
+            figures |= step_figures(name, net, arguments.blocks, arguments.compiled)
+    if not arguments.only:
+        figures |= pruning_figures(arguments.blocks) | stack_figures(arguments.blocks)
+        figures |= bench_pwd.figures(arguments.blocks)
+    if arguments.repeats and not arguments.only:
+        figures |= command_figures(arguments.repeats)
+    if arguments.higgs:
+        figures |= higgs_figures(arguments.higgs, figures)
+    machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    tables = {"Training steps, medians, float32 where not said": network_table(figures)}
+    tables["Parts, stacks, commands"] = other_table(figures)
+    for title, table in tables.items():
+        if len(table):
+            show(table, f"{title}; {machine}")
+    values = json.dumps({"machine": machine, "figures": figures}, indent=1) + "\n"
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": place, "figures": figures}, indent=2) + "\n")
+        arguments.json.write_text(values)
+    if arguments.save:
+        arguments.save.parent.mkdir(parents=True, exist_ok=True)
+        body = "\n".join(f"## {title}\n\n{table.to_markdown()}\n" for title, table in tables.items())
+        command = " ".join(["python scripts/bench.py", *sys.argv[1:]])
+        arguments.save.with_suffix(".md").write_text(f"# {machine}\n\n    {command}\n\n{body}")
+        arguments.save.with_suffix(".json").write_text(values)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""What all benchmarks share: contestants that take turns, training steps of any configuration, their bare products."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from psilon_bench.config import CONF, Config, check
+from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.runner import Prepared, build_fit
+from psilon_bench.training.compiled import compile_objectives
+
+Step = Callable[[], object]
+Figures = dict[str, list[float]]  # name -> one value a block
+
+
+def random_task(kind: Kind, shape: Sequence[int], outputs: int, rows: int) -> Task:
+    """Random rows of this shape; speed does not depend on their values."""
+    x = torch.randn(rows, *shape)
+    y = torch.randint(0, outputs, (rows,)) if kind == "multiclass" else (x.flatten(1)[:, :1] > 0).float()
+    split, names = Split(x, y), [f"x{index}" for index in range(x[0].numel())]
+    classes = [str(index) for index in range(max(2, outputs))]
+    return Task(
+        "random", kind, split, split, split, names, outputs, classes, 0.0, 1.0, "y", None, "here", "none", "0" * 64
+    )
+
+
+def checked(*overrides: str) -> Config:
+    """The configuration of a command line."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return check(compose("config", ["tracking=none", "hardware=cpu", *overrides]))
+
+
+def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
+    """A step of our trainer, batches and all."""
+    config = checked(*overrides)
+    torch.manual_seed(0)
+    shape = tuple(task.train.x.shape[1:])
+    model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs, input_shape=shape)
+    fit = build_fit([Prepared(config, task, model)])
+    if compiled and (reason := compile_objectives(fit)):
+        raise RuntimeError(reason)
+    batches = forever(fit.batches.epoch)
+    return lambda: fit.train_step(*next(batches))
+
+
+def forever(epoch: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of epoch after epoch."""
+    while True:
+        yield from epoch()
+
+
+def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = None) -> Step:
+    """The matrix products of a step, their results kept to its end as a backward pass needs them.
+
+    Forward, gradient of the weights, gradient of the inputs: three a layer, two in the first. read: what each layer
+    reads where that is more than the layer before has.
+    """
+    shapes = list(zip(read or widths[:-1], widths[1:], strict=True))
+    layers = [(torch.randn(batch, a), torch.randn(b, a), torch.randn(batch, b)) for a, b in shapes]
+
+    def step() -> None:
+        results = [torch.mm(x, weight.T) for x, weight, _ in layers]
+        for index, (x, weight, grad) in enumerate(layers):
+            results.append(torch.mm(grad.T, x))
+            if index:
+                results.append(torch.mm(grad, weight))
+
+    return step
+
+
+def race(steps: dict[str, Step], blocks: int, per_block: int) -> Figures:
+    """Milliseconds a step of each contestant, one figure a block; they take turns, so that a drift slows them all."""
+    times: Figures = {name: [] for name in steps}
+    for block in range(blocks + 1):  # the first block warms up
+        for name, step in steps.items():
+            started = time.perf_counter()
+            for _ in range(per_block):
+                step()
+            if block:
+                times[name].append(1000 * (time.perf_counter() - started) / per_block)
+    return times
+
+
+def ratio(one: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Block by block."""
+    return [a / b for a, b in zip(one, other, strict=True)]
