@@ -4,8 +4,8 @@
 
 The floor is a step's bare matrix products, same shapes and number. The usual way is what a script of one's own does
 (scripts/usual.py), and Lightning's loop where it is installed. Contestants take turns in short blocks, so that a
-machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block by block. The first
-table is of networks, the second of parts, stacks and commands beside their targets.
+machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block by block. The
+first table is of networks, the second of parts, stacks and commands beside their targets.
 """
 
 import argparse
