@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import logging
 import tempfile
 import time
 import warnings
@@ -132,6 +133,7 @@ def lightning_ms(net: Any, task: Task, batch: int, epochs: int) -> float:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adam(self.parameters(), lr=2e-3)
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     module, batches = Module(), loader(task, batch)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -100,22 +100,32 @@ class NormLinear(nn.Module):
         norm = self.row_norms()
         return self.g / norm.masked_fill(norm < torch.finfo(norm.dtype).tiny ** 0.5, 1)
 
+    def direction(self) -> Tensor:
+        """D with W_j = g_j / ||v_j||_q D_j: v itself, or blended with its projection; shape (out, in)."""
+        if not self.blend:
+            return self.v
+        shrunk, length = self.shrunk()
+        return torch.add(self.v * (1 - self.blend), shrunk * length, alpha=self.blend)
+
+    def shrunk(self) -> tuple[Tensor, Tensor]:
+        """V less the threshold of each row, (out, in), and the factor (out, 1) that puts its rows back to length."""
+        sizes = self.sizes()
+        norms = sizes.sum(dim=1, keepdim=True)
+        length = norms if self.strength is None else torch.full_like(norms, self.strength)
+        # brought to the 1-norm s first, then projected: max(s u / ||u||_1 - tau, 0) = s / ||u||_1 max(u - tau', 0)
+        total = torch.ones_like(norms) if self.strength is None else norms / self.strength
+        return simplex.shrink(self.v, simplex.threshold(sizes, total)), length
+
     @property
     def weight(self) -> Tensor:
         """The effective weights W, shape (out, in)."""
-        if not self.blend:
-            return self.v * self.scale()[:, None]
-        projected = self.g[:, None] * self.projected()
-        return projected if self.blend == 1 else torch.lerp(self.v * self.scale()[:, None], projected, self.blend)
+        return self.direction() * self.scale()[:, None]
 
     def projected(self) -> Tensor:
         """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
-        sizes, factor = self.sizes(), torch.ones((), dtype=self.v.dtype, device=self.v.device)
-        if self.strength is not None:
-            norms = sizes.sum(dim=1, keepdim=True)
-            factor = self.strength / norms.masked_fill(norms == 0, 1)
-        tau = simplex.threshold(factor * sizes)
-        return self.v.sign() * (factor * self.v.abs() - tau).clamp_min(0)
+        shrunk, length = self.shrunk()
+        norms = self.sizes().sum(dim=1, keepdim=True)
+        return shrunk * (length / norms.masked_fill(norms == 0, 1))
 
     def plain(self) -> nn.Module:
         """The layer with weights of its own that does the same."""
@@ -123,9 +133,7 @@ class NormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in) -> (batch, out)."""
-        if self.blend:
-            return F.linear(x, self.weight, self.bias)
-        z = F.linear(x, self.v)
+        z = F.linear(x, self.direction())
         return torch.addcmul(self.bias.to(z.dtype), z, self.scale().to(z.dtype))
 
     def power_sum(self, p: float) -> Tensor:

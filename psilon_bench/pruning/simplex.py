@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+SAMPLE = 8  # rows whose threshold is the first guess for all
+
 
 def project(lengths: Tensor) -> Tensor:
     r"""argmin_p ||p - u||_2 over p >= 0, sum p = 1, for every row u of `lengths` (..., d): max(u - tau, 0).
@@ -12,39 +14,90 @@ def project(lengths: Tensor) -> Tensor:
     tau is such that the entries sum to 1. Differentiable where no entry of u is tau itself; tau counts as the function
     of u that it is. Duchi et al. 2008, figure 1.
     """
-    return (lengths - threshold(lengths)).clamp_min(0)
+    return (lengths - threshold(lengths, torch.ones_like(lengths[..., :1]))).clamp_min(0)
 
 
-def threshold(lengths: Tensor) -> Tensor:
-    """The tau of `project`, shape (..., 1): (the sum of the entries above it - 1) / their number."""
-    above = lengths > _Threshold.apply(lengths.detach())
-    return ((lengths * above).sum(dim=-1, keepdim=True) - 1) / above.sum(dim=-1, keepdim=True).clamp_min(1)
+def threshold(lengths: Tensor, total: Tensor) -> Tensor:
+    """The tau with sum max(u - tau, 0) = total, both (..., 1): (sum of the entries above it - total) / their number."""
+    above = positive(lengths - _Threshold.apply(lengths.detach(), total.detach()))
+    return ((lengths * above).sum(dim=-1, keepdim=True) - total) / above.sum(dim=-1, keepdim=True).clamp_min(1)
+
+
+def shrink(v: Tensor, tau: Tensor) -> Tensor:
+    """sign(v) max(|v| - tau, 0), for v (..., d) and tau (..., 1) of any sign; where v = 0 it is 0."""
+    return _Shrink.apply(v, tau)
+
+
+def positive(x: Tensor) -> Tensor:
+    """1 where x > 0, else 0; NaN stays. In the type of x: sums of what a comparison gives take ten times as long."""
+    return x.clamp_min(0).sign_()
 
 
 class _Threshold(torch.autograd.Function):
-    """tau = (sum of u over S - 1) / |S|, S less what is below, until no row loses any more. Michelot 1986.
+    """tau = (sum of u over S - total) / |S|, S less what is below, until no row loses any more. Michelot 1986.
 
-    Seven steps for rows of 500, less than half the time of sorting them. S only shrinks, so it ends whatever the
-    rounding. A Function of its own, for vmap alone could not ask whether a row has changed.
+    The first S is what lies above the mean threshold of some rows: whatever S is, its tau is not above the true one,
+    and from there on S only shrinks, so it ends whatever the rounding. Half as many steps as from the whole row, and a
+    tenth of the time of sorting. A Function of its own, for vmap alone could not ask whether a row has changed.
     """
 
     @staticmethod
-    def forward(lengths: Tensor) -> Tensor:
-        count = torch.full_like(lengths[..., :1], lengths.shape[-1])
-        tau = (lengths.sum(dim=-1, keepdim=True) - 1) / count
-        while True:
-            above = (lengths - tau).clamp_min(0)
-            left = torch.count_nonzero(above, dim=-1)[..., None].to(count.dtype).clamp_min(1)
-            shrinks = left < count
-            if not shrinks.any():
-                return tau
-            new = tau + (above.sum(dim=-1, keepdim=True) - 1) / left
-            tau, count = torch.where(shrinks, new, tau), torch.minimum(left, count)
+    def forward(lengths: Tensor, total: Tensor) -> Tensor:
+        everything = (lengths.sum(dim=-1, keepdim=True) - total) / lengths.shape[-1]
+        if lengths.numel() // lengths.shape[-1] > 2 * SAMPLE:
+            rows, totals = lengths.flatten(0, -2), total.expand_as(lengths[..., :1]).flatten()
+            some = slice(None, None, len(rows) // SAMPLE)
+            guess = _michelot(rows[some], totals[some, None], everything.flatten()[some, None]).nanmean()
+            above = (lengths - guess).clamp_min_(0)
+            sums = above.sum(dim=-1, keepdim=True)
+            count = above.sign_().sum(dim=-1, keepdim=True)
+            own = torch.maximum(everything, guess + (sums - total) / count.clamp_min(1))
+            start = torch.where(count > 0, own, everything)
+        else:
+            start = everything
+        return _michelot(lengths, total, start)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.mark_non_differentiable(output)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int], lengths: Tensor) -> tuple[Tensor, int]:
-        return _Threshold.apply(lengths.movedim(in_dims[0], 0)), 0
+    def vmap(info: Any, in_dims: tuple[int | None, int | None], lengths: Tensor, total: Tensor) -> tuple[Tensor, int]:
+        own = [
+            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            for x, dim in zip((lengths, total), in_dims, strict=True)
+        ]
+        return _Threshold.apply(*own), 0
+
+
+def _michelot(lengths: Tensor, total: Tensor, tau: Tensor) -> Tensor:
+    """From a tau that is not above the true one."""
+    count = torch.full_like(tau, torch.inf)
+    while True:
+        above = (lengths - tau).clamp_min_(0)
+        sums = above.sum(dim=-1, keepdim=True)
+        left = above.sign_().sum(dim=-1, keepdim=True).clamp_min_(1)
+        shrinks = left < count
+        if not shrinks.any():
+            return tau
+        tau, count = torch.where(shrinks, tau + (sums - total) / left, tau), torch.minimum(left, count)
+
+
+class _Shrink(torch.autograd.Function):
+    """Written out, for the mask of what is left is the sign of the result."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(v: Tensor, tau: Tensor) -> Tensor:
+        return (v.abs() - tau).clamp_min_(0) * v.sign()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        (result,) = ctx.saved_tensors
+        signs = result.sign()
+        return grad * signs.abs(), -(grad * signs).sum(dim=-1, keepdim=True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from psilon_bench.pruning.simplex import project, threshold
+from psilon_bench.pruning.simplex import project, shrink, threshold
 
 ROWS = st.integers(1, 9).flatmap(
     lambda d: st.lists(st.lists(st.floats(0, 50), min_size=d, max_size=d), min_size=1, max_size=6)
@@ -66,7 +66,40 @@ def test_the_gradient_is_that_of_the_projection():
     assert torch.autograd.gradcheck(project, (lengths,))
     many = torch.rand(3, 4, 6).double()
     torch.testing.assert_close(vmap(project)(many), torch.stack([project(one) for one in many]))
-    torch.testing.assert_close(vmap(threshold, in_dims=2)(many), torch.stack([threshold(m) for m in many.unbind(2)]))
+    totals = torch.rand(6, 3, 1).double()
+    expected = torch.stack([threshold(*own) for own in zip(many.unbind(2), totals, strict=True)])
+    torch.testing.assert_close(vmap(threshold, in_dims=(2, 0))(many, totals), expected)
+
+
+@pytest.mark.parametrize("scales", ["alike", "apart", "some zero"])
+def test_many_rows_are_thresholded_as_each_alone(scales):
+    """A guess from some rows, right or far off, leaves every row's own threshold: sum max(u - tau, 0) = total."""
+    lengths, total = torch.randn(60, 40).abs().double(), 5 * torch.rand(60, 1).double()
+    if scales != "alike":
+        lengths *= 10 ** torch.linspace(-3, 3, 60).double()[torch.randperm(60), None]
+    if scales == "some zero":
+        lengths[torch.randperm(60)[:20]] = 0
+    tau = threshold(lengths, total)
+    torch.testing.assert_close((lengths - tau).clamp_min(0).sum(dim=1, keepdim=True), total)
+    alone = [threshold(u[None], t[None]) for u, t in zip(lengths, total, strict=True)]
+    torch.testing.assert_close(tau, torch.cat(alone), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(project(lengths), by_sorting(lengths), atol=1e-12, rtol=1e-9)
+
+
+def test_shrinking_and_its_gradient():
+    """Against the formula by autograd, thresholds of both signs, zeros included, and under vmap."""
+    v = torch.tensor([[1.0, -2.0, 0.3, 0.0], [0.5, -0.1, 2.0, -3.0]], dtype=torch.float64, requires_grad=True)
+    tau = torch.tensor([[0.7], [-0.2]], dtype=torch.float64, requires_grad=True)
+    plain = v.sign() * (v.abs() - tau).clamp_min(0)
+    assert torch.equal(shrink(v, tau), plain)
+    assert torch.equal(vmap(shrink)(v, tau), plain)
+    weights = torch.randn(2, 4).double()
+    for own, other in zip(
+        torch.autograd.grad((shrink(v, tau) * weights).sum(), (v, tau)),
+        torch.autograd.grad((plain * weights).sum(), (v, tau)),
+        strict=True,
+    ):
+        torch.testing.assert_close(own * (v != 0) if own.shape == v.shape else own, other)
 
 
 def test_numbers_that_are_none_do_not_hang_it():
