@@ -90,6 +90,10 @@ def metrics_of(settings: Iterable[Setting]) -> list[str]:
 
 
 def test_metrics(settings: Sequence[Setting], metric: Metric) -> list[str]:
-    """test/loss and its like, the counterpart of the validation metric first; not those of parts (test/fog/loss)."""
-    found = [name for name in metrics_of(settings) if name.startswith("test/") and name.count("/") == 1]
+    """test/loss and its like, the counterpart of the validation metric first; not those of parts (test/fog/loss).
+
+    Of the corrupted test sets the mean of all (test/extra/loss).
+    """
+    names = [name for name in metrics_of(settings) if name.startswith("test/")]
+    found = [name for name in names if name.count("/") == 1 or name.startswith("test/extra/")]
     return sorted(found, key=lambda name: name != metric.test)

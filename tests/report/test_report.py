@@ -154,6 +154,15 @@ def test_test_numbers_are_of_the_chosen_alone(tmp_path, report):
     assert not [name for name in everything.columns if name.startswith("test/")]
 
 
+def test_corrupted_test_sets_count_together(tmp_path, report):
+    """Their mean is in the table of the chosen, each of them among all numbers."""
+    write_record(tmp_path / "runs", 1e-3, 0, {"val/loss": 0.1, "test/extra/loss": 0.7, "test/fog/loss": 0.9})
+    made = report()
+    assert rows(made, "summary")[0]["test/extra/loss"].mean == 0.7
+    assert "test/fog/loss" not in rows(made, "summary")[0]
+    assert rows(made, "numbers")[0]["test/fog/loss"].mean == 0.9
+
+
 def test_a_metric_that_no_run_has(tmp_path, report):
     """Which there are; a key that is none is refused likewise."""
     write_record(tmp_path / "runs", 1e-3, 0, {"val/accuracy": 0.9, "test/loss": 1.0})
