@@ -110,7 +110,8 @@ def method_name(run: Run, by: Sequence[str]) -> str:
     """pnet pathnorm, and what else makes it the method it is."""
     keys = METHOD[:1] if run.is_baseline else METHOD
     names = [str(run.params[key]) for key in keys if run.params.get(key) not in (None, "none")]
-    return " ".join(names + [f"{key.rpartition('.')[2]}={shown(run.params.get(key))}" for key in by])
+    own = [key for key in by if key in run.params]
+    return " ".join(names + [f"{key.rpartition('.')[2]}={shown(run.params[key])}" for key in own])
 
 
 def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:

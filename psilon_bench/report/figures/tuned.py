@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale, unit_below
+from psilon_bench.report.estimate import number
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
@@ -35,7 +36,7 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
                 points.append([dataset, *level(axis, material, choice)])
         own = [row for row in points if row[0] == dataset]
         scale(axis.xaxis, [row[2] for row in own if row[2] is not None])
-        scale(axis.yaxis, [row[3] for row in own])
+        scale(axis.yaxis, near([row[3] for row in own if row[2] is not None], [row[3] for row in own]))
         axis.set(
             title=dataset, xlabel=label(key), ylabel=unit_below(label(material.metric.name, choices[0].group.kind))
         )
@@ -44,7 +45,7 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
         name=file_name(f"{material.metric.name} against {key}", page),
         title=f"{title(material.metric.name)} against {label(key)}",
         caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best. "
-        "Broken: a method without tuned numbers.",
+        "Broken: a method without tuned numbers, its mean in the legend.",
         figure=made,
         columns=["data set", "method", key, "mean", "sd", "n", "chosen"],
         points=points,
@@ -71,5 +72,11 @@ def level(axis: Axes, material: Material, choice: Choice) -> list[Any]:
     """A method of one setting, across; the row of its one point, which has no place on the axis."""
     assert choice.validation is not None
     method, mean = choice.group.method, choice.validation
-    axis.axhline(mean.mean, color=look(material.methods, method)["color"], linestyle="--", label=method)
+    colour = look(material.methods, method)["color"]
+    axis.axhline(mean.mean, color=colour, linestyle="--", label=f"{method} ({number(mean.mean)})")
     return [method, None, mean.mean, mean.sd, mean.n, True]
+
+
+def near(swept: list[float], values: list[float]) -> list[float]:
+    """Without levels so far below what is swept that nothing else could be seen: they are in the legend."""
+    return [value for value in values if value >= min(swept) / 1000]
