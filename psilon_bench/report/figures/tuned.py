@@ -12,6 +12,7 @@ from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
 
 PLACE = 20
+FAR = 1000  # times below all that is swept
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -31,12 +32,13 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
         choices = [choice for choice in material.datasets[dataset] if key in numeric_keys(choice.group)]
         for choice in choices:
             points += [[dataset, *row] for row in lines(axis, material, choice, key)]
-        for choice in material.datasets[dataset]:
-            if not choice.group.tuned():
-                points.append([dataset, *level(axis, material, choice)])
-        own = [row for row in points if row[0] == dataset]
-        scale(axis.xaxis, [row[2] for row in own if row[2] is not None])
-        scale(axis.yaxis, near([row[3] for row in own if row[2] is not None], [row[3] for row in own]))
+        swept = [row for row in points if row[0] == dataset]
+        floor = min(row[3] for row in swept) / FAR
+        untuned = [choice for choice in material.datasets[dataset] if not choice.group.tuned()]
+        levels = [[dataset, *level(axis, material, choice, floor)] for choice in untuned]
+        points += levels
+        scale(axis.xaxis, [row[2] for row in swept])
+        scale(axis.yaxis, [row[3] for row in (*swept, *levels) if row[3] >= floor])
         axis.set(
             title=dataset, xlabel=label(key), ylabel=unit_below(label(material.metric.name, choices[0].group.kind))
         )
@@ -45,7 +47,7 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
         name=file_name(f"{material.metric.name} against {key}", page),
         title=f"{title(material.metric.name)} against {label(key)}",
         caption="Mean and standard deviation over seeds; a ring marks the choice. Of further tuned values the best. "
-        "Broken: a method without tuned numbers, its mean in the legend.",
+        "Broken: a method without tuned numbers; far below all others its mean is in the legend.",
         figure=made,
         columns=["data set", "method", key, "mean", "sd", "n", "chosen"],
         points=points,
@@ -68,15 +70,13 @@ def lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list
     ]
 
 
-def level(axis: Axes, material: Material, choice: Choice) -> list[Any]:
-    """A method of one setting, across; the row of its one point, which has no place on the axis."""
+def level(axis: Axes, material: Material, choice: Choice, floor: float) -> list[Any]:
+    """A method of one setting, across; the row of its one point, which has no place on the axis.
+
+    Below `floor` it would leave no room for anything else: its mean is in the legend.
+    """
     assert choice.validation is not None
     method, mean = choice.group.method, choice.validation
-    colour = look(material.methods, method)["color"]
-    axis.axhline(mean.mean, color=colour, linestyle="--", label=f"{method} ({number(mean.mean)})")
+    name = method if mean.mean >= floor else f"{method} ({number(mean.mean)})"
+    axis.axhline(mean.mean, color=look(material.methods, method)["color"], linestyle="--", label=name)
     return [method, None, mean.mean, mean.sd, mean.n, True]
-
-
-def near(swept: list[float], values: list[float]) -> list[float]:
-    """Without levels so far below what is swept that nothing else could be seen: they are in the legend."""
-    return [value for value in values if value >= min(swept) / 1000]
