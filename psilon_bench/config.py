@@ -87,6 +87,13 @@ class Model(Component):
         return super().build(*args, **{key: value for key, value in extra.items() if key in named})
 
 
+    def is_told_by(self, override: str) -> bool:
+        """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
+        key = override.partition("=")[0]
+        words = getattr(locate(self.target), "tuned", {}) if self.target else {}
+        return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in words
+
+
 class Regularizer(Component):
     """A penalty and the one lambda in front of it."""
 
@@ -179,7 +186,8 @@ class Config(Section):
         """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
         if self.model.is_baseline:
             tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
-            return " ".join([self.model.name, *tuned, f"seed={self.seed}"]) + self._told_apart
+            told = [one for one in self._told_apart.split() if self.model.is_told_by(one)]
+            return " ".join([self.model.name, *tuned, f"seed={self.seed}", *told])
         lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
         return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}{self._told_apart}"
 

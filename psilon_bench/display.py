@@ -43,6 +43,7 @@ RESULT = (
 )
 SUMMARY = ("val/loss", "test/loss", "test/accuracy")
 SUMMARY_ROWS = 60
+NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 30.0  # or one after so long
 
@@ -144,17 +145,18 @@ class Display:
         rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
         self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
 
-    def groups(self, groups: Sequence[tuple[list[Config], Any, float]]) -> None:
-        """How the groups of a sweep would train, with an estimate."""
+    def groups(self, groups: Sequence[tuple[list[Config], str, Any, float | None]]) -> None:
+        """How the groups of a sweep would train, on which data, with an estimate; None: not measured."""
         table = Table("networks", "runs", "how", "ms/step each", "estimate")
-        for configs, choice, seconds in groups:
-            first = configs[0]
-            what = f"{first.model.name} {first.reg.name} on {first.dataset.name}"
+        for configs, task, choice, seconds in groups:
             step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
-            table.add_row(what, str(len(configs)), str(choice), step, f"{seconds:.0f} s")
+            took = "-" if seconds is None else f"{seconds:.0f} s"
+            table.add_row(f"{shared(configs)} on {task}", str(len(configs)), str(choice), step, took)
         self.say(table)
-        total = sum(seconds for _, _, seconds in groups)
-        self.say(f"{total:.0f} s of training steps in all; nothing was started.")
+        unknown = sum(len(configs) for configs, _, _, seconds in groups if seconds is None)
+        rest = f" but for {unknown} runs that were not measured" if unknown else ""
+        total = sum(seconds or 0 for _, _, _, seconds in groups)
+        self.say(f"{total:.0f} s of training steps in all{rest}; nothing was started.", soft_wrap=True)
 
     def failure(self, what: str, reason: str) -> None:
         """Something of a sweep did not end well."""
@@ -164,7 +166,7 @@ class Display:
         """The runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
         table = Table(Column("run", overflow="fold"), *(Column(name, justify="right", no_wrap=True) for name in names))
-        datasets = [run.get("params", {}).get("dataset.name", "?") for run in runs]
+        datasets = [run.get("task", {}).get("name", "?") for run in runs]
         for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
             values = run.get("metrics", {})
             title = f"{run['title']} on {dataset}" if len(set(datasets)) > 1 else run["title"]
@@ -181,6 +183,13 @@ class Display:
             table.add_row(run["title"], run["reason"], str(shortest(Path(run.get("folder", ".")))))
         if runs:
             self.say(table)
+
+
+def shared(configs: Sequence[Config]) -> str:
+    """The words that the titles of these runs share, but for those that name the data: the task is named."""
+    titles = [config.title.split() for config in configs]
+    every = [word for word in titles[0] if all(word in title for title in titles)]
+    return " ".join(word for word in every if not word.startswith(NAMES_OF_DATA))
 
 
 def number(value: float) -> str:

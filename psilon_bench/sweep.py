@@ -12,7 +12,7 @@ from psilon_bench.errors import RunFailed
 from psilon_bench.inner import Inner
 from psilon_bench.processes import Processes
 from psilon_bench.record import Run
-from psilon_bench.runner import open_sender
+from psilon_bench.runner import load, open_sender
 from psilon_bench.sender import Sender, sending
 from psilon_bench.stacking import Choice, by_shape, choose, measured, steps
 from psilon_bench.watch import Watch
@@ -119,10 +119,20 @@ def make_plan(configs: Sequence[Config]) -> Plan:
     return Plan(list(wanted.values()), done, resumed, list(groups.values()))
 
 
-def described(plan: Plan) -> list[tuple[list[Config], Choice, float]]:
-    """The groups, how each would train, and for how many seconds."""
+def described(plan: Plan) -> list[tuple[list[Config], str, Choice, float | None]]:
+    """The groups, their data, how each would train, and for how many seconds; None where no step was measured."""
     resumed = [(stack, Choice(len(stack), measured(stack, len(stack)))) for stack in plan.resumed]
     with Processes(plan.configs[0].hardware, sum(map(len, plan.groups))) as processes:
         groups = zip(plan.groups, ways(plan.groups, processes, timed=True), strict=True)
     every = [*resumed, *groups]
-    return [(group, choice, len(group) * steps(group[0]) * (choice.step_ms or 0) / 1000) for group, choice in every]
+    return [(group, task_of(group), choice, seconds(group, choice.step_ms)) for group, choice in every]
+
+
+def task_of(group: Sequence[Config]) -> str:
+    """The name that the data set has itself: `cpu_act`, where its source is called `openml`."""
+    return load(group[0].dataset.model_dump_json(by_alias=True)).name
+
+
+def seconds(group: Sequence[Config], step_ms: float | None) -> float | None:
+    """Of training steps, of all networks of the group."""
+    return None if step_ms is None else len(group) * steps(group[0]) * step_ms / 1000

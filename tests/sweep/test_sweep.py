@@ -133,6 +133,23 @@ def test_a_plan_starts_nothing(grid, trained, capsys):
     assert "2 of 7 runs are done" in capsys.readouterr().out
 
 
+def test_a_plan_names_the_data_and_what_a_group_shares(grid, capsys):
+    """Not `table` twice; of a stack's titles what all its members have."""
+    rows = "x,y,label\n" + "".join(f"{i % 7},{i % 5},{'ab'[i % 2]}\n" for i in range(60))
+    for name in ("first", "second"):
+        Path(f"{name}.csv").write_text(rows.replace("x", name))
+    jobs = [[f"dataset.path={name}.csv", f"reg.lam={lam}"] for name in ("first", "second") for lam in (0.1, 0.2)]
+    jobs.append(["dataset.path=first.csv", "model.hidden=3", "seed=7"])
+    grid(jobs, "dataset=table", "dataset.target=label", "plan=true")
+    out = capsys.readouterr().out
+    rows = [line.split("│")[1:3] for line in out.splitlines() if "│ pnet" in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["pnet pathnorm seed=0 on first", "2"],
+        ["pnet pathnorm seed=0 on second", "2"],
+        ["pnet pathnorm lam=0.001 seed=7 model.hidden=3 on first", "1"],
+    ]
+
+
 def test_groups_differ_in_values_alone(grid, trained):
     """Seeds, lambdas and splits share a stack; anything else does not; stacks are no larger than asked for."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=1e-2", "seed=1"], ["dataset.split_seed=9", "seed=2"]]

@@ -1,6 +1,7 @@
 """Baselines in sweeps: beside networks, once each, in whichever way the sweep trains."""
 
 import json
+import re
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -33,6 +34,9 @@ def test_learning_rates_make_no_difference_to_baselines(capsys):
     outcomes = sweep(*common)
     assert sorted(run["params"]["model.name"] for run in outcomes) == ["hist_gbdt"] * 2 + ["mlp"] * 4 + ["ridge"] * 2
     assert {run["status"] for run in outcomes} == {"finished"}
+    titles = {run["title"] for run in outcomes if run["params"]["model.name"] == "hist_gbdt"}
+    tuned = "hist_gbdt rate=0.1 leaves=31 stop=True"
+    assert titles == {f"{tuned} seed={seed} model.max_iter=3" for seed in (0, 1)}  # what does nothing is not told
     assert all(run["metrics"]["test/accuracy"] > 0.8 for run in outcomes if run["params"]["model.name"] != "mlp")
     capsys.readouterr()
     sweep(*common, "hardware.plan=stacked", "trainer.epochs=2")
@@ -41,11 +45,13 @@ def test_learning_rates_make_no_difference_to_baselines(capsys):
 
 
 def test_a_plan_of_baselines(capsys):
-    """What is not measured says so."""
+    """What is not measured says so, and is left out of the sum; fits of equal setting are one row."""
     sweep("dataset=wine", "hardware.device=cpu", "tracking=none", "plan=true")
-    lines = [line for line in capsys.readouterr().out.splitlines() if "ridge none" in line]
-    assert lines
-    assert all("not measured" in line for line in lines)
+    out = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines() if "│ ridge" in line]
+    assert [row[2:6] for row in rows] == [["2", "one by one", "not measured", "-"]]
+    assert rows[0][1] == "ridge alpha=1.0 on wine"
+    assert re.search(r"s of training steps in all but for 4 runs that were not measured; nothing was started", out)
 
 
 def test_from_the_command_line(psilon, records):
