@@ -86,7 +86,6 @@ class Model(Component):
         named = {*parameters, *(("num_features", "num_outputs") if anything else ())}
         return super().build(*args, **{key: value for key, value in extra.items() if key in named})
 
-
     def is_told_by(self, override: str) -> bool:
         """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
         key = override.partition("=")[0]

@@ -106,7 +106,7 @@ def scored(fit: Any, radii: Sequence[float] = ()) -> list[Row]:
 
 
 def export(network: Any, member: "Prepared", record: Record) -> Row:
-    """Write the plain pruned network, the compact one where it is smaller, and what each input is worth.
+    """Write the plain pruned network, the compact one where it is smaller, what inputs are worth, which units are dead.
 
     `num_units/layer1` ... count the units that the compact network has left.
     """
@@ -121,6 +121,10 @@ def export(network: Any, member: "Prepared", record: Record) -> Row:
         result["num_inputs"] = int(read.sum())
         if not read.all():
             record.run["inputs_kept"] = bounds["input"][read].tolist()
+    if hasattr(network, "alive_units"):
+        units = unit_table(network)
+        if not units["alive"].all():
+            record.write("units.csv", units.to_csv(index=False))
     if hasattr(network, "compact"):
         compact, inputs = network.compact()
         result["compact/num_parameters"] = num_parameters(compact)
@@ -146,3 +150,13 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     scales = torch.tensor(task.input_scales or [1.0] * len(own), dtype=torch.float64)
     raw = own / scales * task.target_scale
     return pd.DataFrame({"input": task.feature_names, "bound": own, "scale": scales, "bound_raw": raw})
+
+
+def unit_table(network: Any) -> pd.DataFrame:
+    """A row a hidden unit: whether it is alive, how many weights other than 0 it reads with, and is read with."""
+    there = [(weight != 0).cpu() for weight in network.weights()]
+    layers = [
+        {"layer": k, "unit": range(len(alive)), "alive": alive.cpu(), "reads": own.sum(dim=1), "read": after.sum(dim=0)}
+        for k, (alive, own, after) in enumerate(zip(network.alive_units(), there[:-1], there[1:], strict=True), start=1)
+    ]
+    return pd.concat([pd.DataFrame(layer) for layer in layers], ignore_index=True)

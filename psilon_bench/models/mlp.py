@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from psilon_bench.models.linear import Init, Linear, NormLinear
 from psilon_bench.models.path_norm import input_path_norms, path_norm
 from psilon_bench.models.units import Pair
-from psilon_bench.pruning.compact import without_dead_units
+from psilon_bench.pruning.compact import alive_units, without_dead_units
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -113,6 +113,10 @@ class MLP(nn.Module):
         )
         network.layers = nn.ModuleList(map(Linear.of, weights, biases))
         return network, inputs
+
+    def alive_units(self) -> list[Tensor]:
+        """Of every hidden layer which units are not dead, a mask (units,)."""
+        return alive_units(self.weights())
 
     @property
     def lipschitz_activation(self) -> float:

@@ -32,6 +32,24 @@ def without_dead_units(
     return weights, biases, inputs.nonzero().squeeze(1)
 
 
+@torch.no_grad()
+def alive_units(weights: list[Tensor]) -> list[Tensor]:
+    """Of every hidden layer the units, as a mask, on a path of weights other than 0 from an input to an output.
+
+    weights as above. What `without_dead_units` leaves, but for the one that it keeps of a layer where none is alive.
+    """
+    there = [weight != 0 for weight in weights]
+    reading = [there[0].any(dim=1)]
+    for own in there[1:-1]:
+        reading.append((own & reading[-1]).any(dim=1))
+    read = torch.ones_like(there[-1][:, 0])
+    alive: list[Tensor] = []
+    for own, reads in zip(reversed(there[1:]), reversed(reading), strict=True):
+        read = (own & read[:, None]).any(dim=0) & reads
+        alive.insert(0, read)
+    return alive
+
+
 def kept(alive: Tensor) -> Tensor:
     """The mask, with the first kept where none is alive."""
     alive = alive.clone()

@@ -10,6 +10,7 @@ from sklearn.datasets import load_diabetes, load_wine
 
 from psilon_bench.config import options
 from psilon_bench.errors import UsageError
+from psilon_bench.pruning.compact import alive_units
 from psilon_bench.runner import prepare
 from psilon_bench.saved import load
 
@@ -58,6 +59,40 @@ def test_the_recorded_scores_are_those_of_the_pruned_network(finished, config):
     rows = pd.read_csv(record.folder / "history.csv")
     assert record.run["metrics"]["unpruned/val/loss"] == pytest.approx(rows["val/loss"].iloc[-1], rel=1e-5)
     assert record.run["metrics"]["val/loss"] != pytest.approx(rows["val/loss"].iloc[-1], rel=1e-3)
+
+
+@pytest.mark.parametrize("amount", [0.5, 0.9, 0.99])
+def test_alive_units_lie_on_paths(amount):
+    """|W_k| ... |W_1| 1 and 1^T |W_K| ... |W_(k+1)| are both above 0 there, and only there; layers of uneven width."""
+    weights = [torch.randn(shape).double() for shape in ((9, 5), (14, 9), (6, 14), (2, 6))]
+    weights = [weight * (torch.rand_like(weight) > amount) for weight in weights]
+    for k, alive in enumerate(alive_units(weights), start=1):
+        forward, backward = torch.ones(5).double(), torch.ones(2).double()
+        for weight in weights[:k]:
+            forward = weight.abs() @ forward
+        for weight in reversed(weights[k:]):
+            backward = backward @ weight.abs()
+        assert alive.tolist() == ((forward > 0) & (backward > 0)).tolist()
+
+
+def test_dead_units_are_listed(finished):
+    """In units.csv, by layer and index: as many alive as the compact network has, and no weight between the dead."""
+    record = finished(
+        "model=mlp", "reg=l2", "dataset=wine", "pruner=magnitude", "pruner.amount=0.95", "model.hidden=12"
+    )
+    units = pd.read_csv(record.folder / "units.csv")
+    assert units.groupby("layer")["unit"].apply(list).tolist() == [list(range(12))] * 2
+    counts = units.groupby("layer")["alive"].sum()
+    assert {f"num_units/layer{k}": max(1, count) for k, count in counts.items()}.items() <= record.run[
+        "metrics"
+    ].items()
+    network = load(record.folder, "pruned").network
+    first, second, last = (weight != 0 for weight in network.weights())
+    one = units[units["layer"] == 2]
+    assert one["reads"].tolist() == second.sum(dim=1).tolist()
+    assert one["read"].tolist() == last.sum(dim=0).tolist()
+    assert units[units["layer"] == 1]["reads"].tolist() == first.sum(dim=1).tolist()
+    assert not (finished("dataset=wine", "model.hidden=4").folder / "units.csv").exists()
 
 
 def test_the_projection_does_not_change_the_path_norm_of_a_run(finished):
