@@ -51,3 +51,9 @@ def test_a_component_can_be_built_alone(group, name):
     supplied = {"num_features": 768, "num_outputs": 2, "input_shape": (3, 16, 16)} if group == "model" else {}
     with torch.device("meta"):
         assert section.build(**supplied) is not None
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_lines_fit_a_screen(path):
+    """120 columns, in comments too."""
+    assert max(map(len, path.read_text().splitlines())) <= 120

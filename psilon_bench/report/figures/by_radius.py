@@ -51,7 +51,11 @@ def figure(material: Material, stem: str, values: Sequence[str], datasets: Seque
             axis.errorbar(
                 [r[2] for r in own], [r[3] for r in own], bars, **how, label=method, capsize=2, elinewidth=0.8
             )
-        axis.set(title=dataset, xlabel="radius" if "certified" in stem else "value", ylabel=label(stem))
+        axis.set(
+            title=dataset,
+            xlabel="radius (L_inf, scaled inputs)" if "certified" in stem else "value",
+            ylabel=label(stem),
+        )
         scale(axis.xaxis, [row[2] for row in rows])
         points += [[dataset, *row] for row in rows]
     legend(made, labelled(axes))

@@ -46,6 +46,8 @@ def figure(made: Across, methods: list[str]) -> Drawing:
     for text in axis.texts:
         text.set_color(INK)  # light colours are for lines
     axis.grid(False)
+    axis.set_xlabel("mean rank")
+    axis.xaxis.set_label_position("top")
     return Drawing(
         name="critical_difference",
         title=f"Mean ranks by {made.metric.test} over {len(made.scores)} data sets",
