@@ -6,9 +6,12 @@ from pathlib import Path
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
-    """Add a row; the first one names the columns."""
+    """Add a row; the first one names the columns. What a later one has not stays empty, what it has beside is left out.
+
+    A fine-tuning has no objective of weight decay, and plain networks have units that normalised ones have not.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(row), lineterminator="\n")
+    writer = csv.DictWriter(text, columns(path) or list(row), extrasaction="ignore", lineterminator="\n")
     if not path.exists():
         writer.writeheader()
     writer.writerow(row)
@@ -16,9 +19,17 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         file.write(text.getvalue())
 
 
+def columns(path: Path) -> list[str]:
+    """What the first line names; nothing where there is no file yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows as numbers; none where there is no file yet."""
-    return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole_lines(path))]
+    """The rows as numbers, without what is empty; none where there is no file yet."""
+    return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(whole_lines(path))]
 
 
 def whole_lines(path: Path) -> list[str]:

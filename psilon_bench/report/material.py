@@ -55,13 +55,13 @@ class Material:
         return self.abouts[run.folder]
 
     def curve(self, setting: Setting, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps (T,) that all runs have, 400 at most, and a column of their histories, (runs, T)."""
+        """Steps (T,) at which all runs have a value, 400 at most, and that column of their histories, (runs, T)."""
         histories = [own for run in setting.runs if column in (own := self.history(run))]
         if not histories:
             return np.empty(0), np.empty((0, 0))
         steps = histories[0]["step"]
-        for own in histories[1:]:
-            steps = np.intersect1d(steps, own["step"])
+        for own in histories:
+            steps = np.intersect1d(steps, own["step"][~np.isnan(own[column])])
         steps = (
             steps[np.unique(np.linspace(0, len(steps) - 1, CURVE_POINTS).round().astype(int))] if len(steps) else steps
         )
@@ -86,8 +86,9 @@ def numeric_keys(group: Group) -> list[str]:
 
 
 def columns_of(lines: list[str]) -> History:
-    """CSV lines, header first, as arrays."""
+    """CSV lines, header first, as arrays; NaN where a row has nothing."""
     if len(lines) < 2:
         return {}
     header, *rows = csv.reader(lines)
-    return dict(zip(header, np.array(rows, dtype=float).T, strict=True))
+    values = np.array([[cell or "nan" for cell in row] for row in rows], dtype=float)
+    return dict(zip(header, values.T, strict=True))

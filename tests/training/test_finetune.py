@@ -13,6 +13,7 @@ from psilon_bench import runner
 from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.finetune import FineTuned
+from psilon_bench.history import read_rows
 
 RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "trainer.epochs=4", "trainer.eval_every=2", "tracking=none")
 TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_finetune=5", "optimizer.lr=0.02")
@@ -142,9 +143,21 @@ def test_the_record_has_the_scores_before_and_after(finished):
 def test_a_normalised_network_is_tuned_as_a_plain_one(finished):
     """P-Net, projected to zeros: the weights are tuned, no lengths and directions."""
     record = finished("pruner=l1_projection", "pruner.steps=4", "pruner.strength=2", "trainer.prune_then_finetune=2")
+    rows = pd.read_csv(record.folder / "history.csv")
+    assert rows["train/objective"].iloc[-1] == rows["train/loss"].iloc[-1] != rows["path_norm"].iloc[-1]
+    assert "unit_sparsity" not in rows  # of which only plain networks know
     tuned = torch.load(record.folder / "pruned.pt", weights_only=True)
     assert all(name.endswith(("weight", "bias")) for name in tuned)
     assert record.run["metrics"]["weight_sparsity"] > 0.3
+
+
+def test_what_the_fine_tuning_has_not_stays_empty(finished):
+    """The objective of weight decay is that of the regularized training."""
+    record = finished("model=mlp", "dataset=wine", "reg=unit_path_norm", *TUNED[-4:])
+    rows = pd.read_csv(record.folder / "history.csv")
+    assert rows["wd_objective"].notna().tolist() == [True] * 2 + [False] * 5
+    assert rows.drop(columns=["wd_objective", "wd_objective_raw"]).notna().all(axis=None)
+    assert "wd_objective" not in read_rows(record.folder / "history.csv")[-1]
 
 
 def test_a_stopped_run_goes_on(config, monkeypatch):
