@@ -51,6 +51,11 @@ class Checkpoint:
             self.path.with_suffix(".lock").unlink(missing_ok=True)
             lock.release()
 
+    def taken(self) -> bool:
+        """Whether another process trains this very stack now."""
+        with self.mine(wait=False) as mine:
+            return not mine
+
     def save(self, state: dict[str, Any], fingerprints: Sequence[str], folders: Sequence[Path]) -> None:
         """Replace the checkpoint."""
         part = self.path.with_suffix(f".{os.getpid()}.part")

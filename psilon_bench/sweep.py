@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from psilon_bench.checkpoint import unfinished_stacks
+from psilon_bench.checkpoint import Checkpoint, unfinished_stacks
 from psilon_bench.closed import closed_runs, folder_of
 from psilon_bench.config import Config
 from psilon_bench.crew import Crew
@@ -66,18 +66,28 @@ def run(configs: Sequence[Config], inner: Inner | None = None) -> dict[str, Run]
 def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """Stack after stack in this process, then what is faster side by side in processes; also what went wrong there."""
     crew, problem = Crew(display, sender, plan.configs[0].retries), None
-    for stack in plan.resumed:
-        crew.train(stack)
+    train_free(crew, plan.resumed)
     with Processes(plan.configs[0].hardware, sum(map(len, plan.groups))) as processes:
         choices = list(zip(plan.groups, ways(plan.groups, processes), strict=True))
-        for group, choice in choices:
-            for stack in [] if choice.workers else stacks(group, choice.size):
-                crew.train(stack)
+        here = [stack for group, choice in choices if not choice.workers for stack in stacks(group, choice.size)]
+        train_free(crew, here)
         apart = {config.fingerprint(): config for group, choice in choices if choice.workers for config in group}
         watch = Watch(folder_of(plan.configs[0]), apart, display, sender)
         if apart:
             problem = processes.train(list(apart.values()), crew.retries, watch)
     return crew.runs | watch.outcomes(), problem
+
+
+def train_free(crew: Crew, every: Sequence[list[Config]]) -> None:
+    """Stack after stack; those that the same sweep trains in another process are waited for at the end."""
+    taken = []
+    for stack in every:
+        if Checkpoint.of(stack).taken():
+            taken.append(stack)
+        else:
+            crew.train(stack)
+    for stack in taken:
+        crew.train(stack)
 
 
 def train_by(inner: Inner, plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:

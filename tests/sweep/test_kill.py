@@ -121,14 +121,15 @@ def test_sigkill_resumes_bit_for_bit(start, psilon, records, grid):
 
 
 def test_two_at_once(start, records):
-    """The same sweep started twice: both end well, and each run is trained once, by whichever comes first."""
-    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=200", "hardware.plan=serial")
+    """The same sweep started twice: both end well, each run is trained once, and both train some of them."""
+    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=400", "hardware.plan=serial")
     both = [start(*grid), start(*grid)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     runs = records()
     assert [run["status"] for run in runs] == ["finished"] * 4
     assert len({run["fingerprint"] for run in runs}) == 4
+    assert len({run["process"]["pid"] for run in runs}) == 2
 
 
 @pytest.mark.slow
