@@ -2,19 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from psilon_bench.config import Regularizer as RegularizerSection
 from psilon_bench.config import options
 from psilon_bench.outcome import Trained, finish, pruned, trained
+from psilon_bench.prepare import Prepared
 from psilon_bench.record import Record
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.trainer import Fit, Member, Row
-
-if TYPE_CHECKING:
-    from psilon_bench.runner import Prepared
 
 
 class KeepZeros(Regularizer):
@@ -39,7 +37,7 @@ class FineTuned:
     al. 2020). `unpruned/val/*` are the scores before the pruner acts, `pruned/val/*` those before the fine-tuning.
     """
 
-    def __init__(self, members: Sequence["Prepared"], build: Callable[[Sequence["Prepared"]], Fit]) -> None:
+    def __init__(self, members: Sequence[Prepared], build: Callable[[Sequence[Prepared]], Fit]) -> None:
         self.prepared, self.build = members, build
         self.fit = build(members)
         self.trained: Trained | None = None  # once they are pruned
@@ -81,7 +79,7 @@ class FineTuned:
         earlier: list[Row] = before.unpruned or [{} for _ in scores]
         self.fit.unpruned = [first | then for first, then in zip(earlier, scores, strict=True)]
 
-    def tuning(self, networks: Sequence[nn.Module], lr: float) -> list["Prepared"]:
+    def tuning(self, networks: Sequence[nn.Module], lr: float) -> list[Prepared]:
         """The same runs without regularizer and pruner, at a constant rate, on to the last epoch."""
         config = self.prepared[0].config
         changes = {

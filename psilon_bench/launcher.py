@@ -16,7 +16,8 @@ from psilon_bench.device import flush_denormals
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
-from psilon_bench.runner import check_places, prepare
+from psilon_bench.prepare import prepare
+from psilon_bench.runner import check_places
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import torch
@@ -12,12 +12,10 @@ from psilon_bench.config import Config
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.prepare import Prepared
 from psilon_bench.record import Record, Status
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
-
-if TYPE_CHECKING:
-    from psilon_bench.runner import Prepared
 
 Trained = list[dict[str, dict[str, Tensor]]]  # of every member the parameters for each file: model.pt, and the other
 
@@ -31,7 +29,7 @@ def trained(fit: Fit) -> Trained:
     ]
 
 
-def finish(fit: Fit, members: Sequence["Prepared"], records: Sequence[Record], unpruned: Trained | None = None) -> None:
+def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record], unpruned: Trained | None = None) -> None:
     """Test the selected networks and close the records. unpruned: where `fit` fine-tuned what was pruned before it."""
     fit.select()
     if unpruned is None:
@@ -105,7 +103,7 @@ def scored(fit: Any, radii: Sequence[float] = ()) -> list[Row]:
     return scores
 
 
-def export(network: Any, member: "Prepared", record: Record) -> Row:
+def export(network: Any, member: Prepared, record: Record) -> Row:
     """Write the plain pruned network, the compact one where it is smaller, what inputs are worth, which units are dead.
 
     `num_units/layer1` ... count the units that the compact network has left.

@@ -6,23 +6,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from psilon_bench.device import place
+from psilon_bench.prepare import Prepared
 from psilon_bench.training.trainer import Fit
-
-if TYPE_CHECKING:
-    from psilon_bench.runner import Prepared
 
 WORTH = 1.2  # float32 / bfloat16 from which on `auto` takes bfloat16
 TURNS = 7
 TURN_S = 0.02
-Build = Callable[[Sequence["Prepared"], torch.dtype | None], Fit]
+Build = Callable[[Sequence[Prepared], torch.dtype | None], Fit]
 
 
-def autocast_of(members: Sequence["Prepared"], build: Build) -> torch.dtype | None:
+def autocast_of(members: Sequence[Prepared], build: Build) -> torch.dtype | None:
     """The type under which a stack's networks are called, None for that of their parameters.
 
     auto: bfloat16 where a trial on copies finds its steps WORTH times as fast. Its last validation losses lie within
@@ -38,7 +35,7 @@ def autocast_of(members: Sequence["Prepared"], build: Build) -> torch.dtype | No
     return torch.bfloat16 if gain(*map(turns, fits)) > WORTH else None
 
 
-def copies(members: Sequence["Prepared"]) -> list["Prepared"]:
+def copies(members: Sequence[Prepared]) -> list[Prepared]:
     """Of the networks, for a trial that trains them."""
     return [replace(member, model=copy.deepcopy(member.model)) for member in members]
 

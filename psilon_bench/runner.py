@@ -1,51 +1,35 @@
 """From checked configurations to records: load, build, fit, evaluate, record. One network, or a stack of them."""
 
-import functools
-import json
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from psilon_bench.checkpoint import Checkpoint
 from psilon_bench.closed import closed_records
-from psilon_bench.config import Config, Dataset, options
-from psilon_bench.data.task import Task
-from psilon_bench.device import place, set_tf32
+from psilon_bench.config import Config
+from psilon_bench.device import set_tf32
 from psilon_bench.display import Display
-from psilon_bench.errors import StackFailed, UsageError
+from psilon_bench.errors import StackFailed
 from psilon_bench.finetune import FineTuned
 from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
 from psilon_bench.precision import autocast_of
-from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.prepare import Prepared, build_optimizer, prepare
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
-from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.compiled import compile_objectives
-from psilon_bench.training.optimizer import lean
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
-from psilon_bench.training.whole import WholeFit, check_kind, check_steps
+from psilon_bench.training.whole import WholeFit
 
 AnyFit = Fit | FineTuned | WholeFit
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A configuration with its data and its fresh network (or baseline)."""
-
-    config: Config
-    task: Task
-    model: Any
 
 
 def check_places(config: Config) -> None:
@@ -53,130 +37,6 @@ def check_places(config: Config) -> None:
     check_writable(config.results_dir)
     if config.tracking.name == "mlflow":
         check_server(tracking_uri(config))
-
-
-def prepare(config: Config) -> Prepared:
-    """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
-    where = place(config.hardware)
-    task = load(config.dataset.model_dump_json(by_alias=True))
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = config.model.build(
-            num_features=task.num_features,
-            num_outputs=task.num_outputs,
-            input_shape=task.input_shape,
-            rows=task.train.x,
-        )
-    check_regularizer(config, model)
-    check_pruner(config, model, task)
-    check_finetuning(config)
-    if isinstance(model, Baseline):
-        check_kind(member := Prepared(config, task, model))
-        return member
-    check_batches(config, task)
-    check_schedule(config, task)
-    check_optimizer(config)
-    return Prepared(config, task, model.to(where.device, where.dtype))
-
-
-@functools.lru_cache(maxsize=64)
-def load(dataset: str) -> Task:
-    """The task of a dataset section (as JSON), once a process."""
-    section = Dataset.model_validate(json.loads(dataset))
-    return section.build(name=section.name)
-
-
-def check_batches(config: Config, task: Task) -> None:
-    """UsageError where the training rows do not fill the batches."""
-    trainer, rows = config.trainer, len(task.train)
-    key, value = ("batch_size", trainer.batch_size) if trainer.batch_size else ("num_batches", trainer.num_batches)
-    if value > rows:
-        raise UsageError(
-            f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
-            f"Set trainer.{key} to at most {rows}."
-        )
-
-
-def check_schedule(config: Config, task: Task) -> None:
-    """UsageError where a schedule by steps is over before the run."""
-    trainer = config.trainer
-    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
-    for key in ("total_steps", "T_max"):
-        length = config.scheduler.arguments.get(key, steps)
-        if trainer.schedule == "step" and length < steps:
-            raise UsageError(
-                f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
-                f"Set scheduler.{key}={steps}."
-            )
-
-
-def check_regularizer(config: Config, model: nn.Module) -> None:
-    """UsageError that says why reg does not fit the network, and which regularizers do."""
-    try:
-        check_steps(config.reg.build(), model)
-        config.reg.build().check(model)
-    except UsageError as error:
-        fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
-        raise UsageError(
-            f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
-        ) from error
-
-
-def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
-    """UsageError that says why the pruner does not fit the network or the length of the run."""
-    trainer = config.trainer
-    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
-    try:
-        config.pruner.build().check(model, trainer, steps)
-    except UsageError as error:
-        raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
-
-
-def check_finetuning(config: Config) -> None:
-    """UsageError where there is nothing to fine-tune, or no telling when."""
-    trainer = config.trainer
-    if trainer.prune_then_finetune is None:
-        return
-    asked = f"trainer.prune_then_finetune={trainer.prune_then_finetune}"
-    if type(config.pruner.build()) is Pruner:
-        others = [name for name in options("pruner") if name != config.pruner.name]
-        raise UsageError(
-            f"{asked} trains what a pruner leaves, and pruner={config.pruner.name} prunes nothing. "
-            f"Take pruner={', '.join(others)}, or trainer.prune_then_finetune=null."
-        )
-    for key in ("early_stopping", "target_loss"):
-        if getattr(trainer, key) is not None:
-            raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
-
-
-def check_optimizer(config: Config) -> None:
-    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
-    section = config.optimizer.name
-    try:
-        optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
-        section = config.scheduler.name
-        config.scheduler.build(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise UsageError(f"{section} refuses its values: {error}.") from error
-    try:
-        config.reg.build().check_optimizer(optimizer)
-    except UsageError as error:
-        raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
-
-
-def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimizer of a configuration on these parameters."""
-    return config.optimizer.build(parameters, lr=config.optimizer.lr)
-
-
-def fits(regularizer: Any, model: nn.Module) -> bool:
-    """Whether the regularizer of an option accepts the network."""
-    try:
-        check_steps(regularizer.build(), model)
-        regularizer.build().check(model)
-    except UsageError:
-        return False
-    return True
 
 
 def run(

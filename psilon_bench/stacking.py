@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from psilon_bench.config import Config
 from psilon_bench.device import place, threads
-from psilon_bench.runner import Prepared, build_fit, load, prepare
+from psilon_bench.prepare import Prepared, load, prepare
+from psilon_bench.runner import build_fit
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.trainer import EVALUATION_ROWS, Fit
 

@@ -10,9 +10,10 @@ from psilon_bench.crew import Crew
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed
 from psilon_bench.inner import Inner
+from psilon_bench.prepare import load
 from psilon_bench.processes import Processes
 from psilon_bench.record import Run
-from psilon_bench.runner import load, open_sender
+from psilon_bench.runner import open_sender
 from psilon_bench.sender import Sender, sending
 from psilon_bench.stacking import Choice, by_shape, choose, measured, steps
 from psilon_bench.watch import Watch

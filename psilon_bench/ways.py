@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from psilon_bench.config import Config, digest
 from psilon_bench.device import place
+from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes, with_threads
-from psilon_bench.runner import prepare
 from psilon_bench.stacking import Choice, choose, measured, processes_by_memory, step_ms, steps
 
 LONE = Choice(1, None)

@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from psilon_bench.config import CONF, Config, check
+from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes
 from psilon_bench.record import processor
-from psilon_bench.runner import build_fit, prepare
+from psilon_bench.runner import build_fit
 from psilon_bench.stacking import Choice
 from psilon_bench.ways import ways
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
-from psilon_bench.runner import Prepared, build_fit
+from psilon_bench.prepare import Prepared
+from psilon_bench.runner import build_fit
 from psilon_bench.training.compiled import compile_objectives
 
 Step = Callable[[], object]

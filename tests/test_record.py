@@ -16,8 +16,8 @@ from psilon_bench.config import check
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
+from psilon_bench.prepare import load
 from psilon_bench.record import Record, check_writable
-from psilon_bench.runner import load
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from psilon_bench import tracking
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, read_rows
 from psilon_bench.parents import log, update_parents
+from psilon_bench.prepare import prepare
 from psilon_bench.record import Record
-from psilon_bench.runner import about, prepare
+from psilon_bench.runner import about
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import Mirror, check_server, connect, tracking_uri
 

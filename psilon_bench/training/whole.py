@@ -2,50 +2,24 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psilon_bench.data.task import Split
-from psilon_bench.errors import UsageError
 from psilon_bench.interrupt import at_once
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.network import final_measures
-from psilon_bench.models.baselines import Baseline, Ridge
+from psilon_bench.models.baselines import Ridge
 from psilon_bench.outcome import export, scored
+from psilon_bench.prepare import Prepared
 from psilon_bench.record import Record
-from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.trainer import Member, Row
-
-if TYPE_CHECKING:
-    from psilon_bench.runner import Prepared
-
-
-def check_kind(member: "Prepared") -> None:
-    """UsageError where there is nothing to predict, or nothing to recover."""
-    name, model = member.config.dataset.name, member.config.model.name
-    if member.task.kind in member.model.kinds:
-        return
-    if member.task.kind == "recovery":
-        raise UsageError(
-            f"dataset={name} has one solution to recover and no rows to predict. "
-            "Take model=diagonal_linear or basis_pursuit."
-        )
-    raise UsageError(
-        f"model={model} recovers x from A x = b, but dataset={name} is a table for {member.task.kind}. "
-        "Take dataset=sparse_recovery."
-    )
-
-
-def check_steps(regularizer: Regularizer, model: Any) -> None:
-    """UsageError, as a clause, for a regularizer of a model that takes no steps."""
-    if isinstance(model, Baseline) and type(regularizer) is not Regularizer:
-        raise UsageError(f"{type(model).__name__} is fitted as a whole, without the steps that a regularizer joins")
 
 
 class WholeFit:
     """A history of one row. Nothing of a fit that is stopped can be kept, so signals end it at once."""
 
-    def __init__(self, member: "Prepared") -> None:
+    def __init__(self, member: Prepared) -> None:
         self.member, self.task, self.model = member, member.task, member.model
         self.test, self.extra_tests = self.task.test, self.task.extra_tests
         self.members = [Member()]

@@ -27,7 +27,8 @@ from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
 from psilon_bench.models.baselines import RandomForest, Ridge
-from psilon_bench.runner import fits, load, run
+from psilon_bench.prepare import fits, load
+from psilon_bench.runner import run
 
 FOREST = {"n_estimators": 7, "max_features": 0.4, "min_samples_leaf": 2}
 BOOSTING = {"learning_rate": 0.3, "max_iter": 8, "max_leaf_nodes": 5, "early_stopping": False}

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
-from psilon_bench.runner import load, run
+from psilon_bench.prepare import load
+from psilon_bench.runner import run
 
 SMALL = ("dataset.num_measurements=12", "dataset.num_features=18", "dataset.entries=normal")
 

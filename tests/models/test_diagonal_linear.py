@@ -9,7 +9,8 @@ import torch
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.diagonal_linear import DiagonalLinear
-from psilon_bench.runner import build_fit, prepare
+from psilon_bench.prepare import prepare
+from psilon_bench.runner import build_fit
 
 RUN = (
     "dataset=sparse_recovery",

@@ -10,8 +10,8 @@ from sklearn.datasets import load_diabetes, load_wine
 
 from psilon_bench.config import options
 from psilon_bench.errors import UsageError
+from psilon_bench.prepare import prepare
 from psilon_bench.pruning.compact import alive_units
-from psilon_bench.runner import prepare
 from psilon_bench.saved import load
 
 PRUNERS = {

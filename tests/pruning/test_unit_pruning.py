@@ -14,6 +14,7 @@ from psilon_bench import runner
 from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import num_parameters
+from psilon_bench.prepare import prepare
 from psilon_bench.pruning.units import Units
 from psilon_bench.saved import load
 
@@ -81,7 +82,7 @@ def test_a_unit_that_is_out_in_training_stays_out(config):
     run = ("model=mlp_factorized", "model.hidden=9", "dataset=wine", "tracking=none", "trainer.epochs=8", "reg=l2")
     run += ("optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant", "reg.lam=0.03", "trainer.eval_every=1")
     during = ("pruner=units_during", "pruner.threshold=0.2")
-    members = [runner.prepare(config(*run, *during, f"seed={seed}")) for seed in (0, 1)]
+    members = [prepare(config(*run, *during, f"seed={seed}")) for seed in (0, 1)]
     counts = []
     for some in (members, members[:1], members[1:]):
         rows = [[] for _ in some]
@@ -96,4 +97,4 @@ def test_a_unit_that_is_out_in_training_stays_out(config):
 def test_networks_without_units_are_refused(config):
     """One line before anything is written."""
     with pytest.raises(UsageError, match=r"pruner=units does not fit model=pnet: it needs pairs of plain layers"):
-        runner.prepare(config("pruner=units", "model=pnet"))
+        prepare(config("pruner=units", "model=pnet"))

@@ -17,6 +17,7 @@ from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
 from psilon_bench.launcher import launch
+from psilon_bench.prepare import prepare
 from psilon_bench.tracking import read_run
 from psilon_bench.training.trainer import Fit
 
@@ -289,7 +290,6 @@ def test_retries(grid, monkeypatch, retries, ends):
 
 def test_a_run_that_cannot_be_set_up(grid, monkeypatch):
     """It fails alone, without a record."""
-    prepare = runner.prepare
 
     def refuses(config):
         if config.seed == 1:

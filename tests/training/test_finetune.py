@@ -14,6 +14,7 @@ from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.finetune import FineTuned
 from psilon_bench.history import read_rows
+from psilon_bench.prepare import prepare
 
 RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "trainer.epochs=4", "trainer.eval_every=2", "tracking=none")
 TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_finetune=5", "optimizer.lr=0.02")
@@ -37,7 +38,7 @@ def fitted(config):
             common.model_copy(update={"seed": seed, "reg": common.reg.model_copy(update={"lam": lam})})
             for seed, lam in zip(seeds, lams, strict=False)
         ]
-        return runner.build([runner.prepare(one) for one in own])
+        return runner.build([prepare(one) for one in own])
 
     return fitted
 
@@ -188,4 +189,4 @@ def test_a_stopped_run_goes_on(config, monkeypatch):
 def test_what_cannot_be_is_refused(config, overrides, message):
     """One line before anything is written."""
     with pytest.raises(UsageError, match=message):
-        runner.prepare(config(*RUN, "trainer.prune_then_finetune=5", *overrides))
+        prepare(config(*RUN, "trainer.prune_then_finetune=5", *overrides))

@@ -17,7 +17,8 @@ from tiny import TINY
 from psilon_bench import precision, saved
 from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
-from psilon_bench.runner import build_fit, fit_under, prepare, run
+from psilon_bench.prepare import prepare
+from psilon_bench.runner import build_fit, fit_under, run
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
 

@@ -7,7 +7,7 @@ import torch
 
 from psilon_bench.config import Config, options
 from psilon_bench.errors import UsageError
-from psilon_bench.runner import prepare
+from psilon_bench.prepare import prepare
 
 
 @pytest.mark.parametrize("name", options("scheduler"))

@@ -1,0 +1,175 @@
+"""Everything that can be asked for wrongly, found before anything is written: the data, the network, what fits them."""
+
+import functools
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.config import Config, Dataset, options
+from psilon_bench.data.task import Task
+from psilon_bench.device import place
+from psilon_bench.errors import UsageError
+from psilon_bench.models.baselines import Baseline
+from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.training.batches import per_epoch
+from psilon_bench.training.optimizer import lean
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration with its data and its fresh network (or baseline)."""
+
+    config: Config
+    task: Task
+    model: Any
+
+
+def prepare(config: Config) -> Prepared:
+    """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
+    where = place(config.hardware)
+    task = load(config.dataset.model_dump_json(by_alias=True))
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = config.model.build(
+            num_features=task.num_features,
+            num_outputs=task.num_outputs,
+            input_shape=task.input_shape,
+            rows=task.train.x,
+        )
+    check_regularizer(config, model)
+    check_pruner(config, model, task)
+    check_finetuning(config)
+    if isinstance(model, Baseline):
+        check_kind(member := Prepared(config, task, model))
+        return member
+    check_batches(config, task)
+    check_schedule(config, task)
+    check_optimizer(config)
+    return Prepared(config, task, model.to(where.device, where.dtype))
+
+
+@functools.lru_cache(maxsize=64)
+def load(dataset: str) -> Task:
+    """The task of a dataset section (as JSON), once a process."""
+    section = Dataset.model_validate(json.loads(dataset))
+    return section.build(name=section.name)
+
+
+def check_batches(config: Config, task: Task) -> None:
+    """UsageError where the training rows do not fill the batches."""
+    trainer, rows = config.trainer, len(task.train)
+    key, value = ("batch_size", trainer.batch_size) if trainer.batch_size else ("num_batches", trainer.num_batches)
+    if value > rows:
+        raise UsageError(
+            f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
+            f"Set trainer.{key} to at most {rows}."
+        )
+
+
+def check_schedule(config: Config, task: Task) -> None:
+    """UsageError where a schedule by steps is over before the run."""
+    trainer = config.trainer
+    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+    for key in ("total_steps", "T_max"):
+        length = config.scheduler.arguments.get(key, steps)
+        if trainer.schedule == "step" and length < steps:
+            raise UsageError(
+                f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
+                f"Set scheduler.{key}={steps}."
+            )
+
+
+def check_regularizer(config: Config, model: nn.Module) -> None:
+    """UsageError that says why reg does not fit the network, and which regularizers do."""
+    try:
+        check_steps(config.reg.build(), model)
+        config.reg.build().check(model)
+    except UsageError as error:
+        fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
+        raise UsageError(
+            f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
+        ) from error
+
+
+def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
+    """UsageError that says why the pruner does not fit the network or the length of the run."""
+    trainer = config.trainer
+    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+    try:
+        config.pruner.build().check(model, trainer, steps)
+    except UsageError as error:
+        raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
+
+
+def check_finetuning(config: Config) -> None:
+    """UsageError where there is nothing to fine-tune, or no telling when."""
+    trainer = config.trainer
+    if trainer.prune_then_finetune is None:
+        return
+    asked = f"trainer.prune_then_finetune={trainer.prune_then_finetune}"
+    if type(config.pruner.build()) is Pruner:
+        others = [name for name in options("pruner") if name != config.pruner.name]
+        raise UsageError(
+            f"{asked} trains what a pruner leaves, and pruner={config.pruner.name} prunes nothing. "
+            f"Take pruner={', '.join(others)}, or trainer.prune_then_finetune=null."
+        )
+    for key in ("early_stopping", "target_loss"):
+        if getattr(trainer, key) is not None:
+            raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
+
+
+def check_optimizer(config: Config) -> None:
+    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
+    section = config.optimizer.name
+    try:
+        optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
+        section = config.scheduler.name
+        config.scheduler.build(optimizer)
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise UsageError(f"{section} refuses its values: {error}.") from error
+    try:
+        config.reg.build().check_optimizer(optimizer)
+    except UsageError as error:
+        raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
+
+
+def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """The optimizer of a configuration on these parameters."""
+    return config.optimizer.build(parameters, lr=config.optimizer.lr)
+
+
+def fits(regularizer: Any, model: nn.Module) -> bool:
+    """Whether the regularizer of an option accepts the network."""
+    try:
+        check_steps(regularizer.build(), model)
+        regularizer.build().check(model)
+    except UsageError:
+        return False
+    return True
+
+
+def check_kind(member: Prepared) -> None:
+    """UsageError where there is nothing to predict, or nothing to recover."""
+    name, model = member.config.dataset.name, member.config.model.name
+    if member.task.kind in member.model.kinds:
+        return
+    if member.task.kind == "recovery":
+        raise UsageError(
+            f"dataset={name} has one solution to recover and no rows to predict. "
+            "Take model=diagonal_linear or basis_pursuit."
+        )
+    raise UsageError(
+        f"model={model} recovers x from A x = b, but dataset={name} is a table for {member.task.kind}. "
+        "Take dataset=sparse_recovery."
+    )
+
+
+def check_steps(regularizer: Regularizer, model: Any) -> None:
+    """UsageError, as a clause, for a regularizer of a model that takes no steps."""
+    if isinstance(model, Baseline) and type(regularizer) is not Regularizer:
+        raise UsageError(f"{type(model).__name__} is fitted as a whole, without the steps that a regularizer joins")
