@@ -88,12 +88,13 @@ def panels(
     down = -(-count // across)
     figure = Figure(figsize=(max(width * across, 4.2), height * down))
     figure.set_layout_engine("tight", pad=0.6, w_pad=1.4, h_pad=1.2, rect=None)  # a rect is measured for twice
-    grid = figure.subplots(down, across, squeeze=False, sharey=share_y).ravel()
-    for unused in grid[count:]:
-        unused.set_axis_off()
-    for axis in grid[:count]:
-        axis.locator_params(nbins=TICKS)
-    return figure, list(grid[:count])
+    grid, axes = figure.add_gridspec(down, across), list[Axes]()
+    for index in range(count):  # figure.subplots would make, and draw, those of the last row that are not used
+        axes.append(figure.add_subplot(grid[index], sharey=axes[0] if share_y and axes else None))
+        axes[-1].locator_params(nbins=TICKS)
+        if share_y and index % across:
+            axes[-1].tick_params(labelleft=False)
+    return figure, axes
 
 
 def look(methods: Sequence[str], method: str) -> dict[str, Any]:
