@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from psilon_bench.report.compare import LEVEL, Across, across
-from psilon_bench.report.drawing import INK, Drawing, look, panels
+from psilon_bench.report.drawing import INK, LETTER, Drawing, look, panels
 from psilon_bench.report.material import Material
 
 PLACE = 5
@@ -30,7 +30,11 @@ def figure(made: Across, methods: list[str]) -> Drawing:
     """By scikit-posthocs."""
     import scikit_posthocs  # takes a second
 
-    drawn, (axis,) = panels(1, width=6.5, height=0.9 + 0.3 * len(methods))
+    names = (max(map(len, methods)) + 10) * 1.25 * LETTER  # on each side, with ranks
+    width = max(6.5, 2.5 + 2 * names)
+    drawn, (axis,) = panels(1, width=width, height=0.9 + 0.3 * len(methods))
+    drawn.set_layout_engine(None)  # it cuts the names
+    drawn.subplots_adjust(left=names / width, right=1 - names / width, top=0.8, bottom=0.05)
     mean_ranks = made.ranks.mean()
     distance = critical_difference(made)
     scikit_posthocs.critical_difference_diagram(
@@ -46,7 +50,7 @@ def figure(made: Across, methods: list[str]) -> Drawing:
     for text in axis.texts:
         text.set_color(INK)  # light colours are for lines
     axis.grid(False)
-    axis.set_xlabel("mean rank")
+    axis.set_xlabel("mean rank", labelpad=14)
     axis.xaxis.set_label_position("top")
     return Drawing(
         name="critical_difference",
