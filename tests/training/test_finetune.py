@@ -1,6 +1,5 @@
 """Training, pruning, fine-tuning: zeros stay, the rest learns, and it is one run in a stack and across a stop."""
 
-import contextlib
 import functools
 import io
 
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
+from stoppable import rows_of
 
 from psilon_bench import runner
 from psilon_bench.display import Display
@@ -21,10 +21,6 @@ TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_fine
 UNITS = (*RUN, "model=mlp_factorized", "model.hidden=6", "optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant")
 PATHPROX = (*UNITS, "reg=pathprox", "pruner=units", "pruner.threshold=0.8", "trainer.prune_then_finetune=5")
 KINDS = {"magnitude": TUNED, "units": PATHPROX}
-
-
-class Stop(Exception):
-    """Asked to stop."""
 
 
 @pytest.fixture
@@ -43,20 +39,6 @@ def fitted(config):
     return fitted
 
 
-def run(fit, stop_at=None):
-    """The rows of each member, up to a stop after so many steps."""
-    rows, steps = [[] for _ in fit.members], []
-
-    def safe_point():
-        steps.append(1)
-        if len(steps) == stop_at:
-            raise Stop
-
-    with contextlib.suppress(Stop):
-        fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
-    return rows
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_zeros_stay_and_the_rest_learns(fitted, kind):
     """What is 0 after the pruning is exactly 0 at the end, and nothing else is; weights have moved, the loss fell."""
@@ -64,7 +46,7 @@ def test_zeros_stay_and_the_rest_learns(fitted, kind):
     fit.fit.run(lambda member, row: None)
     fit.prune()
     before = {name: value.clone() for name, value in fit.fit.stack.tensors.items()}
-    rows = run(fit)[0]
+    rows = rows_of(fit)[0]
     zeros, weights = 0, [(name, value) for name, value in before.items() if value.dim() > 1]
     for name, value in weights:
         after = fit.fit.stack.tensors[name]
@@ -81,7 +63,7 @@ def test_zeros_stay_and_the_rest_learns(fitted, kind):
 
 def test_the_rate_is_the_last_of_the_training(fitted):
     """Of a schedule that ends low."""
-    rows = run(fitted(TUNED))[0]
+    rows = rows_of(fitted(TUNED))[0]
     assert rows[0]["lr"] > rows[1]["lr"]
     assert {row["lr"] for row in rows[1:]} == {rows[1]["lr"]}
 
@@ -91,12 +73,12 @@ def test_members_of_a_stack_are_lone_runs(fitted, kind):
     """Rows, scores between and weights, of unequal seeds and strengths; one diverges on the way, or loses all units."""
     seeds, lams = (3, 4, 5), (0.1, 1e308, 0.01)
     together = fitted(KINDS[kind], seeds, lams)
-    rows = run(together)
+    rows = rows_of(together)
     ends = {"magnitude": ("failed", "diverged: the objective is inf at step 1"), "units": ("finished", None)}
     assert (together.members[1].status, together.members[1].reason) == ends[kind]
     for index in (0, 2):
         alone = fitted(KINDS[kind], seeds[index : index + 1], lams[index : index + 1])
-        (own,) = run(alone)
+        (own,) = rows_of(alone)
         for one, other in zip(rows[index], own, strict=True):
             assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
         assert together.fit.unpruned[index] == pytest.approx(alone.fit.unpruned[0], rel=1e-9)
@@ -109,14 +91,14 @@ def test_members_of_a_stack_are_lone_runs(fitted, kind):
 def test_stopped_and_resumed_is_not_stopped(fitted, seeds, stop_at):
     """To the last bit, in the training (20 steps), at its end and in the fine-tuning (25)."""
     whole = fitted(TUNED, seeds)
-    expected = run(whole)
+    expected = rows_of(whole)
     first, second = fitted(TUNED, seeds), fitted(TUNED, seeds)
-    before = run(first, stop_at)
+    before = rows_of(first, stop_at)
     file = io.BytesIO()
     torch.save(first.state(), file)
     file.seek(0)
     second.load_state(torch.load(file, weights_only=True))
-    after = run(second)
+    after = rows_of(second)
     assert [one + other for one, other in zip(before, after, strict=True)] == expected
     assert second.fit.unpruned == whole.fit.unpruned
     for name, value in whole.fit.last.items():

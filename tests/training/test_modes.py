@@ -1,6 +1,5 @@
 """Networks that train otherwise than they predict: BatchNorm in stacks, snapshots, checkpoints and files."""
 
-import contextlib
 import copy
 import io
 from collections import Counter
@@ -10,6 +9,7 @@ import pytest
 import torch
 from made_images import made_up, write_mnist
 from rich.console import Console
+from stoppable import rows_of
 from torch import nn
 
 from psilon_bench.display import Display
@@ -55,20 +55,6 @@ def fresh(make, networks, task):
         return make(networks(size), tasks, regularizers, [0.1 * 0.1**i for i in range(size)], **settings)
 
     return fresh
-
-
-def rows_of(fit, stop_at=None):
-    """The rows of each member, up to a stop after so many steps."""
-    rows, steps = [[] for _ in fit.members], []
-
-    def safe_point():
-        steps.append(1)
-        if len(steps) == stop_at:
-            raise KeyboardInterrupt
-
-    with contextlib.suppress(KeyboardInterrupt):
-        fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
-    return rows
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -1,18 +1,14 @@
 """A training that is stopped at any step and goes on elsewhere is the training that was not stopped."""
 
-import contextlib
 import copy
 import io
 from collections import Counter
 
 import pytest
 import torch
+from stoppable import rows_of
 
 from psilon_bench.regularizers.path_norm import PathNorm
-
-
-class Stop(Exception):
-    """Asked to stop."""
 
 
 @pytest.fixture
@@ -40,32 +36,18 @@ def saved(fit):
         return torch.load(file, weights_only=True)
 
 
-def run(fit, stop_at=None):
-    """The rows of each member, up to a stop after so many steps."""
-    rows, steps = [[] for _ in fit.members], []
-
-    def safe_point():
-        steps.append(1)
-        if len(steps) == stop_at:
-            raise Stop
-
-    with contextlib.suppress(Stop):
-        fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
-    return rows
-
-
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 10, 11, 23, 29, 38])
 def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
     """History, weights, best weights and outcome to the last bit, at any step: an epoch's last too."""
     whole = fresh(size)
-    expected = run(whole)
+    expected = rows_of(whole)
     first = fresh(size)
-    before = run(first, stop_at)
+    before = rows_of(first, stop_at)
     second = fresh(size)
     torch.rand(7)  # another process has other random numbers of its own
     second.load_state(copy.deepcopy(saved(first)))
-    after = run(second)
+    after = rows_of(second)
     assert [one + other for one, other in zip(before, after, strict=True)] == expected
     assert second.members == whole.members
     for name in whole.last:
@@ -76,13 +58,13 @@ def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
 @pytest.mark.parametrize("stop_at", [4, 5, 6])
 def test_a_schedule_by_steps_goes_on_as_well(fresh, stop_at):
     """Within an epoch, at its end, behind it."""
-    expected, first, second = run(fresh(1, schedule="step")), fresh(1, schedule="step"), fresh(1, schedule="step")
-    before = run(first, stop_at)
+    expected, first, second = rows_of(fresh(1, schedule="step")), fresh(1, schedule="step"), fresh(1, schedule="step")
+    before = rows_of(first, stop_at)
     second.load_state(saved(first))
-    assert before[0] + run(second)[0] == expected[0]
+    assert before[0] + rows_of(second)[0] == expected[0]
 
 
 def test_some_members_stop_early_and_others_do_not(fresh):
     """The runs above are uneven."""
-    lengths = [len(rows) for rows in run(fresh(3))]
+    lengths = [len(rows) for rows in rows_of(fresh(3))]
     assert min(lengths) < max(lengths) == 5
