@@ -95,37 +95,43 @@ class NormLinear(nn.Module):
         # sum() is five times as fast as vector_norm of order 1
         return self.sizes().sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(self.v, dim=1)
 
-    def scale(self) -> Tensor:
+    def scale(self, norms: Tensor) -> Tensor:
         """g_j / ||v_j||_q of every row, shape (out,); g_j where ||v_j||_q = 0, so that no gradient is infinite."""
-        norm = self.row_norms()
-        return self.g / norm.masked_fill(norm < torch.finfo(norm.dtype).tiny ** 0.5, 1)
+        return self.g / norms.masked_fill(norms < torch.finfo(norms.dtype).tiny ** 0.5, 1)
 
-    def direction(self) -> Tensor:
-        """D with W_j = g_j / ||v_j||_q D_j: v itself, or blended with its projection; shape (out, in)."""
+    def direction(self) -> tuple[Tensor, Tensor]:
+        """D (out, in) and the norms (out,) with W_j = g_j / ||v_j||_q D_j: v itself, or blended with its projection."""
         if not self.blend:
-            return self.v
-        shrunk, length = self.shrunk()
-        return torch.add(self.v * (1 - self.blend), shrunk * length, alpha=self.blend)
+            return self.v, self.row_norms()
+        shrunk, norms = self.shrunk()
+        if self.strength is None:
+            shrunk = shrunk * norms[:, None]
+        weight = self.blend * (1.0 if self.strength is None else self.strength)
+        return torch.add(self.v * (1 - self.blend), shrunk, alpha=weight), norms
 
     def shrunk(self) -> tuple[Tensor, Tensor]:
-        """V less the threshold of each row, (out, in), and the factor (out, 1) that puts its rows back to length."""
+        """V with the sizes of each row less their threshold, (out, in), and the 1-norms of V's rows, (out,).
+
+        Brought to the 1-norm s first and then projected, a row is max(s u / ||u||_1 - tau, 0) = s / ||u||_1
+        max(u - tau', 0), with tau' such that the sum of the last is ||u||_1 / s.
+        """
         sizes = self.sizes()
-        norms = sizes.sum(dim=1, keepdim=True)
-        length = norms if self.strength is None else torch.full_like(norms, self.strength)
-        # brought to the 1-norm s first, then projected: max(s u / ||u||_1 - tau, 0) = s / ||u||_1 max(u - tau', 0)
+        norms = sizes.sum(dim=1)
         total = torch.ones_like(norms) if self.strength is None else norms / self.strength
-        return simplex.shrink(self.v, simplex.threshold(sizes, total)), length
+        return simplex.shrink(self.v, simplex.threshold(sizes, total[:, None])), norms
 
     @property
     def weight(self) -> Tensor:
         """The effective weights W, shape (out, in)."""
-        return self.direction() * self.scale()[:, None]
+        direction, norms = self.direction()
+        return direction * self.scale(norms)[:, None]
 
     def projected(self) -> Tensor:
         """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
-        shrunk, length = self.shrunk()
-        norms = self.sizes().sum(dim=1, keepdim=True)
-        return shrunk * (length / norms.masked_fill(norms == 0, 1))
+        shrunk, norms = self.shrunk()
+        if self.strength is None:
+            return shrunk
+        return shrunk * (self.strength / norms.masked_fill(norms == 0, 1))[:, None]
 
     def plain(self) -> nn.Module:
         """The layer with weights of its own that does the same."""
@@ -133,8 +139,9 @@ class NormLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in) -> (batch, out)."""
-        z = F.linear(x, self.direction())
-        return torch.addcmul(self.bias.to(z.dtype), z, self.scale().to(z.dtype))
+        direction, norms = self.direction()
+        z = F.linear(x, direction)
+        return torch.addcmul(self.bias.to(z.dtype), z, self.scale(norms).to(z.dtype))
 
     def power_sum(self, p: float) -> Tensor:
         """sum_ij |W_ij|^p = sum_j (|g_j| / ||v_j||_q)^p ||v_j||_p^p.
@@ -149,7 +156,7 @@ class NormLinear(nn.Module):
         """The sum itself, from the rows of V."""
         if self.blend:
             return powers(self.weight, p).sum()
-        return (powers(self.scale(), p) * powers(self.v, p).sum(dim=1)).sum()
+        return (powers(self.scale(self.row_norms()), p) * powers(self.v, p).sum(dim=1)).sum()
 
     def extra_repr(self) -> str:
         return f"{self.v.shape[1]}, {self.v.shape[0]}, q={self.q}, share={self.share}"
