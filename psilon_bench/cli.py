@@ -1,6 +1,7 @@
 """psilon-run: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -85,6 +86,9 @@ def exit_code(main: Callable[[], Any]) -> int:
     except Stopped as stop:
         print("psilon-run: stopped. The same command goes on where it was.", file=sys.stderr)
         return stop.exit_code
+    except BrokenPipeError:  # the reader has gone: --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails, too
+        return 128 + signal.SIGPIPE
     except (Exception, Raised) as raised:
         error = raised.__cause__ if isinstance(raised, Raised) else raised
         assert error is not None

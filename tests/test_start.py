@@ -1,7 +1,10 @@
 """What a run must not import, for it would take seconds before the first step."""
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -39,3 +42,13 @@ def test_options_are_listed_as_hydra_lists_them() -> None:
             assert quick == loader.get_group_options(group, ObjectType.CONFIG, "config", ["seed=1"])
             assert quick
         assert "model" in loader.list_groups("")
+
+
+def test_a_reader_who_has_gone() -> None:
+    """psilon-run --help | head ends without a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [Path(sys.executable).with_name("psilon-run"), "--help"]
+    result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")
