@@ -42,7 +42,7 @@ def copies(members: Sequence[Prepared]) -> list[Prepared]:
 
 def turns(fit: Fit) -> Iterator[float]:
     """Seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
-    batches = itertools.chain.from_iterable(fit.batches.epoch() for _ in itertools.count())
+    batches = fit.batches.endless()
     while True:
         started, steps = time.perf_counter(), 0
         while (taken := time.perf_counter() - started) < TURN_S or not steps:

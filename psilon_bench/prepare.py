@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config import Config, Dataset, options
+from psilon_bench.config import Config, Dataset, Trainer, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.errors import UsageError
@@ -71,10 +71,15 @@ def check_batches(config: Config, task: Task) -> None:
         )
 
 
+def training_steps(trainer: Trainer, task: Task) -> int:
+    """Of the optimizer, before any fine-tuning."""
+    return trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+
+
 def check_schedule(config: Config, task: Task) -> None:
     """UsageError where a schedule by steps is over before the run."""
     trainer = config.trainer
-    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+    steps = training_steps(trainer, task)
     for key in ("total_steps", "T_max"):
         length = config.scheduler.arguments.get(key, steps)
         if trainer.schedule == "step" and length < steps:
@@ -98,10 +103,8 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
 
 def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
     """UsageError that says why the pruner does not fit the network or the length of the run."""
-    trainer = config.trainer
-    steps = trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
     try:
-        config.pruner.build().check(model, trainer, steps)
+        config.pruner.build().check(model, config.trainer, training_steps(config.trainer, task))
     except UsageError as error:
         raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
 

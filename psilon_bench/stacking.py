@@ -71,8 +71,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     first = prepare(configs[0])
     same = [config for config in configs if shape_of(config) == shape_of(configs[0])]
     fit = build_fit([first, *(prepare(config) for config in same[1:])])
-    epochs = (fit.batches.epoch() for _ in itertools.count())
-    batches = itertools.chain.from_iterable(epochs)
+    batches = fit.batches.endless()
     times: list[float] = []
     with threads(configs[0].hardware.threads):
         for x, y in itertools.islice(batches, 2):

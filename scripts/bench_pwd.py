@@ -13,16 +13,15 @@ import argparse
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
-from hydra import compose, initialize_config_dir
+from contest import Figures, checked, random_task, ratio
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from psilon_bench.config import CONF, Config, check
-from psilon_bench.data.task import Split, Task
+from psilon_bench.data.task import Task
 from psilon_bench.prepare import Prepared, prepare
 from psilon_bench.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
@@ -30,31 +29,15 @@ from psilon_bench.runner import build_fit
 
 STEPS, LONE_STEPS, STACK_STEPS = 20, 60, 6  # in a block
 P, STEP = 0.5, 1e-5
-NET = ["model=mlp", "model.depth=2", "optimizer=adam", "scheduler=constant", "trainer.batch_size=400", "hardware=cpu"]
+NET = ["model=mlp", "model.depth=2", "optimizer=adam", "scheduler=constant", "trainer.batch_size=400"]
 ALPHAS, RATIOS = (0.001, 0.01, 0.1, 0.3, 1.0), (0.01, 0.03, 0.1, 0.3, 1.0)
 Take = Callable[[], float]  # one block; what it measured
-Figures = dict[str, list[float]]
-
-
-def configs(*jobs: Sequence[str]) -> list[Config]:
-    """Checked configurations of command lines."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return [check(compose("config", list(job))) for job in jobs]
-
-
-def images() -> Task:
-    """2000 rows of 784 random numbers in ten classes."""
-    split = Split(torch.randn(2000, 784), torch.randint(0, 10, (2000,)))
-    names, classes = [f"x{i}" for i in range(784)], [str(i) for i in range(10)]
-    return Task(
-        "random", "multiclass", split, split, split, names, 10, classes, 0.0, 1.0, "y", None, "here", "none", "0" * 64
-    )
 
 
 def steps_of(members: list[Prepared], steps: int) -> Take:
     """Seconds of a training step of these networks as one program."""
     fit = build_fit(members)
-    batches = itertools.chain.from_iterable(fit.batches.epoch() for _ in itertools.count())
+    batches = fit.batches.endless()
 
     def take() -> float:
         started = time.perf_counter()
@@ -67,7 +50,7 @@ def steps_of(members: list[Prepared], steps: int) -> Take:
 
 def net_steps(task: Task, *overrides: str) -> Take:
     """Of the 784-500-500-10 net."""
-    (config,) = configs([*NET, *overrides])
+    config = checked(*NET, *overrides)
     torch.manual_seed(0)
     return steps_of([Prepared(config, task, config.model.build(num_features=784, num_outputs=10))], STEPS)
 
@@ -125,14 +108,9 @@ def race(ways: dict[str, Take], blocks: int) -> Figures:
     return found
 
 
-def ratio(one: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Block by block."""
-    return [a / b for a, b in zip(one, other, strict=True)]
-
-
 def decay_figures(blocks: int) -> Figures:
     """Share and speed of p-norm decay."""
-    task = images()
+    task = random_task("multiclass", (784,), 10, 2000)
     ways = {
         "without": net_steps(task, "reg=none"),
         "with": net_steps(task, "reg=p_norm_decay", f"reg.p={P}", "reg.lam=1e-2"),
@@ -154,10 +132,10 @@ def decay_figures(blocks: int) -> Figures:
 def grid_figures(blocks: int) -> Figures:
     """Throughput of the grid of figure 1 in iterations x members a second."""
     jobs = [
-        ["+experiment=wn", "tracking=none", f"seed={seed}", f"model.alpha={alpha}", f"model.ratio={ratio}"]
+        ["+experiment=wn", f"seed={seed}", f"model.alpha={alpha}", f"model.ratio={ratio}"]
         for seed, alpha, ratio in itertools.product(range(10), ALPHAS, RATIOS)
     ]
-    members = [prepare(config) for config in configs(*jobs)]
+    members = [prepare(checked(*job)) for job in jobs]
     middle = members[ALPHAS.index(0.1) * len(RATIOS)]
     found = race({"stack": steps_of(members, STACK_STEPS), "lone": steps_of([middle], LONE_STEPS)}, blocks)
     stack, lone = [len(members) / value for value in found["stack"]], [1 / value for value in found["lone"]]

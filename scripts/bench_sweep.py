@@ -46,7 +46,7 @@ def configs(width: int, count: int) -> list[Config]:
 def stepper(members: list[Config]):
     """A function that takes so many steps of the stack of these networks."""
     fit = build_fit([prepare(config) for config in members])
-    batches = itertools.chain.from_iterable(fit.batches.epoch() for _ in itertools.count())
+    batches = fit.batches.endless()
 
     def take(steps: int) -> None:
         for x, y in itertools.islice(batches, steps):

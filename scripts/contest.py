@@ -1,11 +1,10 @@
 """What all benchmarks share: contestants that take turns, training steps of any configuration, their bare products."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from hydra import compose, initialize_config_dir
-from torch import Tensor
 
 from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
@@ -43,14 +42,8 @@ def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
     fit = build_fit([Prepared(config, task, model)])
     if compiled and (reason := compile_objectives(fit)):
         raise RuntimeError(reason)
-    batches = forever(fit.batches.epoch)
+    batches = fit.batches.endless()
     return lambda: fit.train_step(*next(batches))
-
-
-def forever(epoch: Callable[[], Iterator[tuple[Tensor, Tensor]]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of epoch after epoch."""
-    while True:
-        yield from epoch()
 
 
 def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = None) -> Step:

@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 import torch
-from contest import Step, forever
+from contest import Step
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -100,7 +100,7 @@ def loader(task: Task, batch: int) -> "DataLoader[tuple[Tensor, ...]]":
 def script(net: Any, task: Task, batch: int) -> Step:
     """A step of a plain script."""
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
-    batches = forever(lambda: iter(loader(task, batch)))
+    batches = itertools.chain.from_iterable(itertools.repeat(loader(task, batch)))
 
     def step() -> None:
         optimizer.zero_grad()

@@ -108,6 +108,11 @@ class Batches:
             yield x, y
         self.order, self.position = None, 0
 
+    def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of epoch after epoch."""
+        while True:
+            yield from self.epoch()
+
     def state(self) -> dict[str, Any]:
         """All that decides the batches to come."""
         states = [g.get_state() for g in (*self.generators, *self.augmenters)]

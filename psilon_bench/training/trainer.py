@@ -203,10 +203,8 @@ class Fit:
             self.shrinking_step() if self.shrinks else self.optimizer.step()
         if self.projects:
             self.stack.change(self.pruner.after_step)
-        return (
-            objective.detach().clone(),
-            loss.detach().clone(),
-        )  # a CUDA graph reuses their places
+        # cloned, for a CUDA graph writes its next results to the same places
+        return objective.detach().clone(), loss.detach().clone()
 
     def objectives(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(objective, loss) of every member on a batch, (members,) each."""
