@@ -2,7 +2,8 @@
 
     python scripts/bench.py [--blocks 10] [--higgs HIGGS.csv.gz] [--compiled] [--save results/bench/NAME]
 
-The floor is a step's bare matrix products, same shapes and number. The usual way is what a script of one's own does
+The floor is a step's bare matrix products, same shapes and number, by torch as it comes; beside it by oneDNN, which
+psilon-run takes where that is exact (psilon_bench/device.py). The usual way is what a script of one's own does
 (scripts/usual.py), and Lightning's loop where it is installed. Contestants take turns in short blocks, so that a
 machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block by block. The
 first table is of networks, the second of parts, stacks and commands beside their targets.
@@ -25,12 +26,13 @@ import pandas as pd
 import torch
 import usual
 from bench_sweep import configs, stepper
-from contest import Figures, Step, products, race, random_task, ratio, trained
+from contest import Figures, Step, products, race, random_task, ratio, torchs_own_products, trained
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
+from psilon_bench.device import set_up_arithmetic
 from psilon_bench.models.mlp import MLP
 from psilon_bench.pruning import simplex
 from psilon_bench.record import processor
@@ -95,13 +97,13 @@ def steps_of(net: Net, compiled: bool) -> dict[str, Step]:
     """Its contestants."""
     own = (*net.overrides, f"trainer.batch_size={net.batch}")
     low = (*own, "hardware.precision=bfloat16")
-    steps = {} if net.floor is None else {"products": net.floor}
+    steps = {} if net.floor is None else {"products": torchs_own_products()(net.floor), "products by oneDNN": net.floor}
     steps |= {"ours": trained(net.task, *own), "bfloat16": trained(net.task, *low)}
     if compiled and net.floor is not None:
         steps["compiled"] = trained(net.task, *own, compiled=True)
         steps["compiled bfloat16"] = trained(net.task, *low, compiled=True)
     if net.usual is not None:
-        steps["usual"] = usual.script(net.usual(), net.task, net.batch)
+        steps["usual"] = torchs_own_products()(usual.script(net.usual(), net.task, net.batch))
     return steps
 
 
@@ -111,8 +113,9 @@ def step_figures(name: str, net: Net, blocks: int, compiled: bool) -> Figures:
     figures = {f"{way}, ms": values for way, values in times.items()}
     if net.usual is not None and usual.with_lightning():
         epochs = max(2, net.per_block // 5)
-        figures["Lightning, ms"] = [usual.lightning_ms(net.usual(), net.task, net.batch, epochs) for _ in range(3)]
-    pairs = [("ours", "products"), ("compiled", "products"), ("usual", "ours")]
+        with torchs_own_products():
+            figures["Lightning, ms"] = [usual.lightning_ms(net.usual(), net.task, net.batch, epochs) for _ in range(3)]
+    pairs = [("ours", "products"), ("ours", "products by oneDNN"), ("compiled", "products"), ("usual", "ours")]
     pairs += [("usual", way) for way in ("bfloat16", "compiled bfloat16")]
     for a, b in pairs:
         if a in times and b in times:
@@ -277,7 +280,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every value there")
     parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
     arguments = parser.parse_args()
-    torch.set_flush_denormal(True)  # as psilon-run sets it
+    set_up_arithmetic()  # as psilon-run does
     torch.manual_seed(0)
     figures: Figures = {}
     for name, net in nets().items():

@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
+from psilon_bench.device import set_up_arithmetic
 from psilon_bench.prepare import Prepared, prepare
 from psilon_bench.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
@@ -148,7 +149,7 @@ def grid_figures(blocks: int) -> Figures:
 
 def figures(blocks: int) -> Figures:
     """All, one value a block."""
-    torch.set_flush_denormal(True)  # as psilon-run sets it
+    set_up_arithmetic()  # as psilon-run does
     return decay_figures(blocks) | grid_figures(blocks)
 
 

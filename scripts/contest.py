@@ -1,7 +1,8 @@
 """What all benchmarks share: contestants that take turns, training steps of any configuration, their bare products."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -63,6 +64,17 @@ def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = Non
                 results.append(torch.mm(grad, weight))
 
     return step
+
+
+@contextmanager
+def torchs_own_products() -> Iterator[None]:
+    """Within, or in a function decorated by it, float32 products are those that torch takes unasked."""
+    products = torch.backends.mkldnn.matmul
+    before, products.fp32_precision = products.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 def race(steps: dict[str, Step], blocks: int, per_block: int) -> Figures:

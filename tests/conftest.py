@@ -29,7 +29,8 @@ def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     yield
     GlobalHydra.instance().clear()
-    torch.set_flush_denormal(False)  # as psilon-run sets it; hypothesis needs all numbers
+    torch.set_flush_denormal(False)  # psilon-run sets both; hypothesis needs all numbers
+    torch.backends.mkldnn.matmul.fp32_precision = "none"
 
 
 @pytest.fixture

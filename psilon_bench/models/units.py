@@ -38,10 +38,15 @@ def incoming_norms(pair: Pair) -> Tensor:
     return torch.linalg.vector_norm(pair.incoming.weight.flatten(1), dim=1)
 
 
+def outgoing_squares(pair: Pair) -> Tensor:
+    """||v_k||_2^2 of every unit, shape (units,)."""
+    # five times as fast as vector_norm over the first axis
+    return pair.outgoing.weight.square().sum(dim=(0, *range(2, pair.outgoing.weight.dim())))
+
+
 def outgoing_norms(pair: Pair) -> Tensor:
-    """||v_k||_2 of every unit, shape (units,)."""
-    # five times as fast as vector_norm over the first axis; at 0, like that, with a gradient of 0
-    squares = pair.outgoing.weight.square().sum(dim=(0, *range(2, pair.outgoing.weight.dim())))
+    """||v_k||_2 of every unit, shape (units,); the gradient at 0 is 0."""
+    squares = outgoing_squares(pair)
     return torch.where(squares > 0, squares, 1).sqrt() * (squares > 0)
 
 

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.units import (
+    Pair,
     half_squares,
     incoming_norms,
-    outgoing_norms,
+    outgoing_squares,
     scale_bias,
     scale_incoming,
     scale_outgoing,
@@ -68,25 +69,31 @@ class PathProx(UnitRegularizer):
             scale_outgoing(pair, norms)
 
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
-        """Normalise, shrink and balance, with one pass over the weights."""
+        """Normalise, shrink and balance; the units of all pairs are one vector."""
         pairs = model.units()
-        incoming, outgoing = [incoming_norms(pair) for pair in pairs], [outgoing_norms(pair) for pair in pairs]
-        tiny = torch.finfo(step.dtype).tiny
-        kept = [(1 - step / norms.clamp_min(tiny)).clamp_min(0) for norms in outgoing]
-        inverse = [1 / or_one(norms) for norms in incoming]
-        path_norms = torch.stack(
-            [(i * w * k * v).sum() for i, w, k, v in zip(inverse, incoming, kept, outgoing, strict=True)]
-        )
-        factors = balancing(path_norms) if self.balance else torch.ones_like(path_norms)
-        so_far = factors.cumprod(0)  # 1 behind the last pair
-        for g, pair in enumerate(pairs):
-            scale_incoming(pair, inverse[g])
-            scale_outgoing(pair, factors[g] * kept[g])
-            if self.bias == "divided":
-                scale_bias(pair.incoming, inverse[g])
-            if self.balance:
-                scale_bias(pair.incoming, so_far[g] / factors[g])
+        units = [len(pair.incoming.weight) for pair in pairs]
+        incoming = [self.normalise(pair) for pair in pairs]
+        outgoing = torch.cat([outgoing_squares(pair) for pair in pairs]).sqrt()
+        kept = (1 - step / outgoing.clamp_min(torch.finfo(step.dtype).tiny)).clamp_min(0)
+        if self.balance:
+            sizes = (torch.cat(incoming) * kept * outgoing).split(units)
+            factors = balancing(torch.stack([size.sum() for size in sizes]))
+            so_far = factors.cumprod(0)  # 1 behind the last pair
+        for g, (pair, shrunk) in enumerate(zip(pairs, kept.split(units), strict=True)):
+            scale_outgoing(pair, factors[g] * shrunk if self.balance else shrunk)
+            if self.balance and g:
+                scale_bias(pair.incoming, so_far[g - 1])
+            if self.balance and g + 1 < len(pairs):
                 scale_bias(pair.outgoing, so_far[g])
+
+    def normalise(self, pair: Pair) -> Tensor:
+        """Bring w_k to unit norm, in place; the norms then, 1 but for dead units, (units,)."""
+        norms = incoming_norms(pair)
+        inverse = 1 / or_one(norms)
+        scale_incoming(pair, inverse)
+        if self.bias == "divided":
+            scale_bias(pair.incoming, inverse)
+        return norms * inverse
 
 
 def balancing(path_norms: Tensor) -> Tensor:

@@ -197,7 +197,8 @@ class Fit:
         objectives = self.objectives if self.compiled is None or blending else self.compiled
         with self.stack.training():
             objective, loss = objectives(x, y, self.lams, self.own)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.stack.parameters.values():
+            parameter.grad = None
         objective.sum().backward()
         with torch.no_grad():
             self.shrinking_step() if self.shrinks else self.optimizer.step()
