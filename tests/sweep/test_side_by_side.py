@@ -84,20 +84,55 @@ def gone(pids: list[int]) -> bool:
     return not psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=20)[1]
 
 
+linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
+
+
+def both_held(records: Callable, process) -> list[dict]:
+    """The two runs that train now, their processes stopped where they are: none ends before it hears of a signal."""
+    while True:
+        runs = both_at_work(records, process)
+        workers = [psutil.Process(run["process"]["pid"]) for run in runs]
+        for worker in workers:
+            worker.suspend()
+        deadline = time.monotonic() + 60
+        while any(worker.status() != psutil.STATUS_STOPPED for worker in workers):  # until then it still hears
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        still = {run["folder"] for run in records() if run["status"] == "running"}
+        if {run["folder"] for run in runs} == still:
+            return runs
+        for worker in workers:
+            worker.resume()
+
+
+def go_on_when_asked(pid: int, number: int) -> None:
+    """Let a process that is held go on, once this signal waits for it."""
+    deadline, status = time.monotonic() + 60, Path(f"/proc/{pid}/status")
+    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text())[1], 16) & 1 << (number - 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGCONT)
+
+
+@linux
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code"),
     [
-        # on request alone: a run can end before it hears of the signal
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow),  # of the parent: the processes see it vanish
+        (signal.SIGINT, 130),
+        (signal.SIGTERM, 143),
+        (signal.SIGKILL, -9),  # of the parent: the processes see it vanish
     ],
 )
 def test_stopped(start, psilon, records, number, code):
     """Every process ends with a checkpoint of its run; the same command goes on, bit for bit, in the same folders."""
     process = start(*GRID, *PROCESSES, tiny=LONG)
-    pids = [run["process"]["pid"] for run in both_at_work(records, process)]
+    kept = number != signal.SIGKILL  # which only processes at work can see
+    runs = both_held(records, process) if kept else both_at_work(records, process)
+    pids = [run["process"]["pid"] for run in runs]
     process.send_signal(number)
+    for pid in pids if kept else []:
+        go_on_when_asked(pid, signal.SIGINT)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == code, text
     assert gone(pids)
@@ -112,27 +147,15 @@ def test_stopped(start, psilon, records, number, code):
     same_as_one_by_one(psilon, records, *GRID, tiny=LONG)
 
 
-def asked_to_end(pid: int) -> None:
-    """Wait until a SIGTERM waits for a process that is held."""
-    deadline, status = time.monotonic() + 60, Path(f"/proc/{pid}/status")
-    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text())[1], 16) & 1 << (signal.SIGTERM - 1):
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
+@linux
 @pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_killed_process(start, psilon, records, retries):
     """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
     process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
-    # both are held where they are, or the other one might have ended before it hears of the kill
-    runs = both_at_work(records, process)
-    for run in runs:
-        os.kill(run["process"]["pid"], signal.SIGSTOP)
+    runs = both_held(records, process)
     other, victim = sorted(runs, key=lambda run: run["process"]["pid"])  # the process that was started last
     os.kill(victim["process"]["pid"], signal.SIGKILL)
-    asked_to_end(other["process"]["pid"])
-    os.kill(other["process"]["pid"], signal.SIGCONT)
+    go_on_when_asked(other["process"]["pid"], signal.SIGTERM)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == (0 if retries else 1), text
     finished = {run["folder"]: run for run in records() if run["status"] == "finished"}
