@@ -1,0 +1,41 @@
+"""float32 means float32: what makes products fast must not round their factors."""
+
+import pytest
+import torch
+
+from psilon_bench import device
+
+SHAPES = [(1, 1, 1), (400, 28, 500), (400, 500, 500), (341, 16, 16), (7, 1000, 3)]
+
+
+def test_a_product_that_rounds_its_factors_is_found_out():
+    """To the 7 bits of bfloat16, and to the 10 of tf32."""
+
+    def tf32(x: torch.Tensor) -> torch.Tensor:
+        return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+    assert device.exact(torch.mm)
+    assert not device.exact(lambda a, b: a.bfloat16().float() @ b.bfloat16().float())
+    assert not device.exact(lambda a, b: tf32(a) @ tf32(b))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("members", [1, 3])
+def test_products_round_as_float32_does(shape, transposed, members):
+    """|fl(A B) - A B| <= k u |A| |B| elementwise, u = 2^-24 and k the number of terms (Higham 2002, section 3.5)."""
+    device.set_up_arithmetic()
+    rows, k, columns = shape
+    a, b = torch.randn(members, rows, k), torch.randn(members, k, columns)
+    if transposed:
+        b = b.mT.contiguous().mT
+    ours = a @ b if members > 1 else (a[0] @ b[0])[None]
+    error = (ours.double() - a.double() @ b.double()).abs()
+    assert (error <= (k + 1) * 2**-24 * (a.abs().double() @ b.abs().double())).all()
+
+
+def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch):
+    """As with AMX."""
+    monkeypatch.setattr(device, "exact", lambda product: False)
+    device.set_up_arithmetic()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
