@@ -15,6 +15,7 @@ def compile_objectives(fit: "Fit") -> str | None:
     Numbers agree with the uncompiled ones to rounding. Steps in which a pruner blends weights are not compiled, for
     each would be a program of its own, nor is a fine-tuning. On a GPU the program is recorded as a CUDA graph.
     """
+    torch.compiler.reset()  # forget those of earlier runs: of the same code torch keeps eight, and compiles no ninth
     before, batches = fit.stack.snapshot(), fit.batches.state()
     mode = "reduce-overhead" if fit.device.type == "cuda" else None
     compiled = torch.compile(fit.objectives, dynamic=False, mode=mode)

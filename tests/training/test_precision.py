@@ -19,6 +19,7 @@ from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.prepare import prepare
 from psilon_bench.runner import build_fit, fit_under, run
+from psilon_bench.training.compiled import compile_objectives
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
 
@@ -108,7 +109,6 @@ def test_compiled_is_as_uncompiled(config, more, networks):
     """The same history in float64, to rounding; the warm-up has trained nothing."""
     ways = []
     for compiled in ("false", "true"):
-        torch.compiler.reset()
         own = [
             config(*TINY, *GRID, *more, f"seed={seed}", f"hardware.compile={compiled}", "rerun=true")
             for seed in range(networks)
@@ -119,6 +119,19 @@ def test_compiled_is_as_uncompiled(config, more, networks):
         ways.append([pd.read_csv(record.folder / "history.csv") for record in records])
     for plain, compiled in zip(*ways, strict=True):
         pd.testing.assert_frame_equal(plain, compiled, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.slow
+def test_every_run_of_a_long_sweep_is_compiled(config, monkeypatch):
+    """torch compiles the same code a few times only; each run starts that count anew."""
+    import torch._dynamo
+
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
+    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
+    for seed in range(4):
+        fit = build_fit([prepare(config(*TINY, *GRID, f"seed={seed}"))])
+        assert compile_objectives(fit) is None
 
 
 @pytest.mark.slow
