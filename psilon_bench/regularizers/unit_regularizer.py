@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.units import HasUnits
@@ -42,4 +43,4 @@ class UnitRegularizer(Regularizer):
 
 def or_one(norms: Tensor) -> Tensor:
     """The norms to divide by, 1 in place of those that are about 0: a dead unit stays as it is."""
-    return torch.where(norms > torch.finfo(norms.dtype).tiny ** 0.5, norms, 1)
+    return F.threshold(norms, torch.finfo(norms.dtype).tiny ** 0.5, 1.0)

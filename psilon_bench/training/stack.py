@@ -64,11 +64,7 @@ class Stack:
         all share it, Shared where groups do.
         """
         if self.size == 1:
-            own = [
-                tree_map(lambda value: value[0], arg) if dim == 0 else arg
-                for arg, dim in zip(args, in_dims, strict=True)
-            ]
-            return tree_map(lambda value: value[None], function(self.model, *own))
+            return tree_map(lambda value: value[None], function(self.model, *alone(args, in_dims)))
 
         bound = _Bound(self.model, function)
 
@@ -83,6 +79,9 @@ class Stack:
     @torch.no_grad()
     def change(self, function: Callable[..., None], *args: Any, in_dims: Sequence[int | None] = ()) -> None:
         """function(network, *args) for every member; it changes the parameters in place."""
+        if self.size == 1:
+            function(self.model, *alone(args, in_dims))
+            return
 
         def one(model: nn.Module, *own: Any) -> Tensor:
             function(model, *own)
@@ -116,6 +115,15 @@ class Stack:
                 target[name].copy_(value)
             else:
                 target[name][list(members)] = value[list(members)]
+
+
+def alone(args: Sequence[Any], in_dims: Sequence[Dim]) -> list[Any]:
+    """What the only member of a stack has of `args`, tensors or dictionaries of them. Lean: every step calls it."""
+
+    def first(arg: Any) -> Any:
+        return {name: value[0] for name, value in arg.items()} if isinstance(arg, dict) else arg[0]
+
+    return [first(arg) if dim == 0 else arg for arg, dim in zip(args, in_dims, strict=True)]
 
 
 def in_groups(function: Callable[..., Any], shared: Shared, args: Sequence[Any], in_dims: Sequence[Dim]) -> Any:

@@ -63,6 +63,7 @@ class Fit:
         self.stack, self.settings = stack, settings
         self.regularizers, self.regularizer = regularizers, regularizers[0]
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
+        self.remembers = type(self.regularizer).before_step is not Regularizer.before_step
         self.pruner, self.measures = pruner or Pruner(), measures
         self.projects = type(self.pruner).after_step is not Pruner.after_step
         self.blends = type(self.pruner).at_step is not Pruner.at_step
@@ -222,7 +223,7 @@ class Fit:
         def after(model: nn.Module, step: Tensor, kept: dict[str, Tensor], own: dict[str, Tensor]) -> None:
             self.regularizer.after_step(model, step, kept, **own)
 
-        kept = self.stack.map(before, step, self.own, in_dims=(0, 0))
+        kept = self.stack.map(before, step, self.own, in_dims=(0, 0)) if self.remembers else {}
         self.optimizer.step()
         self.stack.change(after, step, kept, self.own, in_dims=(0, 0, 0))
 
