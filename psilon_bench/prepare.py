@@ -92,8 +92,7 @@ def check_schedule(config: Config, task: Task) -> None:
 def check_regularizer(config: Config, model: nn.Module) -> None:
     """UsageError that says why reg does not fit the network, and which regularizers do."""
     try:
-        check_steps(config.reg.build(), model)
-        config.reg.build().check(model)
+        check_fit(config.reg, model)
     except UsageError as error:
         fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
         raise UsageError(
@@ -146,11 +145,10 @@ def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Opt
     return config.optimizer.build(parameters, lr=config.optimizer.lr)
 
 
-def fits(regularizer: Any, model: nn.Module) -> bool:
+def fits(section: Any, model: nn.Module) -> bool:
     """Whether the regularizer of an option accepts the network."""
     try:
-        check_steps(regularizer.build(), model)
-        regularizer.build().check(model)
+        check_fit(section, model)
     except UsageError:
         return False
     return True
@@ -172,7 +170,9 @@ def check_kind(member: Prepared) -> None:
     )
 
 
-def check_steps(regularizer: Regularizer, model: Any) -> None:
-    """UsageError, as a clause, for a regularizer of a model that takes no steps."""
+def check_fit(section: Any, model: nn.Module) -> None:
+    """UsageError, as a clause, where the regularizer does not fit the network, or where that takes no steps."""
+    regularizer = section.build()
     if isinstance(model, Baseline) and type(regularizer) is not Regularizer:
         raise UsageError(f"{type(model).__name__} is fitted as a whole, without the steps that a regularizer joins")
+    regularizer.check(model)

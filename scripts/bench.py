@@ -10,6 +10,7 @@ first table is of networks, the second of parts, stacks and commands beside thei
 """
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -54,6 +55,7 @@ class Net:
     per_block: int = 20
 
 
+@functools.cache
 def nets() -> dict[str, Net]:
     """The rows of the first table."""
     higgs, images = random_task("binary", (28,), 1, 2000), random_task("multiclass", (784,), 10, 2000)

@@ -149,7 +149,6 @@ def grid_figures(blocks: int) -> Figures:
 
 def figures(blocks: int) -> Figures:
     """All, one value a block."""
-    set_up_arithmetic()  # as psilon-run does
     return decay_figures(blocks) | grid_figures(blocks)
 
 
@@ -158,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=15)
     arguments = parser.parse_args()
+    set_up_arithmetic()  # as psilon-run does
     table = Table("what", "median", "min", "max", "n", title=f"{processor()}, {torch.get_num_threads()} threads")
     for name, values in figures(arguments.blocks).items():
         table.add_row(name, *(f"{f(values):.4g}" for f in (statistics.median, min, max)), str(len(values)))

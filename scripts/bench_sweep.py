@@ -19,11 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import torch
-from hydra import compose, initialize_config_dir
+from contest import checked
 from rich.console import Console
 from rich.table import Table
 
-from psilon_bench.config import CONF, Config, check
+from psilon_bench.config import Config
 from psilon_bench.device import set_up_arithmetic
 from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes
@@ -38,10 +38,9 @@ WHOLE = ["seed=range(8)", "trainer.num_batches=1", "trainer.epochs=2000", "train
 
 def configs(width: int, count: int) -> list[Config]:
     """Networks that differ in their seeds, on one split."""
-    common = [f"model.hidden={width}", "dataset.split_seed=0", "hardware=cpu", "tracking=none", "trainer.num_batches=1"]
+    common = [f"model.hidden={width}", "dataset.split_seed=0", "trainer.num_batches=1"]
     common += ["trainer.epochs=100000"]  # so long that the start of processes does not count
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return [check(compose("config", [*common, f"seed={seed}"])) for seed in range(count)]
+    return [checked(*common, f"seed={seed}") for seed in range(count)]
 
 
 def stepper(members: list[Config]):

@@ -9,13 +9,11 @@ from psilon_bench.errors import UsageError
 from psilon_bench.models.units import (
     Pair,
     half_squares,
-    incoming_norms,
     outgoing_squares,
     scale_bias,
-    scale_incoming,
     scale_outgoing,
 )
-from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one
+from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one, to_unit_norm
 
 
 class PathProx(UnitRegularizer):
@@ -63,10 +61,9 @@ class PathProx(UnitRegularizer):
     def at_start(self, model: Any, **own: Tensor) -> None:
         """Unit norms without a change of the function, where `start` says so."""
         for pair in model.units() if self.start == "compensated" else []:
-            norms = or_one(incoming_norms(pair))
-            scale_incoming(pair, 1 / norms)
-            scale_bias(pair.incoming, 1 / norms)
-            scale_outgoing(pair, norms)
+            norms, factors = to_unit_norm(pair)
+            scale_bias(pair.incoming, factors)
+            scale_outgoing(pair, or_one(norms))
 
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
         """Normalise, shrink and balance; the units of all pairs are one vector."""
@@ -88,12 +85,10 @@ class PathProx(UnitRegularizer):
 
     def normalise(self, pair: Pair) -> Tensor:
         """Bring w_k to unit norm, in place; the norms then, 1 but for dead units, (units,)."""
-        norms = incoming_norms(pair)
-        inverse = 1 / or_one(norms)
-        scale_incoming(pair, inverse)
+        norms, factors = to_unit_norm(pair)
         if self.bias == "divided":
-            scale_bias(pair.incoming, inverse)
-        return norms * inverse
+            scale_bias(pair.incoming, factors)
+        return norms * factors
 
 
 def balancing(path_norms: Tensor) -> Tensor:

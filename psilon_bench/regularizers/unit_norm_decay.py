@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from psilon_bench.models.units import all_layers, half_squares, incoming_norms, scale_incoming
-from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, or_one
+from psilon_bench.models.units import all_layers, half_squares
+from psilon_bench.regularizers.unit_regularizer import UnitRegularizer, to_unit_norm
 
 
 class UnitNormDecay(UnitRegularizer):
@@ -21,4 +21,4 @@ class UnitNormDecay(UnitRegularizer):
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
         """Project the incoming weights."""
         for pair in model.units():
-            scale_incoming(pair, 1 / or_one(incoming_norms(pair)))
+            to_unit_norm(pair)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.units import HasUnits, Pair, incoming_norms, scale_incoming
 from psilon_bench.regularizers.regularizer import Regularizer
 
 
@@ -39,6 +39,14 @@ class UnitRegularizer(Regularizer):
         unpaired = {id(layer) for layer in model.unpaired()}
         names = [f"{name} {layer}" for name, layer in model.named_modules() if id(layer) in unpaired]
         return [f"in no pair of layers, so with weight decay alone: {', '.join(names)}"] if names else []
+
+
+def to_unit_norm(pair: Pair) -> tuple[Tensor, Tensor]:
+    """w_k <- w_k / ||w_k|| in place, biases kept; the norms before and the factors, (units,) each."""
+    norms = incoming_norms(pair)
+    factors = 1 / or_one(norms)
+    scale_incoming(pair, factors)
+    return norms, factors
 
 
 def or_one(norms: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ def compile_objectives(fit: "Fit") -> str | None:
         fit.compiled = compiled
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    fit.optimizer.zero_grad(set_to_none=True)
+    fit.clear_gradients()
     fit.batches.load_state(batches)
     fit.stack.copy_members(before, fit.stack.tensors, range(fit.stack.size))  # the statistics of norm layers
     return reason

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 # shielded from torch.compile by a wrapper that imports torch._dynamo at the first call
-SHIELDED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+SHIELDED = ("add_param_group", "state_dict", "load_state_dict")
 
 
 def lean(make: Callable[[list[Tensor]], torch.optim.Optimizer], parameters: list[Tensor]) -> torch.optim.Optimizer:

@@ -198,8 +198,7 @@ class Fit:
         objectives = self.objectives if self.compiled is None or blending else self.compiled
         with self.stack.training():
             objective, loss = objectives(x, y, self.lams, self.own)
-        for parameter in self.stack.parameters.values():
-            parameter.grad = None
+        self.clear_gradients()
         objective.sum().backward()
         with torch.no_grad():
             self.shrinking_step() if self.shrinks else self.optimizer.step()
@@ -207,6 +206,11 @@ class Fit:
             self.stack.change(self.pruner.after_step)
         # cloned, for a CUDA graph writes its next results to the same places
         return objective.detach().clone(), loss.detach().clone()
+
+    def clear_gradients(self) -> None:
+        """What the optimizer's zero_grad does, without its bookkeeping."""
+        for parameter in self.stack.parameters.values():
+            parameter.grad = None
 
     def objectives(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(objective, loss) of every member on a batch, (members,) each."""
