@@ -61,11 +61,11 @@ def train(cfg: DictConfig) -> None:
 
     with sending(cfg.tracking.name == "mlflow") as sender:
         from psilon_bench.config import check
-        from psilon_bench.device import set_up_arithmetic
+        from psilon_bench.device import set_up
         from psilon_bench.display import Display
         from psilon_bench.runner import check_places, run
 
-        set_up_arithmetic()
+        set_up()
         config = check(cfg)
         check_places(config)
         display = Display()

@@ -40,9 +40,9 @@ class StackJob:
     def __call__(self, cfg: DictConfig) -> None:
         """What fails is in the records. A signal is passed on when the checkpoint is written: submitit requeues."""
         from psilon_bench.crew import train_quietly
-        from psilon_bench.device import set_up_arithmetic
+        from psilon_bench.device import set_up
 
-        set_up_arithmetic()
+        set_up()
         configs: list[Config] = pickle.loads((self.folder / f"{HydraConfig.get().job.num}.pkl").read_bytes())
         try:
             train_quietly(configs)

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from psilon_bench import sweep
 from psilon_bench.config import Config, check
-from psilon_bench.device import set_up_arithmetic
+from psilon_bench.device import set_up
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
@@ -26,7 +26,7 @@ TITLED = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands b
 
 def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = None) -> list[JobReturn]:
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
-    set_up_arithmetic()
+    set_up()
     compose = Composer(compose)
     configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
     check_common(configs)

@@ -17,7 +17,7 @@ import torch
 
 from psilon_bench.config import Config, Hardware
 from psilon_bench.crew import train_quietly
-from psilon_bench.device import set_up_arithmetic
+from psilon_bench.device import set_up
 from psilon_bench.interrupt import Stopped
 from psilon_bench.record import Run
 from psilon_bench.stacking import step_ms
@@ -182,7 +182,7 @@ def begin_work(threads: int, everyone: Barrier) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     torch.set_num_threads(threads)
-    set_up_arithmetic()
+    set_up()
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

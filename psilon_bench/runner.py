@@ -24,7 +24,7 @@ from psilon_bench.prepare import Prepared, build_optimizer, prepare
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import check_server, tracking_uri
-from psilon_bench.training.compiled import compile_objectives
+from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
 from psilon_bench.training.whole import WholeFit
@@ -133,7 +133,7 @@ def train(
             save()
 
     own = fit.fit if isinstance(fit, FineTuned) else fit
-    if configs[0].hardware.compile and isinstance(own, Fit) and (why := compile_objectives(own)):
+    if isinstance(own, Fit) and (why := compile_if_asked(own, configs[0].hardware)):
         display.say(f"note: hardware.compile=true did not work, the run is not compiled: {why}", soft_wrap=True)
     with display.training(configs):
         try:

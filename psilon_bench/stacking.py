@@ -18,6 +18,7 @@ from psilon_bench.device import place, threads
 from psilon_bench.prepare import Prepared, load, prepare
 from psilon_bench.runner import build_fit
 from psilon_bench.training.batches import per_epoch
+from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.trainer import EVALUATION_ROWS, Fit
 
 TRIAL = 8  # networks in the stack that is timed,
@@ -74,6 +75,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     batches = fit.batches.endless()
     times: list[float] = []
     with threads(configs[0].hardware.threads):
+        compile_if_asked(fit, configs[0].hardware)
         for x, y in itertools.islice(batches, 2):
             timed_step(fit, x, y)
         ready()

@@ -4,9 +4,9 @@
 
 The floor is a step's bare matrix products, same shapes and number, by torch as it comes; beside it by oneDNN, which
 psilon-run takes where that is exact (psilon_bench/device.py). The usual way is what a script of one's own does
-(scripts/usual.py), and Lightning's loop where it is installed. Contestants take turns in short blocks, so that a
-machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block by block. The
-first table is of networks, the second of parts, stacks and commands beside their targets.
+(scripts/usual.py), in a process of its own, and Lightning's loop where it is installed. Contestants take turns in short
+blocks, so that a machine whose speed drifts slows all of them; a row is the median over blocks, a ratio is taken block
+by block. The first table is of networks, the second of parts, stacks and commands beside their targets.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ import pandas as pd
 import torch
 import usual
 from bench_sweep import configs, stepper
-from contest import Figures, Step, products, race, random_task, ratio, torchs_own_products, trained
+from contest import Apart, Figures, Step, products, race, random_task, ratio, torchs_own_products, trained
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
-from psilon_bench.device import set_up_arithmetic
+from psilon_bench.device import set_up
 from psilon_bench.models.mlp import MLP
 from psilon_bench.pruning import simplex
 from psilon_bench.record import processor
@@ -65,7 +66,7 @@ def nets() -> dict[str, Net]:
         widths = [28, *[hidden] * 3, 1]
         overrides = (f"model={model}", f"reg={reg}", f"model.hidden={hidden}", *ADAM)
         per_block = 4 if hidden > 1000 else 20 if hidden > 100 else 60
-        return Net(higgs, 400, overrides, products(widths, 400), lambda: usual.BuiltMLP(widths, q), per_block)
+        return Net(higgs, 400, overrides, products(widths, 400), partial(usual.BuiltMLP, widths, q), per_block)
 
     factorised = products([784, *[400] * 5, 10], 200)
     residual = products([784, *[500] * 10, 10], 200, read=[784, *[1000] * 10])
@@ -84,7 +85,7 @@ def nets() -> dict[str, Net]:
             200,
             ("model=psilon_resnet", "reg=pathnorm", "model.hidden=500", "model.depth=10", *ADAM),
             residual,
-            lambda: usual.BuiltResNet(784, 10, 500, 10),
+            partial(usual.BuiltResNet, 784, 10, 500, 10),
             8,
         ),
         "factorised MLP-3-400, batch 200, PathProx": Net(
@@ -95,23 +96,25 @@ def nets() -> dict[str, Net]:
     }
 
 
-def steps_of(net: Net, compiled: bool) -> dict[str, Step]:
+def contestants(net: Net, compiled: bool) -> dict[str, Step | Apart]:
     """Its contestants."""
     own = (*net.overrides, f"trainer.batch_size={net.batch}")
     low = (*own, "hardware.precision=bfloat16")
-    steps = {} if net.floor is None else {"products": torchs_own_products()(net.floor), "products by oneDNN": net.floor}
+    steps: dict[str, Step | Apart] = {}
+    if net.floor is not None:
+        steps = {"products": torchs_own_products()(net.floor), "products by oneDNN": net.floor}
     steps |= {"ours": trained(net.task, *own), "bfloat16": trained(net.task, *low)}
     if compiled and net.floor is not None:
         steps["compiled"] = trained(net.task, *own, compiled=True)
         steps["compiled bfloat16"] = trained(net.task, *low, compiled=True)
     if net.usual is not None:
-        steps["usual"] = torchs_own_products()(usual.script(net.usual(), net.task, net.batch))
+        steps["usual"] = Apart(usual.script, net.usual, net.task, net.batch)
     return steps
 
 
 def step_figures(name: str, net: Net, blocks: int, compiled: bool) -> Figures:
     """Milliseconds a step, and the ratios, each under the name of the network."""
-    times = race(steps_of(net, compiled), blocks, net.per_block)
+    times = race(contestants(net, compiled), blocks, net.per_block)
     figures = {f"{way}, ms": values for way, values in times.items()}
     if net.usual is not None and usual.with_lightning():
         epochs = max(2, net.per_block // 5)
@@ -282,7 +285,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every value there")
     parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
     arguments = parser.parse_args()
-    set_up_arithmetic()  # as psilon-run does
+    set_up()  # as psilon-run does
     torch.manual_seed(0)
     figures: Figures = {}
     for name, net in nets().items():

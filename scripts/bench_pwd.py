@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
-from psilon_bench.device import set_up_arithmetic
+from psilon_bench.device import set_up
 from psilon_bench.prepare import Prepared, prepare
 from psilon_bench.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
@@ -157,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=15)
     arguments = parser.parse_args()
-    set_up_arithmetic()  # as psilon-run does
+    set_up()  # as psilon-run does
     table = Table("what", "median", "min", "max", "n", title=f"{processor()}, {torch.get_num_threads()} threads")
     for name, values in figures(arguments.blocks).items():
         table.add_row(name, *(f"{f(values):.4g}" for f in (statistics.median, min, max)), str(len(values)))

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from psilon_bench.config import Config
-from psilon_bench.device import set_up_arithmetic
+from psilon_bench.device import set_up
 from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes
 from psilon_bench.record import processor
@@ -63,7 +63,7 @@ def in_process(width: int, steps: int) -> None:
     global alone_in_process
     if alone_in_process is None:
         torch.set_num_threads(1)
-        set_up_arithmetic()
+        set_up()
         alone_in_process = stepper(configs(width, 1))
     alone_in_process(steps)
 
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--whole", type=int, default=0)
     arguments = parser.parse_args()
-    set_up_arithmetic()  # as psilon-run does
+    set_up()  # as psilon-run does
     console = Console(width=140)
     table = Table(title=f"ms per network and step, full batch of 341 rows, float32; {processor()}")
     for column in ("networks", "stacked", "serial", "processes", "serial / stacked", "auto chose", "chosen / best"):

@@ -1,8 +1,11 @@
 """What all benchmarks share: contestants that take turns, training steps of any configuration, their bare products."""
 
+import contextlib
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -11,7 +14,7 @@ from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.prepare import Prepared
 from psilon_bench.runner import build_fit
-from psilon_bench.training.compiled import compile_objectives
+from psilon_bench.training.compiled import compile_step
 
 Step = Callable[[], object]
 Figures = dict[str, list[float]]  # name -> one value a block
@@ -41,7 +44,7 @@ def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
     shape = tuple(task.train.x.shape[1:])
     model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs, input_shape=shape)
     fit = build_fit([Prepared(config, task, model)])
-    if compiled and (reason := compile_objectives(fit)):
+    if compiled and (reason := compile_step(fit)):
         raise RuntimeError(reason)
     batches = fit.batches.endless()
     return lambda: fit.train_step(*next(batches))
@@ -66,7 +69,7 @@ def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = Non
     return step
 
 
-@contextmanager
+@contextlib.contextmanager
 def torchs_own_products() -> Iterator[None]:
     """Within, or in a function decorated by it, float32 products are those that torch takes unasked."""
     products = torch.backends.mkldnn.matmul
@@ -77,14 +80,45 @@ def torchs_own_products() -> Iterator[None]:
         products.fp32_precision = before
 
 
-def race(steps: dict[str, Step], blocks: int, per_block: int) -> Figures:
+class Apart:
+    """A contestant in a process of its own, where nothing that psilon-run sets up is in force."""
+
+    def __init__(self, build: Callable[..., Step], *args: Any) -> None:
+        """build(*args) makes its step, there."""
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        context.Process(target=serve, args=(other, build, args), daemon=True).start()
+
+    def take(self, steps: int) -> None:
+        """So many steps."""
+        self.pipe.send(steps)
+        self.pipe.recv()
+
+
+def serve(pipe: Connection, build: Callable[..., Step], args: Sequence[Any]) -> None:
+    """Take as many steps as are asked for, until the other end is closed."""
+    step = build(*args)
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(take(step, pipe.recv()))
+
+
+def take(step: "Step | Apart", steps: int) -> None:
+    """So many steps."""
+    if isinstance(step, Apart):
+        step.take(steps)
+    else:
+        for _ in range(steps):
+            step()
+
+
+def race(contestants: Mapping[str, "Step | Apart"], blocks: int, per_block: int) -> Figures:
     """Milliseconds a step of each contestant, one figure a block; they take turns, so that a drift slows them all."""
-    times: Figures = {name: [] for name in steps}
+    times: Figures = {name: [] for name in contestants}
     for block in range(blocks + 1):  # the first block warms up
-        for name, step in steps.items():
+        for name, contestant in contestants.items():
             started = time.perf_counter()
-            for _ in range(per_block):
-                step()
+            take(contestant, per_block)
             if block:
                 times[name].append(1000 * (time.perf_counter() - started) / per_block)
     return times

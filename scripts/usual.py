@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,8 +98,9 @@ def loader(task: Task, batch: int) -> "DataLoader[tuple[Tensor, ...]]":
     return DataLoader(TensorDataset(task.train.x, task.train.y), batch_size=batch, shuffle=True)
 
 
-def script(net: Any, task: Task, batch: int) -> Step:
+def script(build: Callable[[], Any], task: Task, batch: int) -> Step:
     """A step of a plain script."""
+    net = build()
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     batches = itertools.chain.from_iterable(itertools.repeat(loader(task, batch)))
 

@@ -1,5 +1,10 @@
 """float32 means float32: what makes products fast must not round their factors."""
 
+import platform
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import torch
 
@@ -39,3 +44,24 @@ def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch):
     monkeypatch.setattr(device, "exact", lambda product: False)
     device.set_up_arithmetic()
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back at once")
+def test_freed_memory_stays_with_the_process():
+    """Tensors of a megabyte, freed and made again: no page is asked of the system anew."""
+    count = """
+        import resource, sys, torch
+        from psilon_bench import device
+        if sys.argv[1] == "kept":
+            device.keep_freed_memory()
+        x = torch.ones(500, 500)
+        for turn in range(20):
+            if turn == 10:
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            every = [x + number for number in range(20)]
+            del every
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(count)]
+    kept, given_back = (int(subprocess.check_output([*command, way])) for way in ("kept", "given back"))
+    assert kept < given_back / 20

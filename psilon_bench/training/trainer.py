@@ -24,6 +24,7 @@ from psilon_bench.training.stack import Stack
 
 EVALUATION_ROWS = 8192  # of all members together, in one forward pass
 Row = dict[str, float]
+Slopes = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # objectives and losses (members,), gradient by parameters
 
 
 @dataclass
@@ -93,7 +94,7 @@ class Fit:
         self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: list[tuple[Tensor, Tensor]] = []  # (objective, loss) of the steps since the last evaluation
-        self.compiled: Callable[..., tuple[Tensor, Tensor]] | None = None
+        self.compiled: Callable[..., Slopes] | None = None
 
     def run(
         self,
@@ -195,27 +196,24 @@ class Fit:
         """One step of the optimizer for all members; their objectives and losses before it, not yet read."""
         self.pruner.at_step(self.stack.model, self.taken, self.steps)
         blending = self.blends and self.taken >= self.pruner.first_step(self.steps)
-        objectives = self.objectives if self.compiled is None or blending else self.compiled
+        slopes = self.slopes if self.compiled is None or blending else self.compiled
         with self.stack.training():
-            objective, loss = objectives(x, y, self.lams, self.own)
-        self.clear_gradients()
-        objective.sum().backward()
+            objective, loss, gradients = slopes(x, y, self.lams, self.own)
+        for parameter, gradient in zip(self.stack.parameters.values(), gradients, strict=True):
+            parameter.grad = gradient
         with torch.no_grad():
             self.shrinking_step() if self.shrinks else self.optimizer.step()
         if self.projects:
             self.stack.change(self.pruner.after_step)
-        # cloned, for a CUDA graph writes its next results to the same places
-        return objective.detach().clone(), loss.detach().clone()
+        return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
 
-    def clear_gradients(self) -> None:
-        """What the optimizer's zero_grad does, without its bookkeeping."""
-        for parameter in self.stack.parameters.values():
-            parameter.grad = None
-
-    def objectives(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(objective, loss) of every member on a batch, (members,) each."""
+    def slopes(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> Slopes:
+        """Of every member on a batch; the gradient is that of the sum of all objectives."""
         shared = self.batches.in_dim
-        return self.stack.map(self.objective, x, y, lams, own, in_dims=(shared, shared, 0, 0))
+        objective, loss = self.stack.map(self.objective, x, y, lams, own, in_dims=(shared, shared, 0, 0))
+        gradient = torch.autograd.grad(objective.sum(), list(self.stack.parameters.values()), allow_unused=True)
+        # fused optimizers take it for granted that a gradient lies in memory as its parameter does
+        return objective.detach(), loss.detach(), tuple(one if one is None else one.contiguous() for one in gradient)
 
     def shrinking_step(self) -> None:
         """The optimizer's step, between what the regularizer does before it and after it."""

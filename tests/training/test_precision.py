@@ -1,6 +1,5 @@
 """hardware.precision and hardware.compile change how a step computes, not what is measured, and not what is learnt."""
 
-import io
 import itertools
 import os
 import re
@@ -11,15 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 from tiny import TINY
 
 from psilon_bench import precision, saved
-from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.prepare import prepare
-from psilon_bench.runner import build_fit, fit_under, run
-from psilon_bench.training.compiled import compile_objectives
+from psilon_bench.runner import build_fit, fit_under
+from psilon_bench.training.compiled import compile_if_asked, compile_step
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
 
@@ -102,23 +99,35 @@ def test_tf32_is_refused_without_a_gpu(config):
         ("model=mlp_factorized", "reg=pathprox", "optimizer=sgd"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # in torch itself
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # in torch itself, as is the next
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("networks", [1, 2])
 def test_compiled_is_as_uncompiled(config, more, networks):
     """The same history in float64, to rounding; the warm-up has trained nothing."""
-    ways = []
-    for compiled in ("false", "true"):
-        own = [
-            config(*TINY, *GRID, *more, f"seed={seed}", f"hardware.compile={compiled}", "rerun=true")
-            for seed in range(networks)
-        ]
-        said = io.StringIO()
-        records = run(own, Display(Console(file=said)))
-        assert "not compiled" not in said.getvalue()
-        ways.append([pd.read_csv(record.folder / "history.csv") for record in records])
-    for plain, compiled in zip(*ways, strict=True):
-        pd.testing.assert_frame_equal(plain, compiled, rtol=1e-10, atol=1e-12)
+
+    def rows(compiled):
+        seeds = [config(*TINY, *GRID, *more, f"seed={seed}") for seed in range(networks)]
+        fit = build_fit([prepare(own) for own in seeds])
+        if compiled:
+            assert compile_step(fit) is None
+        every = []
+        fit.run(lambda member, row: every.append({"member": member} | row))
+        return pd.DataFrame(every)
+
+    pd.testing.assert_frame_equal(rows(compiled=False), rows(compiled=True), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("networks", [1, 2])
+def test_what_is_compiled(config, asked, networks):
+    """What is asked for, but for stacks on a CPU, which it slows."""
+    own = config(*TINY, *GRID, f"hardware.compile={asked}".lower())
+    fit = build_fit([prepare(own) for _ in range(networks)])
+    assert compile_if_asked(fit, own.hardware) is None
+    assert (fit.compiled is not None) == (asked and networks == 1)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -131,7 +140,7 @@ def test_every_run_of_a_long_sweep_is_compiled(config, monkeypatch):
     monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
     for seed in range(4):
         fit = build_fit([prepare(config(*TINY, *GRID, f"seed={seed}"))])
-        assert compile_objectives(fit) is None
+        assert compile_step(fit) is None
 
 
 @pytest.mark.slow
