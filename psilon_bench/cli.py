@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from psilon_bench import garbage
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import RunFailed, StackFailed, UsageError
 from psilon_bench.interrupt import Stopped, install
@@ -22,6 +23,7 @@ class Raised(BaseException):
 
 def run() -> NoReturn:
     """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
+    garbage.hold()
     list_options_in_place()
     sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
 
@@ -68,6 +70,7 @@ def train(cfg: DictConfig) -> None:
         set_up()
         config = check(cfg)
         check_places(config)
+        garbage.release()
         display = Display()
         (record,) = run([config], display, sender)
         display.result(record)

@@ -10,14 +10,12 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from psilon_bench import sweep
+from psilon_bench import garbage
 from psilon_bench.config import Config, check
-from psilon_bench.device import set_up
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
-from psilon_bench.prepare import prepare
-from psilon_bench.runner import check_places
+from psilon_bench.sender import sending
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
@@ -26,20 +24,36 @@ TITLED = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands b
 
 def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = None) -> list[JobReturn]:
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
-    set_up()
     compose = Composer(compose)
+    first = in_job(jobs[0], partial(compose, jobs[0]))
+    with sending(first.tracking.name == "mlflow" and not first.plan) as sender:
+        from psilon_bench import sweep
+
+        configs = every(jobs, compose)
+        told = [config.told_apart(own) for config, own in zip(configs, differences(jobs), strict=True)]
+        outcomes = sweep.run(told, inner, sender)
+    return [
+        JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED, _return_value=outcomes)
+        for job in jobs
+    ]
+
+
+def every(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
+    """The configurations of all jobs, each checked by itself and all together, one of each structure as it is built."""
+    from psilon_bench.device import set_up
+    from psilon_bench.prepare import prepare
+    from psilon_bench.runner import check_places
+
+    set_up()
+    in_job(jobs[0], partial(checked, jobs[0], compose))  # imports what is to be imported
+    garbage.release()
     configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
     check_common(configs)
     check_places(configs[0])
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
-    told = [config.told_apart(own) for config, own in zip(configs, differences(jobs), strict=True)]
-    outcomes = sweep.run(told, inner)
-    return [
-        JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED, _return_value=outcomes)
-        for job in jobs
-    ]
+    return configs
 
 
 def check_common(configs: Sequence[Config]) -> None:

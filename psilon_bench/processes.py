@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from psilon_bench import garbage
 from psilon_bench.config import Config, Hardware
 from psilon_bench.crew import train_quietly
 from psilon_bench.device import set_up
@@ -158,6 +159,7 @@ class Worker:
     def train(self, config: Config) -> dict[str, Run]:
         """Train one run. Stopped by SIGINT the process stays, by SIGTERM it ends, both with the checkpoint written."""
         self.busy = True
+        garbage.release()
         try:
             return {} if self.stopped else train_quietly([config])
         except Stopped as stop:
@@ -175,6 +177,7 @@ this: Worker
 def begin_work(threads: int, everyone: Barrier) -> None:
     """First of all in each process. It has a session of its own: Ctrl-C is for the parent, which then asks."""
     global this
+    garbage.hold()
     this = Worker(everyone)
     if hasattr(os, "setsid"):
         os.setsid()

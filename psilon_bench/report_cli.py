@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn
 
 import click
 
+from psilon_bench import garbage
 from psilon_bench.click_exit import run
 from psilon_bench.errors import UsageError
 
@@ -18,6 +19,7 @@ WIDTH_OF_FILES = 200
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 2 asked for wrongly, 130 Ctrl-C."""
+    garbage.hold()
     run(report, "psilon-report", "stopped")
 
 
@@ -64,6 +66,7 @@ def report(
         from psilon_bench.report.report import make
         from psilon_bench.report.write import write
 
+        garbage.release()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         show(made)
         out = out or (folders[0] / "report" if folders else Path(f"{mlflow}_report"))

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from psilon_bench import garbage
 from psilon_bench.errors import UsageError
 from psilon_bench.parents import update_parents
 from psilon_bench.process import is_gone
@@ -95,7 +96,10 @@ def main() -> None:
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=read_lines, args=(lines,), daemon=True).start()
     quiet()
+    garbage.hold()
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  (the slow part, while the parent imports torch)
+
+    garbage.release()
 
     where = lines.get()
     if where is None:

@@ -14,7 +14,7 @@ from psilon_bench.prepare import load
 from psilon_bench.processes import Processes
 from psilon_bench.record import Run
 from psilon_bench.runner import open_sender
-from psilon_bench.sender import Sender, sending
+from psilon_bench.sender import Sender
 from psilon_bench.stacking import Choice, by_shape, choose, measured, steps
 from psilon_bench.watch import Watch
 from psilon_bench.ways import ways
@@ -35,7 +35,7 @@ class Plan:
         return len(self.configs) - sum(config.fingerprint() in self.done for config in self.configs)
 
 
-def run(configs: Sequence[Config], inner: Inner | None = None) -> dict[str, Run]:
+def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -> dict[str, Run]:
     """Train what is missing of these runs, here or by an inner launcher; run.json of each by fingerprint.
 
     RunFailed at the end where any run failed or diverged. With plan=true only shows what would be done.
@@ -46,7 +46,7 @@ def run(configs: Sequence[Config], inner: Inner | None = None) -> dict[str, Run]
     if configs[0].plan:
         display.groups(described(plan))
         return plan.done
-    with sending(configs[0].tracking.name == "mlflow") as sender, display.sweep(plan.missing):
+    with display.sweep(plan.missing):
         if sender is not None and plan.missing:
             open_sender(sender, configs[0])
         runs, problem = train_here(plan, display, sender) if inner is None else train_by(inner, plan, display, sender)
