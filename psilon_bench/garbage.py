@@ -6,12 +6,26 @@ again (a quarter of the imports' time), and once more when the process ends (a s
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def hold() -> None:
     """Collect nothing until `release`, and nothing at the exit. At the start of a process."""
     gc.disable()
     atexit.register(gc.freeze)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Collect nothing within."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def release() -> None:

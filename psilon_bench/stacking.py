@@ -30,11 +30,20 @@ PROCESS_BYTES = 400_000_000  # of a process that has imported torch, beside its 
 
 @dataclass(frozen=True)
 class Choice:
-    """Networks in a stack, milliseconds of a step per network (None: not measured), processes side by side or 0."""
+    """Networks in a stack, milliseconds of a step per network (None: not measured), processes side by side or 0.
+
+    rest: with processes, the last so many networks of the group train in this one, for they would not fill a round.
+    """
 
     size: int
     step_ms: float | None
     workers: int = 0
+    rest: int = 0
+
+    def divide(self, group: list[Config]) -> tuple[list[Config], list[Config]]:
+        """What of the group trains in this process, and what in others."""
+        apart = len(group) - self.rest if self.workers else 0
+        return group[apart:], group[:apart]
 
     def __str__(self) -> str:
         if self.workers:

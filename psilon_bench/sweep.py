@@ -70,9 +70,9 @@ def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dic
     train_free(crew, plan.resumed)
     with Processes(plan.configs[0].hardware, sum(map(len, plan.groups))) as processes:
         choices = list(zip(plan.groups, ways(plan.groups, processes), strict=True))
-        here = [stack for group, choice in choices if not choice.workers for stack in stacks(group, choice.size)]
+        here = [stack for group, choice in choices for stack in stacks(choice.divide(group)[0], choice.size)]
         train_free(crew, here)
-        apart = {config.fingerprint(): config for group, choice in choices if choice.workers for config in group}
+        apart = {config.fingerprint(): config for group, choice in choices for config in choice.divide(group)[1]}
         watch = Watch(folder_of(plan.configs[0]), apart, display, sender)
         if apart:
             problem = processes.train(list(apart.values()), crew.retries, watch)

@@ -30,6 +30,11 @@ class Kind:
         return self.groups * len(self.group)
 
     @property
+    def is_moved(self) -> bool:
+        """By `move`, to processes."""
+        return self.plan == "auto" and self.choice.workers > 0
+
+    @property
     def plan(self) -> str:
         """As asked for; a GPU is no matter of measurement."""
         hardware = self.group[0].hardware
@@ -51,7 +56,8 @@ def ways(groups: Sequence[Sequence[Config]], processes: Processes, timed: bool =
     if timed:
         for kind in kinds.values():
             kind.choice = replace(kind.choice, step_ms=kind.choice.step_ms or time_of(kind, processes))
-    return [kinds[key_of(group)].choice for group in groups]
+    choices = [kinds[key_of(group)].choice for group in groups]
+    return with_rest(groups, choices, rest_of([kind for kind in apart if kind.is_moved], processes.workers))
 
 
 def key_of(group: Sequence[Config]) -> tuple[str, int]:
@@ -103,11 +109,30 @@ def time_here(kind: Kind, processes: Processes) -> None:
 
 def saved_s(kinds: Sequence[Kind], workers: int) -> float:
     """Seconds that processes save; a last round that keeps not all of them busy takes as long as a full one."""
-    runs = sum(kind.runs for kind in kinds)
-    rounds = math.ceil(runs / workers) * workers / max(1, runs)
-    return sum(seconds(kind, kind.here - rounds * kind.apart) for kind in kinds)
+    saved = sum(seconds(kind, kind.runs * (kind.here - kind.apart)) for kind in kinds)
+    if left := sum(kind.runs for kind in kinds) % workers:
+        last = kinds[-1]
+        saved -= seconds(last, min(left * last.here, workers * last.apart) - left * last.apart)
+    return saved
 
 
-def seconds(kind: Kind, step_ms: float) -> float:
-    """Of training in all, at this speed."""
-    return kind.runs * steps(kind.group[0]) * step_ms / 1000
+def rest_of(kinds: Sequence[Kind], workers: int) -> int:
+    """Of the runs of all kinds, how many would not fill a round of processes, and train faster in this process."""
+    left = sum(kind.runs for kind in kinds) % workers
+    return left if left and left * kinds[-1].here < workers * kinds[-1].apart else 0
+
+
+def with_rest(groups: Sequence[Sequence[Config]], choices: Sequence[Choice], rest: int) -> list[Choice]:
+    """The last so many runs that were to train in processes train here."""
+    final = list(choices)
+    for index in reversed(range(len(groups))):
+        if final[index].workers and rest:
+            own = min(rest, len(groups[index]))
+            final[index] = replace(final[index], rest=own)
+            rest -= own
+    return final
+
+
+def seconds(kind: Kind, steps_ms: float) -> float:
+    """So many milliseconds for every step of a run."""
+    return steps(kind.group[0]) * steps_ms / 1000

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from psilon_bench import garbage
 from psilon_bench.config import Hardware
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def compile_if_asked(fit: "Fit", hardware: Hardware) -> str | None:
     return compile_step(fit) if hardware.compile and pays else None
 
 
+@garbage.held()
 def compile_step(fit: "Fit") -> str | None:
     """Compile what a training step differentiates, its first calls outside of the clock; where that fails, say why.
 

@@ -1,5 +1,6 @@
 """Runs side by side in processes: the numbers of runs one by one; nothing lost to signals, kills, a dead parent."""
 
+import itertools
 import math
 import os
 import re
@@ -212,8 +213,8 @@ class Timed(Processes):
         (8, 6.0, 12.1, math.nan, "one by one"),  # no need to start them
         (1, 6.0, 9.0, math.nan, "one by one"),
         (2, 6.0, 9.0, 5.1, "one by one"),  # 9 s
-        (3, 6.0, 9.0, math.nan, "one by one"),  # the second round has one idle
-        (9, 6.0, 9.0, 5.5, "one by one"),  # 270 s, 275 s
+        (3, 6.0, 11.0, math.nan, "one by one"),  # 90 s, 85 s with the third run here
+        (9, 6.0, 9.0, 5.5, "in 2 processes"),  # 270 s, 250 s with the ninth run here
     ],
 )
 def test_auto_takes_what_saves_time(config, monkeypatch, runs, here, alone, apart, way):
@@ -227,3 +228,8 @@ def test_auto_takes_what_saves_time(config, monkeypatch, runs, here, alone, apar
     assert str(choice) == way
     singly = ways.ways([[one] for one in configs], processes)  # one decision for all groups together
     assert {str(choice) for choice in singly} == {way}
+    for groups, choices in (([configs], [choice]), ([[one] for one in configs], singly)):
+        parts = [choice.divide(group) for group, choice in zip(groups, choices, strict=True)]
+        here, apart = (list(itertools.chain.from_iterable(part)) for part in zip(*parts, strict=True))
+        assert apart + here == configs
+        assert len(apart) == (runs - runs % 2 if "processes" in way else 0)  # whole rounds
