@@ -11,6 +11,7 @@ by block. The first table is of networks, the second of parts, stacks and comman
 
 import argparse
 import functools
+import gc
 import json
 import statistics
 import subprocess
@@ -175,6 +176,7 @@ def command_figures(repeats: int) -> Figures:
         helps = [seconds("psilon-run", ["--help"], place) for _ in range(repeats)]
         run(place, "trainer.epochs=1000", "trainer.eval_every=1", "model.hidden=16", "tracking=none", "name=long")
         (long,) = Path(place, "results", "long").glob("2*")
+        gc.freeze()  # as the process that sends has done
         tracking = [send(long, Path(place, f"{number}.db")) for number in range(repeats)]
     return {
         "psilon-run --help, s": helps,
