@@ -109,17 +109,18 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
 @pytest.mark.slow
 def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_path):
     """The sweep does not wait for it, and what was missed is sent when it is back."""
-    process = start("-m", "seed=range(8)", f"tracking.uri={server.uri}", tiny=LONG)
+    process = start("-m", "seed=range(24)", f"tracking.uri={server.uri}", tiny=LONG)
     wait_for(lambda: len(records()) >= 2, 60)
     server.stop()
     at_stop = len(records())
     wait_for(lambda: len(records()) >= at_stop + 2 or process.poll() is not None, 60)
     assert len([run for run in records() if run["status"] == "finished"]) >= at_stop
     server.start()
+    assert process.poll() is None, "the sweep is too short for this test"
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
     runs = records()
-    assert [run["status"] for run in runs] == ["finished"] * 8
+    assert [run["status"] for run in runs] == ["finished"] * 24
     all_there(server.uri, runs, tmp_path)
 
 
