@@ -45,9 +45,9 @@ def every(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     from psilon_bench.runner import check_places
 
     set_up()
-    in_job(jobs[0], partial(checked, jobs[0], compose))  # imports what is to be imported
+    configs = [in_job(jobs[0], partial(checked, jobs[0], compose))]  # imports what is to be imported
     garbage.release()
-    configs = [in_job(job, partial(checked, job, compose)) for job in jobs]
+    configs += [in_job(job, partial(checked, job, compose)) for job in jobs[1:]]
     check_common(configs)
     check_places(configs[0])
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}

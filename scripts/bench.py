@@ -10,7 +10,6 @@ by block. The first table is of networks, the second of parts, stacks and comman
 """
 
 import argparse
-import functools
 import gc
 import json
 import statistics
@@ -20,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ class Net:
     per_block: int = 20
 
 
-@functools.cache
+@cache
 def nets() -> dict[str, Net]:
     """The rows of the first table."""
     higgs, images = random_task("binary", (28,), 1, 2000), random_task("multiclass", (784,), 10, 2000)
@@ -298,7 +297,7 @@ def main() -> None:
     parser.add_argument(
         "--higgs", type=Path, help="the Higgs data, for PSiLON's figure 1 from the command to the report"
     )
-    parser.add_argument("--higgs-epochs", type=int, default=1000, help="5 steps each (1000: 20 minutes in all)")
+    parser.add_argument("--higgs-epochs", type=int, default=1000, help="of 5 steps each")
     parser.add_argument("--json", type=Path, help="write every value there")
     parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
     arguments = parser.parse_args()

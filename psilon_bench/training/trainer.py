@@ -1,9 +1,8 @@
 """The training loop: the same for one network and for a stack of them."""
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -200,18 +199,16 @@ class Fit:
         slopes = self.slopes if self.compiled is None or blending else self.compiled
         with self.stack.training():
             objective, loss, gradients = slopes(x, y, self.lams, self.own)
-        self.set_gradients(gradients)
+        parameters = self.stack.parameters.values()
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
         with torch.no_grad():
             self.shrinking_step() if self.shrinks else self.optimizer.step()
-        self.set_gradients(itertools.repeat(None))
+        for parameter in parameters:
+            parameter.grad = None  # nobody holds on to what a CUDA graph writes over
         if self.projects:
             self.stack.change(self.pruner.after_step)
         return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
-
-    def set_gradients(self, gradients: Iterable[Tensor | None]) -> None:
-        """Where the optimizer looks for them, by parameters; nobody holds on to those of a CUDA graph."""
-        for parameter, gradient in zip(self.stack.parameters.values(), gradients, strict=False):
-            parameter.grad = gradient
 
     def slopes(self, x: Tensor, y: Tensor, lams: Tensor, own: dict[str, Tensor]) -> Slopes:
         """Of every member on a batch; the gradient is that of the sum of all objectives."""
