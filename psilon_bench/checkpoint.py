@@ -1,93 +1,236 @@
-"""Checkpoints of stacks: the state of the trainer and the folders of its records, until all of them are closed."""
+"""Checkpoints of stacks: the state of the trainer and the histories so far, until all records are closed."""
 
-import json
+import contextlib
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from psilon_bench.config import Config, digest
+from psilon_bench.config import Config
+from psilon_bench.durable import write_tensors, write_text
+from psilon_bench.identity import Identity, difference, digest
+
+ROOM_FOR_TEXT = 65_536  # bytes for what is written of a member beside tensors
+Say = Callable[[str], None]
+
+
+class Names(BaseModel):
+    """What <id>.json says: the members, their records, and which file holds the state."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    identities: list[dict[str, str]]
+    paths: list[dict[str, str]]  # files that the data of each member come from
+    folders: list[str]
+    file: str
+    sha256: str
+
+    @property
+    def keys(self) -> list[str]:
+        """The identities of the members."""
+        return [Identity(**identity).key for identity in self.identities]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a checkpoint holds: the trainer's state, the folder of each record, and the rows of its history."""
+
+    fit: dict[str, Any]
+    folders: list[Path]
+    rows: list[list[dict[str, float]]]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """results_dir/name/.checkpoints/<id>.pt and <id>.json that names its members; the id stands for their fingerprints.
+    """results_dir/name/.checkpoints/<id>.json, which names the members and the file <id>-<n>.pt with their state.
 
-    Both are written whole under another name and renamed, the names last: a checkpoint that can be seen can be read.
+    The id stands for the identities of the members: configuration, data and code. The state is written first, under a
+    name of its own, then <id>.json is replaced: what it names is whole, and its sha256 says so. Where the folder cannot
+    be written, the checkpoint goes to the user's cache and is found there.
     """
 
-    path: Path
+    folder: Path
+    configs: Sequence[Config]
 
     @classmethod
     def of(cls, configs: Sequence[Config]) -> "Checkpoint":
-        """The place of the checkpoint of a stack, whether there is one or not."""
-        members = [config.fingerprint() for config in configs]
-        return cls(folder_of(configs[0]) / f"{digest(members)}.pt")
+        """Return the checkpoint of a stack, whether there is one or not."""
+        return cls(checkpoints_of(configs[0]), configs)
 
     @property
-    def names(self) -> Path:
-        """The file that names the members."""
-        return self.path.with_suffix(".json")
+    def id(self) -> str:
+        """The name of its files."""
+        return digest([config.identity.key for config in self.configs])
 
-    @contextmanager
-    def mine(self, wait: bool) -> Iterator[bool]:
-        """Within, True where no other process trains this very stack, after waiting for it; its lock goes with it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_suffix(".lock"))
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            self.path.with_suffix(".lock").unlink(missing_ok=True)
-            lock.release()
+    @property
+    def places(self) -> list[Path]:
+        """Where it may lie, the usual place first."""
+        return [self.folder, refuge()]
 
-    def taken(self) -> bool:
-        """Whether another process trains this very stack now."""
-        with self.mine(wait=False) as mine:
-            return not mine
+    @property
+    def room(self) -> Path:
+        """A file that keeps room on the disk for the state, so that a full disk costs no trained network."""
+        return self.folder / f"{self.id}.room"
 
-    def save(self, state: dict[str, Any], fingerprints: Sequence[str], folders: Sequence[Path]) -> None:
-        """Replace the checkpoint."""
-        part = self.path.with_suffix(f".{os.getpid()}.part")
-        torch.save(state, part)
-        part.replace(self.path)
-        members = {"fingerprints": list(fingerprints), "folders": [str(folder) for folder in folders]}
-        part.write_text(json.dumps(members))
-        part.replace(self.names)
+    def exists(self) -> bool:
+        """Tell whether there is one."""
+        return any((place / f"{self.id}.json").exists() for place in self.places)
 
-    def load(self) -> tuple[dict[str, Any], list[Path]] | None:
-        """The state and the folders of the records; None where there is no checkpoint, or its records are gone."""
-        if not self.names.exists():
-            return None
-        folders = [Path(folder) for folder in json.loads(self.names.read_text())["folders"]]
-        if not all((folder / "run.json").exists() for folder in folders):
-            return None
-        # the milestones of MultiStepLR are a Counter
-        with torch.serialization.safe_globals([Counter]):
-            return torch.load(self.path, weights_only=True, map_location="cpu"), folders
+    def keep_room(self, state: dict[str, Any]) -> None:
+        """Set room aside for this state and what an optimizer adds to it. OSError where the disk has not as much."""
+        parameters = sum(value.nbytes for value in state.get("tensors", {}).values())
+        size = bytes_in(state) + 2 * parameters + ROOM_FOR_TEXT * len(self.configs)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.room.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+
+    def save(self, fit: dict[str, Any], folders: Sequence[Path], rows: Sequence[list[dict[str, float]]]) -> Path:
+        """Replace the checkpoint; the folder it lies in. Takes the room that was kept where there is no other."""
+        content = {"fit": fit, "rows": list(rows)}
+        attempts = [(self.folder, False), (self.folder, True), (refuge(), True)]
+        for place, without_room in attempts:
+            try:
+                if without_room:
+                    self.release_room()
+                self.save_to(place, content, folders)
+                return place
+            except OSError as error:
+                problem = error
+        raise problem
+
+    def release_room(self) -> None:
+        """Give back the room that was kept; where the folder cannot be written there is none to be had."""
+        with contextlib.suppress(OSError):
+            self.room.unlink(missing_ok=True)
+
+    def save_to(self, place: Path, content: dict[str, Any], folders: Sequence[Path]) -> None:
+        """Write the state, then the file that names it, then remove what was named before."""
+        place.mkdir(parents=True, exist_ok=True)
+        before = set(place.glob(f"{self.id}-*.pt"))
+        path = next(path for n in range(len(before) + 1) if (path := place / f"{self.id}-{n}.pt") not in before)
+        write_tensors(path, content)
+        names = Names(
+            identities=[asdict(config.identity) for config in self.configs],
+            paths=[config.dataset.resolved() for config in self.configs],
+            folders=[str(folder) for folder in folders],
+            file=path.name,
+            sha256=sha256(path),
+        )
+        write_text(place / f"{self.id}.json", names.model_dump_json())
+        for old in before:
+            old.unlink(missing_ok=True)
+
+    def load(self, say: Say) -> Found | None:
+        """Return what it holds; None where there is none. One that is damaged is set aside, and said."""
+        for place in self.places:
+            names = read_names(place / f"{self.id}.json", say)
+            if names is None:
+                continue
+            try:
+                return read(place, names)
+            except Exception as error:  # whatever a file that was cut or overwritten may raise
+                set_aside([place / f"{self.id}.json", place / names.file], f"is damaged ({brief(error)})", say)
+        return None
 
     def remove(self) -> None:
-        """After the records are closed."""
-        self.names.unlink(missing_ok=True)
-        self.path.unlink(missing_ok=True)
+        """Remove all of its files, after the records are closed."""
+        self.release_room()
+        for place in self.places:
+            (place / f"{self.id}.json").unlink(missing_ok=True)
+            for path in place.glob(f"{self.id}-*.pt"):
+                path.unlink(missing_ok=True)
 
 
-def unfinished_stacks(config: Config) -> list[list[str]]:
-    """The members (fingerprints) of every checkpoint beside the records of this configuration."""
-    files = sorted(folder_of(config).glob("*.json"))
-    return [json.loads(file.read_text())["fingerprints"] for file in files]
+def read(place: Path, names: Names) -> Found:
+    """Return what the named file holds; an exception of any kind where it is not what it was."""
+    path = place / names.file
+    if sha256(path) != names.sha256:
+        raise ValueError("its checksum differs")
+    with torch.serialization.safe_globals([Counter]):  # the milestones of MultiStepLR are a Counter
+        content = torch.load(path, weights_only=True, map_location="cpu")
+    return Found(content["fit"], [Path(folder) for folder in names.folders], content["rows"])
 
 
-def folder_of(config: Config) -> Path:
-    """Where the checkpoints of a sweep lie."""
-    return Path(config.results_dir, config.name, ".checkpoints").absolute()
+def read_names(path: Path, say: Say) -> Names | None:
+    """Return what <id>.json says; None where there is none, or where it is damaged, which is said."""
+    try:
+        return Names.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        set_aside([path], f"is damaged ({brief(error)})", say)
+        return None
+
+
+def set_aside(paths: Sequence[Path], why: str, say: Say) -> None:
+    """Move files of a checkpoint out of the way, into a folder beside them, and say so in one line."""
+    aside = paths[0].parent / "set_aside"
+    with contextlib.suppress(OSError):  # a folder that cannot be written: nothing is lost by leaving it
+        aside.mkdir(exist_ok=True)
+        for path in paths:
+            if path.exists():
+                path.replace(aside / path.name)
+    say(f"the checkpoint {paths[0].name} {why}; it is set aside in {aside}, and its runs train from the start.")
+
+
+def unfinished_stacks(config: Config, say: Say = lambda line: None) -> list[list[str]]:
+    """Return the members (identities) of every checkpoint of the folder that this configuration's record is in."""
+    return [names.keys for _, names in all_names(config, say)]
+
+
+def set_aside_outdated(configs: Sequence[Config], say: Say) -> None:
+    """Set aside the checkpoints of these runs that are of other data or of other code, and say what changed."""
+    wanted = {(config.fingerprint(), tuple(sorted(config.dataset.resolved().items()))): config for config in configs}
+    for path, names in all_names(configs[0], say):
+        for identity, paths in zip(names.identities, names.paths, strict=False):
+            config = wanted.get((identity["fingerprint"], tuple(sorted(paths.items()))))
+            if config is not None and config.identity != Identity(**identity):
+                why = difference(Identity(**identity), config.identity)
+                set_aside([path, path.parent / names.file], f"does not count, for {why}", say)
+                break
+
+
+def all_names(config: Config, say: Say) -> Iterator[tuple[Path, Names]]:
+    """Yield every file that names members, and what it says, for the folder of this configuration's record."""
+    folder = checkpoints_of(config)
+    for path in [*sorted(folder.glob("*.json")), *sorted(refuge().glob("*.json"))]:
+        names = read_names(path, say)
+        if names is not None and (path.parent == folder or Path(names.folders[0]).parent == folder.parent):
+            yield path, names
+
+
+def checkpoints_of(config: Config) -> Path:
+    """Return the folder of the checkpoints, and of the locks, of a sweep."""
+    return Path(config.results_dir, config.name, ".checkpoints")
+
+
+def refuge() -> Path:
+    """Return where a checkpoint goes that cannot be written where it belongs."""
+    return user_cache_path("psilon_bench") / "checkpoints"
+
+
+def bytes_in(value: Any) -> int:
+    """Return the size of all tensors in nested containers."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        return sum(map(bytes_in, value.values()))
+    return sum(map(bytes_in, value)) if isinstance(value, list | tuple) else 0
+
+
+def sha256(path: Path) -> str:
+    """Return the checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def brief(error: Exception) -> str:
+    """Return the first words of what is wrong."""
+    return " ".join(str(error).split())[:100] or type(error).__name__

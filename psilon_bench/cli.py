@@ -65,14 +65,14 @@ def train(cfg: DictConfig) -> None:
         from psilon_bench.config import check
         from psilon_bench.device import set_up
         from psilon_bench.display import Display
-        from psilon_bench.runner import check_places, run
+        from psilon_bench.runner import check_places, run_alone
 
         set_up()
         config = check(cfg)
         check_places(config)
         garbage.release()
         display = Display()
-        (record,) = run([config], display, sender)
+        record = run_alone(config, display, sender)
         display.result(record)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")

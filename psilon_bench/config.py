@@ -1,8 +1,7 @@
 """The typed schema of a run, the check of a composed configuration against it, and the run's fingerprint."""
 
-import hashlib
 import inspect
-import json
+import os
 import typing
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -19,8 +18,11 @@ from pydantic import (
 )
 
 from psilon_bench.arguments import first_line, locate, signature_schema
+from psilon_bench.code_version import code_version
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
+from psilon_bench.identity import Identity, digest
+from psilon_bench.marks import INPUT_PATH, marked, settled
 
 Finite = Field(allow_inf_nan=False)
 Name = Annotated[
@@ -62,6 +64,23 @@ class Component(Section):
         """Whether the target is fitted as a whole, by a method of its own: optimizer, trainer and reg do nothing."""
         return self.target is not None and hasattr(locate(self.target), "fit")
 
+    def determining(self) -> dict[str, Any]:
+        """Return what of the section determines numbers: name, class or function (not where it lives), arguments."""
+        if self.target is None:
+            return {"name": self.name} | self.numbers()
+        target = locate(self.target)
+        made_by = target.__qualname__ if inspect.isclass(target) else f"{self.target.split('.')[-2]}.{target.__name__}"
+        return {"name": self.name, "made by": made_by} | self.numbers() | settled(target, self.arguments)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the values of the schema's own keys that determine numbers."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in ("name", "target")}
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the arguments that name files as absolute paths, without `..` and `~`."""
+        paths = marked(locate(self.target), INPUT_PATH) if self.target else frozenset()
+        return {name: absolute(value) for name, value in self.arguments.items() if name in paths and value}
+
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and `extra`."""
         assert self.target is not None
@@ -70,6 +89,14 @@ class Component(Section):
 
 class Dataset(Component):
     """A source of data. Its function gets `name` too."""
+
+    def text(self) -> str:
+        """Return the whole section as JSON, which is what the task cache goes by."""
+        return self.model_dump_json(by_alias=True)
+
+    def source(self) -> str:
+        """Return a hash of all but the seed of the split."""
+        return digest({key: value for key, value in self.model_dump(by_alias=True).items() if key != "split_seed"})
 
 
 class Model(Component):
@@ -118,6 +145,11 @@ class Trainer(Section):
     schedule: Literal["epoch", "step"]
     select: Literal["last", "best"]
     prune_then_finetune: PositiveInt | None
+
+    def determining(self) -> dict[str, Any]:
+        """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
+        unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
+        return self.model_dump(exclude=unused)
 
     @property
     def all_epochs(self) -> int:
@@ -172,6 +204,7 @@ class Config(Section):
     plan: bool
     rerun: bool
     retries: NonNegativeInt
+    _data: str | None = None  # the checksum of the data, once they were looked at
     _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles
 
     def told_apart(self, overrides: str) -> "Config":
@@ -198,16 +231,45 @@ class Config(Section):
         """Dotted keys to leaves: {'reg.lam': 0.001, ...}."""
         return dict(leaves(self.nested()))
 
-    def fingerprint(self) -> str:
-        """Hash of what determines the numbers: not names, places, devices or tracking. 16 hex digits."""
-        values = self.nested()
+    def determining(self) -> dict[str, Any]:
+        """Return what determines the numbers: not names of places, devices or tracking, nor what something overrides.
+
+        The content of files counts beside it, as the checksum of the data; see psilon_bench.identity.
+        """
+        values: dict[str, Any] = {"seed": self.seed, "metrics": self.metrics.model_dump()}
+        values |= {section: getattr(self, section).determining() for section in ("dataset", "model")}
         if self.model.is_baseline:
-            return digest({key: values[key] for key in ("seed", "dataset", "model", "metrics")})
-        for key in ("name", "results_dir", "tracking", "plan", "rerun", "retries"):
-            del values[key]
-        del values["trainer"]["checkpoint_every"]
-        values["hardware"] = {"precision": self.hardware.precision}
-        return digest(values)
+            return values
+        sections = ("reg", "optimizer", "scheduler", "pruner", "trainer")
+        values |= {section: getattr(self, section).determining() for section in sections}
+        return values | {"precision": self.hardware.precision}
+
+    def fingerprint(self) -> str:
+        """Return the hash of what determines the numbers in this configuration, 16 hex digits."""
+        return digest(self.determining())
+
+    def with_data(self, checksum: str) -> "Config":
+        """Return the same run, which is to be of data with this checksum."""
+        config = self.model_copy()
+        config._data = checksum
+        return config
+
+    @property
+    def data(self) -> str | None:
+        """The checksum that the data had when the run was planned; None where nobody has looked at them."""
+        return self._data
+
+    @property
+    def identity(self) -> Identity:
+        """What is computed: configuration, data and code."""
+        assert self._data is not None, "the data have not been looked at"
+        targets = [locate(one.target) for one in self.components if one.target]
+        return Identity(self.fingerprint(), self._data, code_version(targets))
+
+    @property
+    def components(self) -> list[Component]:
+        """The sections that name a class or function."""
+        return [self.dataset, self.model, self.reg, self.optimizer, self.scheduler, self.pruner]
 
     def structure(self) -> str:
         """Hash of all but the values in which the members of a stack may differ."""
@@ -232,7 +294,17 @@ def check(cfg: DictConfig) -> Config:
         raise UsageError(first_line(error, "", Config)) from error
     for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
         check_arguments(section, getattr(config, section))
-    return config
+    return with_absolute_paths(config)
+
+
+def with_absolute_paths(config: Config) -> Config:
+    """Return the configuration with every path of its own resolved, once and for all."""
+    changes: dict[str, Any] = {"results_dir": absolute(config.results_dir)}
+    for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
+        component = getattr(config, section)
+        if paths := component.resolved():
+            changes[section] = component.model_copy(update=paths)
+    return config.model_copy(update=changes)
 
 
 # what the runner adds to the arguments of a section's target
@@ -272,9 +344,9 @@ def options(group: str) -> dict[str, Component]:
     return {name: schema.model_validate(section) for name, section in sections.items()}
 
 
-def digest(values: Any) -> str:
-    """16 hex digits that stand for these values, whatever their order."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+def absolute(path: str) -> str:
+    """Return the path as seen from the working folder of now, without `~`, `.` and `..`; links are not followed."""
+    return os.path.abspath(os.path.expanduser(path))
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

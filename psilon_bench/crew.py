@@ -1,74 +1,126 @@
 """Trains stacks; a stack that fails is tried again in halves, down to the run that is to blame."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from psilon_bench.checkpoint import Checkpoint
+from psilon_bench.claims import claimed
 from psilon_bench.config import Config
 from psilon_bench.display import Display
-from psilon_bench.errors import StackFailed, UsageError
+from psilon_bench.errors import RecordsFailed, StackFailed, UsageError
+from psilon_bench.finished import FinishedRuns, folder_of
 from psilon_bench.record import Record, Run
 from psilon_bench.runner import run as run_stack
 from psilon_bench.sender import Sender
 
 
 def train_quietly(configs: list[Config]) -> dict[str, Run]:
-    """In a process that is followed by its records: no display, no MLflow. run.json of each member by fingerprint."""
+    """In a process that is followed by its records: no display, no MLflow. run.json of each member by identity."""
     display = Display(Console(quiet=True))
     with display.sweep(len(configs)):
-        crew = Crew(display, None, configs[0].retries)
+        crew = Crew(display, None, configs[0].retries, FinishedRuns(folder_of(configs[0])))
         crew.train(configs)
     return crew.runs
 
 
 @dataclass
+class Try:
+    """Runs to train as one stack: how often they have failed, and the records of the try before."""
+
+    configs: list[Config]
+    failures: int = 0
+    records: Sequence[Record] = ()
+
+    def halves(self) -> list["Try"]:
+        """The first and the second half."""
+        middle = len(self.configs) // 2
+        parts = slice(None, middle), slice(middle, None)
+        return [Try(self.configs[part], self.failures, self.records[part]) for part in parts]
+
+
+@dataclass
 class Crew:
-    """Keeps the run.json of every run by fingerprint."""
+    """Keeps the run.json of every run by identity. A run is trained by one process at a time, and once."""
 
     display: Display
     sender: Sender | None
     retries: int
+    finished: FinishedRuns
     runs: dict[str, Run] = field(default_factory=dict)
 
-    def train(self, configs: list[Config], tries: int = 0, records: Sequence[Record] = ()) -> None:
-        """Train a stack and keep the run.json of each member."""
+    def train(self, configs: list[Config], wait: bool = True) -> list[Config]:
+        """Train a stack and keep the run.json of each member.
+
+        wait: for runs that another process trains. Without it these are returned, to be waited for later.
+        """
+        left: list[Config] = []
+        tries = deque([Try(configs)])
+        while tries:
+            attempt = tries.popleft()
+            with claimed(attempt.configs, wait) as mine:
+                others = [config for config in attempt.configs if config.identity.key not in mine]
+                if others and Checkpoint.of(attempt.configs).exists():  # the stack goes on whole
+                    left += attempt.configs
+                    continue
+                left += others
+                again = self.attempt(self.without_finished(attempt, mine))
+            tries.extendleft(reversed(again))
+        return left
+
+    def without_finished(self, attempt: Try, mine: set[str]) -> Try:
+        """Return those of a try that are ours and that no other process has ended in the meantime."""
+        own = [config for config in attempt.configs if config.identity.key in mine]
+        known = {} if own and own[0].rerun else self.finished.look().runs
+        done = {key: known[key] for config in own if (key := config.identity.key) in known}
+        self.runs |= done
+        if done:
+            self.display.advance(len(done))
+        if len(own) - len(done) == len(attempt.configs):
+            return attempt
+        return Try([config for config in own if config.identity.key not in done], attempt.failures)
+
+    def attempt(self, attempt: Try) -> list[Try]:
+        """Train; what is to be tried again."""
+        if not attempt.configs:
+            return []
         try:
-            finished = run_stack(configs, self.display, self.sender, in_sweep=True, records=records)
+            finished = run_stack(attempt.configs, self.display, self.sender, attempt.records)
+        except RecordsFailed:
+            raise
         except StackFailed as failure:
-            self.after(failure, configs, tries)
+            return self.after(failure, attempt)
         except Exception as error:  # before there were records
-            self.refused(error, configs)
-        else:
-            for config, record in zip(configs, finished, strict=True):
-                self.runs[config.fingerprint()] = record.run | {"folder": str(record.folder)}
-            self.display.advance(len(configs))
+            return self.refused(error, attempt)
+        for config, record in zip(attempt.configs, finished, strict=True):
+            self.runs[config.identity.key] = record.run | {"folder": str(record.folder)}
+        self.display.advance(len(finished))
+        return []
 
-    def refused(self, error: Exception, configs: list[Config]) -> None:
+    def refused(self, error: Exception, attempt: Try) -> list[Try]:
         """Halves of a stack that could not be set up; a lone run has failed without a record."""
-        if len(configs) > 1:
-            middle = len(configs) // 2
-            self.train(configs[:middle])
-            self.train(configs[middle:])
-            return
+        if len(attempt.configs) > 1:
+            return attempt.halves()
+        (config,) = attempt.configs
         reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-        self.display.failure(configs[0].title, reason)
-        self.runs[configs[0].fingerprint()] = {"status": "failed", "title": configs[0].title, "reason": reason}
+        self.display.failure(config.title, reason)
+        self.runs[config.identity.key] = {"status": "failed", "title": config.title, "reason": reason}
         self.display.advance(1)
+        return []
 
-    def after(self, failure: StackFailed, configs: list[Config], tries: int) -> None:
+    def after(self, failure: StackFailed, attempt: Try) -> list[Try]:
         """Halves of a stack (also out of memory); a lone run again as often as `retries` says, then it has failed."""
-        records = failure.records
-        if len(configs) > 1:
-            self.display.failure(f"a stack of {len(configs)}", f"{failure}; its halves are tried")
-            middle = len(configs) // 2
-            self.train(configs[:middle], tries, records[:middle])
-            self.train(configs[middle:], tries, records[middle:])
-        elif tries < self.retries:
-            self.display.failure(configs[0].title, f"{failure}; tried again")
-            self.train(configs, tries + 1, records)
-        else:
-            run = records[0].run | {"folder": str(records[0].folder)}
-            self.display.failure(configs[0].title, f"{failure}; see {records[0].folder}")
-            self.runs[configs[0].fingerprint()] = run
-            self.display.advance(1)
+        attempt = Try(attempt.configs, attempt.failures, failure.records)
+        if len(attempt.configs) > 1:
+            self.display.failure(f"a stack of {len(attempt.configs)}", f"{failure}; its halves are tried")
+            return attempt.halves()
+        (config,), (record,) = attempt.configs, failure.records
+        if attempt.failures < self.retries:
+            self.display.failure(config.title, f"{failure}; tried again")
+            return [Try(attempt.configs, attempt.failures + 1, failure.records)]
+        self.display.failure(config.title, f"{failure}; see {record.folder}")
+        self.runs[config.identity.key] = record.run | {"folder": str(record.folder)}
+        self.display.advance(1)
+        return []

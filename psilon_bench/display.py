@@ -1,6 +1,7 @@
 """What a person sees of a run: a progress bar with ETA on a terminal, plain lines elsewhere, the result as a table."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,13 @@ class Display:
             self.console.print(*what, **how)
         except BrokenPipeError:
             self.console.quiet = True
+
+    def note(self, text: str) -> None:
+        """Say what is worth knowing; in a process without a display of its own on stderr."""
+        if self.console.quiet:
+            print(f"note: {text}", file=sys.stderr)
+        else:
+            self.say(f"note: {text}", soft_wrap=True, markup=False)
 
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:

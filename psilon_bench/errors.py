@@ -18,3 +18,11 @@ class StackFailed(Exception):
     def __init__(self, error: Exception, records: Sequence[Any]) -> None:
         super().__init__(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
         self.records = records
+
+
+class RecordsFailed(StackFailed):
+    """The records of a stack cannot be written: the disk is full, read-only or gone. Nothing else will fare better."""
+
+    def __init__(self, message: str, records: Sequence[Any] = ()) -> None:
+        Exception.__init__(self, message)
+        self.records = records

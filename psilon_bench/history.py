@@ -2,7 +2,10 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
+
+from psilon_bench.durable import whole_file
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
@@ -15,7 +18,7 @@ def append_row(path: Path, row: dict[str, float]) -> None:
     if not path.exists():
         writer.writeheader()
     writer.writerow(row)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         file.write(text.getvalue())
 
 
@@ -23,7 +26,7 @@ def columns(path: Path) -> list[str]:
     """What the first line names; nothing where there is no file yet."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return next(csv.reader(file), [])
 
 
@@ -34,17 +37,15 @@ def read_rows(path: Path) -> list[dict[str, float]]:
 
 def whole_lines(path: Path) -> list[str]:
     """The lines that were written to their end."""
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def cut_after(path: Path, epoch: float) -> None:
-    """Drop the rows after this epoch; without any row the file goes."""
-    lines = whole_lines(path)
-    kept = [line for line, row in zip(lines[1:], csv.DictReader(lines), strict=True) if float(row["epoch"]) <= epoch]
-    if not kept:
+def write_rows(path: Path, rows: Sequence[dict[str, float]]) -> None:
+    """Write all rows anew; without any row the file goes."""
+    if not rows:
         path.unlink(missing_ok=True)
         return
-    part = path.with_name(f".{path.name}.part")
-    part.write_text("".join([lines[0], *kept]))
-    part.replace(path)
+    with whole_file(path, flushed=False) as part:
+        for row in rows:
+            append_row(part, row)

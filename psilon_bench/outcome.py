@@ -40,6 +40,7 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record], unp
     for index, (outcome, record, member) in enumerate(zip(fit.members, records, members, strict=True)):
         if record.closed:
             continue
+        record.restore()
         for name, parameters in unpruned[index].items():
             record.save_tensors(name, parameters)
         record.save_object("preprocessing.joblib", member.task.preprocessing)

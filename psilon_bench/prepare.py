@@ -32,7 +32,8 @@ class Prepared:
 def prepare(config: Config) -> Prepared:
     """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
     where = place(config.hardware)
-    task = load(config.dataset.model_dump_json(by_alias=True))
+    task = load(config.dataset.text())
+    config = with_data(config, task)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = config.model.build(
@@ -58,6 +59,16 @@ def load(dataset: str) -> Task:
     """The task of a dataset section (as JSON), once a process."""
     section = Dataset.model_validate(json.loads(dataset))
     return section.build(name=section.name)
+
+
+def with_data(config: Config, task: Task) -> Config:
+    """Return the configuration with the checksum of its data; UsageError where it is not that of the plan."""
+    if config.data not in (None, task.checksum):
+        raise UsageError(
+            f"The data of {task.name} changed while the sweep ran (checksum {config.data[:8]} -> {task.checksum[:8]}). "
+            "The same command starts over with the data as they are now."
+        )
+    return config.with_data(task.checksum)
 
 
 def check_batches(config: Config, task: Task) -> None:

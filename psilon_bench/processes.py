@@ -115,8 +115,8 @@ class Processes:
             for config in lost:
                 if watch.status(config) == "killed":  # by the end of the pool, with a checkpoint
                     left.appendleft(config)
-                elif killed[config.fingerprint()] < retries:
-                    killed[config.fingerprint()] += 1
+                elif killed[config.identity.key] < retries:
+                    killed[config.identity.key] += 1
                     left.append(config)
         return None
 

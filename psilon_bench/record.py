@@ -1,12 +1,13 @@
 """The local record of a run: a folder of its own that holds everything about it, whatever else fails."""
 
+import functools
 import json
 import math
 import os
 import platform
-import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +17,11 @@ import joblib
 import torch
 from omegaconf import OmegaConf
 
+from psilon_bench.code_version import git_commit
 from psilon_bench.config import Config
+from psilon_bench.durable import flush, whole_file, write_tensors, write_text
 from psilon_bench.errors import UsageError
-from psilon_bench.history import append_row, cut_after
+from psilon_bench.history import append_row, write_rows
 from psilon_bench.process import this_process
 from psilon_bench.writable import probe
 
@@ -32,16 +35,22 @@ class Record:
 
     The folder is made on construction and shared with no other run. run.json says `running` until `finish`; a run
     that vanished without a word is one that still says so. Files are written whole under another name and renamed,
-    but for history.csv, which grows by whole lines.
+    but for history.csv, which grows by whole lines. All of them are on the disk before run.json says `finished`.
+
+    A row of history.csv that cannot be written (disk full, folder gone) stops no training: `rows` has it, and `finish`
+    writes them all.
     """
 
     def __init__(self, config: Config, about: dict[str, Any]) -> None:
         """about: what is known before training and belongs into run.json (the task, the command)."""
         now = datetime.now(UTC).astimezone()
         stem = f"{now:%Y-%m-%d_%H-%M-%S}_{config.model.name}_{config.reg.name}_{uuid.uuid4().hex[:8]}"
-        self.folder = Path(config.results_dir, config.name, stem).absolute()
+        self.folder = Path(config.results_dir, config.name, stem)
         self.folder.mkdir(parents=True)
-        self.write("config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.nested())))
+        self.configuration = OmegaConf.to_yaml(OmegaConf.create(config.nested()))
+        self.rows: list[dict[str, float]] = []
+        self.unwritten: OSError | None = None  # why history.csv lacks rows
+        self.write("config.yaml", self.configuration)
         self.run: Run = {
             "status": "running",
             "reason": None,
@@ -51,20 +60,25 @@ class Record:
             "fingerprint": config.fingerprint(),
             "seed": config.seed,
             "git_commit": git_commit(),
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+            "versions": versions(),
             "hardware": hardware(),
             "times": {"started": now_text(), "ended": None},
             "process": this_process(),
         } | about
+        if config.data is not None:
+            self.run |= {"identity": config.identity.key, "code_version": config.identity.code}
         self.save()
 
     @classmethod
-    def reopen(cls, folder: Path, last_epoch: float) -> "Record":
-        """Go on with the record of a run that was stopped, from the row of this epoch."""
+    def reopen(cls, folder: Path, rows: Sequence[dict[str, float]] | None = None) -> "Record":
+        """Go on with the record of a run that was stopped or has failed, with these rows in its history."""
         record = cls.__new__(cls)
-        record.folder, record.run = folder, json.loads((folder / "run.json").read_text())
+        record.folder, record.run = folder, json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        record.configuration = (folder / "config.yaml").read_text(encoding="utf-8")
+        record.rows, record.unwritten = list(rows or []), None
         if not record.closed:
-            cut_after(folder / "history.csv", last_epoch)
+            (folder / "error.txt").unlink(missing_ok=True)  # of the try that failed
+            write_rows(folder / "history.csv", record.rows)
             record.run |= {"status": "running", "reason": None, "process": this_process()}
             record.run["times"].setdefault("resumed", []).append(now_text())
             record.save()
@@ -77,36 +91,49 @@ class Record:
 
     def add_row(self, row: dict[str, float]) -> None:
         """Append one evaluation to history.csv."""
-        append_row(self.folder / "history.csv", row)
+        self.rows.append(row)
+        try:
+            append_row(self.folder / "history.csv", row)
+        except OSError as error:
+            self.unwritten = error
 
     def finish(self, status: Status, metrics: dict[str, float] | None = None, reason: str | None = None) -> None:
-        """The run's last word. Metrics that are not finite are left out: JSON has no word for them."""
+        """Write the run's last word. Metrics that are not finite are left out: JSON has no word for them."""
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
         self.run |= {"status": status, "reason": reason, "metrics": finite}
         self.run["times"]["ended"] = now_text()
-        self.save()
+        self.restore()
+        for path in sorted(self.folder.iterdir()):
+            if path.is_file() and path.name != "run.json":
+                flush(path)
+        self.save(flushed=True)
 
-    def save(self) -> None:
+    def restore(self) -> None:
+        """Write anew what could not be written, or what is gone because the folder was deleted in the meantime."""
+        if self.unwritten is None and (self.folder / "config.yaml").exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.write("config.yaml", self.configuration)
+        write_rows(self.folder / "history.csv", self.rows)
+        self.save()
+        self.unwritten = None
+
+    def save(self, flushed: bool = False) -> None:
         """Write run.json."""
-        self.write("run.json", json.dumps(self.run, indent=2) + "\n")
+        write_text(self.folder / "run.json", json.dumps(self.run, indent=2) + "\n", flushed)
 
     def save_tensors(self, name: str, state: dict[str, torch.Tensor]) -> None:
-        """A state_dict that torch.load(..., weights_only=True) reads."""
-        part = self.folder / f".{name}.part"
-        torch.save(state, part)
-        part.replace(self.folder / name)
+        """Write a state_dict that torch.load(..., weights_only=True) reads."""
+        write_tensors(self.folder / name, state, flushed=False)
 
     def save_object(self, name: str, value: object) -> None:
-        """Anything else that can be pickled; joblib.load reads it."""
-        part = self.folder / f".{name}.part"
-        joblib.dump(value, part)
-        part.replace(self.folder / name)
+        """Write anything else that can be pickled; joblib.load reads it."""
+        with whole_file(self.folder / name, flushed=False) as part:
+            joblib.dump(value, part)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
-        part = self.folder / f".{name}.part"
-        part.write_text(text)
-        part.replace(self.folder / name)
+        write_text(self.folder / name, text, flushed=False)
 
 
 def is_closed(run: Run) -> bool:
@@ -129,16 +156,10 @@ def check_writable(results_dir: str) -> None:
         ) from error
 
 
-def git_commit() -> str | None:
-    """The commit of the source tree the package runs from, with + where it has changes; None when installed."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:  # an installed package may lie inside somebody's repository without being of it
-        subprocess.run([*git, "ls-files", "--error-unmatch", "record.py"], capture_output=True, timeout=5, check=True)
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-        changes = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True, timeout=5, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.stdout.strip() + ("+" if changes.returncode else "")
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, Any]:
@@ -152,6 +173,7 @@ def hardware() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def processor() -> str:
     """The processor's name as far as the system tells it."""
     info = Path("/proc/cpuinfo")

@@ -1,19 +1,19 @@
 """From checked configurations to records: load, build, fit, evaluate, record. One network, or a stack of them."""
 
+import contextlib
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from psilon_bench.checkpoint import Checkpoint
-from psilon_bench.closed import closed_records
+from psilon_bench.checkpoint import Checkpoint, Found, set_aside_outdated
+from psilon_bench.claims import claimed
 from psilon_bench.config import Config
 from psilon_bench.device import set_tf32
 from psilon_bench.display import Display
-from psilon_bench.errors import StackFailed
+from psilon_bench.errors import RecordsFailed, StackFailed
 from psilon_bench.finetune import FineTuned
 from psilon_bench.interrupt import Stopped, kept_until_safe
 from psilon_bench.metrics.network import curve_measures
@@ -23,7 +23,7 @@ from psilon_bench.precision import autocast_of
 from psilon_bench.prepare import Prepared, build_optimizer, prepare
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.sender import Sender
-from psilon_bench.tracking import check_server, tracking_uri
+from psilon_bench.tracking import check_server, read_run, tracking_uri
 from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
@@ -39,56 +39,64 @@ def check_places(config: Config) -> None:
         check_server(tracking_uri(config))
 
 
+def run_alone(config: Config, display: Display, sender: Sender | None = None) -> Record:
+    """Train one configuration that belongs to no sweep. Where another process trains the same, keep no checkpoint."""
+    member = ready(config)
+    with claimed([member.config], wait=False) as mine:
+        (record,) = run_members([member], display, sender, mine=bool(mine))
+    return record
+
+
 def run(
-    configs: Sequence[Config],
+    configs: Sequence[Config], display: Display, sender: Sender | None = None, records: Sequence[Record] = ()
+) -> Sequence[Record]:
+    """Train configurations of a sweep, which differ in stackable values alone, as one stack; see run_members."""
+    return run_members([ready(config) for config in configs], display, sender, in_sweep=True, records=records)
+
+
+def ready(config: Config) -> Prepared:
+    """Return the configuration with its data and its network, after setting up the process for it."""
+    if config.hardware.threads is not None:
+        torch.set_num_threads(config.hardware.threads)
+    set_tf32(config.hardware)
+    return prepare(config)
+
+
+def run_members(
+    members: Sequence[Prepared],
     display: Display,
     sender: Sender | None = None,
     in_sweep: bool = False,
     records: Sequence[Record] = (),
+    mine: bool = True,
 ) -> Sequence[Record]:
-    """Train configurations that differ in stackable values alone as one stack; one record each, mirrored by `sender`.
+    """Train a stack; one record each, mirrored by `sender`.
 
     A stack that was stopped goes on from its checkpoint, in the folders it had; `records` of a try that failed are used
     again. A member that diverges is recorded as failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records
     as killed, with the history so far, and are raised again; any other exception records them as failed, with its
-    traceback in the folders, and is raised as StackFailed.
+    traceback in the folders, and is raised as StackFailed. mine: whether no other process trains these runs; one that
+    is not alone keeps no checkpoint.
     """
-    if configs[0].hardware.threads is not None:
-        torch.set_num_threads(configs[0].hardware.threads)
-    set_tf32(configs[0].hardware)
-    members = [prepare(config) for config in configs]
+    configs = [member.config for member in members]
     fit = build(members)
     if sender is not None:
         open_sender(sender, configs[0])
-    checkpoint = Checkpoint.of(configs)
-    with checkpoint.mine(wait=in_sweep) as mine:
-        if in_sweep and not configs[0].rerun and (closed := closed_records(configs)):
-            return closed  # by the same sweep in another process
-        found = checkpoint.load() if mine and not configs[0].rerun else None
-        if found:
-            records = resume(fit, *found)
-        elif records:
-            records = [Record.reopen(record.folder, last_epoch=0) for record in records]
-        else:
-            records = [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
-        if sender is not None:
-            for record in records:
-                sender.follow(record.folder)
-        try:
-            with kept_until_safe() as safe_point:
-                train(fit, configs, records, checkpoint if mine else None, display, safe_point)
-                if isinstance(fit, Fit):
-                    finish(fit, members, records)
-                else:
-                    fit.finish(records)
-                if mine:
-                    checkpoint.remove()
-        except KeyboardInterrupt as stop:
-            close_unfinished(records, stop)
-            raise
-        except Exception as error:
-            close_unfinished(records, error)
-            raise StackFailed(error, records) from error
+    checkpoint = Checkpoint.of(configs) if mine else None
+    found = find(checkpoint, display) if checkpoint is not None and not configs[0].rerun else None
+    if checkpoint is not None:
+        keep_room(checkpoint, fit)
+    if found:
+        fit.load_state(found.fit)
+        records = reopen(found, members, fit, in_sweep)
+    elif records:
+        records = [Record.reopen(record.folder) for record in records]
+    else:
+        records = new_records(members, fit, in_sweep)
+    if sender is not None:
+        for record in records:
+            sender.follow(record.folder)
+    train_and_close(fit, members, records, checkpoint, display)
     return records
 
 
@@ -97,13 +105,73 @@ def open_sender(sender: Sender, config: Config) -> None:
     sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
 
 
-def resume(fit: AnyFit, state: dict[str, Any], folders: Sequence[Path]) -> list[Record]:
-    """Put the trainer where the checkpoint was taken, and open its records again."""
-    fit.load_state(state)
-    return [
-        Record.reopen(folder, member.last_row.get("epoch", 0))
-        for folder, member in zip(folders, fit.members, strict=True)
-    ]
+def new_records(members: Sequence[Prepared], fit: AnyFit, in_sweep: bool) -> list[Record]:
+    """Return a fresh record of each member."""
+    try:
+        return [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
+    except OSError as error:
+        raise RecordsFailed(f"{error.filename} cannot be written ({error.strerror}). Make room") from error
+
+
+def find(checkpoint: Checkpoint, display: Display) -> Found | None:
+    """Return what the checkpoint of a stack holds; what is damaged, or of other data or code, is set aside and said."""
+    if not checkpoint.exists():
+        set_aside_outdated(checkpoint.configs, display.note)
+    return checkpoint.load(display.note)
+
+
+def reopen(found: Found, members: Sequence[Prepared], fit: AnyFit, in_sweep: bool) -> list[Record]:
+    """Return the records of a checkpoint with their histories up to it; where one is gone, a new one."""
+    records = []
+    for member, folder, rows in zip(members, found.folders, found.rows, strict=True):
+        if read_run(folder) is None or not (folder / "config.yaml").exists():
+            folder = new_records([member], fit, in_sweep)[0].folder
+        records.append(Record.reopen(folder, rows))
+    return records
+
+
+def train_and_close(
+    fit: AnyFit,
+    members: Sequence[Prepared],
+    records: Sequence[Record],
+    checkpoint: Checkpoint | None,
+    display: Display,
+) -> None:
+    """Train and close the records. Whatever ends it early, the records say so and what can go on is in a checkpoint."""
+    try:
+        with kept_until_safe() as safe_point:
+            train(fit, [member.config for member in members], records, checkpoint, display, safe_point)
+            trained = fit.state()
+            try:
+                if isinstance(fit, Fit):
+                    finish(fit, members, records)
+                else:
+                    fit.finish(records)
+            except OSError as error:
+                raise RecordsFailed(kept(error, trained, records, checkpoint), records) from error
+            if checkpoint is not None:
+                checkpoint.remove()
+    except KeyboardInterrupt as stop:
+        close_unfinished(records, stop)
+        raise
+    except RecordsFailed as failure:
+        close_unfinished(records, failure)
+        raise
+    except Exception as error:
+        close_unfinished(records, error)
+        raise StackFailed(error, records) from error
+
+
+def kept(error: OSError, state: dict[str, Any], records: Sequence[Record], checkpoint: Checkpoint | None) -> str:
+    """Save the trained stack where it can be saved; say what could not be written, where that is, and what to do."""
+    said = f"{error.filename or records[0].folder} cannot be written ({error.strerror or error})"
+    if checkpoint is None or not state:
+        return f"{said}. Make room, and give the same command again: it trains anew"
+    try:
+        place = checkpoint.save(state, [record.folder for record in records], [record.rows for record in records])
+    except OSError as second:
+        return f"{said}, nor can a checkpoint ({second}). What was trained is lost"
+    return f"{said}. What was trained is in a checkpoint in {place}: make room, and give the same command again"
 
 
 def train(
@@ -124,17 +192,17 @@ def train(
 
     def save() -> None:
         if checkpoint is not None:
-            fingerprints = [config.fingerprint() for config in configs]
-            checkpoint.save(fit.state(), fingerprints, [record.folder for record in records])
+            checkpoint.save(fit.state(), [record.folder for record in records], [record.rows for record in records])
 
     def on_epoch(epoch: int) -> None:
         display.epoch(epoch)
         if every is not None and epoch % every == 0:
-            save()
+            with contextlib.suppress(OSError):  # the next one may find room; training goes on
+                save()
 
     own = fit.fit if isinstance(fit, FineTuned) else fit
     if isinstance(own, Fit) and (why := compile_if_asked(own, configs[0].hardware)):
-        display.say(f"note: hardware.compile=true did not work, the run is not compiled: {why}", soft_wrap=True)
+        display.note(f"hardware.compile=true did not work, the run is not compiled: {why}")
     with display.training(configs):
         try:
             fit.run(on_row, on_epoch, safe_point)
@@ -144,14 +212,32 @@ def train(
             raise
 
 
+def keep_room(checkpoint: Checkpoint, fit: AnyFit) -> None:
+    """OSError, before training, where the disk has no room for what is to be kept of the run."""
+    try:
+        checkpoint.keep_room(fit.state())
+    except OSError as error:
+        checkpoint.release_room()
+        raise RecordsFailed(
+            f"{checkpoint.folder.parent} has no room for what the run is to keep ({error.strerror or error}). "
+            "Make room, or set results_dir=<another folder>"
+        ) from error
+
+
 def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
-    """killed for a signal; failed, with the traceback in the folder, for anything else."""
+    """Record `killed` for a signal; `failed`, with the traceback in the folder, for anything else.
+
+    A folder that cannot be written keeps its run.json, which says `running` of a process that is gone.
+    """
     killed = isinstance(error, KeyboardInterrupt)
+    reason = str(error) if isinstance(error, RecordsFailed) else f"{type(error).__name__}: {error}".rstrip(": ")
     for record in records:
-        if not record.closed:
+        if record.closed:
+            continue
+        with contextlib.suppress(OSError):
+            record.finish("killed" if killed else "failed", reason=reason)
             if not killed:
                 record.write("error.txt", traceback.format_exc())
-            record.finish("killed" if killed else "failed", reason=f"{type(error).__name__}: {error}".rstrip(": "))
 
 
 def build(members: Sequence[Prepared]) -> AnyFit:

@@ -117,7 +117,7 @@ def processes_by_memory(member: Prepared) -> int:
 
 def splits_of(configs: Sequence[Config]) -> int:
     """How many splits of the data there are; networks on the same one share its rows."""
-    return len({config.dataset.model_dump_json(by_alias=True) for config in configs})
+    return len({config.dataset.text() for config in configs})
 
 
 def bytes_of(member: Prepared) -> int:
@@ -156,14 +156,14 @@ def activations_per_row(member: Prepared) -> int:
 
 def shape_of(config: Config) -> tuple[object, ...]:
     """What must agree for networks to share a program: a split can change the number of input columns."""
-    task = load(config.dataset.model_dump_json(by_alias=True))
+    task = load(config.dataset.text())
     splits = (task.train, task.val, task.test)
     return (*(tuple(split.x.shape) for split in splits), task.num_outputs)
 
 
 def steps(config: Config) -> int:
     """Training steps of a run, unless it stops early."""
-    trainer, rows = config.trainer, len(load(config.dataset.model_dump_json(by_alias=True)).train)
+    trainer, rows = config.trainer, len(load(config.dataset.text()).train)
     return trainer.all_epochs * per_epoch(rows, trainer.num_batches, trainer.batch_size)
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from psilon_bench.checkpoint import Checkpoint, unfinished_stacks
-from psilon_bench.closed import closed_runs, folder_of
+from psilon_bench.checkpoint import set_aside_outdated, unfinished_stacks
 from psilon_bench.config import Config
 from psilon_bench.crew import Crew
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed
+from psilon_bench.finished import FinishedRuns, folder_of
 from psilon_bench.inner import Inner
 from psilon_bench.prepare import load
 from psilon_bench.processes import Processes
@@ -22,26 +22,30 @@ from psilon_bench.ways import ways
 
 @dataclass
 class Plan:
-    """The runs of a sweep: those done (by fingerprint), and the groups that are to train."""
+    """The runs of a sweep: those done (by identity), and the groups that are to train."""
 
     configs: list[Config]
     done: dict[str, Run]
     resumed: list[list[Config]]  # stacks with a checkpoint, whole
     groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure, to be cut into stacks
+    finished: FinishedRuns
+    changes: list[str]  # why runs train again that were done before
 
     @property
     def missing(self) -> int:
         """Runs that are to train."""
-        return len(self.configs) - sum(config.fingerprint() in self.done for config in self.configs)
+        return len(self.configs) - sum(config.identity.key in self.done for config in self.configs)
 
 
 def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -> dict[str, Run]:
-    """Train what is missing of these runs, here or by an inner launcher; run.json of each by fingerprint.
+    """Train what is missing of these runs, here or by an inner launcher; run.json of each by identity.
 
     RunFailed at the end where any run failed or diverged. With plan=true only shows what would be done.
     """
     display = Display()
-    plan = make_plan(configs)
+    plan = make_plan(configs, display)
+    for change in plan.changes:
+        display.note(change)
     display.plan(len(plan.configs), len(plan.configs) - plan.missing, folder_of(configs[0]))
     if configs[0].plan:
         display.groups(described(plan))
@@ -51,7 +55,7 @@ def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -
             open_sender(sender, configs[0])
         runs, problem = train_here(plan, display, sender) if inner is None else train_by(inner, plan, display, sender)
     every = plan.done | runs
-    outcomes = {config.fingerprint(): every[config.fingerprint()] for config in plan.configs}
+    outcomes = {config.identity.key: every[config.identity.key] for config in plan.configs}
     display.summary(list(outcomes.values()))
     bad = [run for run in outcomes.values() if run["status"] != "finished"]
     display.failures(bad)
@@ -66,13 +70,13 @@ def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -
 
 def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """Stack after stack in this process, then what is faster side by side in processes; also what went wrong there."""
-    crew, problem = Crew(display, sender, plan.configs[0].retries), None
+    crew, problem = Crew(display, sender, plan.configs[0].retries, plan.finished), None
     train_free(crew, plan.resumed)
     with Processes(plan.configs[0].hardware, sum(map(len, plan.groups))) as processes:
         choices = list(zip(plan.groups, ways(plan.groups, processes), strict=True))
         here = [stack for group, choice in choices for stack in stacks(choice.divide(group)[0], choice.size)]
         train_free(crew, here)
-        apart = {config.fingerprint(): config for group, choice in choices for config in choice.divide(group)[1]}
+        apart = {config.identity.key: config for group, choice in choices for config in choice.divide(group)[1]}
         watch = Watch(folder_of(plan.configs[0]), apart, display, sender)
         if apart:
             problem = processes.train(list(apart.values()), crew.retries, watch)
@@ -81,20 +85,15 @@ def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dic
 
 def train_free(crew: Crew, every: Sequence[list[Config]]) -> None:
     """Stack after stack; those that the same sweep trains in another process are waited for at the end."""
-    taken = []
-    for stack in every:
-        if Checkpoint.of(stack).taken():
-            taken.append(stack)
-        else:
-            crew.train(stack)
-    for stack in taken:
-        crew.train(stack)
+    for taken in [crew.train(stack, wait=False) for stack in every]:
+        if taken:
+            crew.train(taken)
 
 
 def train_by(inner: Inner, plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """All stacks as jobs of another launcher, followed by their records; also what went wrong with the launcher."""
     folder = folder_of(plan.configs[0])
-    wanted = {config.fingerprint(): config for config in plan.configs if config.fingerprint() not in plan.done}
+    wanted = {config.identity.key: config for config in plan.configs if config.identity.key not in plan.done}
     watch = Watch(folder, wanted, display, sender)
     groups = [(group, inner.size(len(group), choose(group).size)) for group in plan.groups]
     jobs = [*plan.resumed, *(stack for group, size in groups for stack in stacks(group, size))]
@@ -109,25 +108,36 @@ def stacks(group: list[Config], size: int) -> Iterator[list[Config]]:
             yield part[start : start + size]
 
 
-def make_plan(configs: Sequence[Config]) -> Plan:
+def make_plan(configs: Sequence[Config], display: Display) -> Plan:
     """Leave out what is done, take up checkpoints, group the rest."""
-    wanted = {config.fingerprint(): config for config in configs}
-    closed = {} if configs[0].rerun else closed_runs(folder_of(configs[0]))
-    done = {fingerprint: closed[fingerprint] for fingerprint in wanted if fingerprint in closed}
-    todo = {fingerprint: config for fingerprint, config in wanted.items() if fingerprint not in done}
+    wanted = {config.identity.key: config for config in configs}
+    finished = FinishedRuns(folder_of(configs[0])).look()
+    closed = {} if configs[0].rerun else finished.runs
+    done = {key: closed[key] for key in wanted if key in closed}
+    todo = {key: config for key, config in wanted.items() if key not in done}
+    changes = [] if configs[0].rerun else finished.changes(todo.values())
     resumed: list[list[Config]] = []
     groups: dict[str, list[Config]] = {}
-    for members in unfinished_stacks(configs[0]) if not configs[0].rerun else []:
+    for members in unfinished(todo, display):
         if set(members) & set(todo) and set(members) <= set(todo) | set(done):  # nothing is trained twice
             stack = [wanted[member] for member in members]
             if len(stack) > 1:
                 resumed.append(stack)
             else:
                 groups[members[0]] = stack
-            todo = {fingerprint: config for fingerprint, config in todo.items() if fingerprint not in members}
+            todo = {key: config for key, config in todo.items() if key not in members}
     for config in todo.values():
         groups.setdefault(config.structure(), []).append(config)
-    return Plan(list(wanted.values()), done, resumed, list(groups.values()))
+    return Plan(list(wanted.values()), done, resumed, list(groups.values()), finished, changes)
+
+
+def unfinished(todo: dict[str, Config], display: Display) -> list[list[str]]:
+    """Return the members of every checkpoint of use, after setting aside those of other data or other code."""
+    configs = list(todo.values())
+    if not configs or configs[0].rerun:
+        return []
+    set_aside_outdated(configs, display.note)
+    return unfinished_stacks(configs[0], display.note)
 
 
 def described(plan: Plan) -> list[tuple[list[Config], str, Choice, float | None]]:
@@ -141,7 +151,7 @@ def described(plan: Plan) -> list[tuple[list[Config], str, Choice, float | None]
 
 def task_of(group: Sequence[Config]) -> str:
     """The name that the data set has itself: `cpu_act`, where its source is called `openml`."""
-    return load(group[0].dataset.model_dump_json(by_alias=True)).name
+    return load(group[0].dataset.text()).name
 
 
 def seconds(group: Sequence[Config], step_ms: float | None) -> float | None:

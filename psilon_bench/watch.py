@@ -3,16 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from psilon_bench.closed import stamp
 from psilon_bench.config import Config
 from psilon_bench.display import Display
+from psilon_bench.finished import stamp
+from psilon_bench.identity import Identity
 from psilon_bench.record import Run
 from psilon_bench.sender import Sender
 from psilon_bench.tracking import read_run
 
 
 class Watch:
-    """The records of these runs (by fingerprint) that appear in a folder, or change there, from now on."""
+    """The records of these runs (by identity) that appear in a folder, or change there, from now on."""
 
     def __init__(self, folder: Path, wanted: Mapping[str, Config], display: Display, sender: Sender | None) -> None:
         self.folder, self.wanted, self.display, self.sender = folder, wanted, display, sender
@@ -32,40 +33,42 @@ class Watch:
             if ended or (record in self.before and stamp(record) == self.before[record]):
                 continue
             run = read_run(record)
-            if run is None or run["fingerprint"] not in self.wanted or run == self.runs.get(record):
+            if run is None or Identity.of_record(run).key not in self.wanted or run == self.runs.get(record):
                 continue
             self.runs[record] = run
             if self.sender is not None:
                 self.sender.follow(record)
             if run["status"] == "failed":
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
-        over = len({run["fingerprint"] for run in self.runs.values() if run["status"] in ("finished", "failed")})
+        over = len(
+            {Identity.of_record(run).key for run in self.runs.values() if run["status"] in ("finished", "failed")}
+        )
         if over > self.over:
             self.display.advance(over - self.over)
             self.over = over
 
     def status(self, config: Config) -> str | None:
         """Of the latest record of a run; None where there is none."""
-        runs = [run for _, run in sorted(self.runs.items()) if run["fingerprint"] == config.fingerprint()]
+        runs = [run for _, run in sorted(self.runs.items()) if Identity.of_record(run) == config.identity]
         return runs[-1]["status"] if runs else None
 
     def told(self, runs: Mapping[str, Run]) -> None:
         """What a process says of its runs at their end: those that could not be set up have no record."""
-        for fingerprint, run in runs.items():
+        for key, run in runs.items():
             if "folder" not in run:
-                self.refused[fingerprint] = run
+                self.refused[key] = run
                 self.display.failure(run["title"], run["reason"])
                 self.display.advance(1)
 
     def outcomes(self) -> dict[str, Run]:
-        """run.json of every run by fingerprint; one without a last word is killed."""
+        """run.json of every run by identity; one without a last word is killed."""
         found = dict(self.refused)
         for record, run in sorted(self.runs.items()):
-            known = found.get(run["fingerprint"])
-            if known is None or known["status"] != "finished":
-                found[run["fingerprint"]] = run | {"folder": str(record)}
-        for fingerprint, config in self.wanted.items():
-            run = found.setdefault(fingerprint, {"status": "running", "title": config.title})
+            key = Identity.of_record(run).key
+            if key not in found or found[key]["status"] != "finished":
+                found[key] = run | {"folder": str(record)}
+        for key, config in self.wanted.items():
+            run = found.setdefault(key, {"status": "running", "title": config.title})
             if run["status"] == "running":
-                found[fingerprint] = run | {"status": "killed", "reason": "its process ended before it"}
+                found[key] = run | {"status": "killed", "reason": "its process ended before it"}
         return found

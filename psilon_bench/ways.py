@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from psilon_bench.config import Config, digest
+from psilon_bench.config import Config
 from psilon_bench.device import place
+from psilon_bench.identity import digest
 from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes, with_threads
 from psilon_bench.stacking import Choice, choose, measured, processes_by_memory, step_ms, steps

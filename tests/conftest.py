@@ -17,7 +17,7 @@ from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.display import Display
 from psilon_bench.models.mlp import MLP
 from psilon_bench.record import Record
-from psilon_bench.runner import run
+from psilon_bench.runner import run_alone
 
 torch.set_num_threads(1)
 
@@ -108,7 +108,6 @@ def finished(config: Callable[..., Config]) -> Callable[..., Record]:
     """finished("seed=3"): the record of a tiny real run."""
 
     def finished(*overrides: str) -> Record:
-        (record,) = run([config(*TINY, *overrides)], Display(Console(file=io.StringIO())))
-        return record
+        return run_alone(config(*TINY, *overrides), Display(Console(file=io.StringIO())))
 
     return finished

@@ -4,11 +4,14 @@ MNIST-C is a folder a corruption with test_images.npy and test_labels.npy; CIFAR
 severities, one after the other) and one labels.npy. Pixels are (n, h, w, c) or (n, h, w).
 """
 
+import functools
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from psilon_bench.data import store
 from psilon_bench.errors import UsageError
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -23,6 +26,18 @@ def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
             f"{folder} does not. Check the folder, or set it to null."
         )
     return pairs
+
+
+def checksum(folder: Path) -> str:
+    """Return the sha256 of all files that `read` reads, whichever rows are used."""
+    files = sorted({path for _, *pair in _files(folder) for path in pair})
+    stamps = tuple((file, file.stat().st_size, file.stat().st_ctime_ns) for file in files)
+    return _checksum(stamps)
+
+
+@functools.lru_cache(maxsize=8)  # CIFAR-10-C takes seconds
+def _checksum(stamps: tuple[tuple[Path, int, int], ...]) -> str:
+    return hashlib.sha256(" ".join(store.sha256(file) for file, *_ in stamps).encode()).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:

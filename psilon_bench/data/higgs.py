@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 from pydantic import NonNegativeInt, PositiveInt
 
 from psilon_bench.data import openml, store
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare
+from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
+from psilon_bench.marks import NO_NUMBER, InputPath, settled_by
 
 LABEL = "label"
 LOW = [
@@ -37,9 +38,16 @@ SOURCE = "https://archive.ics.uci.edu/dataset/280/higgs"
 LICENCE = "CC BY 4.0"
 
 
+def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that matter: with a file no id of OpenML does."""
+    kept = without_protocol(arguments)
+    return kept | {"task_id": None} if kept["path"] else kept
+
+
+@settled_by(without_unused)
 def load(
     name: str,
-    path: str | None,
+    path: InputPath | None,
     task_id: PositiveInt,
     features: Literal["all", "low", "high"],
     split: Literal["random", "uci"],
@@ -49,7 +57,7 @@ def load(
     max_rows: PositiveInt | None,
     protocol: Protocol,
     split_seed: NonNegativeInt,
-    offline: bool,
+    offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
     """With `path` the UCI file, else OpenML's `task_id`. split `uci`: test rows come from the last 500,000 alone."""
     choices = Choices([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
@@ -111,11 +119,11 @@ def _read_rows(file: pq.ParquetFile, rows: Rows, columns: list[str]) -> pd.DataF
 
 
 def converted(path: Path) -> store.Entry:
-    """The file as Parquet in the cache, found again by its place, size and time of change."""
+    """The file as Parquet in the cache, found again by its place, size, inode and time of change."""
     if not path.is_file():
         raise UsageError(f"dataset.path must be a file, but {path} is not. Set dataset.path=HIGGS.csv.gz.")
     stat = path.stat()
-    mark = f"{path.absolute()} {stat.st_size} {stat.st_mtime_ns}"
+    mark = f"{path.absolute()} {stat.st_size} {stat.st_ino} {stat.st_ctime_ns}"
     key = f"higgs/{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
     return store.obtain(key, lambda folder: convert(path, folder), offline=False, remedy="")
 

@@ -1,7 +1,9 @@
 """Image sets from OpenML or from their authors' files: normalised (n, channels, height, width), the usual splits."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,12 +17,22 @@ from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
+from psilon_bench.marks import NO_NUMBER, InputPath, settled_by
 
 
+def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that matter: files take the place of OpenML's, per_class that of train_size."""
+    unused = {"path": ("data_id", "usual_sizes"), "per_class": ("train_size",)}
+    overridden = {other for key, others in unused.items() if arguments[key] for other in others}
+    overridden |= set() if arguments["corrupted"] else {"corrupted_rows"}
+    return {key: None if key in overridden else value for key, value in arguments.items()}
+
+
+@settled_by(without_unused)
 def load(
     name: str,
     data_id: PositiveInt,
-    path: str | None,
+    path: InputPath | None,
     shape: list[PositiveInt],
     usual_sizes: list[PositiveInt],
     train_size: Size | None,
@@ -28,10 +40,10 @@ def load(
     test_size: Size | None,
     per_class: PositiveInt | None,
     augment: bool,
-    corrupted: str | None,
+    corrupted: InputPath | None,
     corrupted_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
-    offline: bool,
+    offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
     """train and val come from the authors' training images, test from their test images; sizes are parts of these.
 
@@ -48,7 +60,9 @@ def load(
     task = _task(name, raw, parts, scaler)
     if corrupted is not None:
         sets = corruptions.read(Path(corrupted).expanduser(), corrupted_rows, split_seed)
-        task = replace(task, extra_tests={k: _split(scaler, x, y, raw.classes) for k, (x, y) in sets.items()})
+        both = f"{task.checksum} {corruptions.checksum(Path(corrupted).expanduser())}"
+        extra_tests = {k: _split(scaler, x, y, raw.classes) for k, (x, y) in sets.items()}
+        task = replace(task, extra_tests=extra_tests, checksum=hashlib.sha256(both.encode()).hexdigest())
     return replace(task, augment=CropAndFlip(4, scaler.black())) if augment else task
 
 

@@ -1,17 +1,21 @@
 """Any supervised OpenML task, or a data set with one of its columns as the target, from our cache."""
 
+from typing import Annotated
+
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
 from psilon_bench.data import checks, openml_fetch
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare
+from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.store import Entry
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
+from psilon_bench.marks import NO_NUMBER, settled_by
 
 
+@settled_by(without_protocol)
 def load(
     name: str,
     task_id: PositiveInt | None,
@@ -25,7 +29,7 @@ def load(
     encoding: Encoding,
     protocol: Protocol,
     split_seed: NonNegativeInt,
-    offline: bool,
+    offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
     """The task says what the target is; for a data set it is `target`, or the default of OpenML.
 

@@ -1,7 +1,7 @@
 """From a raw table to a Task: choose rows, fit the preprocessing on the training rows, make tensors."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,25 @@ from torch import Tensor
 
 from psilon_bench.data import checks, preprocessing, targets
 from psilon_bench.data.preprocessing import Encoding
-from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.split import NAMES, Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.errors import UsageError
 
 Protocol = Literal["none", "psilon"]
+# PSiLON (Biswas 2024): at most 20,000 rows, 2000 for training, the rest in halves, categories as codes
+PSILON: dict[str, Any] = {
+    "train_size": 2000,
+    "val_size": None,
+    "test_size": None,
+    "max_rows": 20_000,
+    "encoding": "codes",
+}
+
+
+def without_protocol(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a source with the values that its protocol sets, in the place of those it overrides."""
+    psilon = PSILON if arguments.pop("protocol", "none") == "psilon" else {}
+    return {key: psilon.get(key, value) for key, value in arguments.items()}
 
 
 @dataclass(frozen=True)
@@ -49,8 +63,11 @@ class Choices:
     encoding: Encoding = "onehot"
 
     def with_protocol(self, protocol: Protocol) -> "Choices":
-        """PSiLON (Biswas 2024): at most 20,000 rows, 2000 for training, the rest in halves, categories as codes."""
-        return self if protocol == "none" else Choices([2000, None, None], 20_000, self.split_seed, "codes")
+        """What the protocol says of the same split; see PSILON."""
+        if protocol == "none":
+            return self
+        sizes = [PSILON[f"{name}_size"] for name in NAMES]
+        return Choices(sizes, PSILON["max_rows"], self.split_seed, PSILON["encoding"])
 
 
 def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:

@@ -1,8 +1,9 @@
 """Sparse recovery: which x, among all with A x = b, few of whose entries are not 0? A is drawn or yours."""
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -10,10 +11,24 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
+from psilon_bench.marks import InputPath, settled_by
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that matter: a matrix of yours has its own size, measurements and vectors are not drawn."""
+    overridden: set[str] = set()
+    if arguments["matrix"]:
+        overridden |= {"num_measurements", "num_features"}
+    if arguments["measurements"]:
+        overridden |= {"num_nonzero", "entries", "noise"}
+    if arguments["vector"]:
+        overridden |= {"num_nonzero", "entries"}
+    return {key: None if key in overridden else value for key, value in arguments.items()}
+
+
+@settled_by(without_unused)
 def load(
     name: str,
     num_measurements: PositiveInt,
@@ -21,9 +36,9 @@ def load(
     num_nonzero: PositiveInt,
     entries: Literal["ones", "signs", "normal"],
     noise: Annotated[float, Field(ge=0, allow_inf_nan=False)],
-    matrix: str | None,
-    measurements: str | None,
-    vector: str | None,
+    matrix: InputPath | None,
+    measurements: InputPath | None,
+    vector: InputPath | None,
     split_seed: NonNegativeInt,
 ) -> Task:
     r"""Rows of A are the training inputs, entries of b = A x* + noise the targets; (M, N) and (M, 1), float64.
@@ -69,9 +84,15 @@ def load(
         preprocessing=None,
         source=matrix or "drawn",
         licence="none",
-        checksum=hashlib.sha256(a.tobytes() + b.tobytes() + x.tobytes()).hexdigest(),
+        checksum=checksum([matrix, measurements, vector]),
         notes=notes,
     )
+
+
+def checksum(files: list[str | None]) -> str:
+    """Return the sha256 of the files' content; what is drawn in their place counts by its arguments and seed."""
+    contents = [None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
 def planted(rng: np.random.Generator, size: int, num_nonzero: int, entries: str) -> np.ndarray:

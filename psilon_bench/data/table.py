@@ -8,19 +8,21 @@ import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
 from psilon_bench.data import checks, store, table_file
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare
+from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
+from psilon_bench.marks import InputPath, settled_by
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
 
 
+@settled_by(without_protocol)
 def load(
     name: str,
-    path: str | None,
+    path: InputPath | None,
     target: str | None,
     kind: Literal["infer", "regression", "classes"],
     drop: list[str],

@@ -43,7 +43,7 @@ def load(
         categorical=[],
         source="made by dataset=toy2d",
         licence="none: random numbers",
-        checksum=hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest(),
+        checksum=hashlib.sha256(b"toy2d").hexdigest(),  # drawn: its arguments and its seed say what it is
     )
     parts = np.split(np.arange(len(frame)), np.cumsum(sizes)[:-1])
     return prepare(raw, Choices(list(sizes), None, split_seed), parts)

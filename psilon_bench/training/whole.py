@@ -55,6 +55,7 @@ class WholeFit:
     def finish(self, records: Sequence[Record]) -> None:
         """Close the one record; the estimator alone is kept, so that joblib.load needs scikit-learn alone."""
         (record,) = records
+        record.restore()
         metrics = self.member.config.metrics
         (test,) = scored(self, metrics.radii)
         record.save_object("estimator.joblib", self.model.estimator)

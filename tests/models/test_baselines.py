@@ -28,7 +28,7 @@ from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
 from psilon_bench.models.baselines import RandomForest, Ridge
 from psilon_bench.prepare import fits, load
-from psilon_bench.runner import run
+from psilon_bench.runner import run_alone
 
 FOREST = {"n_estimators": 7, "max_features": 0.4, "min_samples_leaf": 2}
 BOOSTING = {"learning_rate": 0.3, "max_iter": 8, "max_leaf_nodes": 5, "early_stopping": False}
@@ -56,8 +56,7 @@ def fitted(config):
     """fitted("model=ridge", "dataset=wine"): the record of a run."""
 
     def fitted(*overrides):
-        (record,) = run([config("reg=none", "tracking=none", *overrides)], Display(Console(quiet=True)))
-        return record
+        return run_alone(config("reg=none", "tracking=none", *overrides), Display(Console(quiet=True)))
 
     return fitted
 

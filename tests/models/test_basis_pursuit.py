@@ -11,7 +11,7 @@ from rich.console import Console
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.prepare import load
-from psilon_bench.runner import run
+from psilon_bench.runner import run_alone
 
 SMALL = ("dataset.num_measurements=12", "dataset.num_features=18", "dataset.entries=normal")
 
@@ -22,7 +22,7 @@ def fitted(config):
 
     def fitted(*overrides):
         own = config("dataset=sparse_recovery", "model=basis_pursuit", "reg=none", "tracking=none", *overrides)
-        (record,) = run([own], Display(Console(quiet=True)))
+        record = run_alone(own, Display(Console(quiet=True)))
         return record, load(own.dataset.model_dump_json(by_alias=True))
 
     return fitted

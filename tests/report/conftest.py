@@ -16,7 +16,7 @@ from psilon_bench.display import Display
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
-from psilon_bench.runner import run
+from psilon_bench.runner import run_alone
 
 mpl.use("agg")
 
@@ -88,7 +88,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         for own in [*changes, ("model.hidden=70", "pruner=magnitude")]:
             overrides = [*TINY, "hardware.precision=float64", "hardware.device=cpu", f"results_dir={folder}", *own]
-            run([check(compose("config", overrides=overrides))], Display(Console(file=io.StringIO())))
+            run_alone(check(compose("config", overrides=overrides)), Display(Console(file=io.StringIO())))
     return folder
 
 

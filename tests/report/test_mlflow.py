@@ -38,7 +38,7 @@ def test_to_mlflow_and_back(place, config, tmp_path):
     client, experiment, uri = place
     overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
     configs = [config(*overrides, f"reg.lam={lam}") for lam in (1e-3, 1e-2, 1e-1)]
-    records = run(configs, Display(Console(file=io.StringIO())), in_sweep=True)
+    records = run(configs, Display(Console(file=io.StringIO())))
     records[2].run["status"] = "running"
     records[2].save()
     for record in records:

@@ -40,7 +40,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def grid() -> Callable[..., dict]:
-    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by fingerprint."""
+    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
 
     def grid(jobs: list[list[str]], *common: str) -> dict:
         GlobalHydra.instance().clear()
@@ -92,7 +92,7 @@ def test_members_equal_lone_runs(psilon, records, grid):
     code, said = psilon("name=alone", *jobs[1], tiny=(*tiny, "trainer.epochs=12"))
     assert code == 0, said
     (alone,) = records("alone")
-    member = outcomes[alone["fingerprint"]]
+    member = outcomes[alone["identity"]]
     rows, own = read_rows(alone["folder"] / "history.csv"), read_rows(Path(member["folder"]) / "history.csv")
     assert len(rows) == len(own) == 6
     for left, right in zip(rows, own, strict=True):

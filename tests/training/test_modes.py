@@ -14,7 +14,7 @@ from torch import nn
 
 from psilon_bench.display import Display
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
-from psilon_bench.runner import run
+from psilon_bench.runner import run_alone
 from psilon_bench.saved import load
 from psilon_bench.training.stack import Shared, Stack
 
@@ -131,7 +131,7 @@ def test_what_is_saved_predicts_as_it_was_tested(config, tmp_path):
     """model.pt of a run, from raw pixels, row by row: the accuracy and the loss of the record."""
     size = ("model=resnet_tiny", "model.channels=[3,4]", "reg=p_norm_decay", "reg.lam=0.1", "trainer.epochs=3")
     data = write_mnist(tmp_path, side=6, sizes=(60, 30))
-    (record,) = run([config(*size, *data, "tracking=none")], Display(Console(quiet=True)))
+    record = run_alone(config(*size, *data, "tracking=none"), Display(Console(quiet=True)))
     pixels, labels = made_up(30, (6, 6), 1)
     saved = load(record.folder)
     p = np.concatenate([saved.predict(row[None]) for row in pixels.reshape(30, 1, 6, 6)])

@@ -1,0 +1,42 @@
+"""The right to train a run: one process at a time has it, by a lock of the run's own."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from psilon_bench.checkpoint import checkpoints_of
+from psilon_bench.config import Config
+
+
+@contextmanager
+def claimed(configs: Sequence[Config], wait: bool) -> Iterator[set[str]]:
+    """Within, this process alone may train the runs whose identities are given here; a killed process loses its claims.
+
+    wait: until all of them are free, in an order that all processes keep, so that none waits for one that waits for it.
+    """
+    folder = checkpoints_of(configs[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        keys = sorted({config.identity.key for config in configs})
+        yield {key for key in keys if claim(folder / f"{key}.lock", wait, stack)}
+
+
+def claim(path: Path, wait: bool, stack: ExitStack) -> bool:
+    """Take one lock; it and its file go when the stack is left. A waiting process then makes a file of its own."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        return False
+    stack.callback(release, lock)
+    return True
+
+
+def release(lock: FileLock) -> None:
+    """Remove the file while it is held: filelock sees that what it has locked has no name any more, and starts over."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written any more
+        Path(lock.lock_file).unlink(missing_ok=True)
+    lock.release()

@@ -1,0 +1,79 @@
+"""The runs of a folder that have ended for good, found again by their identity."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psilon_bench.config import Config
+from psilon_bench.identity import Identity, difference
+from psilon_bench.record import Record, Run, is_closed
+from psilon_bench.tracking import read_run
+
+Stamp = tuple[int, int] | None
+
+
+def folder_of(config: Config) -> Path:
+    """Return the folder in which the records of a sweep lie."""
+    return Path(config.results_dir, config.name)
+
+
+@dataclass
+class FinishedRuns:
+    """An index of a folder of records: `look` lists the folder and reads what is new or has changed since."""
+
+    folder: Path
+    runs: dict[str, Run] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
+    closed: set[str] = field(default_factory=set)  # records that have ended for good: they never change again
+    stamps: dict[str, Stamp] = field(default_factory=dict)  # of the run.json of every other record, when it was read
+
+    def look(self) -> "FinishedRuns":
+        """Take in the records that have ended since the last look."""
+        names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        for name in names:
+            if (
+                name.startswith(".")
+                or name in self.closed
+                or self.stamps.get(name) == (now := stamp(self.folder / name))
+            ):
+                continue
+            self.stamps[name] = now
+            run = read_run(self.folder / name)
+            if run is not None and is_closed(run):
+                self.closed.add(name)
+                self.runs[Identity.of_record(run).key] = run | {"folder": str(self.folder / name)}
+        return self
+
+    def records(self, configs: Sequence[Config]) -> list[Record]:
+        """Return the records of these runs; none where not all of them have ended for good."""
+        keys = [config.identity.key for config in configs]
+        if not all(key in self.runs for key in keys):
+            return []
+        return [Record.reopen(Path(self.runs[key]["folder"])) for key in keys]
+
+    def changes(self, configs: Iterable[Config]) -> list[str]:
+        """Say of these runs, which are to train, where they were done before with other data or other code."""
+        earlier: dict[str, list[Run]] = {}
+        for run in self.runs.values():
+            earlier.setdefault(run["fingerprint"], []).append(run)
+        configs = list(configs)
+        told: dict[str, int] = {}
+        for config in configs:
+            alike = [run for run in earlier.get(config.fingerprint(), []) if same_places(run, config)]
+            if alike:
+                what = difference(Identity.of_record(alike[-1]), config.identity)
+                told[what] = told.get(what, 0) + 1
+        return [f"{what}: {count} of {len(configs)} runs train again." for what, count in told.items()]
+
+
+def stamp(record: Path) -> Stamp:
+    """Return what changes whenever run.json is replaced; None where there is none."""
+    try:
+        stat = (record / "run.json").stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
+
+
+def same_places(run: Run, config: Config) -> bool:
+    """Tell whether a record was made from files of the same places: it is of the same data set then, as it was."""
+    return all(run["params"].get(f"dataset.{name}") == path for name, path in config.dataset.resolved().items())

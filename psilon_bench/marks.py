@@ -1,0 +1,77 @@
+"""What a component says of its arguments: which are files it reads, which determine no number.
+
+    def load(name: str, path: InputPath | None, offline: Annotated[bool, NO_NUMBER]) -> Task: ...
+
+A run's identity is WHAT was computed. A file counts by its content (the checksum of the task), never by its path, and
+an argument that changes no number does not count at all. A relative path is resolved once, when the configuration is
+composed. Where one argument makes others meaningless (`protocol=psilon` sets the sizes itself), the component names a
+function that says so: `settled_by`.
+"""
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+Settle = Callable[[dict[str, Any]], dict[str, Any]]
+Target = TypeVar("Target", bound=Callable[..., Any])
+
+
+class Mark:
+    """A word about an argument, in its annotation."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def __repr__(self) -> str:
+        return self.word
+
+
+INPUT_PATH = Mark("INPUT_PATH")
+NO_NUMBER = Mark("NO_NUMBER")
+InputPath = Annotated[str, INPUT_PATH]
+
+
+@functools.cache
+def marked(target: Callable[..., Any], mark: Mark) -> frozenset[str]:
+    """Return the names of the target's parameters whose annotation carries this mark."""
+    function = target.__init__ if inspect.isclass(target) else target
+    return frozenset(name for name, hint in _annotations(function).items() if _carries(hint, mark))
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotations; none where they name what cannot be found (torch imports some for type checkers)."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+
+
+def _carries(hint: Any, mark: Mark) -> bool:
+    """Tell whether an annotation, or a member of a union in it, carries the mark."""
+    if mark in getattr(hint, "__metadata__", ()):
+        return True
+    return any(_carries(part, mark) for part in typing.get_args(hint))
+
+
+def settled_by(settle: Settle) -> Callable[[Target], Target]:
+    """Say of a component: `settle(arguments)` is the arguments without those that others have made meaningless."""
+
+    def mark_target(target: Target) -> Target:
+        target.settle = settle  # type: ignore[attr-defined]
+        return target
+
+    return mark_target
+
+
+def settled(target: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that determine numbers; a file that is named stays as a word, for its content counts."""
+    settle = getattr(target, "settle", None)
+    kept = settle(dict(arguments)) if settle is not None else dict(arguments)
+    paths = marked(target, INPUT_PATH)
+    return {
+        name: "a file" if name in paths and value is not None else value
+        for name, value in kept.items()
+        if name not in marked(target, NO_NUMBER)
+    }

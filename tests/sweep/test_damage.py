@@ -1,0 +1,165 @@
+"""Damage: a checkpoint that cannot be read, a folder that cannot be written. Nothing blocks, nothing is lost."""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from psilon_bench.display import Display
+from psilon_bench.errors import RecordsFailed
+from psilon_bench.history import read_rows
+from psilon_bench.interrupt import Stopped
+from psilon_bench.runner import run_alone
+from psilon_bench.training.trainer import Fit
+
+RUN = ("model.hidden=4", "model.depth=2", "trainer.epochs=6", "trainer.eval_every=2", "tracking=none")
+
+
+@pytest.fixture(autouse=True)
+def _cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "500")
+
+
+@pytest.fixture
+def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
+    """at_step(7, f): f is called before the seventh training step, once."""
+
+    def at_step(number: int, act: Callable[[], None]) -> None:
+        step, count = Fit.train_step, 0
+
+        def counted(self, x, y):
+            nonlocal count
+            count += 1
+            if count == number:
+                act()
+            return step(self, x, y)
+
+        monkeypatch.setattr(Fit, "train_step", counted)
+
+    return at_step
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def runs() -> list[dict]:
+    """run.json of every record, with its folder."""
+    found = sorted(Path("results/runs").glob("*/run.json"))
+    return [json.loads(path.read_text()) | {"folder": path.parent} for path in found]
+
+
+def checkpoint(suffix: str) -> Path:
+    (path,) = Path("results/runs/.checkpoints").glob(f"*{suffix}")
+    return path
+
+
+DAMAGE = {
+    "an empty .json": lambda: checkpoint(".json").write_bytes(b""),
+    "a .json of another shape": lambda: checkpoint(".json").write_text('{"fingerprints": [], "folders": []}'),
+    "a .json that is a list": lambda: checkpoint(".json").write_text("[]"),
+    "a .json of bytes": lambda: checkpoint(".json").write_bytes(b"\xff\x00\x80"),
+    "a cut .pt": lambda: os.truncate(checkpoint(".pt"), checkpoint(".pt").stat().st_size // 2),
+    "an empty .pt": lambda: os.truncate(checkpoint(".pt"), 0),
+    "no .pt": lambda: checkpoint(".pt").unlink(),
+    "another byte in .pt": lambda: flip(checkpoint(".pt")),
+}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_set_aside(config, at_step, capsys, damage):
+    """It is said in one line, the run trains from the start, and the folder is free for the runs after it."""
+    at_step(15, stop)
+    with pytest.raises(Stopped):
+        run_alone(config(*RUN), Display())
+    DAMAGE[damage]()
+    capsys.readouterr()
+    assert run_alone(config(*RUN), Display()).run["status"] == "finished"
+    said = capsys.readouterr().out
+    assert said.count("is damaged (") == 1
+    assert "it is set aside in " in said
+    assert list(Path("results/runs/.checkpoints/set_aside").iterdir())
+    assert sorted(run["status"] for run in runs()) == ["finished", "killed"]
+    run_alone(config(*RUN), Display())
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_a_resumed_run_mends_its_record(config, at_step):
+    """history.csv, or the whole folder, was damaged while the run was stopped: the checkpoint has the rows."""
+    whole = run_alone(config(*RUN, "name=whole"), Display()).folder
+    for damage in (lambda folder: (folder / "history.csv").write_bytes(b"\x00\xff"), shutil.rmtree):
+        shutil.rmtree("results/runs", ignore_errors=True)
+        at_step(15, stop)
+        with pytest.raises(Stopped):
+            run_alone(config(*RUN), Display())
+        damage(runs()[0]["folder"])
+        record = run_alone(config(*RUN), Display())
+        assert (record.folder / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+        assert not list(Path("results/runs/.checkpoints").glob("*.pt"))
+
+
+def test_a_record_that_was_deleted_is_written_anew(config, at_step):
+    """Somebody removes the folder of a run while it trains: at its end everything is there."""
+    at_step(15, lambda: shutil.rmtree(runs()[0]["folder"]))
+    record = run_alone(config(*RUN), Display())
+    assert [row["epoch"] for row in read_rows(record.folder / "history.csv")] == [2, 4, 6]
+    assert {"config.yaml", "run.json", "model.pt"} <= {path.name for path in record.folder.iterdir()}
+    assert runs()[0]["status"] == "finished"
+
+
+def in_the_way() -> None:
+    """A file takes the place of the results folder."""
+    Path("results").rename("away")
+    Path("results").write_text("in the way")
+
+
+def test_what_cannot_be_written_is_kept_elsewhere(config, at_step, tmp_path):
+    """The file and the place of the checkpoint are named; the same command closes the record, without training."""
+    expected = run_alone(config(*RUN, "name=expected"), Display())
+    at_step(15, in_the_way)
+    with pytest.raises(RecordsFailed, match=r"cannot be written \(.*in a checkpoint in \S*cache") as caught:
+        run_alone(config(*RUN), Display())
+    assert "results/runs/" in str(caught.value)
+    assert list((tmp_path / "cache" / "psilon_bench" / "checkpoints").glob("*.pt"))
+    Path("results").unlink()
+    Path("away").rename("results")
+    at_step(1, lambda: pytest.fail("it was trained already"))
+    record = run_alone(config(*RUN), Display())
+    assert record.run["status"] == "finished"
+    left, right = (torch.load(one.folder / "model.pt") for one in (record, expected))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+    assert not list((tmp_path / "cache" / "psilon_bench" / "checkpoints").iterdir())
+
+
+def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_path):
+    """error.txt is of the try that failed."""
+
+    def breaks() -> None:
+        raise RuntimeError("once")
+
+    from psilon_bench.crew import Crew
+    from psilon_bench.finished import FinishedRuns, folder_of
+    from psilon_bench.prepare import load
+
+    at_step(3, breaks)
+    own = config(*RUN, "retries=1")
+    own = own.with_data(load(own.dataset.text()).checksum)
+    display = Display()
+    with display.sweep(1):
+        crew = Crew(display, None, 1, FinishedRuns(folder_of(own)))
+        crew.train([own])
+    (run,) = crew.runs.values()
+    assert run["status"] == "finished"
+    assert not (Path(run["folder"]) / "error.txt").exists()
