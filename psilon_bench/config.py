@@ -204,7 +204,7 @@ class Config(Section):
     plan: bool
     rerun: bool
     retries: NonNegativeInt
-    _data: str | None = None  # the checksum of the data, once they were looked at
+    _identity: Identity | None = None  # once the data were looked at; a copy for other hardware keeps it
     _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles
 
     def told_apart(self, overrides: str) -> "Config":
@@ -251,20 +251,20 @@ class Config(Section):
     def with_data(self, checksum: str) -> "Config":
         """Return the same run, which is to be of data with this checksum."""
         config = self.model_copy()
-        config._data = checksum
+        targets = [locate(one.target) for one in self.components if one.target]
+        config._identity = Identity(self.fingerprint(), checksum, code_version(targets))
         return config
 
     @property
     def data(self) -> str | None:
         """The checksum that the data had when the run was planned; None where nobody has looked at them."""
-        return self._data
+        return None if self._identity is None else self._identity.data
 
     @property
     def identity(self) -> Identity:
         """What is computed: configuration, data and code."""
-        assert self._data is not None, "the data have not been looked at"
-        targets = [locate(one.target) for one in self.components if one.target]
-        return Identity(self.fingerprint(), self._data, code_version(targets))
+        assert self._identity is not None, "the data have not been looked at"
+        return self._identity
 
     @property
     def components(self) -> list[Component]:

@@ -6,6 +6,7 @@ A run is done where a record of the same identity has ended for good. A record o
 fingerprint alone is of other data or of other code, and the numbers of the two are never mixed.
 """
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Identity:
     data: str
     code: str
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """16 hex digits that stand for all three; run.json has them as `identity`."""
         return digest([self.fingerprint, self.data, self.code])
