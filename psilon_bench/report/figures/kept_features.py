@@ -1,5 +1,6 @@
 """Which inputs the pruned networks still read, by name. Needs `inputs_kept`, a list of names, in run.json."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from psilon_bench.report.drawing import Drawing, file_name, panels
+from psilon_bench.report.escaping import visible
 from psilon_bench.report.material import Material
 
 PLACE = 60
-MOST = 40  # names that can be read in one figure
+MOST = 40  # names that can be read in one figure,
+LONGEST = 40  # and letters of each
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -22,7 +25,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             if choice.setting
             and (
                 lists := [
-                    own for run in choice.setting.runs if (own := material.about(run).get("inputs_kept")) is not None
+                    visible(own) for run in choice.setting.runs if (own := material.about(run).inputs_kept) is not None
                 ]
             )
         }
@@ -41,9 +44,9 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
     slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(kept) > 1 else {}
     axis.set_xticks(range(len(kept)), list(kept), **slanted)
-    axis.set_yticks(range(len(shown)), shown)
+    axis.set_yticks(range(len(shown)), [textwrap.shorten(name, LONGEST, placeholder="...") for name in shown])
     axis.grid(False)
-    made.colorbar(image, ax=axis, label="fraction of seeds that keep it")
+    made.colorbar(image, ax=axis, label="fraction\nof seeds")
     points: list[list[Any]] = [[n, m, counts[m][n] / len(kept[m]), len(kept[m])] for n in names for m in kept]
     more = f" The {MOST} kept most often of {len(names)}." if len(names) > MOST else ""
     return Drawing(
