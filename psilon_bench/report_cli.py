@@ -17,6 +17,8 @@ from psilon_bench.click_exit import run
 from psilon_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from psilon_bench.report.report import Report
 
 WIDTH_OF_FILES = 200
@@ -78,7 +80,7 @@ def report(
         garbage.release()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
-            show(made)
+            show(made, terminal())
         out = out or (folders[0] / "report" if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
         page = write(made, out, Material(made.choices, made.metric) if figures else None)
@@ -116,14 +118,20 @@ def as_file_name(experiment: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", experiment).lstrip(".") or "experiment"
 
 
-def show(made: "Report") -> None:
-    """The notes and the brief tables on the terminal; a table that is too wide for it as a list of its rows."""
+def terminal() -> "Console":
+    """Where the report is shown; a file is wide."""
     from rich.console import Console
-    from rich.text import Text
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
+    return console
+
+
+def show(made: "Report", console: "Console") -> None:
+    """The notes and the brief tables; a table that is too wide for the terminal as a list of its rows."""
+    from rich.text import Text
+
     anywhere = console.options.update(max_width=WIDEST)
     for note in made.notes:
         console.print(Text(note), soft_wrap=True)

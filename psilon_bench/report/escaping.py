@@ -32,9 +32,10 @@ def markdown(text: str) -> str:
 
 def spreadsheet(cell: Any) -> Any:
     """A field of a CSV file: text that would be a formula begins with an apostrophe; numbers stay as they are."""
-    if not isinstance(cell, str) or not cell.startswith(FORMULA) or all(map(is_number, cell.split(" to "))):
+    if not isinstance(cell, str):
         return cell
-    return f"'{cell}"
+    text = visible(cell)
+    return f"'{text}" if text.startswith(FORMULA) and not all(map(is_number, text.split(" to "))) else text
 
 
 def is_number(text: str) -> bool:

@@ -1,6 +1,5 @@
 """Which inputs the pruned networks still read, by name. Needs `inputs_kept`, a list of names, in run.json."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from psilon_bench.report.material import Material
 PLACE = 60
 MOST = 40  # names that can be read in one figure,
 LONGEST = 40  # and letters of each
+SLANT = 0.04  # inches that a letter of a slanted name takes downwards
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -40,11 +40,12 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     names = [name for name, _ in total.most_common()]
     shown = names[:MOST]
     fractions = np.array([[counts[method][name] / len(kept[method]) for method in kept] for name in shown])
-    made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=1.3 + 0.17 * len(shown))
+    below = SLANT * max(len(cut(method)) for method in kept) if len(kept) > 1 else 0
+    made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=0.9 + below + 0.17 * len(shown))
     image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
     slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(kept) > 1 else {}
-    axis.set_xticks(range(len(kept)), list(kept), **slanted)
-    axis.set_yticks(range(len(shown)), [textwrap.shorten(name, LONGEST, placeholder="...") for name in shown])
+    axis.set_xticks(range(len(kept)), [cut(method) for method in kept], **slanted)
+    axis.set_yticks(range(len(shown)), [cut(name) for name in shown])
     axis.grid(False)
     made.colorbar(image, ax=axis, label="fraction\nof seeds")
     points: list[list[Any]] = [[n, m, counts[m][n] / len(kept[m]), len(kept[m])] for n in names for m in kept]
@@ -57,3 +58,8 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
         columns=["input", "method", "fraction of seeds", "n"],
         points=points,
     )
+
+
+def cut(name: str) -> str:
+    """A name that leaves the picture some room."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
