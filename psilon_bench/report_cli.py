@@ -1,12 +1,14 @@
 """psilon-report: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
 
 import contextlib
+import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
@@ -14,12 +16,21 @@ from psilon_bench import garbage
 from psilon_bench.click_exit import run
 from psilon_bench.errors import UsageError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from psilon_bench.report.report import Report
+
 WIDTH_OF_FILES = 200
+WIDEST = 10_000
 
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 2 asked for wrongly, 130 Ctrl-C."""
     garbage.hold()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a character of a name ends nothing
+            stream.reconfigure(errors="backslashreplace")
     run(report, "psilon-report", "stopped")
 
 
@@ -68,8 +79,9 @@ def report(
 
         garbage.release()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
-        show(made)
-        out = out or (folders[0] / "report" if folders else Path(f"{mlflow}_report"))
+        with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
+            show(made, terminal())
+        out = out or (folders[0] / "report" if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
         page = write(made, out, Material(made.choices, made.metric) if figures else None)
     for problem in made.notes[told:]:
@@ -95,21 +107,36 @@ def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) 
     from psilon_bench.report.from_mlflow import fetch
 
     with tempfile.TemporaryDirectory(prefix="psilon-report-") as folder:
-        place = Path(folder, experiment.replace("/", "_"))
+        place = Path(folder, as_file_name(experiment))
         place.mkdir()
         fetch(experiment, uri, place, say)
         yield [place]
 
 
-def show(made: Any) -> None:
-    """The notes and the brief tables on the terminal."""
+def as_file_name(experiment: str) -> str:
+    """The name of an experiment as that of a file in this folder."""
+    return re.sub(r"[^\w.+-]+", "_", experiment).lstrip(".") or "experiment"
+
+
+def terminal() -> "Console":
+    """Where the report is shown; a file is wide."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
+    return console
+
+
+def show(made: "Report", console: "Console") -> None:
+    """The notes and the brief tables; a table that is too wide for the terminal as a list of its rows."""
+    from rich.text import Text
+
+    anywhere = console.options.update(max_width=WIDEST)
     for note in made.notes:
-        console.print(note, soft_wrap=True)
+        console.print(Text(note), soft_wrap=True)
     for table in made.tables:
         if table.brief:
-            console.print(table.terminal())
+            shown = table.terminal()
+            fits = console.measure(shown, options=anywhere).minimum <= console.width
+            console.print(shown if fits else table.listed())

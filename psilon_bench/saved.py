@@ -50,6 +50,12 @@ def load(folder: str | Path, which: Which = "model") -> Saved:
     UsageError where the folder holds no such file.
     """
     folder = Path(folder)
+    network, inputs, task = load_network(folder, which)
+    return Saved(network, joblib.load(folder / "preprocessing.joblib"), inputs, task)
+
+
+def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:
+    """The network, the columns it takes, the task of run.json; not the preprocessing, for a pickle can run code."""
     if not (folder / f"{which}.pt").exists():
         there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
         raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
@@ -65,7 +71,7 @@ def load(folder: str | Path, which: Which = "model") -> Saved:
         fit_shapes(network, state)
     network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
     network.load_state_dict(state)
-    return Saved(network.eval(), joblib.load(folder / "preprocessing.joblib"), inputs, run["task"])
+    return network.eval(), inputs, run["task"]
 
 
 def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:

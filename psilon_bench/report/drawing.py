@@ -1,10 +1,12 @@
 """A figure, the points in it, and its files: PNG for print, SVG for light and dark, CSV of the points."""
 
+import contextlib
 import csv
 import io
 import re
+import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
+from psilon_bench.report.escaping import spreadsheet
+
 # Okabe & Ito 2008, told apart by colour-blind readers; black and yellow, which vanish on dark and light, are left out
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7F7F7F")
 MARKERS = "osD^vPX*"
 PANELS = 12  # in one figure
+LONGEST_NAME = 100  # of a file
 TICKS = 5  # intervals of an axis, at most
 INK = "#0b0c0e"  # a black of our own: in the SVG file it becomes the colour of the text around it
 DARK = "svg{color:#111}@media (prefers-color-scheme: dark){svg{color:#e6e6e6}}"
@@ -40,6 +45,7 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 4.5,
     "image.cmap": "viridis",
     "axes.prop_cycle": cycler(color=COLOURS),
+    "text.parse_math": False,  # a dollar in a name is no formula
     "svg.hashsalt": "psilon_bench",
     "figure.dpi": 150,
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK)
@@ -60,9 +66,10 @@ class Drawing:
         """NAME.png, NAME.svg and NAME.csv."""
         lay_out(self.figure)
         self.figure.savefig(folder / f"{self.name}.png", facecolor="white")
-        (folder / f"{self.name}.svg").write_text(self.svg())
-        with (folder / f"{self.name}.csv").open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([self.columns, *self.points])
+        (folder / f"{self.name}.svg").write_text(self.svg(), encoding="utf-8")
+        with (folder / f"{self.name}.csv").open("w", newline="", encoding="utf-8") as file:
+            rows = ([spreadsheet(cell) for cell in row] for row in (self.columns, *self.points))
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
     def svg(self) -> str:
         """Transparent, with text and axes in the reader's colour, light or dark."""
@@ -72,12 +79,16 @@ class Drawing:
         return f"{head}<style>{DARK}</style>{tag}{rest}"
 
 
-def style() -> AbstractContextManager[None]:
-    """While figures are drawn and saved."""
-    return mpl.rc_context(STYLE)
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """While figures are drawn and saved. A letter that no font has is a box, of which nobody needs to be warned."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        yield
 
 
 LETTER, LINE = 0.062, 0.17  # width and height in a legend, inches
+TITLE_LETTER, MARGIN = 0.068, 0.3  # the same above a panel, and the room beside it
 
 
 def panels(
@@ -112,11 +123,21 @@ def lay_out(figure: Figure) -> None:
     """Give the labels the room they need, once: left to itself, matplotlib measures all text again for every file."""
     engine = figure.get_layout_engine()
     if engine is not None:
+        for axes in figure.axes:
+            place = axes.get_subplotspec()
+            axes.set_title(
+                wrapped(axes.get_title(), figure.get_figwidth() / (place.get_gridspec().ncols if place else 1))
+            )
         corners = {axes: tuple(axes.bbox.min) for axes in figure.axes}
         engine.execute(figure)
         figure.set_layout_engine(None)
         for axes, corner in corners.items():
             nail_labels(axes, corner)
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A name in as many lines as it needs, be it of one word."""
+    return textwrap.fill(text, max(10, int((inches - MARGIN) / TITLE_LETTER)))
 
 
 def nail_labels(axes: Axes, corner: Sequence[float]) -> None:
@@ -162,6 +183,7 @@ def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
     positive = [value for value in values if value > 0]
     if values and min(values) == 0 and is_wide(positive):
         set_scale("symlog", linthresh=min(positive))
+        axis.set_major_formatter("{x:g}")
     elif is_wide(values) or (always and values and min(values) > 0):
         set_scale("log")
         if not isinstance(axis, XAxis):
@@ -187,8 +209,8 @@ def pages(names: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def file_name(*words: str) -> str:
-    """Letters, digits and _ alone."""
-    return "_".join(part for part in re.split(r"[^A-Za-z0-9.=-]+", " ".join(words)) if part)
+    """Letters, digits and _ alone, not too many of them."""
+    return "_".join(part for part in re.split(r"[^A-Za-z0-9.=-]+", " ".join(words)) if part)[:LONGEST_NAME]
 
 
 def is_wide(values: Sequence[float]) -> bool:

@@ -29,7 +29,11 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     if not values:
         return None
     spread = statistics.stdev(values) if len(values) > 1 else None
-    return Estimate(math.fsum(values) / len(values), spread, len(values))
+    try:
+        mean = math.fsum(values) / len(values)
+    except OverflowError:  # the sum of numbers near the largest; fractions have no largest, and take their time
+        mean = statistics.mean(values)
+    return Estimate(mean, spread, len(values))
 
 
 def number(value: float, digits: int = 4) -> str:

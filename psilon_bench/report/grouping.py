@@ -4,18 +4,15 @@ What belongs to whom is read off the runs. A configuration key that varies withi
 dataset.split_seed never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psilon_bench.report import datasets
+from psilon_bench.report.keys import order, partition, shown, varying
 from psilon_bench.report.records import Run
 
 METHOD = ("model.name", "reg.name", "pruner.name")
-REPEATED = ("seed", "dataset.split_seed")
-WITHOUT_EFFECT = ("name", "results_dir", "plan", "rerun", "retries", "trainer.checkpoint_every", "dataset.offline")
-WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
-PLACES = ("dataset.path", "dataset.corrupted", "dataset.corrupted_rows")  # the data are known by their name
 FOLLOWERS = "scheduler."  # its lengths and rates are those of trainer and optimizer
 
 Values = tuple[tuple[str, Any], ...]
@@ -63,9 +60,14 @@ class Group:
         return [run for setting in self.settings for run in setting.runs]
 
     @property
+    def every_run(self) -> list[Run]:
+        """The finished ones, and the latest of each seed that has none."""
+        return [run for setting in self.settings for run in setting.runs + setting.unfinished]
+
+    @property
     def seeds(self) -> set[tuple[int, Any]]:
         """All replicates that any setting was to have."""
-        return {run.replicate for setting in self.settings for run in setting.runs + setting.unfinished}
+        return {run.replicate for run in self.every_run}
 
     def tuned(self) -> list[str]:
         """The keys that vary."""
@@ -77,33 +79,14 @@ def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group],
 
     `by`: further keys that make a method, instead of being tuned.
     """
-    datasets = named(runs, lambda run: run.dataset, dataset_keys)
     made: list[Group] = []
     replaced: list[Run] = []
-    for dataset, own in datasets.items():
+    for dataset, own in datasets.named(runs).items():
         for method, members in partition(own, lambda run: method_name(run, by)).items():
             settings, old = settings_of(members, by)
             made.append(Group(dataset, method, members[0].kind, settings))
             replaced += old
     return sorted(made, key=lambda group: (group.dataset, group.method)), replaced
-
-
-def named(
-    runs: Sequence[Run], name: Callable[[Run], str], keys: Callable[[Sequence[Run]], list[str]]
-) -> dict[str, list[Run]]:
-    """Runs by name; where runs of one name differ in keys, these join the name."""
-    result: dict[str, list[Run]] = defaultdict(list)
-    for own_name, own in partition(runs, name).items():
-        differing = keys(own)
-        for run in own:
-            suffix = " ".join(f"{key.partition('.')[2]}={shown(run.params.get(key))}" for key in differing)
-            result[f"{own_name} {suffix}".rstrip()].append(run)
-    return result
-
-
-def dataset_keys(runs: Sequence[Run]) -> list[str]:
-    """Keys of `dataset` that vary: other rows, other preprocessing, so another data set."""
-    return [key for key in varying(runs) if key.startswith("dataset.") and key not in PLACES]
 
 
 def method_name(run: Run, by: Sequence[str]) -> str:
@@ -129,22 +112,6 @@ def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], 
     return sorted(made, key=lambda setting: [order(value) for _, value in setting.values]), replaced
 
 
-def varying(runs: Sequence[Run]) -> list[str]:
-    """Keys that have several values among these runs, in the order of the configuration, but for the seed."""
-    values: dict[str, set[Any]] = defaultdict(set)
-    for run in runs:
-        for key, value in run.params.items():
-            values[key].add(value)
-    return [key for key, seen in values.items() if len(seen) > 1 and has_effect(key)]
-
-
-def has_effect(key: str) -> bool:
-    """Whether a key is part of a setting: it changes the numbers and is no seed."""
-    if key in REPEATED or key in WITHOUT_EFFECT or key.endswith("_target_"):
-        return False
-    return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
-
-
 def without_followers(runs: Sequence[Run], keys: list[str]) -> list[str]:
     """Leave out what the scheduler takes over from other keys: optimizer.lr=0.1 needs no scheduler.max_lr=0.1."""
     leaders = [key for key in keys if not key.startswith(FOLLOWERS)]
@@ -161,27 +128,7 @@ def latest_of(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Per replicate the latest finished run, or the latest at all; and the others."""
     latest, replaced = [], []
     for own in partition(runs, lambda run: run.replicate).values():
-        *old, last = sorted(own, key=lambda run: (run.status == "finished", run.started))
+        *old, last = sorted(own, key=lambda run: (run.status == "finished", run.began))
         latest.append(last)
         replaced += old
     return sorted(latest, key=lambda run: [order(part) for part in run.replicate]), replaced
-
-
-def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:
-    """Runs by key, in the order of their first appearance."""
-    result: dict[Hashable, list[Run]] = defaultdict(list)
-    for run in runs:
-        result[key(run)].append(run)
-    return dict(result)
-
-
-def order(value: Any) -> tuple[int, float, str]:
-    """Sorts None, numbers and words together."""
-    if value is None:
-        return 0, 0.0, ""
-    return (1, float(value), "") if isinstance(value, int | float) else (2, 0.0, str(value))
-
-
-def shown(value: Any) -> str:
-    """A value as on the command line."""
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,22 +1,24 @@
-"""What figures are drawn from: the choices, and the histories of runs, read once."""
+"""What figures are drawn from: the choices, and the histories of runs, read once. What cannot be used is kept apart."""
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
+from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.grouping import Group, Setting
+from psilon_bench.report.histories import History, read
 from psilon_bench.report.metric import Metric
-from psilon_bench.report.records import Run
+from psilon_bench.report.records import Damaged, Run
 from psilon_bench.report.selection import Choice, is_number
+from psilon_bench.run_json import RunJson, Unreadable
 
 CURVE_POINTS = 400
-History = dict[str, np.ndarray]  # column -> values, all of one length
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,10 @@ class Material:
 
     choices: Sequence[Choice]
     metric: Metric
-    read: dict[Path, History] = field(default_factory=dict)
-    abouts: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    histories: dict[Path, History] = field(default_factory=dict)
+    abouts: dict[Path, RunJson] = field(default_factory=dict)
+    damaged: list[Damaged] = field(default_factory=list)  # files that cannot be read, found while drawing
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # why a network is not drawn, and its record
 
     @cached_property
     def datasets(self) -> dict[str, list[Choice]]:
@@ -43,16 +47,28 @@ class Material:
         return sorted({choice.group.method for choice in self.choices})
 
     def history(self, run: Run) -> History:
-        """history.csv as columns; empty where there is none."""
-        if run.folder not in self.read:
-            self.read[run.folder] = columns_of(run.history())
-        return self.read[run.folder]
+        """history.csv as columns; empty where there is none, or none that can be read."""
+        if run.folder not in self.histories:
+            try:
+                self.histories[run.folder] = read(run.folder / "history.csv")
+            except Unreadable as error:
+                self.histories[run.folder] = {}
+                self.damaged.append(Damaged(error.path, error.reason))
+        return self.histories[run.folder]
 
-    def about(self, run: Run) -> dict[str, Any]:
+    def about(self, run: Run) -> RunJson:
         """The whole of run.json."""
         if run.folder not in self.abouts:
             self.abouts[run.folder] = run.about()
         return self.abouts[run.folder]
+
+    def tried(self, run: Run, make: Callable[[Run], Made | None]) -> Made | None:
+        """What is made of a run's network; None, and a sentence in `left_out`, where that fails for whatever reason."""
+        try:
+            return make(run)
+        except Exception as error:
+            self.left_out.append((visible(f"{type(error).__name__}: {error}")[:200], visible(run.folder.name)))
+            return None
 
     def curve(self, setting: Setting, column: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps (T,) at which all runs have a value, 400 at most, and that column of their histories, (runs, T)."""
@@ -83,12 +99,3 @@ def numeric_keys(group: Group) -> list[str]:
     """Tuned keys with two or more numbers, lambda first."""
     keys = [key for key in group.tuned() if len({v for s in group.settings if is_number(v := s.value(key))}) > 1]
     return sorted(keys, key=lambda key: key != "reg.lam")
-
-
-def columns_of(lines: list[str]) -> History:
-    """CSV lines, header first, as arrays; NaN where a row has nothing."""
-    if len(lines) < 2:
-        return {}
-    header, *rows = csv.reader(lines)
-    values = np.array([[cell or "nan" for cell in row] for row in rows], dtype=float)
-    return dict(zip(header, values.T, strict=True))

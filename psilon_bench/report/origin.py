@@ -15,6 +15,7 @@ class Origin:
     """Each distinct line with the number of runs it holds for, the most frequent first."""
 
     commands: list[tuple[str, int]]
+    code: list[tuple[str, int]]  # versions of the package's numeric code
     commits: list[tuple[str, int]]
     versions: list[tuple[str, int]]
     hardware: list[tuple[str, int]]
@@ -26,9 +27,10 @@ def origin_of(runs: Sequence[Run]) -> Origin:
     """Of all runs."""
     counts = Counter(run.origin for run in runs)
     abouts = [(json.loads(text), count) for text, count in counts.items()]
-    started = sorted(run.started for run in runs) or [""]
+    started = [run.started for run in sorted(runs, key=lambda run: run.began)] or [""]
     return Origin(
         commands=tally(abouts, lambda about: shlex.join(about["command"] or ["unknown"])),
+        code=tally(abouts, lambda about: about["code_version"] or "unknown, of an earlier version"),
         commits=tally(abouts, lambda about: about["git_commit"] or "installed package, no commit"),
         versions=tally(abouts, lambda about: pairs(about["versions"])),
         hardware=tally(abouts, lambda about: pairs(about["hardware"])),

@@ -4,14 +4,19 @@ import base64
 import importlib
 import os
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from joblib import Parallel, delayed
 
 from psilon_bench.report import figures
 from psilon_bench.report.drawing import Drawing, style
+from psilon_bench.report.escaping import visible
 from psilon_bench.report.material import Material
+from psilon_bench.report.records import Damaged
+from psilon_bench.report.selection import listed
 
 MANY = 30  # methods on data sets from which the start of processes (1 s of a core each) is worth while
 MOST_PROCESSES = 4  # the kinds of figures with a figure a data set take longest, and these are two
@@ -27,14 +32,27 @@ class Picture:
     svg: str
 
 
-def save_figures(material: Material, folder: Path) -> tuple[list[Picture], list[str]]:
-    """PNG, SVG and CSV of every figure whose data is there, in the order of the modules' PLACE; and what went wrong."""
+@dataclass(frozen=True)
+class Saved:
+    """Figures, a sentence for each that is missing, and the files of records that could not be read for them."""
+
+    pictures: list[Picture]
+    problems: list[str]
+    damaged: list[Damaged]
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # as in Material
+
+
+def save_figures(material: Material, folder: Path) -> Saved:
+    """PNG, SVG and CSV of every figure whose data is there, in the order of the modules' PLACE."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MOST_PROCESSES) if len(material.choices) >= MANY else 1
     folder.mkdir(parents=True, exist_ok=True)
     saved = Parallel(workers, batch_size=1)(delayed(save_module)(name, material, folder) for name in modules())
-    problems = [problem for _, problem in saved if problem]
-    return [picture for pictures, _ in saved for picture in pictures], problems
+    return Saved(
+        [picture for one in saved for picture in one.pictures],
+        [*not_drawn([pair for one in saved for pair in one.left_out]), *(p for one in saved for p in one.problems)],
+        list(dict.fromkeys(file for one in saved for file in one.damaged)),
+    )
 
 
 def modules() -> list[str]:
@@ -43,21 +61,39 @@ def modules() -> list[str]:
     return sorted(names, key=lambda name: importlib.import_module(name).PLACE)
 
 
-def save_module(name: str, material: Material, folder: Path) -> tuple[list[Picture], str | None]:
-    """All figures of one module; where one cannot be drawn (a damaged network, say), those before it and a sentence."""
+def save_module(name: str, material: Material, folder: Path) -> Saved:
+    """All figures of one module; where one cannot be drawn, those before it and a sentence."""
     pictures: list[Picture] = []
+    problems: list[str] = []
     try:
         with style():
             for drawing in importlib.import_module(name).draw(material):
-                pictures.append(save(drawing, folder))
+                pictures.append(save(drawing, folder, {picture.name.lower() for picture in pictures}))
     except Exception as error:  # one figure is not worth the report
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return pictures, f"Figures of {name.rpartition('.')[2]} are missing, for they cannot be drawn: {reason}"
-    return pictures, None
+        reason = visible(f"{type(error).__name__}: {error}")[:200]
+        problems = [f"Figures of {name.rpartition('.')[2]} are missing, for they cannot be drawn: {reason}"]
+    return Saved(pictures, problems, material.damaged, material.left_out)
 
 
-def save(drawing: Drawing, folder: Path) -> Picture:
-    """One figure."""
+def not_drawn(left_out: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """A sentence a reason."""
+    records: dict[str, list[str]] = {}
+    for reason, record in dict.fromkeys(left_out):
+        records.setdefault(reason, []).append(record)
+    for reason, own in records.items():
+        yield f"{len(own)} networks are not drawn ({listed(own)}): {reason}"
+
+
+def save(drawing: Drawing, folder: Path, taken: Set[str]) -> Picture:
+    """One figure, under a name that no other has, as names of files tell fewer data sets apart than their own do."""
+    name = next(name for name in numbered(drawing.name) if name.lower() not in taken)
+    drawing = replace(drawing, name=name)
     drawing.save(folder)
-    svg = base64.b64encode((folder / f"{drawing.name}.svg").read_bytes()).decode()
-    return Picture(drawing.name, drawing.title, drawing.caption, f"data:image/svg+xml;base64,{svg}")
+    svg = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode()
+    return Picture(name, drawing.title, drawing.caption, f"data:image/svg+xml;base64,{svg}")
+
+
+def numbered(name: str) -> Iterator[str]:
+    """A name, the name with 2, with 3 ..."""
+    yield name
+    yield from (f"{name}_{number}" for number in count(2))

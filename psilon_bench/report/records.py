@@ -5,27 +5,33 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from psilon_bench import run_json
 from psilon_bench.errors import UsageError
 from psilon_bench.history import whole_lines
 from psilon_bench.process import is_gone
-
-NEEDED = ("status", "metrics", "params", "seed", "task", "times")
+from psilon_bench.report.escaping import visible
+from psilon_bench.run_json import RunJson, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One record. `status` is that of run.json, but `vanished` for one whose process ended without a word."""
+    """One record, its text without control characters. `status` is that of run.json, but `vanished` for one whose
+    process ended without a word."""
 
     folder: Path
     status: str
     reason: str
     title: str
     seed: int
-    dataset: str
+    dataset: str  # its name; two data sets may have the same
+    checksum: str  # of the data set's content; empty where the record has none
+    source: str  # where the data set is from: a path, an address, words
     kind: str
+    code_version: str | None
     started: str
     params: dict[str, Any]
     metrics: dict[str, float]
@@ -41,9 +47,14 @@ class Run:
         """Seed and split seed: what is repeated, never tuned."""
         return self.seed, self.params.get("dataset.split_seed")
 
-    def about(self) -> dict[str, Any]:
+    @property
+    def began(self) -> float:
+        """Seconds since the epoch; `started` may be of another time zone than that of another run."""
+        return datetime.fromisoformat(self.started).timestamp()
+
+    def about(self) -> RunJson:
         """The whole of run.json, read again: lists are not kept in memory for all runs."""
-        return json.loads((self.folder / "run.json").read_text())
+        return run_json.read(self.folder / "run.json")
 
     def history(self) -> list[str]:
         """The whole lines of history.csv, header first."""
@@ -52,7 +63,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Damaged:
-    """A run.json that cannot be used, and why."""
+    """A file of a record that cannot be used, and why."""
 
     path: Path
     reason: str
@@ -95,30 +106,30 @@ def run_files(folder: Path) -> Iterator[Path]:
 def read(path: Path) -> Run | Damaged:
     """One record, or what is wrong with it."""
     try:
-        about = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        return Damaged(path, f"{type(error).__name__}: {error}")
-    missing = [key for key in NEEDED if key not in about] if isinstance(about, dict) else NEEDED
-    if missing:
-        return Damaged(path, f"it lacks {', '.join(missing)}")
-    origin = {key: about.get(key) for key in ("command", "git_commit", "versions", "hardware")}
+        about = run_json.read(path)
+    except Unreadable as error:
+        return Damaged(path, visible(error.reason))
+    origin = about.model_dump(include={"command", "git_commit", "versions", "hardware", "code_version"})
     return Run(
         folder=path.parent,
-        status="vanished"
-        if about["status"] == "running" and "process" in about and is_gone(about)
-        else about["status"],
-        reason=about.get("reason") or "",
-        title=about.get("title") or path.parent.name,
-        seed=about["seed"],
-        dataset=sys.intern(about["task"]["name"]),
-        kind=sys.intern(about["task"]["kind"]),
-        started=about["times"]["started"],
-        params={sys.intern(key): plain(value) for key, value in about["params"].items()},
-        metrics={sys.intern(key): value for key, value in about["metrics"].items()},
-        origin=sys.intern(json.dumps(origin)),
+        status="vanished" if about.status == "running" and about.process and is_gone(about.raw) else about.status,
+        reason=visible(about.reason or ""),
+        title=visible(about.title),
+        seed=about.seed,
+        dataset=sys.intern(visible(about.task.name)),
+        checksum=sys.intern(about.task.checksum),
+        source=sys.intern(visible(about.task.source)),
+        kind=about.task.kind,
+        code_version=about.code_version,
+        started=about.times.started,
+        params={sys.intern(visible(key)): plain(value) for key, value in about.params.items()},
+        metrics={sys.intern(visible(key)): value for key, value in about.metrics.items()},
+        origin=sys.intern(json.dumps(visible(origin))),
     )
 
 
 def plain(value: Any) -> Any:
-    """Lists as text, so that values can be compared and counted."""
-    return json.dumps(value) if isinstance(value, list) else value
+    """Lists and the like as text, so that values can be compared and counted; nan, which equals nothing, as well."""
+    if isinstance(value, list | dict) or value != value:
+        return visible(json.dumps(value, ensure_ascii=False))
+    return visible(value)

@@ -26,7 +26,8 @@ from yaml import YAMLError
 
 from psilon_bench.errors import UsageError
 from psilon_bench.report.estimate import Estimate, estimate
-from psilon_bench.report.grouping import Setting, shown
+from psilon_bench.report.grouping import Setting
+from psilon_bench.report.keys import shown
 from psilon_bench.report.records import Run
 from psilon_bench.report.selection import Choice
 from psilon_bench.report.table import Cell, Table

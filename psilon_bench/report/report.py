@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Literal
 
 from psilon_bench.errors import UsageError
 from psilon_bench.report import compare, reference, summary
-from psilon_bench.report.grouping import groups_of, has_effect
+from psilon_bench.report.escaping import visible
+from psilon_bench.report.grouping import Group, groups_of
+from psilon_bench.report.keys import has_effect
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.origin import Origin, origin_of
-from psilon_bench.report.records import Records, Run, scan
-from psilon_bench.report.selection import Choice, choose
+from psilon_bench.report.records import Damaged, Records, Run, scan
+from psilon_bench.report.selection import Choice, choose, code_text, listed, per_version
 from psilon_bench.report.table import Table
 
 
@@ -30,6 +33,14 @@ class Report:
     tables: list[Table]
     origin: Origin
 
+    def leave_out(self, files: Sequence[Damaged]) -> None:
+        """Say that these files, which were found while figures were drawn, cannot be read."""
+        if files:
+            named = listed([f"{visible(str(file.path))}: {file.reason}" for file in files])
+            self.notes.append(f"{len(files)} histories are damaged and left out of the figures: {named}.")
+            self.tables[:] = [table for table in self.tables if table.name != "damaged"]
+            self.tables.append(summary.damaged_files([*self.records.damaged, *files]))
+
 
 def make(
     folders: Sequence[Path], metric: Metric, by: Sequence[str] = (), references: Path | Literal["by name"] | None = None
@@ -43,20 +54,20 @@ def make(
     groups, replaced = groups_of(records.runs, by)
     choices = [choose(group, metric) for group in groups]
     check_metric(choices, metric)
-    current = [run for group in groups for setting in group.settings for run in setting.runs + setting.unfinished]
+    current = [run for group in groups for run in group.every_run]
     tables = [
         summary.summary(choices, metric),
         *([reference.table(choices, expected(references, records.runs))] if references else []),
         summary.doubts(choices),
         *compare.tables(choices, metric),
-        summary.unfinished(current),
-        summary.damaged(records),
+        summary.unfinished(groups),
+        summary.damaged_files(records.damaged),
         summary.settings(choices),
         summary.numbers(choices),
     ]
     return Report(
-        title=", ".join(dict.fromkeys(folder.name for folder in records.folders)),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        title=visible(", ".join(dict.fromkeys(folder.name for folder in records.folders))),
+        command=visible(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         metric=metric,
         records=records,
         choices=choices,
@@ -97,13 +108,18 @@ def counted(records: Records, current: Sequence[Run], replaced: Sequence[Run]) -
     )
     yield f"{len(records.runs) + len(records.damaged)} records: {states or 'none that can be read'}."
     if replaced:
-        yield f"{len(replaced)} records were replaced by a later run of the same settings and seed, and are left out."
+        yield (
+            f"{len(replaced)} records were replaced by a later run of the same data, settings and seed, "
+            "and are left out."
+        )
     if records.damaged:
         yield f"{len(records.damaged)} records are damaged and left out."
 
 
 def cautions(choices: Sequence[Choice]) -> Iterator[str]:
     """What holds for the report as a whole."""
+    yield from of_one_name([choice.group for choice in choices])
+    yield from of_several_versions([run for choice in choices for run in choice.group.runs])
     kinds = {choice.group.kind for choice in choices}
     if "regression" in kinds and len(kinds) > 1:
         yield (
@@ -112,3 +128,21 @@ def cautions(choices: Sequence[Choice]) -> Iterator[str]:
         )
     if choices and all(len(choice.group.seeds) == 1 for choice in choices):
         yield "One seed only: no standard deviation, and differences may be chance. Add seeds: seed=0,1,2."
+
+
+def of_one_name(groups: Sequence[Group]) -> Iterator[str]:
+    """Which name several data sets have."""
+    labels: dict[str, set[str]] = {}
+    for group in groups:
+        labels.setdefault(group.every_run[0].dataset, set()).add(group.dataset)
+    for name, own in labels.items():
+        several = sorted(label for label in own if label.startswith(f"{name} ("))
+        if len(several) > 1:
+            yield f"{len(several)} data sets of different content are named {name}: {listed(several)}."
+
+
+def of_several_versions(runs: Sequence[Run]) -> Iterator[str]:
+    """How many finished runs are of which version of the code, where these are several."""
+    counts = Counter(code_text(run.code_version) for run in runs)
+    if len(counts) > 1:
+        yield f"The runs are of {len(counts)} code versions, whose numbers may differ: {per_version(counts)}."

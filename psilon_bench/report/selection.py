@@ -3,14 +3,16 @@
 A setting is chosen from those that are complete enough: it has at least as many finished seeds as the upper half of the
 settings has, so that no setting wins by one lucky seed, or because its bad seeds diverged. Of equal means the largest
 lambda wins. Everything a reader should doubt is said: ties, a choice at the edge of the grid, missing and failed seeds,
-a setting passed over for missing seeds, one seed alone.
+a setting passed over for missing seeds, one seed alone, runs of several code versions or contents in one mean.
 """
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psilon_bench.report.datasets import is_drawn
 from psilon_bench.report.estimate import Estimate, estimate, number
 from psilon_bench.report.grouping import Group, Setting
 from psilon_bench.report.metric import Metric
@@ -22,7 +24,7 @@ TOLD = 3  # settings named in a note, the rest is counted
 class Doubt:
     """A word for the table and a sentence for below it."""
 
-    flag: str  # edge, tie, seeds, passed over, one seed, no metric
+    flag: str  # edge, tie, seeds, passed over, one seed, no metric, code, data
     note: str
 
 
@@ -52,6 +54,8 @@ def choose(group: Group, metric: Metric) -> Choice:
         *missing(group, metric.name),
         *passed_over([(other, m) for other, m in scored if metric.sign * m.mean < best], enough),
         *alone(mean),
+        *mixed_code(group.settings),
+        *mixed_data(group.settings),
     ]
     return Choice(group, setting, mean, doubts)
 
@@ -102,6 +106,36 @@ def passed_over(better: Sequence[tuple[Setting, Estimate]], enough: int) -> list
 def alone(mean: Estimate) -> list[Doubt]:
     """Nothing can be said of the spread."""
     return [Doubt("one seed", "one seed only, no standard deviation")] if mean.n == 1 else []
+
+
+def mixed_code(settings: Sequence[Setting]) -> list[Doubt]:
+    """Settings whose runs are of several versions of the code."""
+    versions = [(setting.text, Counter(code_text(run.code_version) for run in setting.runs)) for setting in settings]
+    mixed = [f"{text} mixes {per_version(counts)}" for text, counts in versions if len(counts) > 1]
+    remedy = "the same command again trains those of other versions anew, rerun=true all"
+    return [Doubt("code", f"code versions: {listed(mixed)}; {remedy}")] if mixed else []
+
+
+def code_text(version: str | None) -> str:
+    """Eight digits of a code version; records made before it was written down have none."""
+    return "unknown" if version is None else version[:8]
+
+
+def per_version(counts: Counter[str]) -> str:
+    """2 runs of 1a2b3c4d, 1 of unknown"""
+    (first, count), *others = counts.most_common()
+    return ", ".join([f"{count} runs of {first}", *(f"{count} of {name}" for name, count in others)])
+
+
+def mixed_data(settings: Sequence[Setting]) -> list[Doubt]:
+    """Settings whose runs have several checksums, where nothing says whether they were drawn or changed."""
+    mixed = []
+    for setting in settings:
+        checksums = {run.checksum for run in setting.runs}
+        if len(checksums) > 1 and not all(map(is_drawn, setting.runs)):
+            mixed.append(f"{setting.text} has {len(checksums)} checksums in {len(setting.runs)} runs")
+    remedy = "data drawn anew for every seed, or changed between the runs: rerun=true trains all on one"
+    return [Doubt("data", f"{listed(mixed)}; {remedy}")] if mixed else []
 
 
 def listed(texts: Sequence[str]) -> str:

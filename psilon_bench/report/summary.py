@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import estimate
-from psilon_bench.report.grouping import Setting
+from psilon_bench.report.grouping import Group, Setting
 from psilon_bench.report.metric import Metric
-from psilon_bench.report.records import Records, Run
+from psilon_bench.report.records import Damaged
 from psilon_bench.report.selection import Choice, listed
 from psilon_bench.report.table import Cell, Table
 
@@ -70,18 +71,21 @@ def doubts(choices: Sequence[Choice]) -> Table:
     return Table("doubts", "What to doubt", ["flag", "why", "where"], rows)
 
 
-def unfinished(runs: Sequence[Run]) -> Table:
+def unfinished(groups: Sequence[Group]) -> Table:
     """Runs that have no numbers: failed, killed, vanished, or still running."""
     rows: list[list[Cell]] = [
-        [run.dataset, run.title, run.status, run.reason, run.folder.name] for run in runs if run.status != "finished"
+        [group.dataset, run.title, run.status, run.reason, visible(run.folder.name)]
+        for group in groups
+        for setting in group.settings
+        for run in setting.unfinished
     ]
     return Table("unfinished", "Runs that did not finish", ["data set", "run", "status", "reason", "folder"], rows)
 
 
-def damaged(records: Records) -> Table:
-    """Records that cannot be read."""
-    rows: list[list[Cell]] = [[str(one.path), one.reason] for one in records.damaged]
-    return Table("damaged", "Damaged records, left out", ["file", "what is wrong"], rows)
+def damaged_files(damaged: Sequence[Damaged]) -> Table:
+    """Files of records that cannot be read."""
+    rows: list[list[Cell]] = [[visible(str(one.path)), one.reason] for one in damaged]
+    return Table("damaged", "Damaged files, left out", ["file", "what is wrong"], rows)
 
 
 def metrics_of(settings: Iterable[Setting]) -> list[str]:

@@ -3,11 +3,15 @@
 import csv
 import io
 from dataclasses import dataclass
+from typing import Literal
 
 from rich import box
 from rich.table import Table as RichTable
+from rich.text import Text
 from tabulate import tabulate
 
+from psilon_bench.report import escaping
+from psilon_bench.report.escaping import spreadsheet, visible
 from psilon_bench.report.estimate import Estimate, number
 
 Cell = str | int | float | Estimate | None
@@ -25,29 +29,42 @@ class Table:
     brief: bool = True  # worth showing in a terminal
 
     def terminal(self) -> RichTable:
-        """For rich."""
+        """For rich, with nothing in it read as markup."""
         table = RichTable(
-            title=self.title,
+            title=Text(self.title),
             title_justify="left",
             title_style="bold",
-            caption=self.note or None,
+            caption=Text(self.note) if self.note else None,
             caption_justify="left",
             box=box.SIMPLE_HEAD,
         )
         for index, column in enumerate(self.columns):
             words = self.is_text(index)
-            table.add_column(column, justify="left" if words else "right", overflow="fold", no_wrap=not words)
+            justify: Literal["left", "right"] = "left" if words else "right"
+            table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=not words)
         for row in self.rows:
-            table.add_row(*map(text, row))
+            table.add_row(*(Text(text(cell)) for cell in row))
         return table
 
+    def listed(self) -> Text:
+        """For a terminal that the table does not fit: a paragraph a row."""
+        text = Text(self.title, style="bold").append("\n", style="not bold")
+        for first, *others in self.texts():
+            cells = [f"{column} {cell}" for column, cell in zip(self.columns[1:], others, strict=True) if cell]
+            text.append(f"{first}: {', '.join(cells)}\n", style="not bold")
+        return text.append(f"{self.note}\n", style="not bold italic")
+
     def csv(self) -> str:
-        """Numbers in full; a mean over seeds makes three columns: mean, sd and n."""
+        """Numbers in full; a mean over seeds makes three columns: mean, sd and n. No text is a formula."""
         spread = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(
-            [name for column, is_mean in zip(self.columns, spread, strict=True) for name in names(column, is_mean)]
+            [
+                spreadsheet(name)
+                for column, is_mean in zip(self.columns, spread, strict=True)
+                for name in names(column, is_mean)
+            ]
         )
         for row in self.rows:
             writer.writerow([part for cell, is_mean in zip(row, spread, strict=True) for part in parts(cell, is_mean)])
@@ -60,8 +77,9 @@ class Table:
 
     def markdown(self) -> str:
         """A pipe table, as GitHub reads it."""
-        rows = [[cell.replace("|", r"\|") for cell in row] for row in self.texts()]
-        return tabulate(rows, self.columns, "pipe", disable_numparse=True, colalign=self.align())
+        rows = [[escaping.markdown(cell) for cell in row] for row in self.texts()]
+        columns = [escaping.markdown(column) for column in self.columns]
+        return tabulate(rows, columns, "pipe", disable_numparse=True, colalign=self.align())
 
     def texts(self) -> list[list[str]]:
         """As shown."""
@@ -80,7 +98,7 @@ def text(cell: Cell) -> str:
     """As shown; nothing for None."""
     if cell is None:
         return ""
-    return number(cell) if isinstance(cell, float) else str(cell)
+    return number(cell) if isinstance(cell, float) else visible(str(cell))
 
 
 def sort_key(cell: Cell) -> float | str:
@@ -98,5 +116,5 @@ def names(column: str, is_mean: bool) -> list[str]:
 def parts(cell: Cell, is_mean: bool) -> list[object]:
     """Fields of the CSV file that a cell makes."""
     if not is_mean:
-        return [cell]
+        return [spreadsheet(cell)]
     return [cell.mean, cell.sd, cell.n] if isinstance(cell, Estimate) else [cell, None, None]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from psilon_bench.report.escaping import markdown
 from psilon_bench.report.material import Material
-from psilon_bench.report.pictures import save_figures
+from psilon_bench.report.pictures import Saved, save_figures
 from psilon_bench.report.report import Report
 from psilon_bench.report.table import sort_key, text
 
@@ -13,14 +14,16 @@ from psilon_bench.report.table import sort_key, text
 def write(report: Report, out: Path, material: Material | None = None) -> Path:
     """Write all files, those of figures where there is material for them; the path of report.html.
 
-    What cannot be drawn is added to the report's notes.
+    What cannot be drawn is added to the report's notes, and damaged files are to its table of these.
     """
-    save_tables(report, out / "tables")
     fresh(out / "figures")
-    pictures, problems = save_figures(material, out / "figures") if material else ([], [])
-    report.notes.extend(problems)
+    saved = save_figures(material, out / "figures") if material else Saved([], [], [])
+    report.notes.extend(saved.problems)
+    report.leave_out(saved.damaged)
+    save_tables(report, out / "tables")
     for name in ("report.md", "report.html"):
-        (out / name).write_text(environment().get_template(f"{name}.j2").render(report=report, pictures=pictures))
+        text = environment().get_template(f"{name}.j2").render(report=report, pictures=saved.pictures)
+        (out / name).write_text(text, encoding="utf-8")
     return out / "report.html"
 
 
@@ -28,8 +31,8 @@ def save_tables(report: Report, folder: Path) -> None:
     """CSV and LaTeX of each; those of an earlier report that are gone now are removed."""
     fresh(folder)
     for table in report.tables:
-        (folder / f"{table.name}.csv").write_text(table.csv())
-        (folder / f"{table.name}.tex").write_text(table.latex())
+        (folder / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
+        (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")
 
 
 def fresh(folder: Path) -> None:
@@ -41,7 +44,7 @@ def fresh(folder: Path) -> None:
 
 
 def environment() -> Environment:
-    """Templates that fail on a name they do not know; HTML is escaped, Markdown is not."""
+    """Templates that fail on a name they do not know; HTML is escaped, Markdown where the filter `escaped` is."""
     made = Environment(
         loader=PackageLoader("psilon_bench.report"),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),
@@ -49,5 +52,5 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"text": text, "sort_key": sort_key}
+    made.filters |= {"text": text, "sort_key": sort_key, "escaped": markdown}
     return made

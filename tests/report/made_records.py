@@ -21,9 +21,10 @@ def write_record(
     started: str = "2030-01-01T12:00:00.000+00:00",
     history: list[dict[str, float]] | None = None,
     params: dict[str, Any] | None = None,
+    task: dict[str, Any] | None = None,
     **about: Any,
 ) -> Path:
-    """One record; `metrics` are those of run.json, `params` come on top of the usual configuration."""
+    """One record; `metrics` are those of run.json, `params` and `task` come on top of the usual ones."""
     number = len(list(results.glob("*"))) if results.exists() else 0
     folder = results / f"record_{number:05d}"
     folder.mkdir(parents=True)
@@ -34,15 +35,16 @@ def write_record(
         "title": f"{own['model.name']} {own['reg.name']} lam={lam:g} seed={seed}",
         "metrics": metrics or {},
         "params": own,
+        "fingerprint": f"{number:016x}",
         "seed": seed,
         "git_commit": "0" * 40,
         "versions": {"python": "3.11.7", "torch": "2.13.0"},
         "hardware": {"processor": "an abacus", "cores": 2},
         "times": {"started": started, "ended": started},
-        "task": {"name": dataset, "kind": kind},
+        "task": {"name": dataset, "kind": kind} | (task or {}),
         "command": ["psilon-run", "-m", "reg.lam=1e-4,1e-3", "seed=0,1"],
     }
-    (folder / "run.json").write_text(json.dumps(run | about))
+    (folder / "run.json").write_text(json.dumps(run | about), encoding="utf-8")
     if history:
         with (folder / "history.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")

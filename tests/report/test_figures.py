@@ -335,10 +335,11 @@ def test_a_figure_is_laid_out_once_and_labels_stay_clear(material):
 @pytest.mark.slow
 def test_processes_draw_the_same(material, tmp_path, monkeypatch):
     """The same pictures with the same points and words, in the same order."""
-    alone, problems = pictures.save_figures(material, tmp_path / "alone")
-    assert problems == []
+    saved = pictures.save_figures(material, tmp_path / "alone")
+    alone = saved.pictures
+    assert (saved.problems, saved.damaged) == ([], [])
     monkeypatch.setattr(pictures, "MANY", 1)
-    together, _ = pictures.save_figures(material, tmp_path / "together")
+    together = pictures.save_figures(material, tmp_path / "together").pictures
     assert [(one.name, one.title, one.caption) for one in together] == [(a.name, a.title, a.caption) for a in alone]
     assert len(alone) > 10
     for path in (tmp_path / "alone").glob("*.csv"):

@@ -146,8 +146,8 @@ def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks, tmp_pat
     (run_of(networks, "pnet pathnorm magnitude").folder / "pruned.pt").write_bytes(b"half")
     made = make([tmp_path / "networks"], networks.metric)
     page = write(made, tmp_path / "out", networks)
-    (note,) = [note for note in made.notes if note.startswith("Figures of weight_maps are missing")]
-    assert note.removesuffix("...") in html.unescape(page.read_text())
+    (note,) = [note for note in made.notes if note.startswith("1 networks are not drawn (")]
+    assert note in html.unescape(page.read_text())
     names = {path.stem for path in (tmp_path / "out/figures").glob("*.png")}
     assert "weight_maps_breast_cancer_pnet_pathnorm_l1_projection" in names
     assert "weight_maps_breast_cancer_pnet_pathnorm_magnitude" not in names

@@ -92,8 +92,9 @@ def test_what_did_not_finish_is_listed(tmp_path, report):
     }
     reasons = {row["file"].split("/")[-2]: row["what is wrong"] for row in rows(made, "damaged")}
     assert reasons.keys() == {"half", "other", "list"}
-    assert reasons["half"].startswith("JSONDecodeError")
-    assert reasons["other"] == "it lacks metrics, params, seed, task, times"
+    assert reasons["half"].startswith("it is not JSON")
+    assert reasons["other"] == "it lacks title, metrics, params, fingerprint, seed, times, task"
+    assert reasons["list"] == "it holds [1] instead of an object"
 
 
 def test_an_empty_folder_and_none(tmp_path):

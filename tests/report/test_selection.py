@@ -5,7 +5,8 @@ import pytest
 from made_records import write_grid, write_record
 
 from psilon_bench.errors import UsageError
-from psilon_bench.report.grouping import REPEATED, groups_of, has_effect
+from psilon_bench.report.grouping import groups_of
+from psilon_bench.report.keys import REPEATED, has_effect
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose

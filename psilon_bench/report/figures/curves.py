@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from psilon_bench.report.drawing import Drawing, file_name, legend, panels, scale, shades, unit_below
-from psilon_bench.report.grouping import Setting, shown
+from psilon_bench.report.grouping import Setting
+from psilon_bench.report.keys import shown
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice

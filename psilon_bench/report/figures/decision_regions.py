@@ -1,10 +1,11 @@
 """Where networks of two inputs draw the line between classes, with their training points: the toy of PathProx.
 
-Needs the networks of the records and their data set: reports of records fetched from MLflow have no such figure.
+Needs the networks of the records and their data set: reports of records fetched from MLflow have no such figure. The
+preprocessing is fitted again on the same rows; that of the record is a pickle, which a report does not read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             for choice in choices
             if choice.setting
             for run in choice.setting.runs[:SEEDS]
-            if has_plane(material, run) and (plane := plane_of(run))
+            if has_plane(material, run) and (plane := material.tried(run, plane_of))
         ]
         if planes:
             yield figure(dataset, planes)
@@ -59,30 +60,28 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 def has_plane(material: Material, run: Run) -> bool:
     """Whether there is a network of two inputs that tells classes apart."""
-    task = material.about(run)["task"]
-    return bool(task.get("classes")) and task["num_features"] == 2 and (run.folder / "model.pt").exists()
+    task = material.about(run).task
+    return bool(task.classes) and task.num_features == 2 and (run.folder / "model.pt").exists()
 
 
 def plane_of(run: Run) -> Plane | None:
     """None where the data are not at hand, or where the two inputs are not raw numbers."""
-    import yaml
+    from psilon_bench.report import networks  # torch takes a second
 
-    from psilon_bench.config import Dataset
-    from psilon_bench.saved import load  # torch takes a second
-
-    saved = load(run.folder, "pruned" if (run.folder / "pruned.pt").exists() else "model")
-    section = Dataset.model_validate(yaml.safe_load((run.folder / "config.yaml").read_text())["dataset"])
+    saved = networks.network(run, "pruned" if (run.folder / "pruned.pt").exists() else "model")
     try:
-        task = section.build(name=section.name)
+        task = networks.task(run)
     except UsageError:
         return None
     names, x = task.feature_names, task.train.x.numpy()
-    if list(getattr(saved.preprocessing, "feature_names_in_", ())) != names:
+    preprocessing: Any = task.preprocessing
+    if list(getattr(preprocessing, "feature_names_in_", ())) != names:
         return None
-    origin = np.asarray(saved.preprocessing.transform(pd.DataFrame([[0.0, 0.0]], columns=names)))
+    origin = np.asarray(preprocessing.transform(pd.DataFrame([[0.0, 0.0]], columns=names)))
     train = pd.DataFrame((x - origin) * np.array(task.input_scales), columns=names)
-    if not np.allclose(saved.preprocessing.transform(train), x, atol=1e-5):
+    if not np.allclose(preprocessing.transform(train), x, atol=1e-5):
         return None
+    saved = replace(saved, preprocessing=preprocessing)
     train["class"] = [task.classes[int(index)] for index in task.train.y.flatten()]
     train["taken"] = [task.classes[index] for index in saved.predict(train[names]).argmax(axis=1)]
     low, high = train[names].min().to_numpy(), train[names].max().to_numpy()

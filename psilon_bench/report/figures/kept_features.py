@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from psilon_bench.report.drawing import Drawing, file_name, panels
+from psilon_bench.report.escaping import visible
 from psilon_bench.report.material import Material
 
 PLACE = 60
-MOST = 40  # names that can be read in one figure
+MOST = 40  # names that can be read in one figure,
+LONGEST = 40  # and letters of each
+SLANT = 0.04  # inches that a letter of a slanted name takes downwards
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -22,7 +25,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             if choice.setting
             and (
                 lists := [
-                    own for run in choice.setting.runs if (own := material.about(run).get("inputs_kept")) is not None
+                    visible(own) for run in choice.setting.runs if (own := material.about(run).inputs_kept) is not None
                 ]
             )
         }
@@ -37,13 +40,14 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     names = [name for name, _ in total.most_common()]
     shown = names[:MOST]
     fractions = np.array([[counts[method][name] / len(kept[method]) for method in kept] for name in shown])
-    made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=1.3 + 0.17 * len(shown))
+    below = SLANT * max(len(cut(method)) for method in kept) if len(kept) > 1 else 0
+    made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=0.9 + below + 0.17 * len(shown))
     image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
     slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(kept) > 1 else {}
-    axis.set_xticks(range(len(kept)), list(kept), **slanted)
-    axis.set_yticks(range(len(shown)), shown)
+    axis.set_xticks(range(len(kept)), [cut(method) for method in kept], **slanted)
+    axis.set_yticks(range(len(shown)), [cut(name) for name in shown])
     axis.grid(False)
-    made.colorbar(image, ax=axis, label="fraction of seeds that keep it")
+    made.colorbar(image, ax=axis, label="fraction\nof seeds")
     points: list[list[Any]] = [[n, m, counts[m][n] / len(kept[m]), len(kept[m])] for n in names for m in kept]
     more = f" The {MOST} kept most often of {len(names)}." if len(names) > MOST else ""
     return Drawing(
@@ -54,3 +58,8 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
         columns=["input", "method", "fraction of seeds", "n"],
         points=points,
     )
+
+
+def cut(name: str) -> str:
+    """A name that leaves the picture some room."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."

@@ -29,7 +29,7 @@ def draw(material: Material) -> Iterator[Drawing]:
 def values_of(material: Material, choice: Choice) -> np.ndarray:
     """Of all seeds of the chosen setting, positive ones: the axis may be logarithmic."""
     assert choice.setting
-    lists = [material.about(run).get("lipschitz_local_values") or [] for run in choice.setting.runs]
+    lists = [material.about(run).lipschitz_local_values for run in choice.setting.runs]
     pooled = np.array([value for own in lists for value in own if value is not None], dtype=float)
     return pooled[pooled > 0]
 

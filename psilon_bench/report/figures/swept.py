@@ -5,7 +5,8 @@ from typing import Any
 
 from psilon_bench.report.drawing import Drawing, file_name, panels, scale, shades, unit_below
 from psilon_bench.report.estimate import Estimate, estimate
-from psilon_bench.report.grouping import Group, shown
+from psilon_bench.report.grouping import Group
+from psilon_bench.report.keys import shown
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import is_number

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from psilon_bench.report.drawing import Drawing, labelled, legend, look, panels, scale
+from psilon_bench.report.drawing import Drawing, labelled, legend, look, panels, scale, wrapped
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import label, title
 
 PLACE = 90
 TIME = "time/fit_s"
+NAME = 3.3  # inches of a line of a name, at most
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -32,7 +33,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             [r[4] for r in own], heights, linestyle="none", alpha=0.6, label=method, **look(material.methods, method)
         )
     scale(axis.xaxis, [row[4] for row in points])
-    axis.set_yticks(range(len(datasets)), datasets)
+    axis.set_yticks(range(len(datasets)), [wrapped(name, NAME) for name in datasets])
     axis.set(xlabel=label(TIME), ylim=(-0.6, len(datasets) - 0.4))
     legend(made, labelled([axis]))
     caption = "A point is a run; of a stack that trained as one program, its share. Compare times of one machine only."

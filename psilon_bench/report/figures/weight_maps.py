@@ -4,7 +4,6 @@ Needs model.pt and pruned.pt of the record: reports of records fetched from MLfl
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -29,17 +28,21 @@ def draw(material: Material) -> Iterator[Drawing]:
         for choice in choices:
             runs = choice.setting.runs if choice.setting else []
             pruned = [run for run in runs if (run.folder / "pruned.pt").exists()]
-            if pruned:
-                before, after = matrices(pruned[0].folder, "model"), matrices(pruned[0].folder, "pruned")
-                if any((a != b).any() for a, b in zip(before, after, strict=True)):
-                    yield figure(dataset, choice, pruned[0], before, after)
+            if pruned and (pair := material.tried(pruned[0], before_and_after)):
+                yield figure(dataset, choice, pruned[0], *pair)
 
 
-def matrices(folder: Path, which: Literal["model", "pruned"]) -> list[np.ndarray]:
+def before_and_after(run: Run) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    """The weights of the trained and of the pruned network; None where they are the same."""
+    before, after = matrices(run, "model"), matrices(run, "pruned")
+    return (before, after) if any((a != b).any() for a, b in zip(before, after, strict=True)) else None
+
+
+def matrices(run: Run, which: Literal["model", "pruned"]) -> list[np.ndarray]:
     """The effective weights of every layer, (out, in); all weights of a channel in one row."""
-    from psilon_bench.saved import load  # torch takes a second
+    from psilon_bench.report import networks  # torch takes a second
 
-    network: Any = load(folder, which).network
+    network: Any = networks.network(run, which).network
     return [weight.detach().flatten(1).numpy() for weight in network.weights()] if hasattr(network, "weights") else []
 
 
@@ -73,7 +76,8 @@ def figure(dataset: str, choice: Choice, run: Run, before: list[np.ndarray], aft
     lay_out(made)
     add_below(made, 0.7)
     bar = made.add_axes((0.3, 0.5 / made.get_figheight(), 0.4, 0.12 / made.get_figheight()))
-    made.colorbar(image, cax=bar, orientation="horizontal", label="absolute weight (grey: exactly 0)", extend="min")
+    label = "absolute weight (grey: exactly 0)"
+    made.colorbar(image, cax=bar, orientation="horizontal", label=label, extend="min", format="{x:g}")
     assert choice.setting
     method = choice.group.method
     return Drawing(

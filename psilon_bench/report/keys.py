@@ -1,0 +1,47 @@
+"""Keys of the flat configuration: which of them differ between runs and touch their numbers; how values are shown."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+from psilon_bench.report.records import Run
+
+REPEATED = ("seed", "dataset.split_seed")
+WITHOUT_EFFECT = ("name", "results_dir", "plan", "rerun", "retries", "trainer.checkpoint_every", "dataset.offline")
+WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
+
+
+def varying(runs: Sequence[Run]) -> list[str]:
+    """Keys that have several values among these runs, in the order of the configuration, but for the seed."""
+    values: dict[str, set[Any]] = defaultdict(set)
+    for run in runs:
+        for key, value in run.params.items():
+            values[key].add(value)
+    return [key for key, seen in values.items() if len(seen) > 1 and has_effect(key)]
+
+
+def has_effect(key: str) -> bool:
+    """Whether a key is part of a setting: it changes the numbers and is no seed."""
+    if key in REPEATED or key in WITHOUT_EFFECT or key.endswith("_target_"):
+        return False
+    return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
+
+
+def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:
+    """Runs by key, in the order of their first appearance."""
+    result: dict[Hashable, list[Run]] = defaultdict(list)
+    for run in runs:
+        result[key(run)].append(run)
+    return dict(result)
+
+
+def order(value: Any) -> tuple[int, float, str]:
+    """Sorts None, numbers and words together."""
+    if value is None:
+        return 0, 0.0, ""
+    return (1, value, "") if isinstance(value, int | float) else (2, 0.0, str(value))
+
+
+def shown(value: Any) -> str:
+    """A value as on the command line."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
