@@ -21,6 +21,7 @@ from pydantic import (
 from psilon_bench.arguments import first_line, locate, signature_schema
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
+from psilon_bench.tracking_uri import TrackingUri
 
 Finite = Field(allow_inf_nan=False)
 Name = Annotated[
@@ -149,7 +150,7 @@ class Tracking(Section):
     """Where MLflow's view of the record goes."""
 
     name: Literal["mlflow", "none"]
-    uri: str | None
+    uri: TrackingUri | None
     experiment: Annotated[str, Field(min_length=1)]
 
 

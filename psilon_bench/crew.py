@@ -10,7 +10,7 @@ from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.record import Record, Run
 from psilon_bench.runner import run as run_stack
-from psilon_bench.sender import Sender
+from psilon_bench.tracking.sender import Sender
 
 
 def train_quietly(configs: list[Config]) -> dict[str, Run]:

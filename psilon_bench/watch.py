@@ -7,8 +7,8 @@ from psilon_bench.closed import stamp
 from psilon_bench.config import Config
 from psilon_bench.display import Display
 from psilon_bench.record import Run
-from psilon_bench.sender import Sender
-from psilon_bench.tracking import read_run
+from psilon_bench.run_files import read_run
+from psilon_bench.tracking.sender import Sender
 
 
 class Watch:

@@ -7,24 +7,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny import TINY
 
-from psilon_bench import tracking
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, read_rows
-from psilon_bench.parents import log, update_parents
 from psilon_bench.prepare import prepare
 from psilon_bench.record import Record
 from psilon_bench.runner import about
-from psilon_bench.sender import Sender
-from psilon_bench.tracking import Mirror, check_server, connect, tracking_uri
+from psilon_bench.tracking import mirror as mirror_module
+from psilon_bench.tracking import server as server_module
+from psilon_bench.tracking.content import milliseconds
+from psilon_bench.tracking.mirror import Mirror
+from psilon_bench.tracking.place import Place, connect
+from psilon_bench.tracking.sender import Sender
+from psilon_bench.tracking.server import check_server, tracking_uri
+from psilon_bench.tracking.sweep_run import log, update_parents
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
-Place = tuple[Any, str, str]  # client, experiment, address
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """A database of the module's own, made by the first who connects."""
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    return (*connect(uri, "tests", str(folder)), uri)
+    return connect(uri, "tests", str(folder))
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def row(number: int) -> dict[str, float]:
 
 def curve(place: Place, run_id: str, name: str) -> list[tuple[int, float]]:
     """(step, value) of all that MLflow has of a metric, in order."""
-    return sorted((metric.step, metric.value) for metric in place[0].get_metric_history(run_id, name))
+    return sorted((metric.step, metric.value) for metric in place.client.get_metric_history(run_id, name))
 
 
 def same_curves(place: Place, mirror: Mirror) -> None:
@@ -78,9 +82,9 @@ def test_a_finished_run_arrives_whole(place, finished, select):
     )
     losses = [row["val/loss"] for row in read_rows(record.folder / "history.csv")]
     assert min(losses) < losses[-1]
-    mirror = Mirror(*place, record.folder)
+    mirror = Mirror(place, record.folder)
     assert mirror.send()
-    run = place[0].get_run(mirror.run_id)
+    run = place.client.get_run(mirror.run_id)
     assert run.data.metrics == pytest.approx(record.run["metrics"], rel=1e-12)
     assert run.data.params == {key: str(value) for key, value in record.run["params"].items()}
     tags = {"dataset": "breast_cancer", "model": "mlp", "reg": "pathnorm", "seed": "0", "record": str(record.folder)}
@@ -89,9 +93,9 @@ def test_a_finished_run_arrives_whole(place, finished, select):
     (dataset,) = [one.dataset for one in run.inputs.dataset_inputs]
     assert (dataset.name, dataset.digest) == ("breast_cancer", record.run["task"]["checksum"][:12])
     assert (run.info.status, run.info.run_name) == ("FINISHED", record.run["title"])
-    files = {path.name for path in record.folder.iterdir()}
-    assert {file.path for file in place[0].list_artifacts(mirror.run_id)} == files
-    assert state(record.folder) == {"uri": place[2], "run_id": mirror.run_id, "done": True}
+    files = {path.name for path in record.folder.iterdir()} - {"mlflow.json"}
+    assert {file.path for file in place.client.list_artifacts(mirror.run_id)} == files
+    assert state(record.folder) == {"uri": place.uri, "run_id": mirror.run_id, "done": True}
     if select == "last":
         same_curves(place, mirror)
     else:  # the selected network's numbers come on top, at the last step
@@ -105,7 +109,7 @@ def test_what_is_not_finite_stays_in_the_record(place, record):
     one = record(1)
     one.add_row(row(2) | {"val/loss": float("nan"), "path_norm": float("inf")})
     one.finish("finished")
-    mirror = Mirror(*place, one.folder)
+    mirror = Mirror(place, one.folder)
     assert mirror.send()
     assert curve(place, mirror.run_id, "epoch") == [(50, 10), (100, 20)]
     assert curve(place, mirror.run_id, "val/loss") == [(50, 1.0)]
@@ -115,7 +119,7 @@ def test_what_is_not_finite_stays_in_the_record(place, record):
 def test_rows_are_sent_as_they_come(place, record):
     """A mirror of a running run sends what is new, whole rows alone, and is not done before the run is."""
     one = record(2)
-    mirror = Mirror(*place, one.folder)
+    mirror = Mirror(place, one.folder)
     assert not mirror.send()
     same_curves(place, mirror)
     with (one.folder / "history.csv").open("a") as file:
@@ -128,7 +132,7 @@ def test_rows_are_sent_as_they_come(place, record):
     assert not mirror.send()
     same_curves(place, mirror)
     assert curve(place, mirror.run_id, "val/loss")[-1] == (150, 0.333)
-    assert place[0].get_run(mirror.run_id).info.status == "RUNNING"
+    assert place.client.get_run(mirror.run_id).info.status == "RUNNING"
     one.finish("finished")
     assert mirror.send()
     same_curves(place, mirror)
@@ -139,21 +143,21 @@ def test_the_status_is_the_records(place, record, status, expected):
     """killed, failed and finished are MLflow's own words for it."""
     one = record(1)
     one.finish(status)
-    mirror = Mirror(*place, one.folder)
+    mirror = Mirror(place, one.folder)
     assert mirror.send()
-    assert place[0].get_run(mirror.run_id).info.status == expected
+    assert place.client.get_run(mirror.run_id).info.status == expected
 
 
 def test_a_run_that_vanished_was_killed(place, record):
     """Its record says running, its process is gone; a process that goes on with it makes it run again."""
     one = record(3)
-    mirror = Mirror(*place, one.folder)
+    mirror = Mirror(place, one.folder)
     assert mirror.send(process_is_gone=True)
-    assert place[0].get_run(mirror.run_id).info.status == "KILLED"
-    again = Mirror(*place, one.folder)
+    assert place.client.get_run(mirror.run_id).info.status == "KILLED"
+    again = Mirror(place, one.folder)
     assert not again.send()
     assert again.run_id == mirror.run_id
-    assert place[0].get_run(mirror.run_id).info.status == "RUNNING"
+    assert place.client.get_run(mirror.run_id).info.status == "RUNNING"
 
 
 class Breaking:
@@ -178,29 +182,31 @@ class Breaking:
 @pytest.mark.parametrize("after", [False, True])
 def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(place, record, monkeypatch, after):
     """Whichever call to MLflow fails, the next mirror leaves one run with nothing missing and nothing twice."""
-    monkeypatch.setattr(tracking, "BATCH", 9)  # two rows of four numbers
+    monkeypatch.setattr(mirror_module, "BATCH", 9)  # two rows of four numbers
     for calls in range(1, 50):
         one = record(5)
         one.finish("finished", row(5) | {"test/loss": 0.25})
-        broken = Breaking(place[0], calls, after)
+        broken = Breaking(place.client, calls, after)
         if broken_mirror_is_done(broken, place, one.folder):
             break
-        mirror = Mirror(*place, one.folder)
+        mirror = Mirror(place, one.folder)
         assert mirror.send()
         same_curves(place, mirror)
         assert curve(place, mirror.run_id, "test/loss") == [(250, 0.25)]
-        found = place[0].search_runs([place[1]], max_results=1000)
+        found = place.client.search_runs([place.experiment_id], max_results=1000)
         (run,) = [run for run in found if run.data.tags["record"] == str(one.folder)]
         assert run.info.run_id == mirror.run_id
         assert run.info.status == "FINISHED"
         assert len(run.data.params) == len(one.run["params"])
-        assert len(place[0].list_artifacts(mirror.run_id)) == 4
-    assert calls == 10, "create, parameters, data set, three batches, final metrics, files, status: nine interrupted"
+        assert len(place.client.list_artifacts(mirror.run_id)) == 3
+    assert calls == 12, (
+        "create, parameters, data set, three batches, final metrics, three files, status: 11 interrupted"
+    )
 
 
 def broken_mirror_is_done(client: Breaking, place: Place, folder: Path) -> bool:
     try:
-        return Mirror(client, place[1], place[2], folder).send()
+        return Mirror(replace(place, client=client), folder).send()
     except ConnectionError:
         return False
 
@@ -208,10 +214,10 @@ def broken_mirror_is_done(client: Breaking, place: Place, folder: Path) -> bool:
 def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(place, record):
     """The history is cut to its checkpoint and grows back over what MLflow has already."""
     one = record(4)
-    first = Mirror(*place, one.folder)
+    first = Mirror(place, one.folder)
     first.send()
     again = Record.reopen(one.folder, last_epoch=20)
-    second = Mirror(*place, one.folder)
+    second = Mirror(place, one.folder)
     second.send()
     for number in (3, 4, 5):
         again.add_row(row(number))
@@ -226,10 +232,10 @@ def test_another_place_gets_a_run_of_its_own(place, record, tmp_path):
     """A record that is in one MLflow can be sent to a second one as well."""
     one = record(2)
     one.finish("finished")
-    assert Mirror(*place, one.folder).send()
+    assert Mirror(place, one.folder).send()
     uri = f"sqlite:///{tmp_path / 'other.db'}"
-    other = (*connect(uri, "tests", str(tmp_path)), uri)
-    mirror = Mirror(*other, one.folder)
+    other = connect(uri, "tests", str(tmp_path))
+    mirror = Mirror(other, one.folder)
     assert mirror.send()
     same_curves(other, mirror)
     assert state(one.folder)["uri"] == uri
@@ -241,11 +247,11 @@ def test_members_of_a_sweep_share_a_parent(place, record):
     for seed in range(3):
         one = record(1, f"seed={seed}", in_sweep=True)
         one.finish("finished")
-        mirror = Mirror(*place, one.folder)
+        mirror = Mirror(place, one.folder)
         assert mirror.send()
-        parents.add(place[0].get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
+        parents.add(place.client.get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
     (parent,) = parents
-    assert place[0].get_run(parent).data.tags["sweep"] == "runs"
+    assert place.client.get_run(parent).data.tags["sweep"] == "runs"
 
 
 def test_the_run_of_a_sweep_tells_how_its_runs_ended(place, record):
@@ -254,30 +260,30 @@ def test_the_run_of_a_sweep_tells_how_its_runs_ended(place, record):
     for (dataset, seed), loss in losses.items():
         one = record(1, f"seed={seed}", f"dataset={dataset}", "name=ended", in_sweep=True)
         one.finish("finished", {"val/loss": loss, "test/loss": 0.1})
-        assert Mirror(*place, one.folder).send()
+        assert Mirror(place, one.folder).send()
     failed = record(1, "seed=2", "name=ended", in_sweep=True)
     failed.finish("failed", {"val/loss": 0.01}, "diverged")
-    assert Mirror(*place, failed.folder).send()
+    assert Mirror(place, failed.folder).send()
     alone = record(1, "seed=3", "name=ended")
     alone.finish("finished", {"val/loss": 0.001})
     for _ in range(2):  # the second changes nothing
-        update_parents(place[0], place[2], [one.folder.parent])
-    run = place[0].get_run(json.loads((one.folder.parent / ".mlflow-parent.json").read_text())["run_id"])
+        update_parents(place, [one.folder.parent])
+    run = place.client.get_run(json.loads((one.folder.parent / ".mlflow-parent.json").read_text())["run_id"])
     best = {"best/val/loss/breast_cancer": 0.25, "best/val/loss/wine": 0.75}
     assert run.data.metrics == {"runs/finished": 3, "runs/failed": 1} | best
     assert curve(place, run.info.run_id, "runs/failed") == [(0, 1)]
     first = min(one.run["times"]["started"] for one in (one, failed))
-    assert run.info.start_time <= tracking.milliseconds(first)
-    assert run.info.end_time == tracking.milliseconds(failed.run["times"]["ended"])
+    assert run.info.start_time <= milliseconds(first)
+    assert run.info.end_time == milliseconds(failed.run["times"]["ended"])
     assert run.info.status == "FINISHED"
-    update_parents(place[0], "sqlite:///elsewhere.db", [one.folder.parent])  # not there: nothing to do
+    update_parents(replace(place, uri="sqlite:///elsewhere.db"), [one.folder.parent])  # not there: nothing to do
 
 
 def test_names_that_mlflow_refuses_are_mended(place):
     """= and brackets become _; more metrics than a request holds go in several."""
-    run = place[0].create_run(place[1])
-    log(place[0], run.info.run_id, {"chosen a/b reg.bound=[tight]": 1.0} | {f"x{i}": 1.0 for i in range(1001)}, 7)
-    metrics = place[0].get_run(run.info.run_id).data.metrics
+    run = place.client.create_run(place.experiment_id)
+    log(place.client, run.info.run_id, {"chosen a/b reg.bound=[tight]": 1.0} | {f"x{i}": 1.0 for i in range(1001)}, 7)
+    metrics = place.client.get_run(run.info.run_id).data.metrics
     assert metrics["chosen a/b reg.bound__tight_"] == 1.0
     assert len(metrics) == 1002
 
@@ -291,13 +297,13 @@ def test_a_long_history_goes_in_batches(place, record, monkeypatch):
 
     class Counting:
         def __getattr__(self, name: str) -> Any:
-            return getattr(place[0], name)
+            return getattr(place.client, name)
 
         def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
             sizes.append(len(metrics))
-            place[0].log_batch(run_id, metrics, params)
+            place.client.log_batch(run_id, metrics, params)
 
-    mirror = Mirror(Counting(), place[1], place[2], one.folder)
+    mirror = Mirror(replace(place, client=Counting()), one.folder)
     assert not mirror.send()
     assert sizes == [0, 999, 804]
     same_curves(place, mirror)
@@ -333,8 +339,8 @@ def test_a_server_that_is_not_there(tmp_path):
 
 def test_a_server_that_never_answers(monkeypatch):
     """It takes the connection and says nothing: given up within ten seconds (here one)."""
-    assert tracking.ANSWER_WITHIN_S < 10
-    monkeypatch.setattr(tracking, "ANSWER_WITHIN_S", 1)
+    assert server_module.ANSWER_WITHIN_S < 10
+    monkeypatch.setattr(server_module, "ANSWER_WITHIN_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()
         with pytest.raises(UsageError, match=r"does not answer: timed out"):
@@ -346,10 +352,11 @@ def test_a_database_that_cannot_be_used(tmp_path):
     """A file that is no database: the address, a reason in one line, the remedy, and nothing left behind."""
     (tmp_path / "text").write_text("this is no database, " * 100)
     uri = f"sqlite:///{tmp_path / 'text'}"
-    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ or tracking=none\.$") as caught:
+    words = r"^tracking.uri=sqlite:.* cannot be used: file is not a database\. Move it away, .* set tracking=none\.$"
+    with pytest.raises(UsageError, match=words) as caught:
         connect(uri, "tests", str(tmp_path / "results"))
     assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* does not answer: file is not a database\. Start it"):
+    with pytest.raises(UsageError, match=words):
         check_server(uri)
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
@@ -358,14 +365,16 @@ def test_a_database_that_cannot_be_used(tmp_path):
 def test_a_database_that_cannot_be_made(tmp_path, place):
     """Below a file, a folder itself, a place that takes no files: refused before MLflow tries for minutes."""
     (tmp_path / "text").write_text("in the way")
-    with pytest.raises(UsageError, match=r"^tracking.uri=sqlite:.* does not answer: .+ set tracking=none\.$"):
+    with pytest.raises(
+        UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ Set tracking.uri=.*or tracking=none\.$"
+    ):
         check_server(f"sqlite:///{tmp_path / place}")
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
 def test_a_database_that_is_there_or_can_be_made(place, tmp_path):
     """An MLflow database and a file in a folder that is not there yet: fine, and nothing is made."""
-    check_server(place[2])
+    check_server(place.uri)
     check_server(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
     check_server("sqlite:///mlflow.db")
     assert not list(tmp_path.iterdir())
@@ -382,7 +391,7 @@ def test_a_sender_that_dies_loses_nothing_but_the_view(place, record):
     one = record(2)
     before = {path.name: path.read_bytes() for path in one.folder.iterdir()}
     sender = Sender()
-    sender.open(place[2], "tests", "results")
+    sender.open(place.uri, "tests", "results")
     sender.process.kill()
     sender.process.wait()
     sender.follow(one.folder)
@@ -439,13 +448,13 @@ def test_a_server_gets_what_a_file_gets(server, record, tmp_path):
     """The same rows, parameters, files and status through http."""
     one = record(6)
     one.finish("finished", row(6) | {"test/loss": 0.125})
-    place = (*connect(server, "tests", str(tmp_path)), server)
-    mirror = Mirror(*place, one.folder)
+    place = connect(server, "tests", str(tmp_path))
+    mirror = Mirror(place, one.folder)
     assert mirror.send()
     same_curves(place, mirror)
-    run = place[0].get_run(mirror.run_id)
+    run = place.client.get_run(mirror.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/loss"] == 0.125
     assert len(run.data.params) == len(one.run["params"])
-    files = {file.path for file in place[0].list_artifacts(mirror.run_id)}
+    files = {file.path for file in place.client.list_artifacts(mirror.run_id)}
     assert {"run.json", "history.csv", "config.yaml"} <= files

@@ -14,7 +14,9 @@ import pytest
 
 from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
-from psilon_bench.tracking import check_server, quiet, state_of
+from psilon_bench.tracking.place import quiet
+from psilon_bench.tracking.server import check_server
+from psilon_bench.tracking.state import state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 LONG = (
@@ -103,7 +105,7 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
             assert history == [(int(row["step"]), row[name]) for row in rows], name
         assert own.data.metrics == pytest.approx(run["metrics"], rel=1e-12)
         assert {"model.pt", "run.json"} <= {file.path for file in client.list_artifacts(own.info.run_id)}
-        assert state_of(run["folder"])["done"]
+        assert state_of(run["folder"]).done
 
 
 @pytest.mark.slow
