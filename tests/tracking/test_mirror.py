@@ -1,77 +1,22 @@
 """MLflow as a mirror of the records: the real one, on sqlite and behind a server, interrupted and out of reach."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import TINY
+from mirrored import curve, row, same_curves, state
 
-from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, read_rows
-from psilon_bench.prepare import prepare
 from psilon_bench.record import Record
-from psilon_bench.runner import about
 from psilon_bench.tracking import mirror as mirror_module
-from psilon_bench.tracking import server as server_module
 from psilon_bench.tracking.content import milliseconds
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import Place, connect
-from psilon_bench.tracking.sender import Sender
-from psilon_bench.tracking.server import check_server, tracking_uri
 from psilon_bench.tracking.sweep_run import log, update_parents
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A database of the module's own, made by the first who connects."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder / 'mlflow.db'}"
-    return connect(uri, "tests", str(folder))
-
-
-@pytest.fixture
-def record(config: Callable[..., Any]) -> Callable[..., Record]:
-    """record(5): the record of a run that is at its fifth evaluation, with rows that tell each other apart."""
-
-    def record(rows: int, *overrides: str, in_sweep: bool = False) -> Record:
-        chosen = config(*TINY, *overrides)
-        made = Record(chosen, about(prepare(chosen), "float64", in_sweep))
-        for number in range(1, rows + 1):
-            made.add_row(row(number))
-        return made
-
-    return record
-
-
-def row(number: int) -> dict[str, float]:
-    return {"epoch": 10 * number, "step": 50 * number, "val/loss": 1 / number, "path_norm": 2.0**number}
-
-
-def curve(place: Place, run_id: str, name: str) -> list[tuple[int, float]]:
-    """(step, value) of all that MLflow has of a metric, in order."""
-    return sorted((metric.step, metric.value) for metric in place.client.get_metric_history(run_id, name))
-
-
-def same_curves(place: Place, mirror: Mirror) -> None:
-    """MLflow has each row of history.csv, and each of them once."""
-    rows = read_rows(mirror.folder / "history.csv")
-    assert rows
-    for name in rows[0]:
-        assert curve(place, mirror.run_id, name) == [(int(row["step"]), row[name]) for row in rows]
-
-
-def state(folder: Path) -> dict:
-    return json.loads((folder / "mlflow.json").read_text())
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
@@ -309,146 +254,11 @@ def test_a_long_history_goes_in_batches(place, record, monkeypatch):
     same_curves(place, mirror)
 
 
-def test_where_mlflow_is(config, monkeypatch, tmp_path):
-    """tracking.uri, else MLFLOW_TRACKING_URI, else an sqlite file in results_dir."""
-    assert tracking_uri(config("results_dir=here")) == f"sqlite:///{tmp_path}/here/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://there:5000")
-    assert tracking_uri(config("results_dir=here")) == "http://there:5000"
-    assert tracking_uri(config("tracking.uri=http://elsewhere:1")) == "http://elsewhere:1"
-
-
-@pytest.mark.parametrize("uri", ["file:./mlruns", "mlruns", "ftp://host/x", ""])
-def test_an_address_of_no_known_kind_is_refused(uri):
-    """The kinds there are, and two that can be copied."""
-    with pytest.raises(UsageError, match=r"is none of sqlite, http, https, .*Take sqlite:///FILE or http://HOST:PORT"):
-        check_server(uri)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
-
-
-def test_a_server_that_is_not_there(tmp_path):
-    """Refused at once, with the reason and the remedy."""
-    uri = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(UsageError, match=rf"tracking.uri={uri} does not answer: .*refused.* Start it .*tracking=none"):
-        check_server(uri)
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_server_that_never_answers(monkeypatch):
-    """It takes the connection and says nothing: given up within ten seconds (here one)."""
-    assert server_module.ANSWER_WITHIN_S < 10
-    monkeypatch.setattr(server_module, "ANSWER_WITHIN_S", 1)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        started = time.monotonic()
-        with pytest.raises(UsageError, match=r"does not answer: timed out"):
-            check_server(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert time.monotonic() - started < 5
-
-
-def test_a_database_that_cannot_be_used(tmp_path):
-    """A file that is no database: the address, a reason in one line, the remedy, and nothing left behind."""
-    (tmp_path / "text").write_text("this is no database, " * 100)
-    uri = f"sqlite:///{tmp_path / 'text'}"
-    words = r"^tracking.uri=sqlite:.* cannot be used: file is not a database\. Move it away, .* set tracking=none\.$"
-    with pytest.raises(UsageError, match=words) as caught:
-        connect(uri, "tests", str(tmp_path / "results"))
-    assert "\n" not in str(caught.value)
-    with pytest.raises(UsageError, match=words):
-        check_server(uri)
-    assert [path.name for path in tmp_path.iterdir()] == ["text"]
-
-
-@pytest.mark.parametrize("place", ["text/mlflow.db", "", "/proc/mlflow.db"])
-def test_a_database_that_cannot_be_made(tmp_path, place):
-    """Below a file, a folder itself, a place that takes no files: refused before MLflow tries for minutes."""
-    (tmp_path / "text").write_text("in the way")
-    with pytest.raises(
-        UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ Set tracking.uri=.*or tracking=none\.$"
-    ):
-        check_server(f"sqlite:///{tmp_path / place}")
-    assert [path.name for path in tmp_path.iterdir()] == ["text"]
-
-
-def test_a_database_that_is_there_or_can_be_made(place, tmp_path):
-    """An MLflow database and a file in a folder that is not there yet: fine, and nothing is made."""
-    check_server(place.uri)
-    check_server(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
-    check_server("sqlite:///mlflow.db")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_database_server_that_is_not_there():
-    """Found at the door, whatever driver it would take."""
-    with pytest.raises(UsageError, match=r"tracking\.uri=postgresql\S+ does not answer: .*refused"):
-        check_server(f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/mlflow")
-
-
-def test_a_sender_that_dies_loses_nothing_but_the_view(place, record):
-    """The run goes on; at the end it is told that MLflow has not got all, and the record is untouched."""
-    one = record(2)
-    before = {path.name: path.read_bytes() for path in one.folder.iterdir()}
-    sender = Sender()
-    sender.open(place.uri, "tests", "results")
-    sender.process.kill()
-    sender.process.wait()
-    sender.follow(one.folder)
-    assert "ended" in sender.close()
-    assert {path.name: path.read_bytes() for path in one.folder.iterdir()} == before
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real `mlflow server` on this machine."""
-    folder, port = tmp_path_factory.mktemp("server"), free_port()
-    address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        f"sqlite:///{folder}/mlflow.db",
-        *address,
-    ]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-            start_new_session=True,
-        )
-    try:
-        yield from answering(f"http://127.0.0.1:{port}", process, folder / "log")
-    finally:
-        os.killpg(process.pid, 9)
-        process.wait()
-
-
-def answering(uri: str, process: subprocess.Popen, log: Path) -> Iterator[str]:
-    """The address, once it answers."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            check_server(uri)
-        except UsageError:
-            time.sleep(0.2)
-        else:
-            yield uri
-            return
-    pytest.fail(log.read_text())
-
-
 def test_a_server_gets_what_a_file_gets(server, record, tmp_path):
     """The same rows, parameters, files and status through http."""
     one = record(6)
     one.finish("finished", row(6) | {"test/loss": 0.125})
-    place = connect(server, "tests", str(tmp_path))
+    place = connect(server.uri, "tests", str(tmp_path))
     mirror = Mirror(place, one.folder)
     assert mirror.send()
     same_curves(place, mirror)
