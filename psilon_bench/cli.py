@@ -15,6 +15,7 @@ from psilon_bench import garbage
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import RunFailed, StackFailed, UsageError
 from psilon_bench.interrupt import Stopped, install
+from psilon_bench.tracking_uri import redacted
 
 
 class Raised(BaseException):
@@ -59,7 +60,7 @@ def job(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig) -> None:
     """One run from its composed configuration."""
-    from psilon_bench.sender import sending
+    from psilon_bench.tracking.sender import sending
 
     with sending(cfg.tracking.name == "mlflow") as sender:
         from psilon_bench.config import check
@@ -98,7 +99,7 @@ def exit_code(main: Callable[[], Any]) -> int:
         if verbose:
             traceback.print_exception(error)
         code, line = told(error)
-        print(f"psilon-run: {line}", file=sys.stderr)
+        print(f"psilon-run: {redacted(line)}", file=sys.stderr)
         return code
     return 0
 
@@ -119,14 +120,18 @@ def sync() -> NoReturn:
     """Entry point of psilon-sync. Exit codes: 0 MLflow has all, 1 something is not sent, 2 asked wrongly."""
     import argparse
 
-    from psilon_bench.sync import sync
+    from psilon_bench.tracking.sync import sync
 
     parser = argparse.ArgumentParser("psilon-sync", description="Send the records that MLflow has not got.")
     parser.add_argument("folder", nargs="?", default="results", help="records below it are sent [%(default)s]")
     parser.add_argument("--uri", help="the tracking server or database, for all of them [where each was to go]")
+    parser.add_argument("--rebuild", action="store_true", help="send all again; what MLflow has is not there twice")
     arguments = parser.parse_args()
     try:
-        sys.exit(0 if sync(Path(arguments.folder), arguments.uri, print) else 1)
+        sys.exit(0 if sync(Path(arguments.folder), arguments.uri, arguments.rebuild, print) else 1)
     except UsageError as error:
-        print(f"psilon-sync: {error}", file=sys.stderr)
+        print(f"psilon-sync: {redacted(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("psilon-sync: stopped. The next one goes on where it was.", file=sys.stderr)
+        sys.exit(130)

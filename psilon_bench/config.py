@@ -23,6 +23,7 @@ from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
 from psilon_bench.identity import Identity, digest
 from psilon_bench.marks import INPUT_PATH, marked, settled
+from psilon_bench.tracking_uri import TrackingUri
 
 Finite = Field(allow_inf_nan=False)
 Name = Annotated[
@@ -181,7 +182,7 @@ class Tracking(Section):
     """Where MLflow's view of the record goes."""
 
     name: Literal["mlflow", "none"]
-    uri: str | None
+    uri: TrackingUri | None
     experiment: Annotated[str, Field(min_length=1)]
 
 

@@ -14,7 +14,7 @@ from psilon_bench.errors import RecordsFailed, StackFailed, UsageError
 from psilon_bench.finished import FinishedRuns, folder_of
 from psilon_bench.record import Record, Run
 from psilon_bench.runner import run as run_stack
-from psilon_bench.sender import Sender
+from psilon_bench.tracking.sender import Sender
 
 
 def train_quietly(configs: list[Config]) -> dict[str, Run]:

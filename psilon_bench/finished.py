@@ -7,7 +7,7 @@ from pathlib import Path
 from psilon_bench.config import Config
 from psilon_bench.identity import Identity, difference
 from psilon_bench.record import Record, Run, is_closed
-from psilon_bench.tracking import read_run
+from psilon_bench.run_files import read_run
 
 Stamp = tuple[int, int] | None
 

@@ -15,7 +15,7 @@ from psilon_bench.config import Config, Dataset, check
 from psilon_bench.errors import UsageError
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
-from psilon_bench.sender import sending
+from psilon_bench.tracking.sender import sending
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")

@@ -23,6 +23,7 @@ from psilon_bench.durable import flush, whole_file, write_tensors, write_text
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, write_rows
 from psilon_bench.process import this_process
+from psilon_bench.tracking_uri import redacted
 from psilon_bench.writable import probe
 
 Status = Literal["running", "finished", "failed", "killed"]
@@ -183,5 +184,5 @@ def processor() -> str:
 
 
 def command_line() -> list[str]:
-    """As typed, the program by its name alone."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """As typed, the program by its name alone, without passwords."""
+    return [Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]

@@ -113,7 +113,7 @@ class RunJson(Part):
     in_sweep: bool = False
     diverged: bool = False
     inputs_kept: list[str] | None = None
-    lipschitz_local_values: list[float | None] = []
+    lipschitz_local_values: list[float | None] | None = None  # None where some were not finite
     _raw: dict[str, Any] = {}
 
     @property

@@ -22,8 +22,9 @@ from psilon_bench.outcome import finish
 from psilon_bench.precision import autocast_of
 from psilon_bench.prepare import Prepared, build_optimizer, prepare
 from psilon_bench.record import Record, check_writable, command_line
-from psilon_bench.sender import Sender
-from psilon_bench.tracking import check_server, read_run, tracking_uri
+from psilon_bench.run_files import read_run
+from psilon_bench.tracking.sender import Sender
+from psilon_bench.tracking.server import check_server, tracking_uri
 from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row

@@ -14,8 +14,8 @@ from psilon_bench.prepare import load
 from psilon_bench.processes import Processes
 from psilon_bench.record import Run
 from psilon_bench.runner import open_sender
-from psilon_bench.sender import Sender
 from psilon_bench.stacking import Choice, by_shape, choose, measured, steps
+from psilon_bench.tracking.sender import Sender
 from psilon_bench.watch import Watch
 from psilon_bench.ways import ways
 

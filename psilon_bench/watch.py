@@ -8,8 +8,8 @@ from psilon_bench.display import Display
 from psilon_bench.finished import stamp
 from psilon_bench.identity import Identity
 from psilon_bench.record import Run
-from psilon_bench.sender import Sender
-from psilon_bench.tracking import read_run
+from psilon_bench.run_files import read_run
+from psilon_bench.tracking.sender import Sender
 
 
 class Watch:

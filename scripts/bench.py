@@ -38,7 +38,8 @@ from psilon_bench.device import set_up
 from psilon_bench.models.mlp import MLP
 from psilon_bench.pruning import simplex
 from psilon_bench.record import processor
-from psilon_bench.tracking import Mirror, connect
+from psilon_bench.tracking.mirror import Mirror
+from psilon_bench.tracking.place import connect
 
 ADAM = ("optimizer=adam", "scheduler=constant", "reg.lam=1e-3")
 SGD = ("optimizer=sgd", "scheduler=constant")
@@ -202,10 +203,10 @@ def seconds(program: str, arguments: list[str], place: str) -> float:
 def send(record: Path, database: Path) -> float:
     """Seconds to mirror a record into a fresh sqlite file that is open already."""
     uri = f"sqlite:///{database}"
-    client, experiment_id = connect(uri, "bench", str(database.parent))
+    place = connect(uri, "bench", str(database.parent))
     (record / "mlflow.json").unlink(missing_ok=True)
     started = time.perf_counter()
-    Mirror(client, experiment_id, uri, record).send()
+    Mirror(place, record).send()
     return time.perf_counter() - started
 
 

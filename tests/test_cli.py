@@ -103,7 +103,7 @@ WRONG = {
     (
         "tracking=mlflow",
         "tracking.uri=sqlite:////proc/x.db",
-    ): r"tracking\.uri=sqlite:////proc/x\.db does not answer: .*",
+    ): r"tracking\.uri=sqlite:////proc/x\.db cannot be used: No such file.*",
     (
         "-m",
         "reg.lam=0.1,-1",
@@ -221,10 +221,10 @@ def wait_for_rows(folder: Path, process: subprocess.Popen, count: int) -> None:
 
 
 def mlflow_runs(results: Path) -> Sequence:
-    from psilon_bench.tracking import connect
+    from psilon_bench.tracking.place import connect
 
-    client, experiment = connect(f"sqlite:///{results / 'mlflow.db'}", "psilon_bench", str(results))
-    return client.search_runs([experiment])
+    place = connect(f"sqlite:///{results / 'mlflow.db'}", "psilon_bench", str(results))
+    return place.client.search_runs([place.experiment_id])
 
 
 @MLFLOW

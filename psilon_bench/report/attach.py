@@ -1,14 +1,16 @@
 """The report on MLflow's side: files and metrics on the parent run of the sweep, the summary as its description."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psilon_bench.errors import UsageError
-from psilon_bench.parents import log
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.report import Report
-from psilon_bench.tracking import PARENT, check_server, milliseconds, quiet
+from psilon_bench.tracking.content import milliseconds
+from psilon_bench.tracking.place import client_of, unusable
+from psilon_bench.tracking.server import check_server
+from psilon_bench.tracking.state import PARENT, Parent
+from psilon_bench.tracking.sweep_run import log
 
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as Markdown above a run
 LONGEST_TAG = 8000
@@ -22,7 +24,7 @@ def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
             check_server(uri)
             send(uri, run_id, report, out)
         except Exception as error:  # whatever a server, a proxy or a database may raise
-            reason = error if isinstance(error, UsageError) else " ".join(str(error).split())[:200]
+            reason = error if isinstance(error, UsageError) else unusable(uri, error)
             say(f"MLflow has not got the report: {reason} The report itself is whole.")
         else:
             say(f"MLflow has the report: run sweep {folder.name} at {uri}")
@@ -30,17 +32,13 @@ def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
 
 def parents(sweeps: Sequence[Path]) -> list[tuple[Path, str, str]]:
     """Sweep folder, tracking server and id of the parent run, for the sweeps that MLflow knows."""
-    files = [(sweep, sweep / PARENT) for sweep in sweeps]
-    known = [(sweep, json.loads(file.read_text())) for sweep, file in files if file.exists()]
-    return [(sweep, parent["uri"], parent["run_id"]) for sweep, parent in known]
+    known = ((sweep, Parent.read(sweep / PARENT)) for sweep in sweeps)
+    return [(sweep, parent.uri, parent.run_id) for sweep, parent in known if parent is not None]
 
 
 def send(uri: str, run_id: str, report: Report, out: Path) -> None:
     """Files below `report/`, the means of the chosen, the summary as description; an earlier report is overwritten."""
-    quiet()
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
+    client = client_of(uri)
     log(client, run_id, chosen(report), milliseconds())
     client.set_tag(run_id, DESCRIPTION, description(report))
     for name in FILES:

@@ -1,43 +1,64 @@
 """Records fetched back from MLflow, for a report where results_dir is out of reach."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from psilon_bench.config import Name
 from psilon_bench.errors import UsageError
-from psilon_bench.tracking import check_server, quiet
+from psilon_bench.tracking.place import Place, client_of, unusable
+from psilon_bench.tracking.server import check_server
+from psilon_bench.tracking.state import RunId
+from psilon_bench.tracking_uri import redacted, resolved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FILES = {"run.json", "history.csv"}  # what a report reads
+NAME, RUN_ID = TypeAdapter(Name), TypeAdapter(RunId)
 
 
 def fetch(experiment: str, uri: str, folder: Path, say: Callable[[str], None]) -> None:
     """The records of an experiment into folder/<sweep>/<run id>; UsageError where there is no such experiment."""
-    check_server(uri)
-    quiet()
-    from mlflow import MlflowClient
-
-    client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    if found is None:
-        names = ", ".join(one.name for one in client.search_experiments()) or "none"
-        raise UsageError(f"--mlflow {experiment} is no experiment at {uri}. There are: {names}.")
-    lacking = [run.info.run_name for run in runs(client, found.experiment_id) if not fetch_run(client, run, folder)]
+    uri = resolved(uri)
+    check_server(uri, writes=False)
+    try:
+        place = opened(experiment, uri)
+        runs = list(place.runs("tags.fingerprint != ''"))  # those that mirror a record, so not the parents
+        whole = [run for run in runs if is_named_well(run, say)]
+        lacking = [run.info.run_name for run in whole if not fetch_run(place.client, run, folder)]
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a server, a proxy or a database may raise
+        raise unusable(uri, error) from error
     if lacking:
         say(
             f"{len(lacking)} runs have no whole record in MLflow (still running, or not sent): {', '.join(lacking[:3])}"
         )
 
 
-def runs(client: "MlflowClient", experiment_id: str) -> Iterator[Any]:
-    """All that mirror a record, so not the parents."""
-    token = None
-    while token != "":
-        page = client.search_runs([experiment_id], "tags.fingerprint != ''", max_results=1000, page_token=token)
-        yield from page
-        token = page.token or ""
+def opened(experiment: str, uri: str) -> Place:
+    """The experiment of this name."""
+    client = client_of(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        names = ", ".join(one.name for one in client.search_experiments()) or "none"
+        raise UsageError(f"--mlflow {experiment} is no experiment at {redacted(uri)}. There are: {names}.")
+    return Place(client, found.experiment_id, redacted(uri), found.artifact_location)
+
+
+def is_named_well(run: Any, say: Callable[[str], None]) -> bool:
+    """Whether sweep and id are names of ours: they become folders, and a server may say anything."""
+    try:
+        NAME.validate_python(run.data.tags.get("sweep"))
+        RUN_ID.validate_python(run.info.run_id)
+    except ValidationError:
+        sweep = repr(run.data.tags.get("sweep"))[:80]
+        say(f"the run {run.info.run_id[:40]!r} is left out: its tag sweep={sweep} is no name of a sweep.")
+        return False
+    return True
 
 
 def fetch_run(client: "MlflowClient", run: Any, folder: Path) -> bool:

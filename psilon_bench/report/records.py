@@ -1,9 +1,8 @@
 """The run.json of every record below some folders, cut down to what a report reads."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.history import whole_lines
 from psilon_bench.process import is_gone
 from psilon_bench.report.escaping import visible
+from psilon_bench.run_files import run_files
 from psilon_bench.run_json import RunJson, Unreadable
 
 
@@ -92,15 +92,6 @@ def scan(folders: Sequence[Path]) -> Records:
         names = " ".join(str(folder) for folder in folders)
         raise UsageError(f"{names} holds no record of a run (a folder with run.json). Make some: psilon-run -m ...")
     return Records([folder.absolute() for folder in folders], runs, damaged)
-
-
-def run_files(folder: Path) -> Iterator[Path]:
-    """Every run.json below a folder, in the order of their paths; nothing lies below a record."""
-    for parent, below, files in os.walk(folder):
-        if "run.json" in files:
-            below.clear()
-            yield Path(parent, "run.json")
-        below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def read(path: Path) -> Run | Damaged:

@@ -20,7 +20,8 @@ from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
 from psilon_bench.report.write import write
 from psilon_bench.runner import run
-from psilon_bench.tracking import Mirror, connect
+from psilon_bench.tracking.mirror import Mirror
+from psilon_bench.tracking.place import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 METRIC = chosen_by("val/loss", None)
@@ -30,19 +31,19 @@ METRIC = chosen_by("val/loss", None)
 def place(tmp_path):
     """Client, experiment and address of a database of its own."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    return (*connect(uri, "tests", str(tmp_path)), uri)
+    return connect(uri, "tests", str(tmp_path))
 
 
 def test_to_mlflow_and_back(place, config, tmp_path):
     """Page, tables and description lie on the sweep's parent run; the experiment gives the report again."""
-    client, experiment, uri = place
+    client, experiment, uri = place.client, place.experiment_id, place.uri
     overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
     configs = [config(*overrides, f"reg.lam={lam}") for lam in (1e-3, 1e-2, 1e-1)]
     records = run(configs, Display(Console(file=io.StringIO())))
     records[2].run["status"] = "running"
     records[2].save()
     for record in records:
-        Mirror(*place, record.folder).send()
+        Mirror(place, record.folder).send()
     ours, out = make([tmp_path / "sweep"], METRIC), tmp_path / "out"
     write(ours, out)
     said: list[str] = []
@@ -73,7 +74,9 @@ def test_to_mlflow_and_back(place, config, tmp_path):
 def test_mlflow_is_away(tmp_path):
     """One line, and the report stands."""
     write_record(tmp_path / "sweep", 1e-3, 0, {"val/loss": 1.0})
-    (tmp_path / "sweep/.mlflow-parent.json").write_text('{"uri": "http://127.0.0.1:9", "run_id": "0"}')
+    (tmp_path / "sweep/.mlflow-parent.json").write_text(
+        '{"uri": "http://127.0.0.1:9", "run_id": "0123456789abcdef0123456789abcdef"}'
+    )
     said: list[str] = []
     attach(make([tmp_path], METRIC), tmp_path / "out", said.append)
     assert len(said) == 1

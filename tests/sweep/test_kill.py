@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from psilon_bench.history import read_rows
-from psilon_bench.tracking import quiet
+from psilon_bench.tracking.place import quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 NET = "model.hidden=4", "model.depth=2", "hardware.threads=1", "hardware.device=cpu"

@@ -1,20 +1,17 @@
 """The tracking server goes away in the middle of a sweep: no run fails, and no number is missing in the end."""
 
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow_server import Server, wait_for
 
-from psilon_bench.errors import UsageError
 from psilon_bench.history import read_rows
-from psilon_bench.tracking import check_server, quiet, state_of
+from psilon_bench.tracking.place import quiet
+from psilon_bench.tracking.state import state_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 LONG = (
@@ -25,53 +22,6 @@ LONG = (
     "hardware.device=cpu",
     "hardware.plan=serial",
 )
-
-
-class Server:
-    """A real `mlflow server` that can be stopped and started again on the same port and database."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as one:
-            self.port = one.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        """Until it answers."""
-        address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
-        database = ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
-        with (self.folder / "server.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *database, *address],
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
-                start_new_session=True,
-            )
-        wait_for(self.answers, 60)
-
-    def stop(self) -> None:
-        """At once, all its processes, in the middle of whatever it does."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def answers(self) -> bool:
-        try:
-            check_server(self.uri)
-        except UsageError:
-            return False
-        return True
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -103,7 +53,7 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
             assert history == [(int(row["step"]), row[name]) for row in rows], name
         assert own.data.metrics == pytest.approx(run["metrics"], rel=1e-12)
         assert {"model.pt", "run.json"} <= {file.path for file in client.list_artifacts(own.info.run_id)}
-        assert state_of(run["folder"])["done"]
+        assert state_of(run["folder"]).done
 
 
 @pytest.mark.slow

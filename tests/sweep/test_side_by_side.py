@@ -16,7 +16,7 @@ from conftest import TINY
 from psilon_bench import ways
 from psilon_bench.processes import Processes
 from psilon_bench.stacking import Choice
-from psilon_bench.tracking import state_of
+from psilon_bench.tracking.state import state_of
 
 PROCESSES = ("hardware.plan=processes", "hardware.workers=2")
 LONG = (*TINY, "trainer.epochs=300", "trainer.eval_every=10", "tracking=none")
@@ -62,7 +62,7 @@ def test_the_same_as_one_by_one(psilon, records):
     assert len(records()) == 4
     assert all(run["hardware"]["threads"] == 1 and run["in_sweep"] for run in records())
     assert len({run["process"]["pid"] for run in records()}) == 2
-    assert all(state_of(run["folder"])["done"] for run in records())
+    assert all(state_of(run["folder"]).done for run in records())
     same_as_one_by_one(psilon, records, "-m", "seed=0,1", *grid[2:], tiny=TINY)
     code, text = psilon("-m", "seed=0,1", *grid[2:], *PROCESSES, "tracking=none")
     assert "4 of 4 runs are done in results/runs, nothing is left to do" in text

@@ -18,7 +18,7 @@ from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
 from psilon_bench.launcher import launch
 from psilon_bench.prepare import prepare
-from psilon_bench.tracking import read_run
+from psilon_bench.run_files import read_run
 from psilon_bench.training.trainer import Fit
 
 TINY = [

@@ -30,7 +30,7 @@ def values_of(material: Material, choice: Choice) -> np.ndarray:
     """Of all seeds of the chosen setting, positive ones: the axis may be logarithmic."""
     assert choice.setting
     lists = [material.about(run).lipschitz_local_values for run in choice.setting.runs]
-    pooled = np.array([value for own in lists for value in own if value is not None], dtype=float)
+    pooled = np.array([value for own in lists for value in own or [] if value is not None], dtype=float)
     return pooled[pooled > 0]
 
 

@@ -1,0 +1,126 @@
+"""One record in MLflow, through MLflow's own client, as far as the run has come."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from psilon_bench.history import read_rows
+from psilon_bench.process import is_gone
+from psilon_bench.run_files import read_run
+from psilon_bench.tracking.content import (
+    BATCH,
+    STATUS,
+    dataset_input,
+    ends_at,
+    files_of,
+    last_metrics,
+    metrics_of_rows,
+    milliseconds,
+    params_of,
+    tags_of,
+)
+from psilon_bench.tracking.place import Place
+from psilon_bench.tracking.state import STATE, State, sending_lock, state_of
+from psilon_bench.tracking.sweep_run import parent_of
+
+
+class Mirror:
+    """One record in MLflow. mlflow.json in the record's folder says which MLflow run it is, and whether it is whole.
+
+    What MLflow has already is asked of MLflow, so that a mirror interrupted anywhere is finished by the next one with
+    nothing missing and nothing twice. Errors are MLflow's own exceptions; the record is never changed.
+    """
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        self.place, self.client, self.folder = place, place.client, folder
+        self.token = uuid.uuid4().hex  # in mlflow.json it says that no other mirror has sent since
+        self.run_id: str | None = None
+        self.last_epoch = 0.0  # of the rows that MLflow has
+
+    def send(self, process_is_gone: bool = False) -> bool:
+        """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there.
+
+        One mirror of a record sends at a time. After an exception, which leaves open what has arrived, and after
+        another mirror, the next call asks MLflow again.
+        """
+        with sending_lock(self.folder.parent):
+            state = state_of(self.folder)
+            if state is None or state.token != self.token:
+                self.run_id = None
+            try:
+                return self.send_locked(state, process_is_gone)
+            except BaseException:
+                self.run_id = None
+                raise
+
+    def send_locked(self, state: State | None, process_is_gone: bool) -> bool:
+        """See send."""
+        run = read_run(self.folder)
+        if run is None:
+            raise ValueError(f"{self.folder}/run.json cannot be read")
+        ended = run["status"] != "running" or process_is_gone or is_gone(run)
+        at = ends_at(run)
+        if self.run_id is None:
+            self.find_or_create(state, run, ended)
+        self.send_rows(at - 1)
+        if ended:
+            self.close(run, at)
+        return ended
+
+    def close(self, run: dict[str, Any], at: int) -> None:
+        """Final metrics, files, and last of all the status; a run that still says `running` was killed."""
+        assert self.run_id is not None
+        rows = read_rows(self.folder / "history.csv")
+        self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
+        for path, within in files_of(self.folder):
+            self.client.log_artifact(self.run_id, str(path), within)
+        self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)
+        self.save_state(done=True)
+
+    def send_rows(self, at: int) -> None:
+        """The rows of the history that MLflow has not got, whole rows to a batch."""
+        rows = [row for row in read_rows(self.folder / "history.csv") if row["epoch"] > self.last_epoch]
+        if not rows:
+            return
+        per_batch = BATCH // len(rows[0])
+        for start in range(0, len(rows), per_batch):
+            part = rows[start : start + per_batch]
+            self.client.log_batch(self.run_id, metrics=metrics_of_rows(part, at))
+            self.last_epoch = part[-1]["epoch"]
+
+    def find_or_create(self, state: State | None, run: dict[str, Any], ended: bool) -> None:
+        """The MLflow run of this record: the one that was begun before, or a new one."""
+        self.run_id = self.found(state, run)
+        if self.run_id is None:
+            self.save_state(done=False)  # the next mirror knows that there may be a run
+            self.run_id = self.create(run)
+        else:
+            if not ended:
+                self.client.update_run(self.run_id, "RUNNING")
+            epochs = self.client.get_metric_history(self.run_id, "epoch")
+            self.last_epoch = max((metric.value for metric in epochs), default=0.0)
+        self.save_state(done=False)
+        self.client.log_batch(self.run_id, params=params_of(run))
+        self.client.log_inputs(self.run_id, [dataset_input(run["task"])])
+
+    def found(self, state: State | None, run: dict[str, Any]) -> str | None:
+        """The run that mlflow.json names, where MLflow has it; else one by a mirror that did not live to name it."""
+        if state is not None and state.run_id is not None and self.place.has(state.run_id):
+            return state.run_id
+        if state is None or state.uri != self.place.uri:
+            return None
+        same = self.place.runs(f"tags.fingerprint = '{run['fingerprint']}'")
+        return next((one.info.run_id for one in same if one.data.tags.get("record") == str(self.folder)), None)
+
+    def create(self, run: dict[str, Any]) -> str:
+        """A new MLflow run, named and tagged for people; its id."""
+        tags = tags_of(run, self.folder)
+        began = milliseconds(run["times"]["started"])
+        if run["in_sweep"]:
+            tags["mlflow.parentRunId"] = parent_of(self.place, self.folder.parent, tags["sweep"], began)
+        return self.client.create_run(self.place.experiment_id, began, tags, run["title"]).info.run_id
+
+    def save_state(self, done: bool) -> None:
+        """Write mlflow.json whole."""
+        state = State(uri=self.place.uri, run_id=self.run_id, done=done, token=None if done else self.token)
+        state.write(self.folder / STATE)

@@ -1,0 +1,76 @@
+"""Addresses of tracking servers: files that sqlite finds again, and no secret in what is shown or recorded."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator, PlainSerializer
+
+from psilon_bench.errors import UsageError
+
+ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+# up to the last @ before the path; and where a password holds a slash, which no library would read as one
+LOGIN = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*@)")
+SECRET = re.compile(r"(?i)([?&;][\w.-]*(?:pass|pwd|token|secret|credential|key|odbc_connect)[\w.-]*=)[^&;#]*")
+
+
+def redacted(text: str) -> str:
+    """The text without the passwords of the addresses in it: http://me:secret@host becomes http://host.
+
+    A database keeps its user, postgresql://me@host/db. By an expression, for it must find what no library takes for an
+    address as well.
+    """
+    return ADDRESS.sub(lambda found: without_secrets(found[0]), text)
+
+
+def without_secrets(address: str) -> str:
+    """One address, as it may be written down; the name of an sqlite file is no secret, whatever it holds."""
+    if address.startswith(("sqlite", "file:")):
+        return address
+    keeps_user = not address.startswith("http")
+    bare = LOGIN.sub(lambda found: user_of(found[0]) if keeps_user else "", address)
+    return SECRET.sub(r"\1***", bare)
+
+
+def user_of(login: str) -> str:
+    """`me@` of `me:secret@`."""
+    return login.rstrip("@").partition(":")[0] + "@"
+
+
+def resolved(uri: str) -> str:
+    """The same address, wherever it is used: an sqlite file by its absolute path."""
+    if not uri.startswith("sqlite"):
+        return uri
+    file = database_of(uri)
+    return uri if file is None else sqlite_uri(file)
+
+
+def sqlite_uri(file: Path) -> str:
+    """sqlite:///FILE, from which SQLAlchemy makes this very file; UsageError where it cannot."""
+    path = file.absolute().as_posix()
+    plain = f"sqlite:///{path}"
+    if not set(path) & set("?%"):
+        return plain
+    from sqlalchemy.engine import make_url  # takes .2 s, and only versions from 2.1 on unquote
+
+    every = (plain, "sqlite:///" + quote(path, safe="".join(set(path) - set("?%"))))
+    for uri in every:
+        if make_url(uri).database == path:
+            return uri
+    raise UsageError(
+        f"the address of an sqlite file cannot hold ? or %: {path}. Take another folder, or tracking=none."
+    )
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of sqlite:///FILE; None where the address names none."""
+    name = uri.partition("://")[2][1:]
+    if set(name) & set("?%"):
+        from sqlalchemy.engine import make_url
+
+        name = make_url(uri).database or ""
+    return None if name in ("", ":memory:") or name.startswith("file:") else Path(name)
+
+
+TrackingUri = Annotated[str, AfterValidator(resolved), PlainSerializer(redacted)]

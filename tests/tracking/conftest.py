@@ -1,0 +1,45 @@
+"""A database of MLflow, records to send, and a real `mlflow server`."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from mirrored import row
+from mlflow_server import Server
+from tiny import TINY
+
+from psilon_bench.prepare import prepare
+from psilon_bench.record import Record
+from psilon_bench.runner import about
+from psilon_bench.tracking.place import Place, connect
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A database of the module's own, made by the first who connects."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    return connect(uri, "tests", str(folder))
+
+
+@pytest.fixture
+def record(config: Callable[..., Any]) -> Callable[..., Record]:
+    """record(5): the record of a run that is at its fifth evaluation, with rows that tell each other apart."""
+
+    def record(rows: int, *overrides: str, in_sweep: bool = False) -> Record:
+        chosen = config(*TINY, *overrides)
+        made = Record(chosen, about(prepare(chosen), "float64", in_sweep))
+        for number in range(1, rows + 1):
+            made.add_row(row(number))
+        return made
+
+    return record
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real `mlflow server` on this machine."""
+    one = Server(tmp_path_factory.mktemp("server"))
+    one.start()
+    yield one
+    one.stop()

@@ -1,0 +1,167 @@
+"""Many ended records in one transaction: the database holds what MLflow's own client would have written, and once."""
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mirrored import row, state
+
+from psilon_bench.record import Record
+from psilon_bench.tracking import bulk
+from psilon_bench.tracking.bulk import send_ended
+from psilon_bench.tracking.content import milliseconds
+from psilon_bench.tracking.mirror import Mirror
+from psilon_bench.tracking.place import Place, connect
+from psilon_bench.tracking.rounds import send_all
+from psilon_bench.tracking.server import check_server, default_uri
+from psilon_bench.tracking_uri import database_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
+
+
+def place_in(folder: Path) -> Place:
+    """A database of its own beside the records of this folder."""
+    return connect(f"sqlite:///{folder / 'mlflow.db'}", "tests", str(folder))
+
+
+def tables(folder: Path, now: int) -> dict[str, list[str]]:
+    """Every row of every table, and every artifact, with words for the keys that MLflow draws and for what is new."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as opened:
+        rows = {
+            name: opened.execute(f"SELECT * FROM {name}").fetchall()
+            for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        }
+        runs = opened.execute("SELECT run_uuid, value FROM tags WHERE key IN ('record', 'parent_of')").fetchall()
+        sets = opened.execute("SELECT dataset_uuid, name || digest FROM datasets").fetchall()
+        inputs = opened.execute("SELECT input_uuid, source_id || destination_id FROM inputs").fetchall()
+    del rows["experiments"]  # with the time of its making
+    words = [*inputs, *runs, *sets, (str(folder), "here")]
+    every = rows | {"artifacts": [(p, p.read_bytes()) for p in folder.glob("mlartifacts/*/*/**/*") if p.is_file()]}
+    return {name: sorted(worded(repr(one), words, now) for one in found) for name, found in every.items()}
+
+
+def worded(text: str, words: list[tuple[str, str]], now: int) -> str:
+    for key, word in words:
+        text = text.replace(key, word)
+    return re.sub(r"\b\d{13}\b", lambda found: "now" if int(found[0]) >= now else found[0], text)
+
+
+def records_of_all_kinds(record: Callable[..., Record]) -> Path:
+    """A results_dir with runs of a sweep and a lone one that ended in every way, with all that a record may hold."""
+    for seed, status in enumerate(("finished", "failed", "killed", "finished", "running")):
+        one = record(seed, f"seed={seed}", f"dataset={'wine' if seed % 2 else 'breast_cancer'}", in_sweep=seed < 4)
+        one.add_row(row(7) | {"val/loss": float("nan"), "path_norm": float("inf")})
+        if status == "running":
+            one.run["process"]["pid"] = 2**30  # nobody's
+            one.run["params"]["model.a@b"] = [1, "http://me:secret@host"]
+            one.save()
+        else:
+            one.finish(status, row(2) | {"test/loss": 0.5, "step": 350})
+    (one.folder / "figures/deep").mkdir(parents=True)
+    (one.folder / "figures/deep/one.svg").write_text("<svg/>")
+    (one.folder / ".model.pt.part").write_text("half")
+    return one.folder.parents[1]
+
+
+def test_the_database_is_what_the_client_makes_it(record, tmp_path):
+    """All tables and artifacts are the same after one transaction and after MLflow's own calls, row for row.
+
+    A change of MLflow's inside shows here.
+    """
+    results = records_of_all_kinds(record)
+    ours, theirs, now = tmp_path / "ours", tmp_path / "theirs", milliseconds()
+    for copy in (ours, theirs):
+        shutil.copytree(results, copy)
+    place = place_in(ours)
+    folders = [path.parent for path in sorted(ours.glob("runs/*/run.json"))]
+    assert list(send_ended(place, folders)) == folders
+    assert all(state(folder)["done"] for folder in folders)
+    assert list(send_ended(place, folders)) == []
+    place = place_in(theirs)
+    for folder in sorted(theirs.glob("runs/*/run.json")):
+        assert Mirror(place, folder.parent).send()
+    found, expected = tables(ours, now), tables(theirs, now)
+    assert found.keys() == expected.keys()
+    for name in expected:
+        assert found[name] == expected[name], name
+    assert len(found["runs"]) == 6
+    assert len(found["artifacts"]) == 5 * 3 + 1
+    assert not any("secret" in line for line in found["params"])
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_transaction_that_fails_is_made_good_by_the_mirrors(record, tmp_path, monkeypatch, after):
+    """Nothing arrives, or all of it with the answer lost: in the end each run is there once, and whole."""
+    results = records_of_all_kinds(record)
+    folders = [path.parent for path in sorted(results.glob("runs/*/run.json"))]
+    place, inserted = place_in(results), bulk.insert
+
+    def failing(*args: Any) -> None:
+        if after:
+            inserted(*args)
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(bulk, "insert", failing)
+    left, problem = send_all(place, {folder: Mirror(place, folder) for folder in folders}, True, lambda left: None)
+    assert (left, problem) == ({}, "gone")
+    found = tables(results, 0)
+    assert len(found["runs"]) == 6
+    clean = tmp_path / "clean"
+    shutil.copytree(results, clean, ignore=shutil.ignore_patterns("ml*", ".mlflow*"))
+    monkeypatch.setattr(bulk, "insert", inserted)
+    place = place_in(clean)
+    send_all(place, {path.parent: Mirror(place, path.parent) for path in clean.glob("runs/*/run.json")}, True, print)
+    expected = tables(clean, 0)
+    for name in ("runs", "metrics", "latest_metrics", "params", "tags", "inputs"):
+        assert len(found[name]) == len(expected[name]), name
+
+
+def test_an_odd_record_holds_up_no_other(record, tmp_path):
+    """Its history cannot be read: it is told, and the others arrive."""
+    folders = [record(2, f"seed={seed}").folder for seed in range(3)]
+    for folder in folders:
+        Record.reopen(folder, 20).finish("finished")
+    (folders[1] / "history.csv").write_text("epoch,step,val/loss,path_norm\n10,50,half a row\n")
+    place = place_in(tmp_path)
+    heard: list[int] = []
+    mirrors = {folder: Mirror(place, folder) for folder in folders}
+    left, problem = send_all(place, mirrors, True, heard.append)
+    assert list(left) == [folders[1]]
+    assert "half a row" in problem
+    assert heard[:2] == [2, 1]
+
+
+def test_runs_with_many_metrics_go_a_few_at_a_time(record, tmp_path, monkeypatch):
+    """So that what is held in memory does not grow with the sweep."""
+    folders = sorted(record(5, f"seed={seed}").folder for seed in range(5))
+    for folder in folders:
+        Record.reopen(folder, 50).finish("finished")
+    sizes, inserted = [], bulk.insert
+    monkeypatch.setattr(bulk, "METRICS_AT_ONCE", 30)  # of twenty each
+    monkeypatch.setattr(bulk, "insert", lambda *args: (sizes.append(len(args[-1])), inserted(*args)))
+    assert list(send_ended(place_in(tmp_path), folders)) == folders
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("name", ["x?y%20z", "ü #b'"])
+def test_the_database_lies_in_results_dir_whatever_its_name(record, tmp_path, name):
+    """Database and artifacts, nothing beside them, and MLflow reads them back."""
+    folder = tmp_path / "made" / name
+    one = record(1, f'results_dir="{folder}"')
+    one.finish("finished")
+    place = connect(default_uri(folder), "tests", str(folder))
+    assert list(send_ended(place, [one.folder])) == [one.folder]
+    assert (folder / "mlflow.db").exists()
+    (run,) = place.runs()
+    assert "run.json" in {file.path for file in place.client.list_artifacts(run.info.run_id)}
+    fetched = place.client.download_artifacts(run.info.run_id, "run.json")
+    assert Path(fetched).read_bytes() == (one.folder / "run.json").read_bytes()
+    assert len(list(folder.glob("mlartifacts/*/artifacts/run.json"))) == 1
+    assert [path.name for path in (tmp_path / "made").iterdir()] == [name]
+    check_server(place.uri)
+    assert database_of(place.uri) == folder / "mlflow.db"
