@@ -88,7 +88,7 @@ def test_records_of_an_earlier_version(file):
     """What was not written down then has a default."""
     keys = ("code_version", "process", "in_sweep", "lipschitz_local_values", "command")
     run = read(file({key: value for key, value in WHOLE.items() if key not in keys}))
-    assert (run.code_version, run.process, run.in_sweep, run.lipschitz_local_values) == (None, None, False, [])
+    assert (run.code_version, run.process, run.in_sweep, run.lipschitz_local_values) == (None, None, False, None)
     assert run.task.checksum == "ab" * 32
 
 
