@@ -1,7 +1,9 @@
-"""The exceptions that are told in one line."""
+"""The exceptions that are told in one line, and how that line shows a value."""
 
 from collections.abc import Sequence
 from typing import Any
+
+LONGEST = 80  # letters of a value in a message
 
 
 class UsageError(ValueError):
@@ -18,3 +20,21 @@ class StackFailed(Exception):
     def __init__(self, error: Exception, records: Sequence[Any]) -> None:
         super().__init__(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
         self.records = records
+
+
+class Raised(BaseException):
+    """Carries an exception of ours past Hydra: whatever else Hydra raises is about what it was asked."""
+
+
+def short(text: str) -> str:
+    """The text, its middle left out where it is longer than a message should show."""
+    if len(text) <= LONGEST:
+        return text
+    count = f" ... ({len(text)} letters) ... "
+    half = (LONGEST - len(count)) // 2
+    return text[:half] + count + text[-half:]
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it."""
+    return short(repr(value))

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from psilon_bench import garbage
 from psilon_bench.errors import UsageError
 from psilon_bench.parents import update_parents
@@ -89,6 +91,11 @@ def sending(wanted: bool) -> Iterator[Sender | None]:
         problem = sender.close() if sender is not None else None
         if problem:
             print(f"psilon-run: {problem}", file=sys.stderr)
+
+
+def wants_mlflow(cfg: DictConfig) -> bool:
+    """Whether a record is to go to MLflow, of a configuration that is not yet checked."""
+    return OmegaConf.select(cfg, "tracking.name", throw_on_resolution_failure=False) == "mlflow"
 
 
 def main() -> None:
