@@ -5,10 +5,13 @@ import difflib
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ImportString, TypeAdapter, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from psilon_bench.errors import LONGEST, UsageError, short, shown
 
 
 @functools.cache
@@ -24,58 +27,68 @@ def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> ty
             open_ended = True
         elif parameter.name not in supplied and parameter.kind is not parameter.VAR_POSITIONAL:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (as_list(hints.get(parameter.name, Any)), default)
-    # torch's own classes are annotated for tuples and floats and take lists and whole numbers as well
-    ours = target.__module__.split(".")[0] != "torch"
-    config = ConfigDict(extra="allow" if open_ended else "forbid", strict=ours, arbitrary_types_allowed=True)
+            fields[parameter.name] = (as_lists(hints.get(parameter.name, Any)), default)
+    config = ConfigDict(extra="allow" if open_ended else "forbid", strict=True, arbitrary_types_allowed=True)
     return create_model("Arguments", __config__=config, **fields)
 
 
-def as_list(hint: Any) -> Any:
-    """list[T] for Iterable[T]: pydantic checks an iterable's elements only when they are consumed."""
-    return list[typing.get_args(hint)] if typing.get_origin(hint) is Iterable else hint  # type: ignore[misc]
+def as_lists(hint: Any) -> Any:
+    """What a list may stand for as well: an iterable, whose elements pydantic would not check, or a tuple."""
+    if typing.get_origin(hint) is Iterable:
+        return list[typing.get_args(hint)]  # type: ignore[misc]
+    return typing.Annotated[hint, Strict(False)] if typing.get_origin(hint) is tuple else hint
 
 
-@functools.cache
-def locate(target: str) -> Callable[..., Any]:
-    """The class or function of a dotted path; ImportError where there is none."""
-    try:
-        found = TypeAdapter(ImportString).validate_python(target)
-    except ValidationError as error:
-        raise ImportError(error.errors()[0]["msg"]) from error
-    if not callable(found):
-        raise ImportError("it is not a class or function")
-    return found
+def check_signs(section: str, target: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """UsageError for a number below 0 where torch's own default is not: a rate, a length, a share, a decay."""
+    parameters = inspect.signature(target).parameters
+    for name, value in arguments.items():
+        values = value if isinstance(value, list) else [value]
+        default = parameters[name].default if name in parameters else None
+        if any(is_negative(one) for one in values) and not is_negative(default):
+            raise UsageError(f"{section}.{name}={shown(value)} is not valid: it should be at least 0.")
+
+
+def is_negative(value: Any) -> bool:
+    """Whether this is a number below 0."""
+    return isinstance(value, int | float) and value < 0
 
 
 def first_line(error: ValidationError, section: str, schema: type[BaseModel]) -> str:
     """The first of pydantic's findings in one line: key, value, rule, and the nearest key for an unknown one."""
     finding = error.errors()[0]
-    path, fields = ([section] if section else []), schema.model_fields
+    path, fields = ([section] if section else []), fields_of(schema)
     rule = None
     for part in finding["loc"]:  # below the fields, pydantic names members of unions and positions in lists
         if part not in fields and finding["type"] != "extra_forbidden":
             break
         path.append(str(part))
         if part in fields:
-            rule, inner = fields[str(part)].description, fields[str(part)].annotation
-            fields = inner.model_fields if inspect.isclass(inner) and issubclass(inner, BaseModel) else {}
+            rule, fields = fields[str(part)].description, fields_of(fields[str(part)].annotation)
     key = ".".join(path)
     if finding["type"] == "extra_forbidden":
-        return f"{key} is not a known key.{nearest(path[-1], fields)}"
+        return f"{short(key)} is not a known key.{nearest(path[-1], fields)}"
     if finding["type"] == "missing":
         if finding["loc"][-1] != path[-1]:  # a place of a tuple
-            return f"{key}={finding['input']!r} is not valid: it should be longer."
+            return f"{key}={shown(finding['input'])} is not valid: it should be longer."
         return f"{key} is missing; set {key}=<value>."
     same = [other["msg"] for other in error.errors() if other["input"] is finding["input"]]  # all members of a union
     rule = rule or " or ".join(msg.removeprefix("Input should be ") for msg in same)
-    return f"{key}={finding['input']!r} is not valid: it should be {rule}."
+    return f"{key}={shown(finding['input'])} is not valid: it should be {rule}."
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A remedy: ' Did you mean ...?' or ' Choose from: ...'."""
+def fields_of(schema: Any) -> dict[str, FieldInfo]:
+    """The fields of a section by the names they have in a configuration; of anything else none."""
+    if not (inspect.isclass(schema) and issubclass(schema, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in schema.model_fields.items()}
+
+
+def nearest(word: str, known: Iterable[str], whole: Mapping[str, str] | None = None) -> str:
+    """A remedy: ' Did you mean ...?' or ' Choose from: ...'. whole: the known words as they are to be written."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
-    if close:
-        return f" Did you mean {' or '.join(close)}?"
-    return f" Choose from: {', '.join(known)}."
+    close = difflib.get_close_matches(word[:LONGEST], known, n=3, cutoff=0.5)
+    written = [whole[one] if whole else one for one in close or known]
+    if not known:
+        return " There is none to set."
+    return f" Did you mean {' or '.join(written)}?" if close else f" Choose from: {', '.join(written)}."

@@ -12,14 +12,11 @@ import hydra
 from omegaconf import DictConfig
 
 from psilon_bench import garbage
+from psilon_bench.command_line import arranged, given
 from psilon_bench.conf_folder import CONF
-from psilon_bench.errors import RunFailed, StackFailed, UsageError
+from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, short
 from psilon_bench.interrupt import Stopped, install
 from psilon_bench.tracking_uri import redacted
-
-
-class Raised(BaseException):
-    """Carries an exception of ours past Hydra, which would print a line of its own for any other."""
 
 
 def run() -> NoReturn:
@@ -60,9 +57,9 @@ def job(cfg: DictConfig) -> None:
 
 def train(cfg: DictConfig) -> None:
     """One run from its composed configuration."""
-    from psilon_bench.tracking.sender import sending
+    from psilon_bench.tracking.sender import sending, wants_mlflow
 
-    with sending(cfg.tracking.name == "mlflow") as sender:
+    with sending(wants_mlflow(cfg)) as sender:
         from psilon_bench.config import check
         from psilon_bench.device import set_up
         from psilon_bench.display import Display
@@ -86,6 +83,8 @@ def exit_code(main: Callable[[], Any]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting itself
     install()
     try:
+        check_working_folder()
+        sys.argv[1:] = arranged(sys.argv[1:])
         main()
     except Stopped as stop:
         print("psilon-run: stopped. The same command goes on where it was.", file=sys.stderr)
@@ -98,22 +97,40 @@ def exit_code(main: Callable[[], Any]) -> int:
         assert error is not None
         if verbose:
             traceback.print_exception(error)
-        code, line = told(error)
-        print(f"psilon-run: {redacted(line)}", file=sys.stderr)
+        code, line = told(error, ours=isinstance(raised, Raised))
+        print(f"psilon-run: {redacted(' '.join(line.splitlines()))}", file=sys.stderr)
         return code
     return 0
 
 
-def told(error: BaseException) -> tuple[int, str]:
-    """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else."""
+def check_working_folder() -> None:
+    """UsageError where it has been deleted."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("The working folder is not there any more. Go to one that is (cd).") from error
+
+
+def told(error: BaseException, ours: bool) -> tuple[int, str]:
+    """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else of ours."""
     if isinstance(error, UsageError):
-        return 2, str(error)
+        return 2, shortened(str(error))
     if isinstance(error, RunFailed | StackFailed):
         return 1, str(error)
     from psilon_bench.hydra_errors import one_line
 
-    line = one_line(error)
-    return (2, line) if line is not None else (1, f"{type(error).__name__}: {error} (--verbose shows where)")
+    line = one_line(error, given(sys.argv[1:]))
+    if line is None and ours:
+        return 1, f"{type(error).__name__}: {error} (--verbose shows where)"
+    return 2, shortened(line or f"{error} (--verbose shows where)")
+
+
+def shortened(line: str) -> str:
+    """The line with the long values of the command line cut short."""
+    for argument in sys.argv[1:]:
+        for part in argument.partition("=")[::2]:
+            line = line.replace(part, short(part)) if part else line
+    return line
 
 
 def sync() -> NoReturn:

@@ -17,8 +17,10 @@ from pydantic import (
     ValidationError,
 )
 
-from psilon_bench.arguments import first_line, locate, signature_schema
+from psilon_bench.arguments import check_signs, first_line, signature_schema
+from psilon_bench.bounds import check_values
 from psilon_bench.code_version import code_version
+from psilon_bench.components import check_kind, locate
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
 from psilon_bench.identity import Identity, digest
@@ -26,8 +28,14 @@ from psilon_bench.marks import INPUT_PATH, marked, settled
 from psilon_bench.tracking_uri import TrackingUri
 
 Finite = Field(allow_inf_nan=False)
+MOST_THREADS = max(256, os.cpu_count() or 1)
+Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
 Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", description="letters, digits and . _ + - (it names a folder)")
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$",
+        description="letters, digits and . _ + -, at most 100 (it names a folder)",
+    ),
 ]
 
 
@@ -42,7 +50,7 @@ class Component(Section):
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     name: Name
-    target: str | None = Field(default=None, alias="_target_")
+    target: str = Field(alias="_target_")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -52,18 +60,18 @@ class Component(Section):
     @property
     def stackable(self) -> tuple[str, ...]:
         """The arguments in which the members of a stack may differ, as the target says."""
-        return getattr(locate(self.target), "stackable", None) or () if self.target else ()
+        return getattr(locate(self.target), "stackable", None) or ()
 
     @property
     def tuned(self) -> dict[str, Any]:
         """The arguments that tell the runs of a baseline apart, by the names they have in a title."""
-        words = getattr(locate(self.target), "tuned", {}) if self.target else {}
+        words = getattr(locate(self.target), "tuned", {})
         return {word: self.arguments[name] for name, word in words.items()}
 
     @property
     def is_baseline(self) -> bool:
         """Whether the target is fitted as a whole, by a method of its own: optimizer, trainer and reg do nothing."""
-        return self.target is not None and hasattr(locate(self.target), "fit")
+        return hasattr(locate(self.target), "fit")
 
     def determining(self) -> dict[str, Any]:
         """Return what of the section determines numbers: name, class or function (not where it lives), arguments."""
@@ -84,7 +92,6 @@ class Component(Section):
 
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and `extra`."""
-        assert self.target is not None
         return locate(self.target)(*args, **self.arguments, **extra)
 
 
@@ -108,7 +115,6 @@ class Model(Component):
 
         A class of yours that takes **anything is given the numbers of features and outputs.
         """
-        assert self.target is not None
         parameters = inspect.signature(locate(self.target)).parameters
         anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         named = {*parameters, *(("num_features", "num_outputs") if anything else ())}
@@ -117,7 +123,7 @@ class Model(Component):
     def is_told_by(self, override: str) -> bool:
         """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
         key = override.partition("=")[0]
-        words = getattr(locate(self.target), "tuned", {}) if self.target else {}
+        words = getattr(locate(self.target), "tuned", {})
         return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in words
 
 
@@ -170,10 +176,10 @@ class Hardware(Section):
     """Where and in what precision; of these the precision alone determines the numbers."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
-    threads: PositiveInt | None
+    threads: Threads | None
     plan: Literal["auto", "stacked", "serial", "processes"]
     stack_size: Literal["auto"] | PositiveInt
-    workers: PositiveInt | None
+    workers: Threads | None
     precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
     compile: bool
 
@@ -183,7 +189,7 @@ class Tracking(Section):
 
     name: Literal["mlflow", "none"]
     uri: TrackingUri | None
-    experiment: Annotated[str, Field(min_length=1)]
+    experiment: Annotated[str, Field(min_length=1, max_length=250)]
 
 
 class Config(Section):
@@ -289,6 +295,7 @@ def check(cfg: DictConfig) -> Config:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    check_values(typing.cast(dict[str, Any], values))
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -317,13 +324,12 @@ SUPPLIED = {
 
 
 def check_arguments(section: str, component: Component) -> None:
-    """UsageError unless the section's keys fit the signature of its target, types and ranges included."""
-    if component.target is None:
-        return
-    try:
-        target = locate(component.target)
-    except ImportError as error:
-        raise UsageError(f"{section}._target_={component.target!r} cannot be imported: {error}.") from error
+    """UsageError unless the target is of its section's kind and the keys fit its signature, types and ranges included.
+
+    What the target's annotations leave open has bounds of its own: bounds.check_values, arguments.check_signs.
+    """
+    check_kind(section, component.target)
+    target = locate(component.target)
     arguments = component.arguments
     if isinstance(component, Dataset):
         arguments["name"] = component.name
@@ -334,6 +340,8 @@ def check_arguments(section: str, component: Component) -> None:
         schema.model_validate(arguments)
     except ValidationError as error:
         raise UsageError(first_line(error, section, schema)) from error
+    if section in ("optimizer", "scheduler"):
+        check_signs(section, target, arguments)
 
 
 def options(group: str) -> dict[str, Component]:

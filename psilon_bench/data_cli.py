@@ -22,16 +22,17 @@ def commands() -> None:
 @commands.command("list")
 def list_() -> None:
     """Show what the cache holds."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from psilon_bench.data import store
+    from psilon_bench.display import plain_console
 
-    table = Table("entry", "name", "target", "rows", "features", "fetched", title=str(store.root()))
+    table = Table("entry", "name", "target", "rows", "features", "fetched", title=Text(str(store.root())))
     for key in store.entries():
         about = store.about(key)
         table.add_row(key, *(str(about.get(k, "")) for k in ("name", "target", "rows", "features", "fetched")))
-    Console().print(table)
+    plain_console().print(table)
 
 
 @commands.group()

@@ -47,20 +47,29 @@ SUMMARY_ROWS = 60
 NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 30.0  # or one after so long
+NARROW = 15  # letters for each column of a table; on a terminal with less it is a list
+
+
+def plain_console(**how: Any) -> Console:
+    """What is printed is data: [b] and :smile: are letters like others."""
+    console = Console(highlight=False, markup=False, emoji=False, **how)
+    if console.width < 1:  # COLUMNS=0: nobody knows
+        console.width = 80
+    return console
 
 
 class Display:
     """Progress of the stack that trains now, and the results."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or plain_console()
         self.rows: dict[int, dict[str, float]] = {}
         self.sweep_bar: TaskID | None = None
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[what]}"),
+            TextColumn("{task.fields[what]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
@@ -81,7 +90,22 @@ class Display:
         if self.console.quiet:
             print(f"note: {text}", file=sys.stderr)
         else:
-            self.say(f"note: {text}", soft_wrap=True, markup=False)
+            self.say(f"note: {text}", soft_wrap=True)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; on a narrow terminal a line for each value."""
+        if self.console.width >= NARROW * len(columns):
+            table = Table(*columns)
+            for row in rows:
+                table.add_row(*row)
+            self.say(table)
+            return
+        for row in rows:
+            if len(row) > 2:
+                self.say(row[0], soft_wrap=True)
+            for column, value in zip(columns[1:], row[1:], strict=True):
+                if value:
+                    self.say(f"  {row[0] if len(row) == 2 else column.header} {value}", soft_wrap=True)
 
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
@@ -119,16 +143,11 @@ class Display:
     def result(self, record: Record) -> None:
         """The finished run as a table, and where its record is."""
         run = record.run
-        self.say(f"{run['title']} on {run['task']['name']}", style="bold")
+        self.say(f"{run['title']} on {run['task']['name']}", style="bold", soft_wrap=True)
         for note in run["task"]["notes"]:
             self.say(f"note: {note}", soft_wrap=True)
-        table = Table()
-        table.add_column("metric")
-        table.add_column("value", justify="right")
-        for name in RESULT:
-            if name in run["metrics"]:
-                table.add_row(name, number(run["metrics"][name]))
-        self.say(table)
+        found = [(name, number(run["metrics"][name])) for name in RESULT if name in run["metrics"]]
+        self.table([Column("metric"), Column("value", justify="right")], found)
         self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
 
     @contextmanager
@@ -155,12 +174,12 @@ class Display:
 
     def groups(self, groups: Sequence[tuple[list[Config], str, Any, float | None]]) -> None:
         """How the groups of a sweep would train, on which data, with an estimate; None: not measured."""
-        table = Table("networks", "runs", "how", "ms/step each", "estimate")
+        rows = []
         for configs, task, choice, seconds in groups:
             step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
             took = "-" if seconds is None else f"{seconds:.0f} s"
-            table.add_row(f"{shared(configs)} on {task}", str(len(configs)), str(choice), step, took)
-        self.say(table)
+            rows.append((f"{shared(configs)} on {task}", str(len(configs)), str(choice), step, took))
+        self.table(folding("networks", "runs", "how", "ms/step each", "estimate"), rows)
         unknown = sum(len(configs) for configs, _, _, seconds in groups if seconds is None)
         rest = f" but for {unknown} runs that were not measured" if unknown else ""
         total = sum(seconds or 0 for _, _, _, seconds in groups)
@@ -173,24 +192,28 @@ class Display:
     def summary(self, runs: Sequence[dict[str, Any]]) -> None:
         """The runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
-        table = Table(Column("run", overflow="fold"), *(Column(name, justify="right", no_wrap=True) for name in names))
+        columns = [*folding("run"), *(Column(name, justify="right", no_wrap=True) for name in names)]
         datasets = [run.get("task", {}).get("name", "?") for run in runs]
+        rows = []
         for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
             values = run.get("metrics", {})
             title = f"{run['title']} on {dataset}" if len(set(datasets)) > 1 else run["title"]
-            table.add_row(title, *(number(values[name]) if name in values else "" for name in names))
+            rows.append((title, *(number(values[name]) if name in values else "" for name in names)))
         if runs:
-            self.say(table)
+            self.table(columns, rows)
         if len(runs) > SUMMARY_ROWS:
             self.say(f"... and {len(runs) - SUMMARY_ROWS} more")
 
     def failures(self, runs: Sequence[dict[str, Any]]) -> None:
         """The runs that did not end well, with the reason and the folder."""
-        table = Table("failed run", "reason", "folder")
-        for run in runs:
-            table.add_row(run["title"], run["reason"], str(shortest(Path(run.get("folder", ".")))))
+        rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
         if runs:
-            self.say(table)
+            self.table(folding("failed run", "reason", "folder"), rows)
+
+
+def folding(*headers: str) -> list[Column]:
+    """Columns whose cells go on in the next line."""
+    return [Column(header, overflow="fold") for header in headers]
 
 
 def shared(configs: Sequence[Config]) -> str:

@@ -1,7 +1,9 @@
-"""The exceptions that are told in one line."""
+"""The exceptions that are told in one line, and how that line shows a value."""
 
 from collections.abc import Sequence
 from typing import Any
+
+LONGEST = 80  # letters of a value in a message
 
 
 class UsageError(ValueError):
@@ -26,3 +28,21 @@ class RecordsFailed(StackFailed):
     def __init__(self, message: str, records: Sequence[Any] = ()) -> None:
         Exception.__init__(self, message)
         self.records = records
+
+
+class Raised(BaseException):
+    """Carries an exception of ours past Hydra: whatever else Hydra raises is about what it was asked."""
+
+
+def short(text: str) -> str:
+    """The text, its middle left out where it is longer than a message should show."""
+    if len(text) <= LONGEST:
+        return text
+    count = f" ... ({len(text)} letters) ... "
+    half = (LONGEST - len(count)) // 2
+    return text[:half] + count + text[-half:]
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it."""
+    return short(repr(value))

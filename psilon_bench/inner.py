@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.interrupt import Stopped
+from psilon_bench.overrides import quoted
 
 # hydra.launcher.inner -> the extra of this package that brings it
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
@@ -107,7 +108,7 @@ class Inner:
 
     def job(self, place: Path) -> list[str]:
         """The overrides of a job: its configuration is in its file, these keep Hydra's own folders out of the way."""
-        return [f"hydra.sweep.dir='{place}'", "hydra.sweep.subdir=."]
+        return [f"hydra.sweep.dir={quoted(str(place))}", "hydra.sweep.subdir=."]
 
     def instantiate(self, place: Path) -> Any:
         """Hydra's launcher, set up on a copy of the configuration that names it."""

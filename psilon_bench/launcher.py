@@ -12,10 +12,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from psilon_bench import garbage
 from psilon_bench.config import Config, Dataset, check
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, short
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
-from psilon_bench.tracking.sender import sending
+from psilon_bench.overrides import check_choice, parse
+from psilon_bench.tracking.sender import sending, wants_mlflow
 
 Compose = Callable[[list[str]], DictConfig]
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def launch(jobs: Sequence[list[str]], compose: Compose, inner: Inner | None = No
     """UsageError before the first job where any is wrong; RunFailed at the end where any failed."""
     compose = Composer(compose)
     first = in_job(jobs[0], partial(compose, jobs[0]))
-    with sending(first.tracking.name == "mlflow" and not first.plan) as sender:
+    with sending(wants_mlflow(first) and not OmegaConf.select(first, "plan")) as sender:
         from psilon_bench import sweep
 
         configs = every(jobs, compose)
@@ -110,6 +111,8 @@ class Composer:
         values = [parsed for override in job if (parsed := simple_value(override)) is not None]
         choices = tuple(override for override in job if simple_value(override) is None)
         if choices not in self.composed:
+            for choice in choices:
+                check_choice(parse(choice))
             self.composed[choices] = pickle.dumps(without_hydra(self.compose(list(choices))))
         cfg: DictConfig = pickle.loads(self.composed[choices])
         try:
@@ -142,10 +145,10 @@ def in_job(job: list[str], step: Callable[[], T]) -> T:
     try:
         return step()
     except Exception as error:
-        line = str(error) if isinstance(error, UsageError) else one_line(error)
+        line = str(error) if isinstance(error, UsageError) else one_line(error, job)
         if line is None:
             raise
-        raise UsageError(f"{line} In the run: {' '.join(job)}. No run was started.") from error
+        raise UsageError(f"{line} In the run: {' '.join(map(short, job))}. No run was started.") from error
 
 
 def without_hydra(cfg: DictConfig) -> DictConfig:

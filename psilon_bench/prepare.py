@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from psilon_bench.config import Config, Dataset, Trainer, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
-from psilon_bench.errors import UsageError
+from psilon_bench.dry_run import problem
+from psilon_bench.errors import UsageError, short
+from psilon_bench.footprint import check_parameters, check_room, num_parameters, one_row
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -34,24 +36,38 @@ def prepare(config: Config) -> Prepared:
     where = place(config.hardware)
     task = load(config.dataset.text())
     config = with_data(config, task)
+    check_parameters(config, task)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = config.model.build(
+        model = build_model(config, task)
+        if isinstance(model, nn.Module):
+            check_outputs(config, task, model)
+    check_regularizer(config, model)
+    check_pruner(config, model, task)
+    check_finetuning(config)
+    check_kind(config, task, model)
+    if isinstance(model, Baseline):
+        check_seed(config)
+        return Prepared(config, task, model)
+    check_batches(config, task)
+    check_schedule(config, task)
+    check_optimizer(config, task)
+    return Prepared(config, task, model.to(where.device, where.dtype))
+
+
+def build_model(config: Config, task: Task) -> Any:
+    """A fresh network (or baseline) for this task; UsageError where its own code fails."""
+    try:
+        return config.model.build(
             num_features=task.num_features,
             num_outputs=task.num_outputs,
             input_shape=task.input_shape,
             rows=task.train.x,
         )
-    check_regularizer(config, model)
-    check_pruner(config, model, task)
-    check_finetuning(config)
-    if isinstance(model, Baseline):
-        check_kind(member := Prepared(config, task, model))
-        return member
-    check_batches(config, task)
-    check_schedule(config, task)
-    check_optimizer(config)
-    return Prepared(config, task, model.to(where.device, where.dtype))
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a class of yours may raise
+        raise UsageError(f"model={config.model.name} cannot be built for {task.name}: {brief(error)}.") from error
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,15 +152,15 @@ def check_finetuning(config: Config) -> None:
             raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
 
 
-def check_optimizer(config: Config) -> None:
+def check_optimizer(config: Config, task: Task) -> None:
     """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
-    section = config.optimizer.name
-    try:
-        optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
-        section = config.scheduler.name
-        config.scheduler.build(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise UsageError(f"{section} refuses its values: {error}.") from error
+    where, trainer = place(config.hardware), config.trainer
+    steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
+    sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
+    found = problem(*sections, steps, trainer.schedule, where.device, where.dtype)
+    if found is not None:
+        raise UsageError(found)
+    optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
     try:
         config.reg.build().check_optimizer(optimizer)
     except UsageError as error:
@@ -165,20 +181,49 @@ def fits(section: Any, model: nn.Module) -> bool:
     return True
 
 
-def check_kind(member: Prepared) -> None:
+def check_kind(config: Config, task: Task, model: Any) -> None:
     """UsageError where there is nothing to predict, or nothing to recover."""
-    name, model = member.config.dataset.name, member.config.model.name
-    if member.task.kind in member.model.kinds:
+    name, kinds = config.dataset.name, getattr(model, "kinds", Baseline.kinds)
+    if task.kind in kinds:
         return
-    if member.task.kind == "recovery":
+    if task.kind == "recovery":
         raise UsageError(
             f"dataset={name} has one solution to recover and no rows to predict. "
             "Take model=diagonal_linear or basis_pursuit."
         )
     raise UsageError(
-        f"model={model} recovers x from A x = b, but dataset={name} is a table for {member.task.kind}. "
+        f"model={config.model.name} recovers x from A x = b, but dataset={name} is a table for {task.kind}. "
         "Take dataset=sparse_recovery."
     )
+
+
+def check_seed(config: Config) -> None:
+    """UsageError for a seed that is too large for scikit-learn."""
+    if config.seed >= 2**32:
+        raise UsageError(
+            f"seed={config.seed} is too large for model={config.model.name}: scikit-learn takes seeds below 2^32."
+        )
+
+
+def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
+    """UsageError unless the network has parameters, and room, and gives a row of outputs for a row of inputs."""
+    if next(model.parameters(), None) is None:
+        raise UsageError(f"model={config.model.name} has no parameters to train. Take another, such as model=pnet.")
+    try:
+        outputs, activations = one_row(model, task)
+    except Exception as error:  # whatever a class of yours may raise
+        raise UsageError(f"model={config.model.name} fails on a row of {task.name}: {brief(error)}.") from error
+    if (shape := tuple(outputs.shape)) != (1, task.num_outputs):
+        raise UsageError(
+            f"model={config.model.name} makes outputs of shape {shape} of one row of {task.name}; "
+            f"they should have the shape (1, {task.num_outputs})."
+        )
+    check_room(config, task, num_parameters(model), activations)
+
+
+def brief(error: Exception) -> str:
+    """An exception of somebody else's code in a few words."""
+    return f"{type(error).__name__}: {short(' '.join(str(error).split()))}"
 
 
 def check_fit(section: Any, model: nn.Module) -> None:

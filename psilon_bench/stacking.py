@@ -9,21 +9,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import psutil
-import torch
 from torch import Tensor, nn
 
+from psilon_bench import footprint
 from psilon_bench.config import Config
 from psilon_bench.device import place, threads
+from psilon_bench.memory import CPU, free_bytes
 from psilon_bench.prepare import Prepared, load, prepare
 from psilon_bench.runner import build_fit
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.compiled import compile_if_asked
-from psilon_bench.training.trainer import EVALUATION_ROWS, Fit
+from psilon_bench.training.trainer import Fit
 
 TRIAL = 8  # networks in the stack that is timed,
 TRIAL_S = 0.2  # for so long at least
-COPIES = 8  # of each parameter: itself, gradient, Adam's two, last, best, and room for temporaries
 MEMORY_SHARE = 0.5  # of what is free
 PROCESS_BYTES = 400_000_000  # of a process that has imported torch, beside its network and data
 
@@ -104,15 +103,14 @@ def timed_step(fit: Fit, x: Tensor, y: Tensor) -> float:
 def by_memory(member: Prepared, splits: float) -> int:
     """As many networks as fit into half of the memory that is free; `splits` of the data for each network."""
     where = place(member.config.hardware).device
-    free = torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else psutil.virtual_memory().available
-    return max(1, int(MEMORY_SHARE * free / (bytes_of(member) + splits * bytes_of_data(member))))
+    return max(1, int(MEMORY_SHARE * free_bytes(where) / (bytes_of(member) + splits * bytes_of_data(member))))
 
 
 def processes_by_memory(member: Prepared) -> int:
     """As many processes as fit into half of the memory that is free; each holds its data twice, as read and as used."""
     network = bytes_of(member) if isinstance(member.model, nn.Module) else 0
     each = PROCESS_BYTES + network + 2 * bytes_of_data(member)
-    return max(1, int(MEMORY_SHARE * psutil.virtual_memory().available / each))
+    return max(1, int(MEMORY_SHARE * free_bytes(CPU) / each))
 
 
 def splits_of(configs: Sequence[Config]) -> int:
@@ -121,37 +119,15 @@ def splits_of(configs: Sequence[Config]) -> int:
 
 
 def bytes_of(member: Prepared) -> int:
-    """An estimate of what one network takes while it trains: copies of its parameters, activations of its batches."""
-    task, trainer = member.task, member.config.trainer
-    parameters = sum(parameter.numel() for parameter in member.model.parameters())
-    batch = trainer.batch_size or -(-len(task.train) // trainer.num_batches)
-    rows = 3 * batch + min(EVALUATION_ROWS, len(task.val))
-    size = place(member.config.hardware).dtype.itemsize
-    return size * (COPIES * parameters + rows * activations_per_row(member))
+    """An estimate of what one network takes while it trains."""
+    _, activations = footprint.one_row(member.model, member.task)
+    return footprint.bytes_of(member.config, member.task, footprint.num_parameters(member.model), activations)
 
 
 def bytes_of_data(member: Prepared) -> int:
     """Of the rows of one split."""
     size = place(member.config.hardware).dtype.itemsize
     return size * sum(split.x.numel() for split in (member.task.train, member.task.val, member.task.test))
-
-
-def activations_per_row(member: Prepared) -> int:
-    """Numbers that one row makes in all layers together."""
-    counts: list[int] = []
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        counts.append(output.numel())
-
-    leaves = [module for module in member.model.modules() if not list(module.children())]
-    handles = [module.register_forward_hook(count) for module in leaves]
-    parameter = next(member.model.parameters())
-    member.model.eval()
-    with torch.no_grad():
-        member.model(member.task.val.x[:1].to(parameter.device, parameter.dtype))
-    for handle in handles:
-        handle.remove()
-    return sum(counts)
 
 
 def shape_of(config: Config) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from psilon_bench.arguments import locate
+from psilon_bench.components import locate
 from psilon_bench.config import CONF, SUPPLIED, Config, check, check_arguments, options
 
 COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]

@@ -16,6 +16,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from psilon_bench.errors import Raised
+
 
 class GridSweeper(BasicSweeper):
     """A product of values, or a union of such products (`grids`), with `params` in each; see psilon_bench.grids.
@@ -62,7 +64,10 @@ class StackedLauncher(Launcher):
 
         inner, loader = Inner.of(self.config, self.hydra_context), self.hydra_context.config_loader
         jobs = [list(job) for job in job_overrides]
-        return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), inner)
+        try:
+            return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), inner)
+        except Exception as error:
+            raise Raised from error
 
 
 @dataclass

@@ -12,7 +12,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 from psilon_bench.marks import InputPath, settled_by
+from psilon_bench.memory import check_free
 
+REMEDY = "Set dataset.num_measurements or dataset.num_features to less."
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -51,6 +53,8 @@ def load(
     solution, min ||x||_1 subject to A x = b.
     """
     rng = np.random.default_rng(split_seed)
+    if matrix is None:
+        check_free(8 * num_features * (3 * num_measurements + 2 * num_features), "dataset=sparse_recovery", REMEDY)
     a = (
         rng.standard_normal((num_measurements, num_features)) / num_measurements**0.5
         if matrix is None

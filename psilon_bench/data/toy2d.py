@@ -10,6 +10,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from psilon_bench.data.prepare import Choices, RawTable, prepare
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
+from psilon_bench.memory import check_free
+
+POINT_BYTES = 500  # as numbers, in a table, as text for the checksum
 
 
 def load(
@@ -31,6 +34,7 @@ def load(
             f"Set dataset.outliers to at most {train_size}."
         )
     sizes = [train_size, val_size, test_size]
+    check_free(POINT_BYTES * sum(sizes), f"dataset={name}", "Set dataset.train_size, val_size, test_size to less.")
     points = np.random.default_rng(split_seed).uniform(-1, 1, (sum(sizes), 2))
     inside = (points**2).sum(axis=1) < radius**2
     inside[:outliers] ^= True  # the first points are training points, and all are drawn alike

@@ -16,6 +16,7 @@ from psilon_bench.data.task import Kind, Split
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Trees = Annotated[int, Field(gt=0, le=100_000)]
 EPS = np.finfo(np.float64).eps
 
 
@@ -120,7 +121,7 @@ class RandomForest(Baseline):
         self,
         num_features: int,
         num_outputs: int,
-        n_estimators: PositiveInt,
+        n_estimators: Trees,
         max_features: Literal["sqrt", "log2"] | Fraction,
         min_samples_leaf: PositiveInt,
     ) -> None:
@@ -156,7 +157,7 @@ class HistGBDT(Baseline):
         num_features: int,
         num_outputs: int,
         learning_rate: Positive,
-        max_iter: PositiveInt,
+        max_iter: Trees,
         max_leaf_nodes: Annotated[int, Field(gt=1)],
         min_samples_leaf: PositiveInt,
         l2_regularization: Annotated[float, Field(ge=0, allow_inf_nan=False)],

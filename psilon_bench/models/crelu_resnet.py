@@ -7,7 +7,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.models.linear import Linear, NormLinear
+from psilon_bench.models.linear import Depth, Linear, NormLinear
 from psilon_bench.pruning.compact import kept
 
 Bound = Literal["improved", "original", "tight"]
@@ -108,7 +108,7 @@ class CReLUResNet(nn.Module):
         num_features: PositiveInt,
         num_outputs: PositiveInt,
         hidden: PositiveInt,
-        depth: PositiveInt,
+        depth: Depth,
         normalization: Literal[1, 2],
         share: bool,
     ) -> None:

@@ -23,6 +23,7 @@ class DiagonalLinear(nn.Module):
     """
 
     stackable = ("alpha", "ratio")
+    kinds = ("regression", "binary", "multiclass", "recovery")
     row_space: Tensor | None
     alpha: Tensor
     ratio: Tensor

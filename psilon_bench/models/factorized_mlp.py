@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.models.linear import Init
+from psilon_bench.models.linear import Depth, Init
 from psilon_bench.models.mlp import MLP
 
 
@@ -21,7 +21,7 @@ class FactorizedMLP(MLP):
         num_features: PositiveInt,
         num_outputs: PositiveInt,
         hidden: PositiveInt,
-        depth: PositiveInt,
+        depth: Depth,
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
         init: Init,
     ) -> None:

@@ -1,15 +1,16 @@
 """Linear layers, plain and weight-normalised, with the sums of weight powers that regularizers ask for."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.pruning import simplex
 
 Init = Literal["orthogonal", "kaiming", "uniform"]
+Depth = Annotated[int, Field(gt=0, le=1000)]  # layers are built one by one
 
 
 class Linear(nn.Linear):

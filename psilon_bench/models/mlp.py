@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.models.linear import Init, Linear, NormLinear
+from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
 from psilon_bench.models.path_norm import input_path_norms, path_norm
 from psilon_bench.models.units import Pair
 from psilon_bench.pruning.compact import alive_units, without_dead_units
@@ -39,7 +39,7 @@ class MLP(nn.Module):
         num_features: PositiveInt,
         num_outputs: PositiveInt,
         hidden: PositiveInt,
-        depth: PositiveInt,
+        depth: Depth,
         normalization: Literal[1, 2] | None = None,
         share: bool = False,
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"] = "relu",

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psilon_bench.models.linear import Init, Linear, powers, start
+from psilon_bench.models.linear import Depth, Init, Linear, powers, start
 from psilon_bench.models.vgg import check_images
 
 
@@ -70,7 +70,7 @@ class ResNet(nn.Module):
         num_outputs: PositiveInt,
         input_shape: tuple[int, ...],
         channels: Annotated[list[PositiveInt], Field(min_length=1)],
-        per_stage: PositiveInt,
+        per_stage: Depth,
         init: Init = "uniform",
     ) -> None:
         super().__init__()

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking.state import is_sent
 from psilon_bench.tracking.waiting import waiting
@@ -138,3 +140,8 @@ def sending(wanted: bool) -> Iterator[Sender | None]:
                 problem = sender.close(still)
             if problem:
                 print(f"psilon-run: {problem}", file=sys.stderr)
+
+
+def wants_mlflow(cfg: DictConfig) -> bool:
+    """Whether a record is to go to MLflow, of a configuration that is not yet checked."""
+    return OmegaConf.select(cfg, "tracking.name", throw_on_resolution_failure=False) == "mlflow"

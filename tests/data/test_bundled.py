@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from psilon_bench.arguments import locate
+from psilon_bench.components import locate
 from psilon_bench.config import CONF
 from psilon_bench.errors import UsageError
 

@@ -74,7 +74,7 @@ def test_equal_to_scikit_learn_by_hand(fitted, config, model, dataset):
     overrides, regressor, classifier = BY_HAND[model]
     where = (f"model={model}", f"dataset={dataset}", "seed=3", "dataset.max_rows=401", *overrides)
     record = fitted(*where)
-    task = load(config("reg=none", *where).dataset.model_dump_json(by_alias=True))
+    task = load(config("reg=none", *where).dataset.text())
     splits = {name: getattr(task, name) for name in ("train", "val", "test")}
     x = {name: split.x.double().numpy() for name, split in splits.items()}
     y = {name: split.y.numpy().ravel() for name, split in splits.items()}

@@ -23,7 +23,7 @@ def fitted(config):
     def fitted(*overrides):
         own = config("dataset=sparse_recovery", "model=basis_pursuit", "reg=none", "tracking=none", *overrides)
         record = run_alone(own, Display(Console(quiet=True)))
-        return record, load(own.dataset.model_dump_json(by_alias=True))
+        return record, load(own.dataset.text())
 
     return fitted
 

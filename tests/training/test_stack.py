@@ -9,7 +9,7 @@ import pytest
 import torch
 from made_images import write_mnist
 
-from psilon_bench.arguments import locate
+from psilon_bench.components import locate
 from psilon_bench.config import options
 from psilon_bench.prepare import fits, prepare
 from psilon_bench.regularizers.lp_norm import LpNorm

@@ -1,0 +1,86 @@
+"""The optimizer and its schedule on a few numbers, before a run: what torch finds wrong only while it goes on."""
+
+import inspect
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from psilon_bench.config import Component
+from psilon_bench.config import Optimizer as OptimizerSection
+from psilon_bench.errors import UsageError, short
+from psilon_bench.training.optimizer import lean
+
+MOST_STEPS = 100_000  # of a schedule that are taken one by one, in 0.2 s; of the rest of a longer one so many, spread
+
+
+@lru_cache(maxsize=1024)
+def problem(
+    optimizer: str, scheduler: str, steps: int, unit: str, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    """What is wrong with these sections (as JSON) in a schedule of so many steps, in a line; None where all is well.
+
+    unit: what a step of the schedule is, an epoch or a step of the optimizer. A step of the optimizer with gradients of
+    0 and 1 must leave finite numbers, and every learning rate be above 0 and finite.
+    """
+    first = OptimizerSection.model_validate(json.loads(optimizer))
+    then = Component.model_validate(json.loads(scheduler))
+    parameters: list[Tensor] = [torch.zeros(shape, device=device, dtype=dtype) for shape in ((2, 2), (2,))]
+    section: Component = first
+    own = keys("optimizer", first)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = lean(lambda own: first.build(own, lr=first.lr), [nn.Parameter(one) for one in parameters])
+            check_step(made)
+            section, own = then, keys("scheduler", then)
+            check_rates(made, then.build(made), steps, unit)
+    except UsageError as error:
+        return f"{section.name} {error}. Change {own}."
+    except Exception as error:  # whatever torch, or a class of yours, may raise
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        return f"{section.name} refuses its values: {short(reason)}. Change {own}."
+    return None
+
+
+def keys(section: str, component: Component) -> str:
+    """Those of a section that may be to blame."""
+    return ", ".join(f"{section}.{key}" for key in component.arguments) or f"{section}._target_"
+
+
+@torch.no_grad()
+def check_step(optimizer: Optimizer) -> None:
+    """UsageError, as a clause, where a step with gradients of 0 and 1 leaves numbers that are not finite."""
+    parameters: Sequence[Tensor] = [one for group in optimizer.param_groups for one in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+        parameter.grad[0] = 0
+    optimizer.step()
+    if not all(parameter.isfinite().all() for parameter in parameters):
+        raise UsageError("makes steps that are not finite, of gradients of 0 or 1")
+
+
+def check_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int, unit: str) -> None:
+    """UsageError, as a clause, where a learning rate of the schedule is not above 0 and finite."""
+    for step, rate in rates(optimizer, schedule, steps):
+        if not (math.isfinite(rate) and rate > 0):
+            where = f"in {unit} {step + 1} of {steps}"
+            raise UsageError(f"gives a learning rate of {rate:g} {where}; each should be above 0 and finite")
+
+
+def rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> Iterator[tuple[int, float]]:
+    """(step from 0, learning rate) of the first MOST_STEPS; where there are more, of so many others and the last."""
+    rest: Iterable[int] = range(MOST_STEPS, steps, max(1, (steps - MOST_STEPS) // MOST_STEPS))
+    if "epoch" not in inspect.signature(schedule.step).parameters:
+        rest = ()
+    yield 0, float(optimizer.param_groups[0]["lr"])
+    for step in itertools.chain(range(1, min(steps, MOST_STEPS)), rest, [steps - 1] if rest else []):
+        schedule.step() if step < MOST_STEPS else schedule.step(step)
+        yield step, float(optimizer.param_groups[0]["lr"])
