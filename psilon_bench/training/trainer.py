@@ -79,7 +79,8 @@ class Fit:
         self.extra_tests = {
             name: Rows([task.extra_tests[name] for task in tasks], self.device, dtype) for name in tasks[0].extra_tests
         }
-        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, tasks[0].augment)
+        augments = [task.augment for task in tasks]
+        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, augments)
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
