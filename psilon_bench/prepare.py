@@ -2,6 +2,8 @@
 
 import functools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config import Config, Dataset, Trainer, options
+from psilon_bench.config import Config, Dataset, Optimizer, Trainer, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.errors import UsageError
@@ -17,7 +19,7 @@ from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import per_epoch
-from psilon_bench.training.optimizer import lean
+from psilon_bench.training.optimizer import is_elementwise, lean, needs_closure
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def prepare(config: Config) -> Prepared:
         return member
     check_batches(config, task)
     check_schedule(config, task)
-    check_optimizer(config)
+    check_optimizer(config, model)
     return Prepared(config, task, model.to(where.device, where.dtype))
 
 
@@ -77,7 +79,7 @@ def training_steps(trainer: Trainer, task: Task) -> int:
 
 
 def check_schedule(config: Config, task: Task) -> None:
-    """UsageError where a schedule by steps is over before the run."""
+    """UsageError where a schedule is over before the run; cosine may swing back up where its length is in epochs."""
     trainer = config.trainer
     steps = training_steps(trainer, task)
     for key in ("total_steps", "T_max"):
@@ -87,6 +89,12 @@ def check_schedule(config: Config, task: Task) -> None:
                 f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
                 f"Set scheduler.{key}={steps}."
             )
+    length = config.scheduler.arguments.get("total_steps", trainer.epochs)
+    if length < trainer.epochs:
+        raise UsageError(
+            f"scheduler.total_steps={length} is less than the run's {trainer.epochs} epochs. "
+            f"Set scheduler.total_steps={trainer.epochs}."
+        )
 
 
 def check_regularizer(config: Config, model: nn.Module) -> None:
@@ -125,19 +133,65 @@ def check_finetuning(config: Config) -> None:
             raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
 
 
-def check_optimizer(config: Config) -> None:
-    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
-    section = config.optimizer.name
-    try:
-        optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
-        section = config.scheduler.name
-        config.scheduler.build(optimizer)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise UsageError(f"{section} refuses its values: {error}.") from error
+def check_optimizer(config: Config, model: nn.Module) -> None:
+    """UsageError where optimizer or schedule refuse their values or a step, or reg does not take such steps."""
+    optimizer = stepped(config, model)
     try:
         config.reg.build().check_optimizer(optimizer)
     except UsageError as error:
         raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
+
+
+def stepped(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer after a step of it and of its schedule, on parameters of as many dimensions as the network's."""
+    name, schedule = config.optimizer.name, config.scheduler.name
+    where = place(config.hardware)
+    parameters: list[Tensor] = [
+        nn.Parameter(torch.ones([2] * dim, device=where.device, dtype=where.dtype)) for dim in dims_of(model)
+    ]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    with refusal(f"{name} refuses its values"):
+        optimizer = lean(partial(build_optimizer, config), parameters)
+    if needs_closure(optimizer):
+        raise UsageError(
+            f"optimizer={name} ({type(optimizer).__name__}) evaluates the objective itself, several times a step, and "
+            f"training does so once. Take optimizer={', '.join(options('optimizer'))}."
+        )
+    with refusal(f"{schedule} refuses its values"):
+        scheduler = config.scheduler.build(optimizer)
+    with refusal(f"optimizer={name} takes no step"), torch.no_grad():
+        optimizer.step()
+    if config.trainer.epochs > 1 or config.trainer.schedule == "step":
+        with refusal(f"scheduler={schedule} takes no step"):
+            scheduler.step()
+    return optimizer
+
+
+@contextmanager
+def refusal(clause: str) -> Iterator[None]:
+    """Any error within becomes a UsageError: the clause, and in one line what torch or a person's own class said."""
+    try:
+        yield
+    except Exception as error:
+        raise UsageError(f"{clause}: {' '.join(str(error).split()).rstrip('.')}.") from error
+
+
+def dims_of(model: nn.Module) -> tuple[int, ...]:
+    """The numbers of dimensions that the parameters to be trained have."""
+    return tuple(sorted({parameter.dim() for parameter in model.parameters() if parameter.requires_grad}))
+
+
+def steps_elementwise(config: Config, model: nn.Module) -> bool:
+    """Whether the optimizer leaves networks alone that share its tensors; found by trial, once a process."""
+    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
+
+
+@functools.lru_cache(maxsize=256)
+def elementwise(optimizer: str, dims: tuple[int, ...], device: torch.device) -> bool:
+    """is_elementwise of an optimizer section (as JSON)."""
+    section = Optimizer.model_validate_json(optimizer)
+    return is_elementwise(partial(section.build, lr=section.lr), dims, device)
 
 
 def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
