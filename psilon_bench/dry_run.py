@@ -13,32 +13,39 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from psilon_bench.config import Component
+from psilon_bench.config import Component, options
 from psilon_bench.config import Optimizer as OptimizerSection
 from psilon_bench.errors import UsageError, short
-from psilon_bench.training.optimizer import lean
+from psilon_bench.training.optimizer import lean, needs_closure
 
 MOST_STEPS = 100_000  # of a schedule that are taken one by one, in 0.2 s; of the rest of a longer one so many, spread
 
 
 @lru_cache(maxsize=1024)
 def problem(
-    optimizer: str, scheduler: str, steps: int, unit: str, device: torch.device, dtype: torch.dtype
+    optimizer: str,
+    scheduler: str,
+    dims: tuple[int, ...],
+    steps: int,
+    unit: str,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> str | None:
     """What is wrong with these sections (as JSON) in a schedule of so many steps, in a line; None where all is well.
 
-    unit: what a step of the schedule is, an epoch or a step of the optimizer. A step of the optimizer with gradients of
-    0 and 1 must leave finite numbers, and every learning rate be above 0 and finite.
+    dims: how many dimensions the parameters have. unit: what a step of the schedule is, an epoch or a step of the
+    optimizer. A step of the optimizer with gradients of 0 and 1 must leave finite numbers, and every learning rate be
+    above 0 and finite.
     """
     first = OptimizerSection.model_validate(json.loads(optimizer))
     then = Component.model_validate(json.loads(scheduler))
-    parameters: list[Tensor] = [torch.zeros(shape, device=device, dtype=dtype) for shape in ((2, 2), (2,))]
     section: Component = first
     own = keys("optimizer", first)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = lean(lambda own: first.build(own, lr=first.lr), [nn.Parameter(one) for one in parameters])
+            made = lean(lambda own: first.build(own, lr=first.lr), parameters_of(dims, device, dtype))
+            check_closure(made)
             check_step(made)
             section, own = then, keys("scheduler", then)
             check_rates(made, then.build(made), steps, unit)
@@ -48,6 +55,20 @@ def problem(
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         return f"{section.name} refuses its values: {short(reason)}. Change {own}."
     return None
+
+
+def parameters_of(dims: Sequence[int], device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    """A parameter of zeros for each number of dimensions, two entries long in each."""
+    return [nn.Parameter(torch.zeros([2] * dim, device=device, dtype=dtype)) for dim in dims]
+
+
+def check_closure(optimizer: Optimizer) -> None:
+    """UsageError, as a clause, for an optimizer that cannot be given a gradient."""
+    if needs_closure(optimizer):
+        raise UsageError(
+            f"({type(optimizer).__name__}) evaluates the objective itself, several times a step, and training does so "
+            f"once; take optimizer={', '.join(options('optimizer'))}"
+        )
 
 
 def keys(section: str, component: Component) -> str:

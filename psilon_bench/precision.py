@@ -44,10 +44,11 @@ def turns(fit: Fit) -> Iterator[float]:
     """Seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
     batches = fit.batches.endless()
     while True:
-        started, steps = time.perf_counter(), 0
-        while (taken := time.perf_counter() - started) < TURN_S or not steps:
-            fit.train_step(*next(batches))[0].sum().item()  # waits for a GPU
-            steps += 1
+        with fit.randomness.own():
+            started, steps = time.perf_counter(), 0
+            while (taken := time.perf_counter() - started) < TURN_S or not steps:
+                fit.train_step(*next(batches))[0].sum().item()  # waits for a GPU
+                steps += 1
         yield taken / steps
 
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config import Config, Dataset, Trainer, options
+from psilon_bench.config import Config, Dataset, Optimizer, Trainer, options
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
-from psilon_bench.dry_run import problem
+from psilon_bench.dry_run import parameters_of, problem
 from psilon_bench.errors import UsageError, short
 from psilon_bench.footprint import check_parameters, check_room, num_parameters, one_row
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import per_epoch
-from psilon_bench.training.optimizer import lean
+from psilon_bench.training.optimizer import is_elementwise, lean
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def prepare(config: Config) -> Prepared:
         return Prepared(config, task, model)
     check_batches(config, task)
     check_schedule(config, task)
-    check_optimizer(config, task)
+    check_optimizer(config, task, model)
     return Prepared(config, task, model.to(where.device, where.dtype))
 
 
@@ -104,7 +104,7 @@ def training_steps(trainer: Trainer, task: Task) -> int:
 
 
 def check_schedule(config: Config, task: Task) -> None:
-    """UsageError where a schedule by steps is over before the run."""
+    """UsageError where a schedule is over before the run; cosine may swing back up where its length is in epochs."""
     trainer = config.trainer
     steps = training_steps(trainer, task)
     for key in ("total_steps", "T_max"):
@@ -114,6 +114,12 @@ def check_schedule(config: Config, task: Task) -> None:
                 f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
                 f"Set scheduler.{key}={steps}."
             )
+    length = config.scheduler.arguments.get("total_steps", trainer.epochs)
+    if length < trainer.epochs:
+        raise UsageError(
+            f"scheduler.total_steps={length} is less than the run's {trainer.epochs} epochs. "
+            f"Set scheduler.total_steps={trainer.epochs}."
+        )
 
 
 def check_regularizer(config: Config, model: nn.Module) -> None:
@@ -152,19 +158,36 @@ def check_finetuning(config: Config) -> None:
             raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
 
 
-def check_optimizer(config: Config, task: Task) -> None:
+def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
     """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
     where, trainer = place(config.hardware), config.trainer
     steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
     sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
-    found = problem(*sections, steps, trainer.schedule, where.device, where.dtype)
+    found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)
     if found is not None:
         raise UsageError(found)
-    optimizer = lean(partial(build_optimizer, config), [nn.Parameter(torch.zeros(1))])
+    optimizer = lean(partial(build_optimizer, config), parameters_of(dims_of(model), where.device, where.dtype))
     try:
         config.reg.build().check_optimizer(optimizer)
     except UsageError as error:
         raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
+
+
+def dims_of(model: nn.Module) -> tuple[int, ...]:
+    """The numbers of dimensions that the parameters to be trained have."""
+    return tuple(sorted({parameter.dim() for parameter in model.parameters() if parameter.requires_grad}))
+
+
+def steps_elementwise(config: Config, model: nn.Module) -> bool:
+    """Whether the optimizer leaves networks alone that share its tensors; found by trial, once a process."""
+    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
+
+
+@functools.lru_cache(maxsize=256)
+def elementwise(optimizer: str, dims: tuple[int, ...], device: torch.device) -> bool:
+    """is_elementwise of an optimizer section (as JSON)."""
+    section = Optimizer.model_validate_json(optimizer)
+    return is_elementwise(partial(section.build, lr=section.lr), dims, device)
 
 
 def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:

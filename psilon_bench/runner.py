@@ -20,7 +20,7 @@ from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
 from psilon_bench.precision import autocast_of
-from psilon_bench.prepare import Prepared, build_optimizer, prepare
+from psilon_bench.prepare import Prepared, build_optimizer, prepare, steps_elementwise
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.run_files import read_run
 from psilon_bench.tracking.sender import Sender
@@ -257,7 +257,9 @@ def build_fit(members: Sequence[Prepared]) -> Fit:
 
 def fit_under(members: Sequence[Prepared], autocast: torch.dtype | None) -> Fit:
     """The trainer of a stack whose steps call its networks under this type."""
-    config = members[0].config
+    config = members[0].config  # differs from the others in stackable values alone, none of which is read here
+    if len(members) > 1 and not steps_elementwise(config, members[0].model):
+        raise ValueError(f"optimizer={config.optimizer.name} mixes networks that share a tensor: train them one by one")
     return Fit(
         stack=Stack([member.model for member in members]),
         tasks=[member.task for member in members],

@@ -7,22 +7,25 @@ import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor, nn
 
 from psilon_bench import footprint
 from psilon_bench.config import Config
+from psilon_bench.data.task import Split
 from psilon_bench.device import place, threads
 from psilon_bench.memory import CPU, free_bytes
-from psilon_bench.prepare import Prepared, load, prepare
-from psilon_bench.runner import build_fit
+from psilon_bench.prepare import Prepared, load, prepare, steps_elementwise
+from psilon_bench.runner import build_fit, fit_under
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.trainer import Fit
 
 TRIAL = 8  # networks in the stack that is timed,
 TRIAL_S = 0.2  # for so long at least
+TRIAL_ROWS = 64  # of the validation rows, where two networks are tried as a stack
 MEMORY_SHARE = 0.5  # of what is free
 PROCESS_BYTES = 400_000_000  # of a process that has imported torch, beside its network and data
 
@@ -54,7 +57,7 @@ def choose(configs: Sequence[Config]) -> Choice:
     """Stacks or one by one, in this process, for configurations of one structure: hardware.plan decides."""
     hardware = configs[0].hardware
     member = prepare(configs[0])
-    if hardware.plan in ("serial", "processes") or len(configs) == 1 or getattr(member.model, "stackable", ()) is None:
+    if hardware.plan in ("serial", "processes") or len(configs) == 1 or not can_stack(configs, member):
         return Choice(1, None)
     limit = (
         hardware.stack_size if hardware.stack_size != "auto" else by_memory(member, splits_of(configs) / len(configs))
@@ -67,6 +70,32 @@ def choose(configs: Sequence[Config]) -> Choice:
     except Exception:  # what is wrong with these networks is told, and recorded, when they train
         return Choice(size, None)
     return Choice(size, stacked) if stacked < alone else Choice(1, alone)
+
+
+def can_stack(configs: Sequence[Config], member: Prepared) -> bool:
+    """Whether networks like these can be one program: as they say, by their optimizer, and by a step of two of them.
+
+    What cannot: networks with unequal attributes, branches on values, or random numbers in their steps (dropout).
+    """
+    if getattr(member.model, "stackable", ()) is None or not steps_elementwise(member.config, member.model):
+        return False
+    other = next((config for config in configs[1:] if shape_of(config) == shape_of(configs[0])), configs[0])
+    try:
+        fit = fit_under([with_few_rows(member), with_few_rows(prepare(other))], None)
+        with fit.randomness.own():
+            before = fit.randomness.state()
+            fit.train_step(*next(fit.batches.endless()))
+            fit.measure(fit.val, "val", fit.measures)
+            return all(map(torch.equal, before, fit.randomness.state()))
+    except Exception:  # whatever vmap has against a network of a person's own
+        return False
+
+
+def with_few_rows(member: Prepared) -> Prepared:
+    """The same with few rows to be evaluated."""
+    task = member.task
+    few = Split(task.val.x[:TRIAL_ROWS], task.val.y[:TRIAL_ROWS])
+    return replace(member, task=replace(task, val=few, test=few, extra_tests={}))
 
 
 def measured(configs: Sequence[Config], size: int) -> float:
@@ -82,7 +111,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     fit = build_fit([first, *(prepare(config) for config in same[1:])])
     batches = fit.batches.endless()
     times: list[float] = []
-    with threads(configs[0].hardware.threads):
+    with threads(configs[0].hardware.threads), fit.randomness.own():
         compile_if_asked(fit, configs[0].hardware)
         for x, y in itertools.islice(batches, 2):
             timed_step(fit, x, y)
@@ -134,7 +163,8 @@ def shape_of(config: Config) -> tuple[object, ...]:
     """What must agree for networks to share a program: a split can change the number of input columns."""
     task = load(config.dataset.text())
     splits = (task.train, task.val, task.test)
-    return (*(tuple(split.x.shape) for split in splits), task.num_outputs)
+    extra = [(name, tuple(split.x.shape)) for name, split in task.extra_tests.items()]
+    return (*(tuple(split.x.shape) for split in splits), *extra, task.kind, task.num_outputs)
 
 
 def steps(config: Config) -> int:

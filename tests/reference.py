@@ -77,7 +77,7 @@ def near_sparsity(row: Sequence[float]) -> float:
 
 def batches(split: Split, seed: int, num_batches: int, epochs: int) -> list[list[tuple[Tensor, Tensor]]]:
     """The batches of each epoch: the rows dealt from one shuffled deck, the first `rows % num_batches` get one more."""
-    deck, result = generator(seed, stream=1), []
+    deck, result = generator(seed, 1), []
     for _ in range(epochs):
         order = torch.randperm(len(split), generator=deck).tolist()
         sizes = [len(split) // num_batches + (i < len(split) % num_batches) for i in range(num_batches)]

@@ -8,7 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """One gather for the whole batch. `black` is what a black pixel is after normalisation, per channel."""
+    """One gather for the whole batch. `black` is what a black pixel is after normalisation, per channel.
+
+    The normalisation is fitted on the training rows, so tasks with other splits have another `black`.
+    """
 
     padding: int
     black: tuple[float, ...]

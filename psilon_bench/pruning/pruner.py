@@ -18,7 +18,10 @@ class Pruner:
         return 0
 
     def at_step(self, model: Any, step: int, steps: int) -> None:
-        """Before each step, and once with step = steps at the end: set what the layers do with their parameters."""
+        """Before each step, and once with step = steps at the end: set what the layers do with their parameters.
+
+        By the step alone: a run that goes on from a checkpoint has fresh layers and calls it once for the last step.
+        """
 
     def after_step(self, model: Any) -> None:
         """Before the first step and after each: change the parameters in place."""

@@ -37,7 +37,7 @@ class PNormDecay(Regularizer):
     learning rate lr / (1 + 2 lr lam). For p < 2 a weight that is 0 stays 0, so tensors that start at 0 are refused.
     With no force, w reaches 0 once p (2 - p) lam x (the sum of the learning rates) exceeds |w|^(2-p).
 
-    p_end: what p becomes by the end of the run, `schedule` how (epoch by epoch); None keeps p.
+    p_end: what p is in the last epoch, `schedule` how it gets there (epoch by epoch); None keeps p.
     exclude: what is not decayed beside the weights: `biases`, `gains`, `norms` (see `shrunk`).
     """
 
@@ -59,7 +59,7 @@ class PNormDecay(Regularizer):
             )
 
     def values(self, progress: float) -> dict[str, float]:
-        """p at this share of the epochs."""
+        """p at this share of the run."""
         share = progress if self.schedule == "linear" else (1 - math.cos(math.pi * progress)) / 2
         return {"p": self.p + (self.p_end - self.p) * share}
 

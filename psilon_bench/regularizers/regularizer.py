@@ -27,7 +27,7 @@ class Regularizer:
         return []
 
     def values(self, progress: float) -> dict[str, float]:
-        """The `stackable` arguments at this share of the epochs, 0 in the first."""
+        """The `stackable` arguments at this share of the run: 0 in the first epoch, 1 in the last (in a lone one 0)."""
         return {name: getattr(self, name) for name in self.stackable}
 
     def penalty(self, model: Any, **own: Tensor) -> Tensor:

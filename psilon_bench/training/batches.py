@@ -68,17 +68,18 @@ class Batches:
         seeds: Sequence[int],
         num_batches: int,
         batch_size: int | None,
-        augment: Augment | None = None,
+        augments: Sequence[Augment | None] = (),
     ) -> None:
+        """augments: what changes the batches of each member, such as the fill of its own pixels; none at all if ()."""
         self.rows = rows
         self.generators = [generator(seed, 1) for seed in seeds]
-        self.augmenters = [generator(seed, 2, rows.x.device) for seed in seeds]
+        self.augmenters = [generator(seed, 2, device=rows.x.device) for seed in seeds]
         self.num_batches, self.batch_size = num_batches, batch_size
         self.per_epoch = per_epoch(rows.num_rows, num_batches, batch_size)
-        self.augment = augment
+        self.augments = augments if any(augments) else ()
         self.whole: tuple[Tensor, Tensor] | None = None
         self.in_dim: Dim = 0
-        if self.per_epoch == 1 and augment is None:
+        if self.per_epoch == 1 and not self.augments:
             self.whole, self.in_dim = rows.whole()
         self.order: Tensor | None = None  # of the epoch under way, (members, rows)
         self.position = 0  # its batches that are done
@@ -101,11 +102,16 @@ class Batches:
         parts = order.split(self.batch_size, 1) if self.batch_size else order.tensor_split(self.num_batches, 1)
         while self.position < len(parts):
             x, y = self.rows.take(parts[self.position])
-            if self.augment is not None:
-                x = torch.stack([self.augment(own, g) for own, g in zip(x, self.augmenters, strict=True)])
             self.position += 1
-            yield x, y
+            yield self.augmented(x), y
         self.order, self.position = None, 0
+
+    def augmented(self, x: Tensor) -> Tensor:
+        """A batch (members, batch, ...), each member's changed by its own augmentation and generator."""
+        if not self.augments:
+            return x
+        every = zip(self.augments, x, self.augmenters, strict=True)
+        return torch.stack([own if augment is None else augment(own, g) for augment, own, g in every])
 
     def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of epoch after epoch."""
@@ -134,6 +140,6 @@ def per_epoch(rows: int, num_batches: int, batch_size: int | None) -> int:
     return -(-rows // batch_size) if batch_size else num_batches
 
 
-def generator(seed: int, stream: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A stream of random numbers, independent of the other streams and of those torch.manual_seed(seed) gives."""
-    return torch.Generator(device).manual_seed(int(np.random.SeedSequence([seed, stream]).generate_state(1)[0]))
+def generator(*entropy: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers that depend on all of `entropy`, seeds and a stream; independent of torch.manual_seed(seed)'s."""
+    return torch.Generator(device).manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

@@ -28,17 +28,18 @@ def compile_step(fit: "Fit") -> str | None:
     """
     torch.compiler.reset()  # forget those of earlier runs: of the same code torch keeps eight, and compiles no ninth
     torch._dynamo.config.trace_autograd_ops = True  # else forward and backward are two programs, a sixth slower
-    before, batches = fit.stack.snapshot(), fit.batches.state()
+    before, batches, random = fit.stack.snapshot(fit.stack.everything), fit.batches.state(), fit.randomness.state()
     mode = "reduce-overhead" if fit.device.type == "cuda" else None
     compiled = torch.compile(fit.slopes, dynamic=False, mode=mode)
     reason = None
     try:
         for x, y in itertools.islice(fit.batches.epoch(), 2):
-            with fit.stack.training():
+            with fit.stack.training(), fit.randomness.own():
                 compiled(x, y, fit.lams, fit.own)
         fit.compiled = compiled
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     fit.batches.load_state(batches)
-    fit.stack.copy_members(before, fit.stack.tensors, range(fit.stack.size))  # the statistics of norm layers
+    fit.randomness.load_state(random)
+    fit.stack.copy_members(before, fit.stack.everything, range(fit.stack.size))  # the statistics of norm layers
     return reason

@@ -1,17 +1,23 @@
-"""torch's optimizers without the import of torch._dynamo, which takes a second and serves torch.compile alone."""
+"""torch's optimizers without the import of torch._dynamo, and by trial what an optimizer can do.
+
+The import takes a second and serves torch.compile alone.
+"""
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+Make = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 # shielded from torch.compile by a wrapper that imports torch._dynamo at the first call
 SHIELDED = ("add_param_group", "state_dict", "load_state_dict")
+SCALES = torch.logspace(-4, 4, 8, dtype=torch.float64)  # of the gradients in the steps of a trial
 
 
-def lean(make: Callable[[list[Tensor]], torch.optim.Optimizer], parameters: list[Tensor]) -> torch.optim.Optimizer:
+def lean(make: Make, parameters: list[Tensor]) -> torch.optim.Optimizer:
     """The optimizer, its step unwrapped where it is one of torch's own: call it under torch.no_grad()."""
     for name in SHIELDED:
         bare = inspect.unwrap(getattr(torch.optim.Optimizer, name))
@@ -21,3 +27,60 @@ def lean(make: Callable[[list[Tensor]], torch.optim.Optimizer], parameters: list
         step = inspect.unwrap(type(optimizer).step)
         optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
     return optimizer
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it evaluates the objective itself, as LBFGS does."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def is_elementwise(make: Make, dims: Sequence[int], device: torch.device) -> bool:
+    """Whether entries of parameters with so many dimensions move by their own gradients alone, by trial.
+
+    Then the parameters of several networks can share a tensor. Two networks take some steps, each alone and both
+    together, with gradients of unlike sizes, the last of one of them NaN: what reduces over a tensor (Adafactor), clips
+    by a norm, skips steps that are not finite, draws random numbers or minds the number of dimensions shows.
+    """
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    own = torch.Generator().manual_seed(0)
+    shapes = [(2, len(SCALES), *range(3, 3 + dim)) for dim in dims]
+    draws = [torch.randn(shape, generator=own, dtype=torch.float64).to(device, dtype) for shape in shapes]
+    starts = [draw[:, 0] * draw.new_tensor([1.0, 100.0]).view(2, *[1] * (draw.dim() - 2)) for draw in draws]
+    gradients = [[member_gradients(draw, step) for draw in draws] for step in range(len(SCALES))]
+    try:
+        together = moved(make, starts, gradients)
+        for member in range(2):
+            mine = [[gradient[member] for gradient in every] for every in gradients]
+            alone = moved(make, [start[member] for start in starts], mine)
+            if not all(agree(both[member], one) for both, one in zip(together, alone, strict=True)):
+                return False
+    except Exception:  # whatever an optimizer has against one dimension more
+        return False
+    return True
+
+
+def member_gradients(draw: Tensor, step: int) -> Tensor:
+    """(2, ...): those of the first member grow from step to step, those of the second shrink and end with NaN."""
+    scales = SCALES.to(draw.device, draw.dtype)
+    last = step == len(SCALES) - 1
+    return torch.stack([draw[0, step] * scales[step], draw[1, step] * (torch.nan if last else scales[-1 - step])])
+
+
+@torch.no_grad()
+def moved(make: Make, starts: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Where the parameters are after these steps."""
+    parameters: list[Tensor] = [nn.Parameter(start.clone()) for start in starts]
+    optimizer = lean(make, parameters)
+    with torch.random.fork_rng([start.device for start in starts[:1] if start.device.type == "cuda"]):
+        for every in gradients:
+            for parameter, gradient in zip(parameters, every, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+    return parameters
+
+
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Equal to rounding."""
+    scale = other.nan_to_num().abs().max().item()
+    return torch.allclose(one, other, rtol=0, atol=scale * torch.finfo(one.dtype).eps ** 0.75, equal_nan=True)

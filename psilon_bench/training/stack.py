@@ -1,15 +1,17 @@
 """The engine: G networks that differ only in values, trained as one tensor program."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import joblib
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_map, tree_map_only
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,27 @@ class Stack:
     Everything is written for ONE network: `map` calls a pure function of a network (and tensors) for every member
     under `torch.func.vmap`. A stack of one skips vmap and uses the network as it is. Nothing here reduces over members.
     Networks are in evaluation mode but within `training`, where BatchNorm changes its buffers, those of the stack.
+
+    parameters: those that are trained, by name. buffers: all other tensors, frozen parameters among them. What several
+    modules of a network share, tied weights, is one tensor under its first name. ValueError where the networks differ
+    in more than tensors, for the attributes of one stand for all.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.size = len(models)
         self.model = models[0]
-        if self.size == 1:
-            self.parameters: dict[str, Tensor] = dict(self.model.named_parameters())
-            self.buffers: dict[str, Tensor] = dict(self.model.named_buffers())
-        else:
-            stacked, self.buffers = stack_module_state(list(models))
-            self.parameters = {name: nn.Parameter(value.detach()) for name, value in stacked.items()}
-            self.model = copy.deepcopy(models[0]).to("meta")
+        tensors = tensors_of(self.model)
+        if self.size > 1:
+            check_alike(models)
+            parameters, buffers = stack_module_state(list(models))
+            tensors = {name: as_leaf(value) for name, value in (parameters | buffers).items()}
+            empty = {name: value.to("meta") for name, value in tensors_of(self.model).items()}
+            self.model = copy_with(self.model, empty)
+        self.parameters = {name: value for name, value in tensors.items() if value.requires_grad}
+        self.buffers = {name: value for name, value in tensors.items() if name not in self.parameters}
+        names = {id(value): name for name, value in tensors_of(self.model).items()}
+        kept = self.model.state_dict(keep_vars=True).items()
+        self.names = {key: names[id(value)] for key, value in kept if id(value) in names}  # of the state_dict's keys
         self.model.eval()
 
     @contextmanager
@@ -52,10 +63,15 @@ class Stack:
             self.model.eval()
 
     @property
+    def everything(self) -> dict[str, Tensor]:
+        """All tensors, those too that a state_dict leaves out."""
+        return self.parameters | self.buffers
+
+    @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that makes a network what it is: parameters, and the buffers that its state_dict has."""
-        kept = self.model.state_dict().keys()
-        return {name: value for name, value in (self.parameters | self.buffers).items() if name in kept}
+        """All that makes a network what it is: what its state_dict has."""
+        kept = set(self.names.values())
+        return {name: value for name, value in self.everything.items() if name in kept}
 
     def map(self, function: Callable[..., Any], *args: Any, in_dims: Sequence[Dim] = ()) -> Any:
         """function(network, *args) for every member; results have the members as first axis.
@@ -73,8 +89,8 @@ class Stack:
 
         shared = next((dim for dim in in_dims if isinstance(dim, Shared)), None)
         if shared is not None:
-            return in_groups(one, shared, (self.parameters | self.buffers, *args), (0, *in_dims))
-        return vmap(one, in_dims=(0, *in_dims))(self.parameters | self.buffers, *args)
+            return in_groups(one, shared, (self.everything, *args), (0, *in_dims))
+        return vmap(one, in_dims=(0, *in_dims))(self.everything, *args)
 
     @torch.no_grad()
     def change(self, function: Callable[..., None], *args: Any, in_dims: Sequence[int | None] = ()) -> None:
@@ -92,20 +108,21 @@ class Stack:
     def state(self, member: int, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The state_dict of one member, on the CPU; of `values` instead of the present tensors where given."""
         values = self.tensors if values is None else values
-        return {
-            name: (value if self.size == 1 else value[member]).detach().cpu().clone() for name, value in values.items()
-        }
+        return {key: self.slice(values[name], member).cpu().clone() for key, name in self.names.items()}
+
+    def slice(self, value: Tensor, member: int) -> Tensor:
+        """What one member has of a tensor of the stack."""
+        return (value if self.size == 1 else value[member]).detach()
 
     def network(self, member: int) -> nn.Module:
         """One member as a network of its own, on its device."""
-        network = copy.deepcopy(self.model)
-        own = self.tensors if self.size == 1 else {name: value[member] for name, value in self.tensors.items()}
-        network.load_state_dict({name: value.detach().clone() for name, value in own.items()}, assign=True)
-        return network
+        return copy_with(
+            self.model, {name: self.slice(value, member).clone() for name, value in self.everything.items()}
+        )
 
-    def snapshot(self) -> dict[str, Tensor]:
-        """A copy of all tensors."""
-        return {name: value.detach().clone() for name, value in self.tensors.items()}
+    def snapshot(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """A copy of the state_dict's tensors, or of those given."""
+        return {name: value.detach().clone() for name, value in (tensors or self.tensors).items()}
 
     @torch.no_grad()
     def copy_members(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor], members: Sequence[int]) -> None:
@@ -115,6 +132,45 @@ class Stack:
                 target[name].copy_(value)
             else:
                 target[name][list(members)] = value[list(members)]
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name, what is shared once."""
+    return dict(itertools.chain(model.named_parameters(), model.named_buffers()))
+
+
+def as_leaf(value: Tensor) -> Tensor:
+    """A parameter to be trained, where it is one that requires gradients."""
+    return nn.Parameter(value.detach()) if value.requires_grad else value.detach()
+
+
+def copy_with(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """A copy of the network with these tensors in the place of its own; what its own modules share, those share."""
+    memo: dict[int, Any] = {}
+    for name, own in tensors_of(model).items():
+        value = tensors[name]
+        memo[id(own)] = nn.Parameter(value.detach(), own.requires_grad) if isinstance(own, nn.Parameter) else value
+    return copy.deepcopy(model, memo)
+
+
+def check_alike(models: Sequence[nn.Module]) -> None:
+    """ValueError unless the networks have equal attributes: numbers, functions, tensors that are no buffers."""
+    first, *others = map(attributes, models)
+    if any(other != first for other in others):
+        raise ValueError(
+            f"networks of a stack must differ in parameters and buffers alone, and these {type(models[0]).__name__} "
+            "have unequal attributes (make of what differs a buffer)"
+        )
+
+
+def attributes(model: nn.Module) -> str:
+    """A hash of what a network consists of beside parameters, buffers and hooks."""
+    usual = vars(nn.Module())
+    every = [
+        (name, type(module).__qualname__, {key: value for key, value in vars(module).items() if key not in usual})
+        for name, module in model.named_modules()
+    ]
+    return joblib.hash(tree_map_only(Tensor, lambda value: value.detach().cpu().numpy(), every))
 
 
 def alone(args: Sequence[Any], in_dims: Sequence[Dim]) -> list[Any]:

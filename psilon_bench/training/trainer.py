@@ -20,6 +20,7 @@ from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.optimizer import lean
+from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.stack import Stack
 
 EVALUATION_ROWS = 8192  # of all members together, in one forward pass
@@ -79,7 +80,8 @@ class Fit:
         self.extra_tests = {
             name: Rows([task.extra_tests[name] for task in tasks], self.device, dtype) for name in tasks[0].extra_tests
         }
-        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, tasks[0].augment)
+        augments = [task.augment for task in tasks]
+        self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, augments)
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
         self.members = [Member() for _ in range(stack.size)]
@@ -87,9 +89,11 @@ class Fit:
         self.steps = settings.epochs * self.batches.per_epoch  # in all
         self.unpruned: list[Row] = []  # validation scores before the pruner began to act
         self.own = self.own_values()
-        stack.change(lambda model, own: self.regularizer.at_start(model, **own), self.own, in_dims=(0,))
-        if self.projects:
-            stack.change(self.pruner.after_step)
+        self.randomness = Randomness(seeds, self.device)
+        with self.randomness.own():
+            stack.change(lambda model, own: self.regularizer.at_start(model, **own), self.own, in_dims=(0,))
+            if self.projects:
+                stack.change(self.pruner.after_step)
         self.last, self.best = stack.snapshot(), stack.snapshot()
         self.clock = time.perf_counter()
         self.seconds = 0.0  # spent on training steps, evaluations excluded
@@ -107,25 +111,30 @@ class Fit:
         safe_point is called between steps, on_epoch after epochs; where they raise, `state` is whole.
         """
         self.clock = time.perf_counter()
-        while self.epoch <= self.settings.epochs and self.running():
-            self.own = self.own_values()
-            for x, y in self.batches.epoch():
-                self.before_pruning()
-                if self.settings.schedule == "step" and self.taken:
+        with self.randomness.own():
+            while self.epoch <= self.settings.epochs and self.running():
+                self.train_epoch(safe_point)
+                if self.epoch % self.settings.eval_every == 0 or self.epoch == self.settings.epochs:
+                    self.evaluate(self.epoch, on_row)
+                if self.settings.schedule == "epoch" and self.epoch < self.settings.epochs:
                     self.scheduler.step()
-                self.window.append(self.train_step(x, y))
-                safe_point()
-            if self.epoch % self.settings.eval_every == 0 or self.epoch == self.settings.epochs:
-                self.evaluate(self.epoch, on_row)
-            if self.settings.schedule == "epoch" and self.epoch < self.settings.epochs:
-                self.scheduler.step()
-            self.epoch += 1
-            on_epoch(self.epoch - 1)
-        self.before_pruning()
+                self.epoch += 1
+                on_epoch(self.epoch - 1)
+            self.before_pruning()
         self.pruner.at_step(self.stack.model, self.steps, self.steps)
         self.stack.copy_members(self.stack.tensors, self.last, self.running())
         for index in self.running():
             self.members[index].status = "finished"
+
+    def train_epoch(self, safe_point: Callable[[], None]) -> None:
+        """Those steps of the epoch under way that are not taken yet."""
+        self.own = self.own_values()
+        for x, y in self.batches.epoch():
+            self.before_pruning()
+            if self.settings.schedule == "step" and self.taken:
+                self.scheduler.step()
+            self.window.append(self.train_step(x, y))
+            safe_point()
 
     @property
     def taken(self) -> int:
@@ -136,7 +145,8 @@ class Fit:
         """The regularizer's stackable values in this epoch, (members,) each."""
         if not self.regularizer.stackable:
             return {}
-        every = [regularizer.values((self.epoch - 1) / self.settings.epochs) for regularizer in self.regularizers]
+        progress = (self.epoch - 1) / max(1, self.settings.epochs - 1)
+        every = [regularizer.values(progress) for regularizer in self.regularizers]
         return {name: self.lams.new_tensor([own[name] for own in every]) for name in every[0]}
 
     def before_pruning(self) -> None:
@@ -149,12 +159,13 @@ class Fit:
         now = time.perf_counter()
         self.seconds, self.clock = self.seconds + now - self.clock, now
         return {
-            "tensors": {name: value.detach() for name, value in self.stack.tensors.items()},
+            "tensors": {name: value.detach() for name, value in self.stack.everything.items()},
             "last": self.last,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "batches": self.batches.state(),
+            "randomness": self.randomness.state(),
             "members": [asdict(member) for member in self.members],
             "window": self.window,
             "counters": (self.epoch, self.step, self.seconds),
@@ -165,16 +176,19 @@ class Fit:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`, of the same stack."""
         everyone = range(self.stack.size)
-        self.stack.copy_members(state["tensors"], self.stack.tensors, everyone)
+        self.stack.copy_members(state["tensors"], self.stack.everything, everyone)
         self.stack.copy_members(state["last"], self.last, everyone)
         self.stack.copy_members(state["best"], self.best, everyone)
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimizer._opt_called = True  # type: ignore[attr-defined]  # else a scheduler that goes on first warns
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state(state["batches"])
+        self.randomness.load_state(state["randomness"])
         self.members = [Member(**member) for member in state["members"]]
         self.window = [(objective.to(self.device), loss.to(self.device)) for objective, loss in state["window"]]
         self.epoch, self.step, self.seconds = state["counters"]
+        if self.taken:
+            self.pruner.at_step(self.stack.model, self.taken - 1, self.steps)  # as the last step left the layers
         self.unpruned = state["unpruned"]
         self.set_autocast(state["autocast"])
 
@@ -318,9 +332,10 @@ class Fit:
     def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *own: Tensor) -> list[dict[str, float]]:
         """function(network, its logits on all of these rows, their y, *its own values); one dictionary a member."""
         chunks = rows.chunks(max(64, EVALUATION_ROWS // self.stack.size))
-        logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
         in_dims = (0, rows.in_dim, *[0] * len(own))
-        values = self.stack.map(function, logits, rows.y, *own, in_dims=in_dims)
+        with self.randomness.own():
+            logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+            values = self.stack.map(function, logits, rows.y, *own, in_dims=in_dims)
         columns = {name: value.tolist() for name, value in values.items()}
         return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
 
@@ -328,7 +343,8 @@ class Fit:
         """d logits / d input of every member at its first test rows, (points, outputs, inputs) each, on the CPU."""
         x = next(self.test.chunks(points))
         own = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
-        return list(jacobians(lambda x: self.stack.map(forward, x, in_dims=(0,)), own).cpu())
+        with self.randomness.own():
+            return list(jacobians(lambda x: self.stack.map(forward, x, in_dims=(0,)), own).cpu())
 
     @torch.no_grad()
     def select(self) -> None:

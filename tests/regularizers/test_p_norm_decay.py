@@ -11,10 +11,12 @@ from torch import nn
 from psilon_bench.errors import UsageError
 from psilon_bench.models.linear import powers
 from psilon_bench.models.mlp import MLP
+from psilon_bench.prepare import prepare
 from psilon_bench.regularizers.lasso_prox import LassoProx
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.p_norm_decay import PNormDecay, factor
 from psilon_bench.regularizers.shrunk import shrunk
+from psilon_bench.runner import build
 
 ALL = ["biases", "gains", "norms"]
 
@@ -143,6 +145,22 @@ def test_p_moves_over_the_run():
     assert [decay(2.0, 1.0, "cosine").values(x)["p"] for x in (0, 0.5, 1)] == pytest.approx([2.0, 1.5, 1.0])
     assert decay(2.0, 1.0, "cosine").values(0.25)["p"] == pytest.approx(2 - (1 - math.sqrt(0.5)) / 2)
     assert {decay(0.7).values(share)["p"] for share in (0, 0.3, 1)} == {0.7}
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_p_end_is_reached_in_the_last_epoch(config, schedule):
+    """p in the first epoch, p_end in the last, for each member of a stack; in a run of one epoch p."""
+    run = ("model=mlp", "model.hidden=3", "reg=p_norm_decay", f"reg.schedule={schedule}", "trainer.eval_every=1")
+    ends = [(0.8, 1.5), (2.0, 1.0), (1.2, None)]
+    own = [(f"reg.p={p}", f"reg.p_end={'null' if end is None else end}") for p, end in ends]
+    for epochs in (1, 2, 5):
+        fit = build([prepare(config(*run, *values, f"trainer.epochs={epochs}")) for values in own])
+        seen = []
+        fit.run(lambda member, row, fit=fit, seen=seen: seen.append(fit.own["p"].tolist()))
+        assert len(seen) == 3 * epochs
+        for member, (p, end) in enumerate(ends):
+            assert seen[0][member] == p
+            assert epochs == 1 or seen[-1][member] == pytest.approx(p if end is None else end, rel=1e-15)
 
 
 class Mixed(nn.Module):

@@ -124,7 +124,9 @@ def test_augmentation_is_seeded_per_member(num_batches):
         return x + torch.rand(x.shape, generator=generator)
 
     def first(*seeds: int) -> torch.Tensor:
-        batches = Batches(Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, num_batches, None, augment)
+        batches = Batches(
+            Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, num_batches, None, [augment] * len(seeds)
+        )
         return torch.cat([x for x, _ in batches.epoch()], dim=1)
 
     both = first(1, 2)

@@ -10,7 +10,7 @@ from psilon_bench.regularizers.regularizer import Regularizer
 
 
 class Shrink(Regularizer):
-    """After each step W <- W - step * rate * (W before the step); starts from W / 2. `rate` halves over the run."""
+    """After each step W <- W - step * rate * (W before the step); starts from W / 2. `rate` falls to its half."""
 
     stackable = ("rate",)
 
@@ -46,7 +46,7 @@ def by_hand(model, data, batches, rate, lam, lr, epochs):
                 for parameter, gradient in zip(model.parameters(), gradients, strict=True):
                     parameter -= lr[epoch] * gradient
                 for layer, old in zip(model.layers, before, strict=True):
-                    layer.weight -= lr[epoch] * lam * rate * (1 - epoch / epochs / 2) * old
+                    layer.weight -= lr[epoch] * lam * rate * (1 - epoch / (epochs - 1) / 2) * old
     return model
 
 

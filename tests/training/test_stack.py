@@ -70,11 +70,14 @@ def test_every_component_is_in_the_grid():
 
 @pytest.mark.parametrize(("model", "reg"), FITTING)
 def test_a_member_is_the_lone_run(config, tmp_path, model, reg):
-    """Three members that differ in seed, lambda and split have the history and the weights of three runs alone."""
+    """Three members that differ in seed, lambda and split have the history and the weights of three runs alone.
+
+    Images are augmented, and what they are padded with is black by the member's own split.
+    """
     size = [f"model.{key}={value}" for key, value in small(model).items()]
     table = (f"dataset={TASKS.get(reg, 'wine')}", "dataset.max_rows=67")
     images = "input_shape" in inspect.signature(locate(MODELS[model].target)).parameters
-    data = write_mnist(tmp_path, side=6, sizes=(67, 20)) if images else table
+    data = (*write_mnist(tmp_path, side=6, sizes=(67, 20)), "dataset.augment=true") if images else table
     common = (f"model={model}", f"reg={reg}", f"optimizer={OPTIMIZERS.get(reg, 'adam')}", *data, *RUN, *size)
     runs = [config(*common, *own) for own in GRID]
     together = trained(*runs)

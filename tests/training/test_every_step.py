@@ -1,0 +1,100 @@
+"""A run that is stopped at any of its steps and goes on is the run that was not: each pruner, each network it fits."""
+
+import inspect
+import io
+from collections import Counter
+
+import pytest
+import torch
+from made_images import write_mnist
+
+from psilon_bench import runner
+from psilon_bench.arguments import locate
+from psilon_bench.config import Component, Model, options
+from psilon_bench.errors import UsageError
+from psilon_bench.prepare import prepare
+from psilon_bench.pruning.pruner import Pruner
+
+SMALL = {"hidden": 5, "depth": 2, "blocks": [[2, 3], [2]], "channels": [2, 3], "per_stage": 1}
+VALUES = {"steps": 4, "strength": 1.5, "threshold": 0.2}
+SHORT = ("trainer.epochs=2", "trainer.eval_every=1", "trainer.num_batches=3")
+RUN = (*SHORT, "tracking=none", "optimizer=sgd", "reg=none")
+
+
+def smaller(section, values):
+    """The section with those of the values that are arguments of it."""
+    own = {key: value for key, value in values.items() if key in section.arguments}
+    return type(section).model_validate(section.model_dump(by_alias=True) | own)
+
+
+MODELS = {name: smaller(one, SMALL) for name, one in options("model").items() if not one.is_baseline}
+PRUNERS = {name: smaller(one, VALUES) for name, one in options("pruner").items()}
+
+
+def fits(pruner: Component, model: Model, trainer) -> bool:
+    """Whether the pruner accepts the network for a run of six steps."""
+    try:
+        pruner.build().check(model.build(num_features=3, num_outputs=2, input_shape=(3, 8, 8)), trainer, 6)
+    except UsageError:
+        return False
+    return True
+
+
+@pytest.fixture
+def composed(config, tmp_path):
+    """composed("pnet", "units", "1"): a short run with an epoch of fine-tuning."""
+
+    def composed(model, pruner, tuning="null"):
+        images = "input_shape" in inspect.signature(locate(MODELS[model].target)).parameters
+        recovery = ("dataset=sparse_recovery", "dataset.num_features=9", "dataset.num_measurements=6")
+        table = recovery if model == "diagonal_linear" else ("dataset=wine", "dataset.max_rows=60")
+        data = write_mnist(tmp_path, side=6, sizes=(40, 20)) if images else table
+        run = config(*data, *RUN, f"trainer.prune_then_finetune={tuning}")
+        return run.model_copy(update={"model": MODELS[model], "pruner": PRUNERS[pruner]})
+
+    return composed
+
+
+def through_file(state):
+    """The state as it comes back from a checkpoint."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    with torch.serialization.safe_globals([Counter]):
+        return torch.load(file, weights_only=True)
+
+
+def trained(run, state=None):
+    """The trainer after a run, from a state where given, and its rows; of a whole run also the states after its steps.
+
+    Each state comes with the number of rows there were before it.
+    """
+    fit, rows, states = runner.build([prepare(run)]), [], []
+
+    def keep():
+        if state is None:
+            states.append((len(rows), through_file(fit.state())))
+
+    if state is not None:
+        fit.load_state(state)
+    fit.run(lambda member, row: rows.append(row), safe_point=keep)
+    return getattr(fit, "fit", fit), rows, states
+
+
+@pytest.mark.parametrize(("pruner", "tuning"), [*((pruner, "1") for pruner in PRUNERS), ("l1_projection", "null")])
+def test_stopped_at_any_step(composed, pruner, tuning):
+    """The rows that are left, the scores before the pruning and all weights are the same to the last bit."""
+    tuning = tuning if type(PRUNERS[pruner].build()) is not Pruner else "null"
+    trainer = composed("mlp", "none").trainer
+    fitting = [model for model in MODELS if fits(PRUNERS[pruner], MODELS[model], trainer)]
+    assert fitting
+    for model in fitting:
+        run = composed(model, pruner, tuning)
+        whole, rows, states = trained(run)
+        assert len(states) == 6 + 3 * (tuning == "1")
+        for done, state in states:
+            resumed, after, _ = trained(run, state)
+            assert after == rows[done:]
+            assert resumed.unpruned == whole.unpruned
+            for name, value in whole.stack.everything.items():
+                assert torch.equal(resumed.stack.everything[name], value)

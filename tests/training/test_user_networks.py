@@ -1,0 +1,117 @@
+"""Networks of a person's own: what cannot be stacked trains one by one, and a sweep's member is the lone run."""
+
+import io
+
+import pytest
+import torch
+import user_networks
+from rich.console import Console
+from stoppable import rows_of
+
+from psilon_bench import runner, sweep
+from psilon_bench.config import Dataset, Model
+from psilon_bench.display import Display
+from psilon_bench.prepare import prepare
+from psilon_bench.saved import load
+from psilon_bench.stacking import choose
+
+RUN = ("dataset=wine", "reg=none", "trainer.epochs=4", "trainer.num_batches=3", "trainer.eval_every=1", "tracking=none")
+ALONE = {"Dropped", "Scaled", "Shifted", "Branching"}
+NETWORKS = [name for name, value in vars(user_networks).items() if isinstance(value, type) and name != "Tensor"]
+
+
+@pytest.fixture
+def runs(config):
+    """runs("Dropped"): three runs of a network that differ in seed and split."""
+
+    def runs(network, *overrides):
+        common = config(*RUN, *overrides)
+        model = Model.model_validate({"name": network.lower(), "_target_": f"user_networks.{network}"})
+        dataset = [common.dataset.model_dump(by_alias=True) | {"split_seed": seed} for seed in (3, 4, 5)]
+        return [
+            common.model_copy(update={"seed": 3 + i, "model": model, "dataset": Dataset.model_validate(own)})
+            for i, own in enumerate(dataset)
+        ]
+
+    return runs
+
+
+@pytest.fixture
+def trained():
+    """trained(config): the record of the lone run."""
+    return lambda config: runner.run([config], Display(Console(file=io.StringIO())))[0]
+
+
+def test_every_network_is_met():
+    """No class of user_networks is left out."""
+    assert len(NETWORKS) == 8
+    assert set(NETWORKS) > ALONE
+
+
+@pytest.mark.parametrize(("network", "plan"), [*((network, "stacked") for network in NETWORKS), ("Dropped", "auto")])
+def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsys):
+    """Weights and scores to rounding, model.pt can be loaded, and nothing is said to have failed on the way."""
+    group = runs(network, f"hardware.plan={plan}", "results_dir=together")
+    assert choose(group).size == (1 if network in ALONE else 3)
+    outcomes = sweep.run(group, None, None)
+    assert "tried" not in capsys.readouterr().out
+    for one in runs(network, "results_dir=alone"):
+        alone, member = trained(one), outcomes[one.fingerprint()]
+        assert member["metrics"]["test/loss"] == pytest.approx(alone.run["metrics"]["test/loss"], rel=1e-10)
+        first, second = (load(folder).network.state_dict() for folder in (alone.folder, member["folder"]))
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            torch.testing.assert_close(second[name], value, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
+def test_stopped_and_resumed_is_not_stopped(runs, network, stop_at):
+    """History and weights to the last bit, in another process with other random numbers."""
+    (one, *_) = runs(network)
+    whole, first, second = (runner.build([prepare(one)]) for _ in range(3))
+    expected, before, file = rows_of(whole), rows_of(first, stop_at), io.BytesIO()
+    torch.save(first.state(), file)
+    file.seek(0)
+    torch.rand(5)
+    second.load_state(torch.load(file, weights_only=True))
+    assert before[0] + rows_of(second)[0] == expected[0]
+    for name, value in whole.stack.everything.items():
+        assert torch.equal(second.stack.everything[name], value)
+
+
+def test_random_numbers_are_the_runs_own(runs):
+    """Bit for bit those of its seed, whatever the process drew before; what the process draws then is as without it."""
+    first, other, _ = runs("Dropped")
+    histories = []
+    for draws, one in ((1, first), (9, first), (1, other)):
+        torch.manual_seed(0)
+        torch.rand(draws)
+        expected = torch.get_rng_state()
+        histories.append(rows_of(runner.build([prepare(one)])))
+        choose([first, other])
+        assert torch.equal(torch.get_rng_state(), expected)
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_frozen_parameters_stay(runs):
+    """Alone and in a stack."""
+    group = runs("Frozen")
+    for size in (1, 3):
+        members = [prepare(one) for one in group[:size]]
+        starts = [{name: value.clone() for name, value in member.model.state_dict().items()} for member in members]
+        fit = runner.build(members)
+        rows_of(fit)
+        for index, start in enumerate(starts):
+            for name, value in fit.stack.state(index).items():
+                assert torch.equal(value, start[name]) == name.startswith("first")
+
+
+def test_tied_weights_stay_tied(runs):
+    """In every network that comes out of a stack."""
+    fit = runner.build([prepare(one) for one in runs("Tied")])
+    rows_of(fit)
+    for index in range(3):
+        network = fit.stack.network(index)
+        assert network.third.weight is network.second.weight
+        assert torch.equal(fit.stack.state(index)["third.weight"], network.second.weight)
