@@ -120,7 +120,11 @@ def read(path: Path) -> Run | Damaged:
 
 
 def plain(value: Any) -> Any:
-    """Lists and the like as text, so that values can be compared and counted; nan, which equals nothing, as well."""
-    if isinstance(value, list | dict) or value != value:
+    """Lists and the like as text, so that values can be compared and counted.
+
+    Also nan, which equals nothing, and whole numbers beyond the largest float.
+    """
+    is_huge = isinstance(value, int) and abs(value) > sys.float_info.max
+    if isinstance(value, list | dict) or is_huge or value != value:
         return visible(json.dumps(value, ensure_ascii=False))
     return visible(value)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from psilon_bench.report.datasets import is_drawn
 from psilon_bench.report.estimate import Estimate, estimate, number
 from psilon_bench.report.grouping import Group, Setting
+from psilon_bench.report.keys import order
 from psilon_bench.report.metric import Metric
 
 TOLD = 3  # settings named in a note, the rest is counted
@@ -47,7 +48,7 @@ def choose(group: Group, metric: Metric) -> Choice:
     eligible = [(setting, mean) for setting, mean in scored if mean.n >= enough]
     best = min(metric.sign * mean.mean for _, mean in eligible)
     tied = [(setting, mean) for setting, mean in eligible if math.isclose(metric.sign * mean.mean, best, rel_tol=1e-12)]
-    setting, mean = max(tied, key=lambda pair: pair[0].value("reg.lam") or 0)
+    setting, mean = max(tied, key=lambda pair: order(pair[0].value("reg.lam")))
     doubts = [
         *ties(setting, [other for other, _ in tied]),
         *edges(setting, group.settings),

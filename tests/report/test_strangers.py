@@ -64,20 +64,26 @@ def test_records_of_other_shapes(tmp_path):
     assert made.choices[0].validation.mean == pytest.approx(0.55)
 
 
+KEYS = ["reg.lam", "dataset.split_seed", "dataset.path", "optimizer.lr", "model.name", "hardware.precision", "val/loss"]
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    changes=st.lists(st.tuples(st.sampled_from(TOP), JSON), min_size=1, max_size=3), inner=JSON, key=st.text(max_size=3)
+    changes=st.lists(st.tuples(st.sampled_from(TOP), JSON), max_size=1),
+    inner=JSON | st.floats(allow_nan=False),
+    key=st.sampled_from(KEYS) | st.text(max_size=3),
 )
 def test_any_record_gives_a_report_or_one_line(tmp_path, changes, inner, key):
-    """Of any values at the top, and any key among metrics, parameters and the task."""
+    """Of any values at the top, and any key among metrics, parameters and the task, beside equal settings."""
     path = tmp_path / "runs/one/run.json"
     if not path.exists():
-        write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6]})
+        write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6], 1e-2: [0.5, 0.6]})
         path.parent.mkdir(parents=True, exist_ok=True)
-    run = json.loads((tmp_path / "runs/record_00000/run.json").read_text()) | {"title": "other"}
+    run = json.loads((tmp_path / "runs/record_00000/run.json").read_text()) | dict(changes)
     for part in ("metrics", "params", "task"):
-        run[part][key] = inner
-    path.write_text(json.dumps(run | dict(changes)))
+        if isinstance(run[part], dict) and (part != "metrics" or type(inner) in (int, float)):
+            run[part][key] = inner
+    path.write_text(json.dumps(run))
     try:
         made = make([tmp_path / "runs"], METRIC)
     except UsageError:
