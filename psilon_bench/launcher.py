@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from psilon_bench import garbage
-from psilon_bench.config import Config, Dataset, check
+from psilon_bench.config import Config, check
 from psilon_bench.errors import UsageError, short
 from psilon_bench.hydra_errors import one_line
 from psilon_bench.inner import Inner
@@ -54,27 +54,7 @@ def every(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
-    data = checksums([config.dataset for config in configs])
-    return [config.with_data(data[config.dataset.text()]) for config in configs]
-
-
-def checksums(sections: Sequence[Dataset]) -> dict[str, str]:
-    """Return the checksum of the data of each section.
-
-    The splits of one data set share it, and only two are read to see that; data that are drawn anew for every seed, by
-    a source that counts them as other data, are all looked at.
-    """
-    from psilon_bench.prepare import load
-
-    sources: dict[str, dict[str, Dataset]] = {}
-    for section in sections:
-        sources.setdefault(section.source(), {})[section.text()] = section
-    found: dict[str, str] = {}
-    for splits in sources.values():
-        first, *others = (load(text).checksum for text in list(splits)[:2])
-        same = not others or others[0] == first
-        found |= {text: first if same else load(text).checksum for text in splits}
-    return found
+    return configs
 
 
 def check_common(configs: Sequence[Config]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from psilon_bench.checkpoint import set_aside_outdated, unfinished_stacks
-from psilon_bench.config import Config
+from psilon_bench.config import Config, Dataset
 from psilon_bench.crew import Crew
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed
@@ -43,7 +43,7 @@ def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -
     RunFailed at the end where any run failed or diverged. With plan=true only shows what would be done.
     """
     display = Display()
-    plan = make_plan(configs, display)
+    plan = make_plan(with_data(configs), display)
     for change in plan.changes:
         display.note(change)
     display.plan(len(plan.configs), len(plan.configs) - plan.missing, folder_of(configs[0]))
@@ -106,6 +106,29 @@ def stacks(group: list[Config], size: int) -> Iterator[list[Config]]:
     for part in by_shape(group) if size > 1 else [group]:
         for start in range(0, len(part), size):
             yield part[start : start + size]
+
+
+def with_data(configs: Sequence[Config]) -> list[Config]:
+    """Return the runs with the checksums of their data."""
+    found = checksums([config.dataset for config in configs])
+    return [config.with_data(found[config.dataset.text()]) for config in configs]
+
+
+def checksums(sections: Sequence[Dataset]) -> dict[str, str]:
+    """Return the checksum of the data of each section.
+
+    The splits of one data set share it, and only two are read to see that; data that are drawn anew for every seed, by
+    a source that counts them as other data, are all looked at.
+    """
+    sources: dict[str, dict[str, Dataset]] = {}
+    for section in sections:
+        sources.setdefault(section.source(), {})[section.text()] = section
+    found: dict[str, str] = {}
+    for splits in sources.values():
+        first, *others = (load(text).checksum for text in list(splits)[:2])
+        same = not others or others[0] == first
+        found |= {text: first if same else load(text).checksum for text in splits}
+    return found
 
 
 def make_plan(configs: Sequence[Config], display: Display) -> Plan:

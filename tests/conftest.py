@@ -1,6 +1,7 @@
 """Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     torch.manual_seed(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    here = Path(__file__).parent  # classes of the tests' own modules may be named as components
+    monkeypatch.setenv("PSILON_COMPONENTS", os.pathsep.join(map(str, [here, here / "training", here / "models"])))
     yield
     GlobalHydra.instance().clear()
     torch.set_flush_denormal(False)  # psilon-run sets both; hypothesis needs all numbers

@@ -9,7 +9,7 @@ import torch
 from made_images import write_mnist
 
 from psilon_bench import runner
-from psilon_bench.arguments import locate
+from psilon_bench.components import locate
 from psilon_bench.config import Component, Model, options
 from psilon_bench.errors import UsageError
 from psilon_bench.prepare import prepare

@@ -26,7 +26,7 @@ FOUND = [
 REFUSED = {
     "LBFGS": r"own \(LBFGS\) evaluates the objective itself, several times a step, .*; take optimizer=adam, ",
     "SparseAdam": r"own refuses its values: SparseAdam does not support dense gradients, ",
-    "Muon": r"own refuses its values: Muon only supports 2D parameters ",
+    "Muon": r"own refuses its values: Muon only supports 2D ",
 }
 ALONE = {"Adafactor"}
 
