@@ -6,7 +6,7 @@ By memory, and on a CPU by what is fastest, which is measured.
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from psilon_bench.config import Config
 from psilon_bench.data.task import Split
 from psilon_bench.device import place, threads
-from psilon_bench.prepare import Prepared, load, prepare, steps_elementwise
+from psilon_bench.prepare import Prepared, load, prepare, shape, steps_elementwise
 from psilon_bench.runner import build_fit, fit_under
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.compiled import compile_if_asked
@@ -182,12 +182,9 @@ def activations_per_row(member: Prepared) -> int:
     return sum(counts)
 
 
-def shape_of(config: Config) -> tuple[object, ...]:
-    """What must agree for networks to share a program: a split can change the number of input columns."""
-    task = load(config.dataset.model_dump_json(by_alias=True))
-    splits = (task.train, task.val, task.test)
-    extra = [(name, tuple(split.x.shape)) for name, split in task.extra_tests.items()]
-    return (*(tuple(split.x.shape) for split in splits), *extra, task.kind, task.num_outputs)
+def shape_of(config: Config) -> tuple[Hashable, ...]:
+    """What must agree in its data for networks to share a program."""
+    return shape(config.dataset.model_dump_json(by_alias=True))
 
 
 def steps(config: Config) -> int:
@@ -198,7 +195,7 @@ def steps(config: Config) -> int:
 
 def by_shape(configs: Sequence[Config]) -> Iterator[list[Config]]:
     """The configurations in groups of equal shape."""
-    groups: dict[tuple[object, ...], list[Config]] = {}
+    groups: dict[Hashable, list[Config]] = {}
     for config in configs:
         groups.setdefault(shape_of(config), []).append(config)
     yield from groups.values()
