@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.config import Config, Dataset, Optimizer, Trainer, options
+from psilon_bench.data import cache, store
 from psilon_bench.data.task import Task
 from psilon_bench.device import place
 from psilon_bench.dry_run import parameters_of, problem
@@ -70,9 +72,14 @@ def build_model(config: Config, task: Task) -> Any:
         raise UsageError(f"model={config.model.name} cannot be built for {task.name}: {brief(error)}.") from error
 
 
-@functools.lru_cache(maxsize=64)
+def key_of(dataset: str) -> cache.Mark:
+    """What decides the task of a dataset section (as JSON): its values, files that they name, where the store is."""
+    return (dataset, str(store.root()), *cache.marks(json.loads(dataset)))
+
+
+@cache.cached_by_bytes(cache.tasks, key_of)
 def load(dataset: str) -> Task:
-    """The task of a dataset section (as JSON), once a process."""
+    """The task of a dataset section (as JSON), kept in memory within bounds."""
     section = Dataset.model_validate(json.loads(dataset))
     return section.build(name=section.name)
 
@@ -85,6 +92,14 @@ def with_data(config: Config, task: Task) -> Config:
             "The same command starts over with the data as they are now."
         )
     return config.with_data(task.checksum)
+
+
+@cache.cached_by_bytes(cache.shapes, key_of)
+def shape(dataset: str) -> tuple[Hashable, ...]:
+    """What must agree in tasks of networks that share a program: a split can change the number of input columns."""
+    task = load(dataset)
+    splits = {"train": task.train, "val": task.val, "test": task.test} | task.extra_tests
+    return (*((name, tuple(split.x.shape)) for name, split in splits.items()), task.kind, task.num_outputs)
 
 
 def check_batches(config: Config, task: Task) -> None:

@@ -6,7 +6,7 @@ By memory, and on a CPU by what is fastest, which is measured.
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -159,12 +159,9 @@ def bytes_of_data(member: Prepared) -> int:
     return size * sum(split.x.numel() for split in (member.task.train, member.task.val, member.task.test))
 
 
-def shape_of(config: Config) -> tuple[object, ...]:
+def shape_of(config: Config) -> tuple[Hashable, ...]:
     """What must agree for networks to share a program: a split can change the number of input columns."""
-    task = load(config.dataset.text())
-    splits = (task.train, task.val, task.test)
-    extra = [(name, tuple(split.x.shape)) for name, split in task.extra_tests.items()]
-    return (*(tuple(split.x.shape) for split in splits), *extra, task.kind, task.num_outputs)
+    return shape(config.dataset.text())
 
 
 def steps(config: Config) -> int:
@@ -175,7 +172,7 @@ def steps(config: Config) -> int:
 
 def by_shape(configs: Sequence[Config]) -> Iterator[list[Config]]:
     """The configurations in groups of equal shape."""
-    groups: dict[tuple[object, ...], list[Config]] = {}
+    groups: dict[Hashable, list[Config]] = {}
     for config in configs:
         groups.setdefault(shape_of(config), []).append(config)
     yield from groups.values()

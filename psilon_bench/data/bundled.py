@@ -7,6 +7,7 @@ import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 from sklearn import datasets
 
+from psilon_bench.data import cache
 from psilon_bench.data.prepare import Choices, RawTable, prepare
 from psilon_bench.data.split import Size
 from psilon_bench.data.task import Task
@@ -24,8 +25,13 @@ def load(
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
 ) -> Task:
+    return prepare(_raw(name), Choices([train_size, val_size, test_size], max_rows, split_seed))
+
+
+@cache.cached_by_bytes(cache.raw, lambda name: (name,))
+def _raw(name: Name) -> RawTable:
     frame, classes = _read(name)
-    raw = RawTable(
+    return RawTable(
         name=name,
         frame=frame,
         target="target",
@@ -35,7 +41,6 @@ def load(
         licence=LICENCES[name],
         checksum=hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest(),
     )
-    return prepare(raw, Choices([train_size, val_size, test_size], max_rows, split_seed))
 
 
 def _read(name: Name) -> tuple[pd.DataFrame, list[str]]:

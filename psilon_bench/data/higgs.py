@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from pydantic import NonNegativeInt, PositiveInt
 
-from psilon_bench.data import openml, store
+from psilon_bench.data import cache, openml, store
 from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Task
@@ -71,9 +71,8 @@ def load(
 
 
 def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: Choices) -> Task:
-    entry = converted(path)
+    entry, labels = _with_labels(path)
     file = pq.ParquetFile(entry.table)
-    labels = file.read(columns=[LABEL])[LABEL].to_numpy()
     parts = _parts(labels, split, choices)
     rows = np.sort(np.concatenate(parts))
     frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
@@ -89,6 +88,16 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
         notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
     )
     return prepare(raw, choices, [np.searchsorted(rows, part) for part in parts])
+
+
+def _place(path: Path) -> cache.Mark:
+    return (str(store.root()), *cache.mark(path))
+
+
+@cache.cached_by_bytes(cache.raw, _place)
+def _with_labels(path: Path) -> tuple[store.Entry, np.ndarray]:
+    entry = converted(path)
+    return entry, pq.read_table(entry.table, columns=[LABEL])[LABEL].to_numpy()
 
 
 def _parts(labels: np.ndarray, split: str, choices: Choices) -> list[Rows]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from psilon_bench.data import cache
 from psilon_bench.errors import UsageError
 
 Pair = tuple[np.ndarray, np.ndarray]  # pixels, labels
@@ -26,6 +27,7 @@ class RawImages:
     checksum: str
 
 
+@cache.cached_by_bytes(cache.raw, cache.mark)
 def read(folder: Path) -> RawImages:
     if not folder.is_dir():
         raise UsageError(f"dataset.path must be the folder of an image set, but {folder} is none. Check the path.")

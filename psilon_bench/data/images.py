@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
-from psilon_bench.data import corruptions, image_files, openml_fetch, targets
+from psilon_bench.data import cache, corruptions, image_files, openml_fetch, targets
 from psilon_bench.data.augment import CropAndFlip
 from psilon_bench.data.image_files import RawImages
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.store import Entry
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 from psilon_bench.marks import NO_NUMBER, InputPath, settled_by
@@ -49,7 +50,10 @@ def load(
 
     `usual_sizes`: how many rows those two sets have. `per_class` sets the training rows to as many of each class.
     """
-    raw = image_files.read(Path(path).expanduser()) if path else _read_openml(data_id, shape, usual_sizes, offline)
+    if path:
+        raw = image_files.read(Path(path).expanduser())
+    else:
+        raw = _images(openml_fetch.data(data_id, offline), shape, usual_sizes)
     if list(raw.pixels.shape[1:]) != shape:
         raise UsageError(
             f"dataset={name} has images of {shape} (channels, height, width), but {raw.source} has "
@@ -66,13 +70,17 @@ def load(
     return replace(task, augment=CropAndFlip(4, scaler.black())) if augment else task
 
 
-def _read_openml(data_id: int, shape: list[int], usual_sizes: list[int], offline: bool) -> RawImages:
-    entry = openml_fetch.data(data_id, offline)
+def _content(entry: Entry, shape: list[int], usual_sizes: list[int]) -> cache.Mark:
+    return (str(entry.path), *entry.about["sha256"].values(), *shape, *usual_sizes)
+
+
+@cache.cached_by_bytes(cache.raw, _content)
+def _images(entry: Entry, shape: list[int], usual_sizes: list[int]) -> RawImages:
     about, table = entry.about, pq.read_table(entry.table)
     names = [c for c in table.column_names if c != about["target"]]
     if len(names) != np.prod(shape):
         raise UsageError(
-            f"Images of {shape} need {np.prod(shape)} columns, but OpenML data set {data_id} has {len(names)}."
+            f"Images of {shape} need {np.prod(shape)} columns, but OpenML data set {about['data_id']} has {len(names)}."
         )
     pixels = np.stack([table[c].to_numpy() for c in names]).astype(np.uint8, copy=False).T.reshape(-1, *shape)
     labels, classes = targets.class_codes(table[about["target"]].to_pandas())

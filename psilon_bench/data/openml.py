@@ -5,7 +5,7 @@ from typing import Annotated
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
-from psilon_bench.data import checks, openml_fetch
+from psilon_bench.data import cache, checks, openml_fetch
 from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
@@ -64,6 +64,11 @@ def _shown(value: object) -> object:
     return "null" if value is None else value
 
 
+def _content(entry: Entry, target: str | None, regression: bool | None) -> cache.Mark:
+    return (str(entry.path), *entry.about["sha256"].values(), target, regression)
+
+
+@cache.cached_by_bytes(cache.raw, _content)
 def _raw(entry: Entry, target: str | None, regression: bool | None) -> RawTable:
     about = entry.about
     frame = pd.read_parquet(entry.table)

@@ -82,7 +82,7 @@ def same(group, others):
     outcomes = sweep.run(group, None, None)
     for one in others:
         (alone,) = runner.run([one], Display(Console(file=io.StringIO())))
-        member = outcomes[one.fingerprint()]
+        member = next(run for run in outcomes.values() if run["fingerprint"] == one.fingerprint())
         for score in ("val/loss", "test/loss", "path_norm"):
             assert member["metrics"][score] == pytest.approx(alone.run["metrics"][score], rel=1e-9)
 

@@ -56,7 +56,7 @@ def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsy
     outcomes = sweep.run(group, None, None)
     assert "tried" not in capsys.readouterr().out
     for one in runs(network, "results_dir=alone"):
-        alone, member = trained(one), outcomes[one.fingerprint()]
+        alone, member = trained(one), next(run for run in outcomes.values() if run["fingerprint"] == one.fingerprint())
         assert member["metrics"]["test/loss"] == pytest.approx(alone.run["metrics"]["test/loss"], rel=1e-10)
         first, second = (load(folder).network.state_dict() for folder in (alone.folder, member["folder"]))
         assert first.keys() == second.keys()

@@ -1,0 +1,96 @@
+"""What was read stays in memory, up to a number of bytes: raw tables and images, and the tasks made of them."""
+
+import dataclasses
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from cachetools import LRUCache, cached
+from torch import Tensor
+
+RAW_BYTES = 1 << 29
+TASK_BYTES = 1 << 28
+SHAPE_BYTES = 1 << 24
+LOCK = threading.RLock()
+Function = TypeVar("Function", bound=Callable[..., Any])
+Mark = tuple[Hashable, ...]
+
+
+class Bounded(LRUCache[Any, Any]):
+    """Values of at most so many bytes together, the least recently used go first; the last one stays in any case."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, getsizeof=lambda value: min(limit, size_of(value)))
+
+
+raw = Bounded(RAW_BYTES)  # of all sources together
+tasks = Bounded(TASK_BYTES)
+shapes = Bounded(SHAPE_BYTES)
+
+
+def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Function], Function]:
+    """Decorates a function whose results are kept in `cache`; they are shared, so nobody may change them.
+
+    key: of the arguments, all that decides the result, such as `mark` of a file that is read.
+    """
+
+    def decorate(function: Function) -> Function:
+        def own(*args: Any, **kwargs: Any) -> Mark:
+            return (function, *key(*args, **kwargs))
+
+        return cached(cache, key=own, lock=LOCK)(function)  # type: ignore[return-value]
+
+    return decorate
+
+
+def mark(path: Path) -> Mark:
+    """What changes where the content of a file changes, or of a file in a folder: place, size, time of change."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    stats = [(str(file.absolute()), file.stat()) for file in files]
+    return (str(path.absolute()), *((place, stat.st_size, stat.st_ctime_ns, stat.st_ino) for place, stat in stats))
+
+
+def marks(values: dict[str, Any]) -> Mark:
+    """Of all files and folders that these values name."""
+    paths = (os.path.expanduser(value) for value in values.values() if isinstance(value, str))
+    return tuple(mark(Path(path)) for path in paths if os.path.exists(path))
+
+
+@functools.singledispatch
+def size_of(value: Any) -> int:
+    """Bytes of tensors, arrays and data frames, in containers and dataclasses too; of other objects a lower bound."""
+    if dataclasses.is_dataclass(value):
+        return sum(size_of(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return sys.getsizeof(value)
+
+
+@size_of.register
+def _(value: Tensor) -> int:
+    return value.untyped_storage().nbytes()
+
+
+@size_of.register
+def _(value: np.ndarray) -> int:
+    return value.nbytes
+
+
+@size_of.register
+def _(value: pd.DataFrame) -> int:
+    return int(value.memory_usage(deep=True).sum())
+
+
+@size_of.register(list)
+@size_of.register(tuple)
+def _(value: Any) -> int:
+    return sum(map(size_of, value))
+
+
+@size_of.register
+def _(value: dict) -> int:
+    return sum(map(size_of, value.values()))
