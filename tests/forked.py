@@ -55,9 +55,6 @@ def forked(**environment: str) -> Iterator[Forked]:
 def serve() -> None:
     """The child's side."""
     import numpy  # noqa: F401
-    import sklearn.ensemble
-    import torch
-    import torch.optim.lr_scheduler
 
     import psilon_bench.launcher
     import psilon_bench.sweep  # noqa: F401
