@@ -6,7 +6,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,14 @@ from psilon_bench.training.optimizer import lean, needs_closure
 
 MOST_STEPS = 100_000  # of a schedule that are taken one by one, in 0.2 s; of the rest of a longer one so many, spread
 
+TRIAL_LR = 1e-3
+TRIAL_STEPS = 10
+
 
 @lru_cache(maxsize=1024)
 def problem(
-    optimizer: str,
-    scheduler: str,
+    optimizer_json: str,
+    scheduler_json: str,
     dims: tuple[int, ...],
     steps: int,
     unit: str,
@@ -34,21 +37,20 @@ def problem(
     """What is wrong with these sections (as JSON) in a schedule of so many steps, in a line; None where all is well.
 
     dims: how many dimensions the parameters have. unit: what a step of the schedule is, an epoch or a step of the
-    optimizer. A step of the optimizer with gradients of 0 and 1 must leave finite numbers, and every learning rate be
-    above 0 and finite.
+    optimizer. Some steps of the optimizer must be finite and go down, and every learning rate be above 0 and finite.
     """
-    first = OptimizerSection.model_validate(json.loads(optimizer))
-    then = Component.model_validate(json.loads(scheduler))
+    first = OptimizerSection.model_validate(json.loads(optimizer_json))
+    then = Component.model_validate(json.loads(scheduler_json))
     section: Component = first
     own = keys("optimizer", first)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            made = lean(lambda own: first.build(own, lr=first.lr), parameters_of(dims, device, dtype))
-            check_closure(made)
-            check_step(made)
+            check_closure(lean(partial(first.build, lr=TRIAL_LR), parameters_of(dims, device, dtype)))
+            check_step(lean(partial(first.build, lr=TRIAL_LR), parameters_of(dims, device, dtype)))
+            optimizer = lean(partial(first.build, lr=first.lr), parameters_of(dims, device, dtype))
             section, own = then, keys("scheduler", then)
-            check_rates(made, then.build(made), steps, unit)
+            check_rates(optimizer, then.build(optimizer), steps, unit)
     except UsageError as error:
         return f"{section.name} {error}. Change {own}."
     except Exception as error:  # whatever torch, or a class of yours, may raise
@@ -78,14 +80,25 @@ def keys(section: str, component: Component) -> str:
 
 @torch.no_grad()
 def check_step(optimizer: Optimizer) -> None:
-    """UsageError, as a clause, where a step with gradients of 0 and 1 leaves numbers that are not finite."""
+    """UsageError, as a clause, where steps are not finite, go up a slope, or do not fade where it ends."""
     parameters: Sequence[Tensor] = [one for group in optimizer.param_groups for one in group["params"]]
-    for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
-        parameter.grad[0] = 0
-    optimizer.step()
+    moves = [move(optimizer, parameters, slope) for slope in [1.0] * TRIAL_STEPS + [0.0] * TRIAL_STEPS]
     if not all(parameter.isfinite().all() for parameter in parameters):
         raise UsageError("makes steps that are not finite, of gradients of 0 or 1")
+    if min(moves[:TRIAL_STEPS]) < 0:
+        raise UsageError("goes up where it should go down")
+    if abs(moves[-1]) >= max(moves[:TRIAL_STEPS]):
+        raise UsageError("makes steps that do not fade where there is no gradient any more")
+
+
+def move(optimizer: Optimizer, parameters: Sequence[Tensor], slope: float) -> float:
+    """How far a step goes down, where the last entries of the parameters have this gradient and the others none."""
+    before = parameters[-1][-1].item()
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+        parameter.grad[-1] = slope
+    optimizer.step()
+    return before - parameters[-1][-1].item()
 
 
 def check_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int, unit: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from psilon_bench.arguments import nearest
 from psilon_bench.config import CONF, leaves
@@ -27,6 +28,8 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
     unknown = re.match(r"Could not override '([^'@]+)", lines[0])
     if unknown:
         return f"{short(unknown[1])} is not a known key.{remedy(unknown[1], known_keys(overrides))}"
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        lines.append(f"({' '.join(str(error.__cause__).split())})")
     return " ".join(lines)
 
 
