@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import tempfile
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -127,6 +128,10 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_WITHIN_S))
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "CRITICAL")  # its errors come to us as exceptions
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        Path.home()
+    except RuntimeError:  # a container's user without a name: MLflow asks for the home when it is imported
+        os.environ["HOME"] = tempfile.gettempdir()
 
 
 def client_of(uri: str) -> "MlflowClient":

@@ -17,6 +17,7 @@ from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import connect, quiet
 from psilon_bench.tracking.rounds import send_all
 from psilon_bench.tracking.sender import LATER
+from psilon_bench.tracking.server import reason_of
 from psilon_bench.tracking.state import is_sent, state_of
 from psilon_bench.tracking.sweep_run import update_parents
 
@@ -96,4 +97,7 @@ def say(what: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # what libraries print is no answer
-        main()
+        try:
+            main()
+        except Exception as error:
+            say({"problem": f"The process that sends to MLflow ended: {reason_of(error)}. Set tracking=none to go on."})

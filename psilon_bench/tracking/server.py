@@ -1,6 +1,7 @@
 """Whether MLflow could write at an address, found out in seconds, without MLflow and without leaving anything there."""
 
 import contextlib
+import http.client
 import re
 import socket
 import sqlite3
@@ -47,7 +48,7 @@ def check_server(uri: str, writes: bool = True) -> None:
         elif scheme in PORTS:
             place = urllib.parse.urlsplit(uri)
             socket.create_connection((place.hostname, place.port or PORTS[scheme]), ANSWER_WITHIN_S).close()
-    except (OSError, ValueError, sqlite3.Error) as error:
+    except (OSError, ValueError, sqlite3.Error, http.client.HTTPException) as error:
         raise refused(uri, reason_of(error)) from error
 
 

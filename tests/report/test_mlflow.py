@@ -71,6 +71,37 @@ def test_to_mlflow_and_back(place, config, tmp_path):
         fetch("nothing", uri, tmp_path / "nothing", print)
 
 
+@pytest.mark.parametrize("sweep", ["/tmp/elsewhere", "../up", "", "a/b", None])
+def test_a_servers_word_for_a_folder_is_not_taken(place, config, tmp_path, sweep):
+    """The tag of a sweep must be a name of ours: another is told in one line, and nothing is written there."""
+    overrides = (*TINY, f"results_dir={tmp_path}/results")
+    records = run([config(*overrides, f"seed={seed}") for seed in (0, 1)], Display(Console(file=io.StringIO())))
+    mirrors = [Mirror(place, record.folder) for record in records]
+    for mirror in mirrors:
+        mirror.send()
+    if sweep is None:
+        place.client.delete_tag(mirrors[0].run_id, "sweep")
+    else:
+        place.client.set_tag(mirrors[0].run_id, "sweep", sweep)
+    said: list[str] = []
+    fetch("tests", place.uri, tmp_path / "deep" / "fetched", said.append)
+    assert len(said) == 1
+    assert said[0].startswith(f"the run '{mirrors[0].run_id}' is left out: its tag sweep={sweep!r} is no name")
+    found = [path.relative_to(tmp_path) for path in tmp_path.rglob("run.json") if "artifacts" not in path.parts]
+    assert sorted(found)[0] == Path("deep/fetched/runs", mirrors[1].run_id, "run.json")
+    assert len(found) == 3
+    assert not Path("/tmp/elsewhere").exists()
+
+
+def test_a_place_to_read_from_is_not_made(tmp_path):
+    """A mistyped file, an experiment that is not there, a server that is away: one line each."""
+    with pytest.raises(UsageError, match=r"typo\.db cannot be used: unable to open database file\."):
+        fetch("tests", f"sqlite:///{tmp_path}/typo.db", tmp_path / "fetched", print)
+    with pytest.raises(UsageError, match=r"tracking\.uri=http://127\.0\.0\.1:9 does not answer"):
+        fetch("tests", "http://me:secret@127.0.0.1:9", tmp_path / "fetched", print)
+    assert not list(tmp_path.iterdir())
+
+
 def test_mlflow_is_away(tmp_path):
     """One line, and the report stands."""
     write_record(tmp_path / "sweep", 1e-3, 0, {"val/loss": 1.0})

@@ -36,7 +36,7 @@ def record(config: Callable[..., Any]) -> Callable[..., Record]:
     return record
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real `mlflow server` on this machine."""
     one = Server(tmp_path_factory.mktemp("server"))

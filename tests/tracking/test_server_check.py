@@ -1,13 +1,19 @@
 """Whether MLflow could write at an address: found out in seconds, said in one line, and nothing is left behind."""
 
+import os
 import socket
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 
 import pytest
-from mlflow_server import free_port
+from mlflow_server import free_port, guarded
 
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking import server as server_module
+from psilon_bench.tracking.content import source_tags
 from psilon_bench.tracking.place import connect
 from psilon_bench.tracking.server import check_server, tracking_uri
 
@@ -84,3 +90,94 @@ def test_a_database_server_that_is_not_there():
     """Found at the door, whatever driver it would take."""
     with pytest.raises(UsageError, match=r"tracking\.uri=postgresql\S+ does not answer: .*refused"):
         check_server(f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/mlflow")
+
+
+HALF_WRITTEN = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+database.execute("PRAGMA cache_size = 1")
+database.execute("UPDATE experiments SET name = name || 'x'")
+database.execute("CREATE TABLE large AS SELECT hex(randomblob(100000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_taken_back(tmp_path):
+    """A hot journal: only a connection that may write can roll it back, and then the database is as it was."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    connect(uri, "tests", str(tmp_path))
+    subprocess.run([sys.executable, "-c", HALF_WRITTEN, tmp_path / "mlflow.db"], check=False)
+    assert (tmp_path / "mlflow.db-journal").exists()
+    check_server(uri)
+    assert not (tmp_path / "mlflow.db-journal").exists()
+    assert connect(uri, "tests", str(tmp_path)).client.get_experiment_by_name("tests") is not None
+
+
+def test_a_database_that_another_process_holds(tmp_path, monkeypatch):
+    """Waited for a while; then the words are about a file and not about a server."""
+    monkeypatch.setattr(server_module, "ANSWER_WITHIN_S", 0.1)
+    with closing(sqlite3.connect(tmp_path / "x.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE one (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        words = r"x\.db cannot be used: database is locked\. Another process writes to it: wait for its end, or "
+        with pytest.raises(UsageError, match=words):
+            check_server(f"sqlite:///{tmp_path}/x.db")
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x.db?uri=true"])
+def test_an_address_that_names_no_file(uri):
+    """What is in memory is gone with the process."""
+    with pytest.raises(UsageError, match=r"it names no file\. Take sqlite:///FILE"):
+        check_server(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["http://", "http://[", "http://h:99999", "postgresql://", "https://h h", "sqlite", "http"],
+)
+def test_an_address_that_is_none(uri):
+    """One line, whatever it is."""
+    with pytest.raises(UsageError) as caught:
+        check_server(uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_experiment_in_mlflows_bin_is_noticed_at_once(tmp_path):
+    """With the two ways out; MLflow would take no run."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    place = connect(uri, "tests", str(tmp_path))
+    place.client.delete_experiment(place.experiment_id)
+    restore = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id 1"
+    words = rf"tests was deleted in MLflow at {uri}\. Name another one, or restore it: {restore}$"
+    with pytest.raises(UsageError, match=words):
+        connect(uri, "tests", str(tmp_path))
+    place.client.restore_experiment(place.experiment_id)
+    assert connect(uri, "tests", str(tmp_path)).experiment_id == place.experiment_id
+
+
+def test_a_server_that_asks_who_you_are(server, tmp_path, monkeypatch):
+    """Without a login, with a wrong one, with one that may not do this: each said in words, and never the password."""
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    with guarded(server, "me", "se cret") as uri:
+        with_login = uri.replace("//", "//me:se%20cret@")
+        for address in (uri, uri.replace("//", "//me:wrong@")):
+            check_server(address)
+            words = rf"^tracking\.uri={uri} wants to know who you are, and does not take what it got\. Set MLFLOW_TRACK"
+            with pytest.raises(UsageError, match=words) as caught:
+                connect(address, "tests", str(tmp_path))
+            assert "wrong" not in str(caught.value)
+        check_server(with_login)
+        assert connect(with_login, "tests", str(tmp_path)).uri == uri
+        assert connect(uri, "tests", str(tmp_path)).uri == uri, "MLflow's own variables hold the login now"
+    with (
+        guarded(server, "me", "se cret", forbidden="experiments/get-by-name") as uri,
+        pytest.raises(UsageError, match=r"^tracking\.uri=\S+ does not allow you this: .+Ask its owner"),
+    ):
+        connect(uri, "tests", str(tmp_path))
+
+
+def test_a_user_without_a_name(monkeypatch):
+    """A container's: the number stands for it."""
+    monkeypatch.setattr("getpass.getuser", lambda: {}["no entry"])
+    assert source_tags()["mlflow.user"] == str(os.getuid())
