@@ -12,10 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import joblib
 import torch
 from omegaconf import OmegaConf
 
+from psilon_bench import trusted
 from psilon_bench.config import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.history import append_row, cut_after
@@ -97,9 +97,9 @@ class Record:
         part.replace(self.folder / name)
 
     def save_object(self, name: str, value: object) -> None:
-        """Anything else that can be pickled; joblib.load reads it."""
+        """A fitted transformer or estimator of scikit-learn's or our own, without a pickle; see trusted.load."""
         part = self.folder / f".{name}.part"
-        joblib.dump(value, part)
+        trusted.dump(value, part)
         part.replace(self.folder / name)
 
     def write(self, name: str, text: str) -> None:
