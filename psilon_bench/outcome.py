@@ -43,7 +43,7 @@ def finish(fit: Fit, members: Sequence[Prepared], records: Sequence[Record], unp
         record.restore()
         for name, parameters in unpruned[index].items():
             record.save_tensors(name, parameters)
-        record.save_object("preprocessing.joblib", member.task.preprocessing)
+        record.save_object("preprocessing.skops", member.task.preprocessing)
         status: Status = "failed" if outcome.status == "failed" else "finished"
         local = spectral_norm(jacobians[index])
         record.run["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None

@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import joblib
 import torch
 from omegaconf import OmegaConf
 
+from psilon_bench import trusted
 from psilon_bench.code_version import git_commit
 from psilon_bench.config import Config
 from psilon_bench.durable import flush, whole_file, write_tensors, write_text
@@ -128,9 +128,9 @@ class Record:
         write_tensors(self.folder / name, state, flushed=False)
 
     def save_object(self, name: str, value: object) -> None:
-        """Write anything else that can be pickled; joblib.load reads it."""
+        """Write a fitted transformer or estimator of scikit-learn's or our own, without a pickle; see trusted.load."""
         with whole_file(self.folder / name, flushed=False) as part:
-            joblib.dump(value, part)
+            trusted.dump(value, part)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""

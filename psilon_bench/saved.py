@@ -1,17 +1,20 @@
 """Networks back from their records, ready for new rows."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import joblib
 import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
 
+from psilon_bench import trusted
+from psilon_bench.components import locate
 from psilon_bench.config import Model
+from psilon_bench.data import checks, preprocessing
 from psilon_bench.errors import UsageError
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
@@ -33,6 +36,7 @@ class Saved:
 
         Regression: (rows,) in units of the target; classes: probabilities (rows, classes).
         """
+        self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
         logits = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
@@ -43,6 +47,18 @@ class Saved:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return np.asarray(logits.softmax(dim=1))
 
+    def _check(self, rows: Any) -> None:
+        """UsageError for missing columns, a warning for levels that the network does not know."""
+        absent = preprocessing.absent(self.preprocessing, rows)
+        if absent:
+            raise UsageError(f"New rows must have the columns of the data, but {checks.names(absent)} are not there.")
+        for column, found in preprocessing.unseen(self.preprocessing, rows).items():
+            shown = checks.names(list(dict.fromkeys(found)), most=3)
+            warnings.warn(
+                f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
+                stacklevel=4,  # predict, and torch's frame around it
+            )
+
 
 def load(folder: str | Path, which: Which = "model") -> Saved:
     """The network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
@@ -51,7 +67,7 @@ def load(folder: str | Path, which: Which = "model") -> Saved:
     """
     folder = Path(folder)
     network, inputs, task = load_network(folder, which)
-    return Saved(network, joblib.load(folder / "preprocessing.joblib"), inputs, task)
+    return Saved(network, trusted.load(folder / "preprocessing.skops"), inputs, task)
 
 
 def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:
@@ -59,9 +75,10 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
     if not (folder / f"{which}.pt").exists():
         there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
         raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
-    run = json.loads((folder / "run.json").read_text())
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     # the rest of the configuration may be of an earlier version
-    model = Model.model_validate(yaml.safe_load((folder / "config.yaml").read_text())["model"])
+    model = Model.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"])
+    check_is_network(model)
     shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
     network = model.build(**shapes)
     state = torch.load(folder / f"{which}.pt", weights_only=True)
@@ -72,6 +89,16 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
     network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
     network.load_state_dict(state)
     return network.eval(), inputs, run["task"]
+
+
+def check_is_network(model: Model) -> None:
+    """UsageError where a stranger's record names something else to be called with arguments of their choice."""
+    try:
+        found = locate(str(model.target))
+    except ImportError as error:
+        raise UsageError(f"model._target_={model.target!r} of the record cannot be imported: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UsageError(f"model._target_={model.target!r} of the record is no network. Use records of your own.")
 
 
 def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:

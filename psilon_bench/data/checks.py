@@ -1,9 +1,14 @@
 """What a table must be before it is split: unique names, finite numbers, categories rather than prose."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 
+from psilon_bench.data.setting import setting
 from psilon_bench.errors import UsageError
+
+Place = Callable[[int], str]  # of a row by its number from 0: "line 17"
 
 MAX_LEVELS = 1000  # more than this is an identifier or prose, and one-hot columns without end
 
@@ -23,13 +28,13 @@ def check_target_name(target: str | None, columns: list[str], where: str) -> Non
         )
 
 
-def check_present(setting: str, wanted: list[str], columns: list[str]) -> None:
+def check_present(key: str, wanted: Sequence[str], columns: Sequence[str]) -> None:
     unknown = [c for c in wanted if c not in columns]
     if unknown:
-        raise UsageError(f"{setting} must name columns, but {names(unknown)} are none. Columns: {names(columns)}.")
+        raise UsageError(f"{key} must name columns, but {names(unknown)} are none. Columns: {names(columns)}.")
 
 
-def check_columns(frame: pd.DataFrame, categorical: list[str]) -> None:
+def check_columns(frame: pd.DataFrame, categorical: list[str], dates: list[str], place: Place) -> None:
     if frame.shape[1] == 0:
         raise UsageError("A task needs at least one input column besides the target, but there is none.")
     empty = [c for c in frame if frame[c].isna().all()]
@@ -38,8 +43,8 @@ def check_columns(frame: pd.DataFrame, categorical: list[str]) -> None:
     for column in frame:
         if column in set(categorical):
             _check_levels(frame[column])
-        else:
-            _check_finite(frame[column])
+        elif column not in set(dates):
+            _check_finite(frame[column], place)
 
 
 def _check_levels(column: pd.Series) -> None:
@@ -51,20 +56,29 @@ def _check_levels(column: pd.Series) -> None:
         )
 
 
-def _check_finite(column: pd.Series) -> None:
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    infinite = int(np.isinf(values).sum())
-    if infinite:
+def _check_finite(column: pd.Series, place: Place) -> None:
+    infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    if infinite.any():
         raise UsageError(
-            f"Numbers must be finite, but column {column.name!r} has {infinite} infinite values. "
-            "Replace them, or leave the cells empty to have them imputed."
+            f"Numbers must be finite, but column {column.name!r} has {infinite.sum()} infinite values, the first in "
+            f"{place(column.index[infinite.argmax()])}. Replace them, or leave the cells empty to have them imputed."
         )
 
 
+def overflow(what: str, column: pd.Series, place: Place) -> UsageError:
+    """For a column whose scaled numbers are too large: the largest made the scale so, or does not fit it."""
+    values = column.astype(float)
+    row = values.abs().idxmax()
+    return UsageError(
+        f"Numbers must stay finite when they are scaled, but {what} {column.name!r} holds {values[row]:.17g} in "
+        f"{place(row)}. Correct the cell or leave it empty; in a table of yours dataset.missing=[...] may name it."
+    )
+
+
 def _drop(columns: list[str]) -> str:
-    return f"Remove with dataset.drop=[{','.join(columns)}]."
+    return f"Remove with {setting('dataset.drop', columns)}."
 
 
-def names(columns: list[str], most: int = 8) -> str:
+def names(columns: Sequence[str], most: int = 8) -> str:
     shown = ", ".join(map(str, columns[:most]))
     return f"{shown}, ... ({len(columns)} in all)" if len(columns) > most else shown

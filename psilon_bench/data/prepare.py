@@ -1,5 +1,6 @@
 """From a raw table to a Task: choose rows, fit the preprocessing on the training rows, make tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from sklearn.compose import ColumnTransformer
 from torch import Tensor
 
 from psilon_bench.data import checks, preprocessing, targets
-from psilon_bench.data.preprocessing import Encoding
+from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import NAMES, Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.errors import UsageError
@@ -46,11 +47,18 @@ class RawTable:
     checksum: str
     notes: list[str] = field(default_factory=list)
     group: str | None = None  # rows with equal values here stay in one split; not an input
+    dates: list[str] = field(default_factory=list)  # input columns whose values are days or moments
+    missing: list[str | float] = field(default_factory=list)  # words and numbers that are no values, in new rows too
+    lines: Sequence[int] | None = None  # of a file, the line that each row begins on
+
+    def place(self, row: int) -> str:
+        """Where a person finds the row with this label of the frame's index."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def without(self, columns: list[str]) -> "RawTable":
         checks.check_present("dataset.drop", columns, [c for c in self.frame if c not in (self.target, self.group)])
-        kept = [c for c in self.categorical if c not in columns]
-        return replace(self, frame=self.frame.drop(columns=columns), categorical=kept)
+        levels, dates = ([c for c in own if c not in columns] for own in (self.categorical, self.dates))
+        return replace(self, frame=self.frame.drop(columns=columns), categorical=levels, dates=dates)
 
 
 @dataclass(frozen=True)
@@ -61,28 +69,34 @@ class Choices:
     max_rows: int | None
     split_seed: int
     encoding: Encoding = "onehot"
+    dates: DateEncoding = "ordinal"
 
     def with_protocol(self, protocol: Protocol) -> "Choices":
         """What the protocol says of the same split; see PSILON."""
         if protocol == "none":
             return self
         sizes = [PSILON[f"{name}_size"] for name in NAMES]
-        return Choices(sizes, PSILON["max_rows"], self.split_seed, PSILON["encoding"])
+        return replace(self, sizes=sizes, max_rows=PSILON["max_rows"], encoding=PSILON["encoding"])
 
 
 def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:
     """`parts`: row numbers of the splits, from a source that knows its own; `choices` make them otherwise."""
     frame, notes = _labelled_rows(raw)
     target = frame[raw.target]
-    targets.check_target(target, raw.regression)
+    targets.check_target(target, raw.regression, raw.place)
     inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
-    checks.check_columns(inputs, raw.categorical)
+    checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
     values, classes = _values(target, raw.regression)
     parts = parts or _split(values, frame, raw, choices)
-    transformer, features = _fit(inputs.iloc[parts[0]], raw.categorical, choices.encoding, notes)
-    center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
-    y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
-    train, val, test = (Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
+        transformer, features = _fit(inputs.iloc[parts[0]], raw, choices, notes)
+        center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
+        y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
+        train, val, test = (Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts)
+    scales = preprocessing.input_scales(transformer)
+    _check_overflow([train, val, test], scales, features, inputs, raw)
+    if not (y.isfinite().all() and np.isfinite(scale)):
+        raise checks.overflow("target", target, raw.place)
     return Task(
         name=raw.name,
         kind=_kind(classes),
@@ -90,7 +104,7 @@ def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) ->
         val=val,
         test=test,
         feature_names=features,
-        input_scales=preprocessing.input_scales(transformer),
+        input_scales=scales,
         num_outputs=len(classes) if len(classes) > 2 else 1,
         classes=classes,
         target_center=center,
@@ -105,10 +119,15 @@ def prepare(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) ->
 
 
 def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
-    missing = raw.frame[raw.target].isna()
-    if not missing.any():
-        return raw.frame, list(raw.notes)
-    return raw.frame[~missing], [*raw.notes, f"left out {missing.sum()} rows without a target"]
+    """And without classes of which there are no rows."""
+    frame, notes = raw.frame, list(raw.notes)
+    missing = frame[raw.target].isna()
+    if missing.any():
+        frame = frame[~missing]
+        notes.append(f"left out {missing.sum()} {'row' if missing.sum() == 1 else 'rows'} without a target")
+    if isinstance(frame[raw.target].dtype, pd.CategoricalDtype):
+        frame = frame.assign(**{raw.target: frame[raw.target].cat.remove_unused_categories()})
+    return frame, notes
 
 
 def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]:
@@ -135,18 +154,28 @@ def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choi
     return parts
 
 
-def _fit(
-    train: pd.DataFrame, categorical: list[str], encoding: Encoding, notes: list[str]
-) -> tuple[ColumnTransformer, list[str]]:
+def _fit(train: pd.DataFrame, raw: RawTable, choices: Choices, notes: list[str]) -> tuple[ColumnTransformer, list[str]]:
     constant = preprocessing.constant_columns(train)
     if constant:
         notes.append(f"dropped constant columns: {checks.names(constant)}")
-    columns = [c for c in train if c not in set(constant)]
-    if not columns:
+    varied = train.drop(columns=constant)
+    if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
-    transformer = preprocessing.build(columns, categorical, encoding).fit(train)
+    transformer = preprocessing.build(
+        varied, raw.categorical, choices.encoding, raw.dates, choices.dates, raw.missing
+    ).fit(train)
     return transformer, preprocessing.feature_names(transformer)
 
 
 def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
     return torch.from_numpy(np.asarray(transformer.transform(rows), dtype=np.float32))
+
+
+def _check_overflow(
+    splits: list[Split], scales: list[float], features: list[str], inputs: pd.DataFrame, raw: RawTable
+) -> None:
+    """UsageError that names column and row where scaling has made a number infinite."""
+    finite = torch.stack([split.x.isfinite().all(dim=0) for split in splits]).all(dim=0)
+    for name, scale, whole in zip(features, scales, finite.numpy(), strict=True):
+        if name in inputs and not (whole and np.isfinite(scale)):
+            raise checks.overflow("column", inputs[name], raw.place)

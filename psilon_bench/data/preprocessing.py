@@ -2,10 +2,15 @@
 
 Numbers: median for missing values (with an indicator column where training rows lack some), then standardised.
 Categories, `onehot`: one 0/1 column per level seen in training; a missing value is a level, an unseen one is all zeros.
-Categories, `codes`: the level's number in sorted order, from there on treated as a number; an unseen level is missing.
+Categories, `codes`: the level's number in order (numbers by value, then text), from there on treated as a number; an
+unseen level is missing.
+Dates, `ordinal`: days since 1970, treated as a number; `cyclic`: beside it sine and cosine of the place in the year,
+the week and the day.
 """
 
-from typing import Literal
+import datetime
+from collections.abc import Collection, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,7 +19,15 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from psilon_bench.data import levels
+from psilon_bench.data.form import Form, date, is_missing
+from psilon_bench.errors import UsageError
+
 Encoding = Literal["onehot", "codes"]
+DateEncoding = Literal["ordinal", "cyclic"]
+Missing = Sequence[str | float]  # of dataset.missing
+CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
+EPOCH = pd.Timestamp(0)
 
 
 def constant_columns(frame: pd.DataFrame) -> list[str]:
@@ -22,40 +35,179 @@ def constant_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame if frame[c].nunique(dropna=False) <= 1]
 
 
-def build(columns: list[str], categorical: list[str], encoding: Encoding) -> ColumnTransformer:
-    """Columns other than `columns` are ignored, so new rows may carry the target or an id along."""
-    numeric = [c for c in columns if c not in set(categorical)]
-    categories = [c for c in columns if c in set(categorical)]
-    encode = _onehot() if encoding == "onehot" else _codes()
-    return ColumnTransformer([("number", Pipeline(_scaled()), numeric), ("category", encode, categories)])
-
-
-def _scaled() -> list[tuple]:
-    return [
-        ("number", FunctionTransformer(as_number, feature_names_out="one-to-one")),
-        ("impute", SimpleImputer(strategy="median", add_indicator=True)),
-        ("scale", StandardScaler()),
+def build(
+    train: pd.DataFrame,
+    categorical: list[str],
+    encoding: Encoding,
+    dates: Sequence[str] = (),
+    date_encoding: DateEncoding = "ordinal",
+    missing: Missing = (),
+) -> ColumnTransformer:
+    """Unfitted; columns other than those of `train` are ignored, so new rows may carry the target or an id along."""
+    others = {*categorical, *dates}
+    parts = [
+        ("number", _scaled(_function(as_number, missing)), [c for c in train if c not in others]),
+        ("category", _encoded(train, categorical, encoding, missing), [c for c in train if c in set(categorical)]),
     ]
+    days = [c for c in train if c in set(dates)]
+    if days:
+        parts.append(("date", _scaled(_function(as_days)), days))
+    if days and date_encoding == "cyclic":
+        parts.append(("cycle", _scaled(_cycles(train[days]), indicator=False), days))
+    return ColumnTransformer(parts)
 
 
-def _onehot() -> Pipeline:
-    encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore", feature_name_combiner=level_name)
-    return Pipeline([("text", FunctionTransformer(as_text, feature_names_out="one-to-one")), ("encode", encoder)])
+def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:
+    arguments = None if missing is None else {"missing": list(missing)}
+    return FunctionTransformer(function, kw_args=arguments, feature_names_out=names)
 
 
-def _codes() -> Pipeline:
-    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
-    text = FunctionTransformer(as_text, feature_names_out="one-to-one")
-    return Pipeline([("text", text), ("encode", encoder), *_scaled()[1:]])
+def _cycles(train: pd.DataFrame) -> FunctionTransformer:
+    """Of the day only where some moment is not midnight."""
+    timed = np.nan_to_num(as_days(train) % 1).any()
+    kept = {"periods": [name for name in CYCLES if timed or name != "day"]}
+    return FunctionTransformer(as_cycles, kw_args=kept, feature_names_out=cycle_names)
 
 
-def as_number(frame: pd.DataFrame) -> np.ndarray:
-    return frame.to_numpy(dtype=np.float64, na_value=np.nan)
+def _scaled(*first: Any, indicator: bool = True) -> Pipeline:
+    steps = [SimpleImputer(strategy="median", add_indicator=indicator), StandardScaler()]
+    return Pipeline([*zip(("number", "encode"), first, strict=False), *zip(("impute", "scale"), steps, strict=True)])
 
 
-def as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels as text, so that 3, "3" and the category 3 are one level; missing stays missing."""
-    return frame.apply(lambda column: column.astype("str").astype(object).where(column.notna(), np.nan))
+def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, missing: Missing) -> Pipeline:
+    text = _function(as_text, missing)
+    if encoding == "onehot":
+        encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore", feature_name_combiner=level_name)
+        return Pipeline([("text", text), ("encode", encoder)])
+    columns = as_text(train[[c for c in train if c in set(categorical)]], missing)
+    encoder = OrdinalEncoder(
+        categories=[_ordered(columns[c]) for c in columns],
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan,
+        encoded_missing_value=np.nan,
+    )
+    return Pipeline([("text", text), ("encode", encoder), *_scaled().steps])
+
+
+def _ordered(column: pd.Series) -> np.ndarray:
+    """The levels, and missing at the end where some are."""
+    found = sorted(column.dropna().unique(), key=levels.natural)
+    return np.array([*found, *([np.nan] if column.isna().any() else [])], dtype=object)
+
+
+def as_number(frame: pd.DataFrame, missing: Missing = ()) -> np.ndarray:
+    """Float64, NaN for missing values; UsageError for text that is no number."""
+    if frame.shape[1] == 0:
+        return np.empty(frame.shape)
+    form = Form(tuple(missing))
+    return np.column_stack([_numbers(frame[column], form) for column in frame])
+
+
+def _numbers(column: pd.Series, form: Form) -> np.ndarray:
+    if pd.api.types.is_timedelta64_dtype(column):
+        column = column.dt.total_seconds()
+    if not pd.api.types.is_numeric_dtype(column):
+        column = _from_objects(column, form)
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isin(values, form.values), np.nan, values) if form.values else values
+
+
+def _from_objects(column: pd.Series, form: Form) -> pd.Series:
+    """Numbers that arrive as text or among it, where a column's new rows hold `?` or NA."""
+    codes, found = pd.factorize(column)
+    values = [_number(value, form) for value in found.tolist()]
+    if None in values:
+        odd = found[values.index(None)]
+        raise UsageError(
+            f"Column {column.name!r} holds numbers, but {str(odd)[:40]!r} is none. Correct the cell or leave it empty."
+        )
+    return pd.Series(np.array([*values, np.nan], dtype=float)[codes])
+
+
+def _number(value: Any, form: Form) -> float | None:
+    """None for what is no number."""
+    if isinstance(value, str):
+        return np.nan if is_missing(value) or value in form.words else form.number(value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime.time):
+        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def as_text(frame: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
+    """Levels as text, so that 3, 3.0, "3" and the category 3 are one level; missing stays missing."""
+    words = Form(tuple(missing)).words
+    return frame.apply(lambda column: _spelled(column, words))
+
+
+def _spelled(column: pd.Series, missing: Collection[str]) -> pd.Series:
+    codes, found = pd.factorize(column)
+    text = [levels.spelled(level) for level in found.tolist()]
+    lookup = np.array([*(np.nan if word in missing else word for word in text), np.nan], dtype=object)
+    return pd.Series(lookup[codes], index=column.index, dtype=object)
+
+
+def as_days(frame: pd.DataFrame) -> np.ndarray:
+    """Days since 1970, with fractions, NaN for missing values; UsageError for text that is no date."""
+    return np.column_stack([(_moments(frame[c]) - EPOCH) / pd.Timedelta(days=1) for c in frame])
+
+
+def _moments(column: pd.Series) -> pd.Series:
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        codes, found = pd.factorize(column)
+        lookup = pd.Series([*(_moment(column.name, value) for value in found.tolist()), pd.NaT])
+        column = pd.to_datetime(lookup).iloc[codes].set_axis(column.index)
+    return column if column.dt.tz is None else column.dt.tz_convert(None)
+
+
+def _moment(name: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return pd.Timestamp(value)
+    if is_missing(value):
+        return pd.NaT
+    moment = date(value)
+    if moment is None:
+        raise UsageError(f"Column {name!r} holds dates, but {value[:40]!r} is none. Write it as 2024-12-31.")
+    return moment
+
+
+def as_cycles(frame: pd.DataFrame, periods: Sequence[str]) -> np.ndarray:
+    """Sine and cosine of each period, for each column of dates."""
+    angles = [2 * np.pi * days / CYCLES[name] for days in as_days(frame).T for name in periods]
+    return np.column_stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)])
+
+
+def cycle_names(transformer: FunctionTransformer, columns: Sequence[str]) -> np.ndarray:
+    """`when_year_sin` and so on."""
+    periods = transformer.kw_args["periods"]
+    names = [f"{c}_{name}_{wave}" for c in columns for name in periods for wave in ("sin", "cos")]
+    return np.array(names, dtype=object)
+
+
+def absent(transformer: object, rows: object) -> list[str]:
+    """The columns that `rows` must have and has not."""
+    if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
+        return []
+    needed = dict.fromkeys(c for part, _, names in transformer.transformers_ if part != "remainder" for c in names)
+    return [column for column in needed if column not in rows]
+
+
+def unseen(transformer: object, rows: object) -> dict[str, list[str]]:
+    """Column -> the levels that the training rows did not have, one for each row that holds such a level."""
+    if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
+        return {}  # pixels
+    columns = next(names for part, _, names in transformer.transformers_ if part == "category")
+    if not len(columns):
+        return {}
+    steps = transformer.named_transformers_["category"].named_steps
+    text = steps["text"].transform(rows[list(columns)])
+    known = dict(zip(columns, steps["encode"].categories_, strict=True))
+    new = {c: text[c][~text[c].isin(known[c])].fillna("missing").tolist() for c in columns}
+    return {column: found for column, found in new.items() if found}
 
 
 def level_name(column: str, level: object) -> str:

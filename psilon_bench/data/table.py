@@ -1,15 +1,18 @@
 """Your own table: one file, one target column; what is not said is inferred and stated in the task's notes."""
 
-from dataclasses import replace
+import codecs
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-from psilon_bench.data import checks, store, table_file
+from psilon_bench.data import cache, checks, table_file
+from psilon_bench.data.columns import Reader
+from psilon_bench.data.form import Form
 from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
-from psilon_bench.data.preprocessing import Encoding
+from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -17,6 +20,21 @@ from psilon_bench.marks import InputPath, settled_by
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
+Separator = Annotated[str, Field(pattern=r"^([ -~\t]|tab|\\t)$", description="one character, or tab")]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the file is read and what its columns are for; None: to be inferred."""
+
+    target: str | None
+    kind: str
+    drop: tuple[str, ...]
+    group: str | None
+    categorical: tuple[str, ...]
+    separator: str | None
+    charset: str
+    form: Form
 
 
 @settled_by(without_protocol)
@@ -27,6 +45,13 @@ def load(
     kind: Literal["infer", "regression", "classes"],
     drop: list[str],
     group: str | None,
+    categorical: list[str],
+    missing: list[str | int | float | None],
+    sep: Separator | None,
+    decimal: Literal[".", ","],
+    thousands: Literal[",", ".", " ", "'", "_"] | None,
+    charset: str,
+    dates: DateEncoding,
     train_size: Size | None,
     val_size: Size | None,
     test_size: Size | None,
@@ -35,44 +60,84 @@ def load(
     protocol: Protocol,
     split_seed: NonNegativeInt,
 ) -> Task:
-    """`group`: rows that agree in this column stay in one split; it is not an input."""
+    """`group`: rows that agree in this column stay in one split; it is not an input. `name` is the config's."""
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")
-    file = Path(path).expanduser()
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
-    frame, categorical = table_file.read(file)
-    raw = _described(file, frame, categorical, target, kind)
-    if group is not None:
-        checks.check_present("dataset.group", [group], [c for c in frame if c != raw.target])
-        raw = replace(raw, group=group, categorical=[c for c in categorical if c not in (group, raw.target)])
-    return prepare(raw.without(drop), choices)
+    check_form(decimal, thousands, charset)
+    form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
+    reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
+    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
+    return prepare(raw_table(Path(path).expanduser(), reading), choices.with_protocol(protocol))
 
 
-def _described(file: Path, frame: pd.DataFrame, categorical: list[str], target: str | None, kind: str) -> RawTable:
-    notes: list[str] = []
-    if target is None:
-        target = _guess_target(list(frame.columns), file)
-        notes.append(f"target inferred from its name: {target}")
-    checks.check_target_name(target, list(frame.columns), file.name)
-    if kind == "infer":
-        kind = "classes" if _is_class(frame[target], target in categorical) else "regression"
-        notes.append(f"kind inferred from {target!r} ({frame[target].nunique()} values, {frame[target].dtype}): {kind}")
-    if kind == "regression" and target in categorical:
+def check_form(decimal: str, thousands: str | None, charset: str) -> None:
+    """UsageError for settings that no file can be read with."""
+    if decimal == thousands:
+        raise UsageError(f"dataset.decimal and dataset.thousands must differ, but both are {decimal!r}. Set one.")
+    try:
+        codecs.lookup(charset)
+    except LookupError as error:
+        raise UsageError(f"dataset.charset={charset} is not known. Set utf-8, cp1252, latin-1 or utf-16.") from error
+
+
+def _content(file: Path, reading: Reading) -> cache.Mark:
+    return (reading, *cache.mark(file))
+
+
+@cache.cached_by_bytes(cache.raw, _content)
+def raw_table(file: Path, reading: Reading) -> RawTable:
+    """The file's rows: what depends on its content and on how it is read, not on the split."""
+    content = table_file.read(file, reading.separator, reading.charset)
+    target, notes = _target(content.table.column_names, file, reading)
+    verbatim = [*reading.categorical, *([reading.group] if reading.group else [])]
+    kept = [name for name in content.table.column_names if name not in reading.drop]
+    read = Reader(content, reading.form, verbatim, target).read(kept)
+    if target in read.dates:
         raise UsageError(
-            f"A regression target must be numbers, but {target!r} holds {str(frame[target].dropna().iloc[0])[:40]!r}. "
-            "Set dataset.kind=classes, or clean the column."
+            f"A target must be numbers or classes, but {target!r} holds dates. Store it as a number, such as days."
         )
+    regression, inferred = _is_regression(read.frame[target], reading.kind, target in read.levels)
+    others = (target, reading.group)
     return RawTable(
-        name=file.name.partition(".")[0],
-        frame=frame,
+        name=content.name,
+        frame=read.frame,
         target=target,
-        regression=kind == "regression",
-        categorical=[c for c in categorical if c != target],
+        regression=regression,
+        categorical=[name for name in read.levels if name not in others],
         source=str(file.absolute()),
         licence="your own file",
-        checksum=store.sha256(file),
-        notes=notes,
+        checksum=content.checksum,
+        notes=[*notes, *inferred, *read.notes],
+        group=reading.group,
+        dates=[name for name in read.dates if name not in others],
+        missing=[*reading.form.missing],
+        lines=content.lines,
     )
+
+
+def _target(names: list[str], file: Path, reading: Reading) -> tuple[str, list[str]]:
+    """Its name, and a note where that was inferred. UsageError where a column that is named is not there."""
+    target = reading.target or _guess_target(names, file)
+    checks.check_target_name(target, names, file.name)
+    inputs = [name for name in names if name != target]
+    checks.check_present("dataset.group", [reading.group] if reading.group else [], inputs)
+    checks.check_present("dataset.drop", reading.drop, [name for name in inputs if name != reading.group])
+    checks.check_present("dataset.categorical", reading.categorical, [n for n in names if n not in reading.drop])
+    return target, [] if reading.target else [f"target inferred from its name: {target}"]
+
+
+def _is_regression(target: pd.Series, kind: str, is_level: bool) -> tuple[bool, list[str]]:
+    """And a note on what was inferred."""
+    notes = []
+    if kind == "infer":
+        kind = "classes" if _is_class(target, is_level) else "regression"
+        notes = [f"kind inferred from {target.name!r} ({target.nunique()} values, {target.dtype}): {kind}"]
+    if kind == "regression" and is_level:
+        raise UsageError(
+            f"A regression target must be numbers, but {target.name!r} holds {str(target.dropna().iloc[0])[:40]!r}. "
+            "Set dataset.kind=classes, or clean the column."
+        )
+    return kind == "regression", notes
 
 
 def _guess_target(columns: list[str], file: Path) -> str:

@@ -1,81 +1,128 @@
-"""Reading a table: CSV, TSV (also gzipped), Parquet, Feather, ARFF -> a data frame and its columns of levels."""
+"""A file of a table -> its columns: CSV, TSV, TXT (also gzipped), Parquet, Feather, ARFF.
+
+The file is read once, as bytes; what is parsed is what the checksum is of.
+"""
 
 import csv
 import gzip
+import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-import pandas as pd
 import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
 
-from psilon_bench.data import checks
+from psilon_bench.data import checks, separated
+from psilon_bench.data.separated import Text, native
 from psilon_bench.errors import UsageError
 
+SEPARATED = {".csv": ",", ".tsv": "\t", ".txt": ""}
+BOM = "\ufeff"  # by which Windows marks UTF-8
+TAB = ("tab", r"\t")  # what a shell lets through
 
-def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
+
+@dataclass(frozen=True)
+class Content:
+    """Columns as the file has them: cells of text where it says no more of them."""
+
+    name: str  # the file's, less its ending
+    table: pa.Table
+    lines: Sequence[int] | None  # that rows begin on, where the file has lines
+    notes: list[str]
+    checksum: str  # sha256 of the file's bytes
+
+    def __post_init__(self) -> None:
+        checks.check_names(self.table.column_names)
+
+    def place(self, row: int) -> str:
+        """Where a person finds the row (counted from 0)."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+
+
+def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
+    """Separator and charset are of files of text; UsageError in one line for what is no whole table."""
     if not path.is_file():
         raise UsageError(f"dataset.path must be a file, but {path} is not. Check the path (and its folder).")
+    name, ending, packed = _split(path)
     try:
-        frame = _reader(path)(path)
+        content = path.read_bytes()
+        checksum = hashlib.sha256(content).hexdigest()
+        content = gzip.decompress(content) if packed else content
+        if ending in SEPARATED:
+            separator = "\t" if separator in TAB else separator or SEPARATED[ending]
+            text = Text(content.decode(charset).removeprefix(BOM), path.name, separator)
+            return Content(name, *separated.read(text), checksum)
+        table = READERS[ending](content, charset)
+        index = _index(table)
+        notes = [f"left out {name!r}, which names the rows (pandas)" for name in index if not name.startswith("__")]
+        return Content(name, table.drop_columns(index), None, notes, checksum)
     except UsageError:
         raise
-    except (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowInvalid) as error:
-        brief = " ".join(str(error).split())[:160]
-        raise UsageError(
-            f"dataset.path must be a whole {path.suffixes[0]} file, but {path.name} cannot be read ({brief}). "
-            "Check the file."
-        ) from error
-    frame.columns = frame.columns.map(str)
-    checks.check_names(list(frame.columns))
-    return frame, _levels(frame)
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+        raise _unreadable(path, ending, error) from error
 
 
-def _reader(path: Path) -> Callable[[Path], pd.DataFrame]:
-    readers = {
-        ".csv": lambda p: _separated(p, ","),
-        ".tsv": lambda p: _separated(p, "\t"),
-        ".parquet": pd.read_parquet,
-        ".pq": pd.read_parquet,
-        ".feather": pd.read_feather,
-        ".arff": _arff,
-    }
-    kind = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
-    packed = path.suffix == ".gz" and kind not in (".csv", ".tsv")
-    if kind not in readers or packed:
+def _unreadable(path: Path, ending: str, error: Exception) -> UsageError:
+    brief = " ".join(str(error).split())[:160]
+    coded = isinstance(error, UnicodeError)
+    remedy = "Set dataset.charset to what it is written in, such as cp1252 or utf-16." if coded else "Check the file."
+    return UsageError(f"dataset.path must be a whole {ending} file, but {path.name} cannot be read ({brief}). {remedy}")
+
+
+def _split(path: Path) -> tuple[str, str, bool]:
+    """The name without its ending, the ending in small letters, and whether the content is gzipped."""
+    packed = path.suffix.lower() == ".gz"
+    inner = Path(path.stem) if packed else Path(path.name)
+    ending = inner.suffix.lower()
+    if ending not in SEPARATED and (packed or ending not in READERS):
+        known = ", ".join([*SEPARATED, *READERS])
         raise UsageError(
-            f"dataset.path must end in {', '.join(readers)}, .csv.gz or .tsv.gz, but it is {path.name}. "
+            f"dataset.path must end in {known}, .csv.gz, .tsv.gz or .txt.gz, but it is {path.name}. "
             "Convert or rename the file."
         )
-    return readers[kind]
+    return inner.stem, ending, packed
 
 
-def _separated(path: Path, separator: str) -> pd.DataFrame:
-    with _open(path) as file:
-        header = next(csv.reader(file, delimiter=separator), [])
-    checks.check_names(header)  # pandas would rename the second `a` to `a.1`
-    return pd.read_csv(path, sep=separator, low_memory=False)
-
-
-def _open(path: Path) -> IO[str]:
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="")
-
-
-def _arff(path: Path) -> pd.DataFrame:
+def _arff(content: bytes, charset: str) -> pa.Table:
+    """Nominal attributes are dictionaries; whole numbers come as floats, as the reader makes them."""
     import arff  # liac-arff, which openml brings
 
     try:
-        with path.open(encoding="utf-8") as file:
-            content = arff.load(file)
+        found = arff.loads(content.decode(charset))
     except arff.ArffException as error:
         raise ValueError(str(error)) from error
-    names = [name for name, _ in content["attributes"]]
-    checks.check_names(names)
-    frame = pd.DataFrame(content["data"], columns=names)
-    return frame.astype({name: "category" for name, kind in content["attributes"] if isinstance(kind, list)})
+    names = [name for name, _ in found["attributes"]]
+    columns = list(zip(*found["data"], strict=True)) or [()] * len(names)
+    arrays = [_attribute(kind, cells) for (_, kind), cells in zip(found["attributes"], columns, strict=True)]
+    return pa.table(arrays, names=names)
 
 
-def _levels(frame: pd.DataFrame) -> list[str]:
-    """Columns of text or categories; truth values count as the numbers 0 and 1."""
-    return [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+def _attribute(kind: str | list[str], cells: tuple) -> pa.Array:
+    if isinstance(kind, list):
+        return pa.array(cells, pa.string()).dictionary_encode()
+    return pa.array(cells, pa.string() if kind == "STRING" else pa.float64())
+
+
+def _parquet(content: bytes, charset: str) -> pa.Table:
+    return pq.read_table(native(content))
+
+
+def _feather(content: bytes, charset: str) -> pa.Table:
+    return pyarrow.feather.read_table(native(content))
+
+
+def _index(table: pa.Table) -> list[str]:
+    """The names of the rows, which pandas stores among the columns."""
+    index = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in index if isinstance(name, str)]
+
+
+READERS: dict[str, Callable[[bytes, str], pa.Table]] = {
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".feather": _feather,
+    ".arff": _arff,
+}

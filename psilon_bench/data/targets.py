@@ -5,26 +5,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from psilon_bench.data import levels
+from psilon_bench.data.checks import Place
+from psilon_bench.data.levels import LARGEST_EXACT
 from psilon_bench.errors import UsageError
 
 
 def class_codes(target: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Class numbers and names, in sorted order (numbers by value, 2 before 10)."""
-    levels = sorted(target.unique().tolist(), key=_natural)
-    codes = pd.Categorical(target.astype(object), categories=levels).codes.astype(np.int64)
-    return codes, [_label(level) for level in levels]
-
-
-def _label(level: object) -> str:
-    """A missing value elsewhere in the column makes whole numbers floats; their names stay 0, 1, 2."""
-    return str(int(level)) if isinstance(level, float) and level.is_integer() else str(level)
-
-
-def _natural(level: object) -> tuple[bool, float, str]:
-    try:
-        return (False, float(str(level)), "")
-    except ValueError:
-        return (True, 0.0, str(level))
+    """Class numbers and names, in natural order (numbers by value, 2 before 10)."""
+    codes, found = pd.factorize(target)
+    order = sorted(range(len(found)), key=lambda index: levels.natural(found[index]))
+    return np.argsort(order)[codes].astype(np.int64), [levels.label(found[index]) for index in order]
 
 
 def class_tensor(codes: np.ndarray, num_classes: int) -> Tensor:
@@ -47,16 +38,28 @@ def robust_scale(y: np.ndarray) -> tuple[float, float]:
     return float(center), float(scale) or 1.0
 
 
-def check_target(target: pd.Series, regression: bool) -> None:
-    name = target.name
+def check_target(target: pd.Series, regression: bool, place: Place) -> None:
+    if pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target):
+        _check_numbers(target, regression, place)
     if target.nunique() < 2:
         only = target.iloc[0] if len(target) else "no"
         raise UsageError(
-            f"The target must take two values or more, but {name!r} has one only ({only}). "
+            f"The target must take two values or more, but {target.name!r} has one only ({only}). "
             "Choose another target column or other rows."
         )
-    if regression and not np.isfinite(target.to_numpy(dtype=np.float64)).all():
-        raise UsageError(f"A regression target must be finite, but {name!r} holds infinite values. Remove those rows.")
+
+
+def _check_numbers(target: pd.Series, regression: bool, place: Place) -> None:
+    values = target.to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        row = place(target.index[np.argmin(np.isfinite(values))])
+        raise UsageError(f"A target must be finite, but {target.name!r} is infinite in {row}. Remove such rows.")
+    largest = np.abs(values).max(initial=0)
+    if not regression and pd.api.types.is_float_dtype(target) and largest >= LARGEST_EXACT:
+        raise UsageError(
+            f"Classes must be told apart, but {target.name!r} is stored as floats, which skip whole numbers beyond "
+            f"2^53 ({largest:.17g}). Store it as integers or text."
+        )
 
 
 def check_class_sizes(target: pd.Series, num_splits: int = 3) -> None:

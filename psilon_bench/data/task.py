@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from psilon_bench.errors import UsageError
+
 Kind = Literal["regression", "binary", "multiclass", "recovery"]
 
 
@@ -41,7 +43,7 @@ class Task:
     target_center: float  # regression: y_raw = center + scale * y, center = median, scale = IQR / 2; classes: 0 and 1
     target_scale: float
     target_name: str
-    preprocessing: object  # fitted scikit-learn transformer: raw rows -> x; can be pickled
+    preprocessing: object  # fitted transformer of scikit-learn's or ours: raw rows -> x
     source: str
     licence: str
     checksum: str  # sha256 of the raw data
@@ -50,6 +52,12 @@ class Task:
     extra_tests: dict[str, Split] = field(default_factory=dict)  # e.g. the corruptions of MNIST-C
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None  # training batches only, on the batch's device
 
+    def __post_init__(self) -> None:
+        """UsageError for numbers that training would turn into NaN, whichever source they come from."""
+        splits = {"train": self.train, "val": self.val, "test": self.test, **self.extra_tests}
+        for name, split in splits.items():
+            check_finite(self.name, name, split)
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         return tuple(self.train.x.shape[1:])
@@ -57,3 +65,14 @@ class Task:
     @property
     def num_features(self) -> int:
         return math.prod(self.input_shape)
+
+
+def check_finite(task: str, name: str, split: Split) -> None:
+    """UsageError that names the first entry of inputs or targets that is infinite or no number."""
+    for what, values in (("inputs", split.x), ("targets", split.y)):
+        if not values.isfinite().all():
+            row = int((~values.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+            raise UsageError(
+                f"All numbers of a task must be finite, but the {what} of {task} are not in {name} row {row + 1}. "
+                "Correct the data."
+            )

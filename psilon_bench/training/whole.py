@@ -53,13 +53,13 @@ class WholeFit:
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
     def finish(self, records: Sequence[Record]) -> None:
-        """Close the one record; the estimator alone is kept, so that joblib.load needs scikit-learn alone."""
+        """Close the one record; the estimator alone is kept, so that skops.io.load needs scikit-learn alone."""
         (record,) = records
         record.restore()
         metrics = self.member.config.metrics
         (test,) = scored(self, metrics.radii)
-        record.save_object("estimator.joblib", self.model.estimator)
-        record.save_object("preprocessing.joblib", self.task.preprocessing)
+        record.save_object("estimator.skops", self.model.estimator)
+        record.save_object("preprocessing.skops", self.task.preprocessing)
         own = {name: value.item() for name, value in final_measures(self.model, metrics.unit_threshold).items()}
         own |= export(self.model, self.member, record) | {"time/fit_s": self.seconds}
         record.run["diverged"] = False

@@ -155,7 +155,7 @@ def test_groups_are_kept_whole_and_no_input(people):
         ({"age": np.inf}, r"finite, but column 'age' has 120 infinite values"),
         ({"age": np.nan}, r"must hold values, but age are missing throughout. Remove with dataset.drop=\[age\]"),
         ({"price": 7.0}, r"two values or more, but 'price' has one only \(7.0\)"),
-        ({"price": [np.inf] + [1.0] * 119}, r"target must be finite, but 'price' holds infinite values"),
+        ({"price": [np.inf] + [1.0] * 119}, r"target must be finite, but 'price' is infinite in row 1"),
         ({"planet": [f"planet {i}" for i in range(120)]}, r"must be categories, but 'planet' has 120 different values"),
     ],
 )

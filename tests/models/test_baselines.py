@@ -4,10 +4,10 @@ import json
 import signal
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 import torch
 from rich.console import Console
 from sklearn.ensemble import (
@@ -79,7 +79,10 @@ def test_equal_to_scikit_learn_by_hand(fitted, config, model, dataset):
     x = {name: split.x.double().numpy() for name, split in splits.items()}
     y = {name: split.y.numpy().ravel() for name, split in splits.items()}
     estimator = (regressor if task.kind == "regression" else classifier)(3).fit(x["train"], y["train"])
-    kept = joblib.load(record.folder / "estimator.joblib")
+    file = record.folder / "estimator.skops"
+    kept = skops.io.load(
+        file, trusted=skops.io.get_untrusted_types(file=file)
+    )  # trees, of which one can build bad ones
     metrics = record.run["metrics"]
     for name in splits:
         np.testing.assert_array_equal(kept.predict(x[name]), estimator.predict(x[name]))
@@ -107,8 +110,8 @@ def test_what_is_recorded(fitted):
         "config.yaml",
         "history.csv",
         "run.json",
-        "estimator.joblib",
-        "preprocessing.joblib",
+        "estimator.skops",
+        "preprocessing.skops",
     }
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 import reference
 from rich.console import Console
 
+from psilon_bench import trusted
 from psilon_bench.display import Display
 from psilon_bench.errors import StackFailed, UsageError
 from psilon_bench.prepare import load
@@ -40,7 +40,7 @@ def test_it_is_the_oracles_vector(fitted, num_nonzero, noise):
     assert (error < 1e-6) == (num_nonzero == 2 and not noise)
     assert metrics["train/loss"] < 1e-20
     assert metrics["num_nonzero"] <= 12
-    kept = joblib.load(record.folder / "estimator.joblib")
+    kept = trusted.load(record.folder / "estimator.skops")
     np.testing.assert_allclose(kept.predict(a)[:, 0], b, atol=1e-9)
 
 

@@ -1,0 +1,157 @@
+"""The columns of a file -> a data frame of numbers, levels and dates: by their type, text by what it holds."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from psilon_bench.data import checks
+from psilon_bench.data.form import Form
+from psilon_bench.data.setting import setting
+from psilon_bench.data.table_file import Content
+from psilon_bench.data.text_column import Role, TextColumn
+from psilon_bench.errors import UsageError
+
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What was read; `levels` and `dates` name the columns that are no numbers."""
+
+    frame: pd.DataFrame
+    levels: list[str]
+    dates: list[str]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the columns of a file one by one."""
+
+    content: Content
+    form: Form
+    verbatim: list[str]  # columns of levels whatever they hold
+    target: str
+    notes: list[str] = field(default_factory=list)
+    missing: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> word -> cells that it leaves empty
+
+    def read(self, names: list[str]) -> Frame:
+        """These columns. UsageError in one line for cells without a meaning, and for types that are no column."""
+        made = {name: self._column(name) for name in names}
+        frame = pd.DataFrame({name: series for name, (series, _) in made.items()})
+        levels, dates = ([name for name, (_, own) in made.items() if own == role] for role in ("level", "date"))
+        return Frame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
+
+    def _column(self, name: str) -> tuple[pd.Series, Role]:
+        cells = self.content.table[name]
+        if types.is_string(cells.type) or types.is_large_string(cells.type) or types.is_string_view(cells.type):
+            series, role = self._text(name, cells)
+        elif types.is_dictionary(cells.type):
+            series, role = self._categories(name, cells.to_pandas()), "level"
+        else:
+            series, role = _typed(name, cells)
+        if role == "number":
+            series = _settled(self._without_values(name, series))
+        if role == "date" and name not in self.verbatim:
+            self.notes.append(f"{name!r} holds dates")
+        return series, "level" if name in self.verbatim else role
+
+    def _text(self, name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:
+        typed, target = self.content.lines is None, name == self.target
+        verbatim = name in self.verbatim or (typed and target)
+        quick = None if typed or verbatim or target else _plain_numbers(cells, self.form)
+        if quick is not None:
+            self.missing[name] = {"": int(quick.isna().sum())}
+            return quick, "number"
+        column = TextColumn.of(name, cells, form=self.form, place=self.content.place, typed=typed, target=target)
+        series, role = column.levels() if verbatim else column.read()
+        self.missing[name] = column.taken
+        self.notes.extend(column.notes)
+        return series, role
+
+    def _categories(self, name: str, series: pd.Series) -> pd.Series:
+        gone = [level for level in series.cat.categories if str(level) in self.form.words]
+        self.missing[name] = {str(level): int((series == level).sum()) for level in gone}
+        return series.cat.remove_categories(gone).cat.remove_unused_categories()
+
+    def _without_values(self, name: str, series: pd.Series) -> pd.Series:
+        """Numbers of dataset.missing are no values."""
+        for value in self.form.values:
+            found = (series == value).fillna(False)
+            self.missing.setdefault(name, {})[f"{value:g}"] = int(found.sum())
+            series = series.mask(found) if found.any() else series
+        return series
+
+    def _missing_notes(self) -> list[str]:
+        """One line on which words count as missing, in which columns and how often."""
+        told = {name: {word: n for word, n in words.items() if n} for name, words in self.missing.items()}
+        parts = [
+            f"{name!r} ({', '.join(f'{n} {word!r}' if word else f'{n} empty' for word, n in words.items())})"
+            for name, words in told.items()
+            if words
+        ]
+        return [f"missing: {checks.names(parts)}"] if parts else []
+
+
+def _typed(name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:
+    """Of a file that knows the types of its columns. Durations and times of day are in seconds."""
+    kind = cells.type
+    if types.is_null(kind) or types.is_floating(kind):
+        return cells.cast(pa.float64()).to_pandas(), "number"
+    if types.is_integer(kind) or types.is_boolean(kind):
+        return cells.to_pandas(types_mapper=_nullable), "number"
+    if types.is_decimal(kind):
+        return _decimals(cells), "number"
+    if types.is_duration(kind) or types.is_time(kind):
+        counts = cells.cast(pa.int32() if types.is_time32(kind) else pa.int64()).cast(pa.float64())
+        return counts.to_pandas() / PER_SECOND[kind.unit], "number"
+    if types.is_date(kind) or types.is_timestamp(kind):
+        days = cells.to_pandas(date_as_object=False)
+        return days if days.dt.tz is None else days.dt.tz_convert(None), "date"
+    raise UsageError(
+        f"A cell of a table holds one number, level, truth value or date, but those of column {name!r} are {kind}. "
+        f"Leave it out with {setting('dataset.drop', [name])}, or store its parts as columns."
+    )
+
+
+def _nullable(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype:
+    if types.is_boolean(kind):
+        return pd.BooleanDtype()
+    return pd.UInt64Dtype() if kind == pa.uint64() else pd.Int64Dtype()
+
+
+def _decimals(cells: pa.ChunkedArray) -> pd.Series:
+    """Whole ones are exact."""
+    try:
+        return cells.cast(pa.int64()).to_pandas(types_mapper=_nullable)
+    except pa.ArrowInvalid:
+        return cells.cast(pa.float64()).to_pandas()
+
+
+def _plain_numbers(cells: pa.ChunkedArray, form: Form) -> pd.Series | None:
+    """Most columns by far, without a look at each word; None where some cell is neither a number nor empty."""
+    if not form.plain:
+        return None
+    filled = pc.if_else(pc.equal(cells, ""), None, cells)
+    try:
+        numbers = filled.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    if numbers.null_count == len(numbers) or pc.any(pc.is_nan(numbers)).as_py():
+        return None
+    for kind in (pa.int64(), pa.uint64()):
+        try:
+            return filled.cast(kind).to_pandas(types_mapper=_nullable)
+        except pa.ArrowInvalid:
+            continue
+    return numbers.to_pandas()
+
+
+def _settled(series: pd.Series) -> pd.Series:
+    """NumPy's type where nothing is missing, and where only its floats are."""
+    if isinstance(series.dtype, pd.api.extensions.ExtensionDtype) and not series.isna().any():
+        return series.astype(series.dtype.numpy_dtype)
+    return series

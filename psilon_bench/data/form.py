@@ -1,0 +1,82 @@
+"""How numbers, dates and missing values are written in cells of text."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "?"})  # in columns of numbers
+SPREADSHEET_ERROR = re.compile(r"#(DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)")
+GROUPED = r"\d{1,3}([,.'\u00a0\u202f ])\d{3}(\2\d{3})*((?!\2)[.,]\d+)?"  # 1,234,567.89
+SEPARATED = re.compile(rf"[+-]?[$€£]? ?({GROUPED}|\d+([.,]\d+)?) ?[%$€£]?")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What dataset.missing, .decimal and .thousands say."""
+
+    missing: Sequence[str | float] = ()  # besides MISSING in numbers and dates, and in levels too
+    decimal: str = "."
+    thousands: str | None = None
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Of `missing`, as text."""
+        return frozenset(str(word) for word in self.missing)
+
+    @cached_property
+    def values(self) -> list[float]:
+        """Of `missing`, those that are numbers."""
+        found = [self.number(str(word)) for word in self.missing]
+        return [value for value in found if value is not None]
+
+    @property
+    def plain(self) -> bool:
+        """Whether numbers are written as programs write them."""
+        return self.decimal == "." and self.thousands is None
+
+    def number(self, word: str) -> int | float | None:
+        """What a cell says; None for what is no number."""
+        text = word.strip()
+        if self.thousands is not None and self.thousands in text:
+            mark = re.escape(self.thousands)
+            if not re.match(rf"[+-]?[1-9]\d{{0,2}}({mark}\d{{3}})+(?!\d|{mark})", text):
+                return None
+            text = text.replace(self.thousands, "")
+        if self.decimal != ".":
+            text = text.replace(".", "_").replace(self.decimal, ".")
+        if "_" in text or text.lower() in MISSING:  # Python reads 1_000 and nan
+            return None
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        return None
+
+
+def date(word: str) -> datetime | None:
+    """A day or a moment in ISO 8601 (2024-12-31, 2024-12-31T23:59:59+01:00), in UTC where it names its zone."""
+    if "-" not in word:
+        return None
+    try:
+        moment = datetime.fromisoformat(word.strip())
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def is_missing(word: str) -> bool:
+    """Whether a cell among numbers or dates says that there is no value."""
+    return word.strip().lower() in MISSING
+
+
+def is_error(word: str) -> bool:
+    """Whether a spreadsheet wrote it where it had no result: #DIV/0!."""
+    return SPREADSHEET_ERROR.fullmatch(word.strip()) is not None
+
+
+def is_separated(word: str) -> bool:
+    """Whether it looks like a number with separators or a unit: 1,234 or 1.234,50 or $5 or 12%."""
+    return SEPARATED.fullmatch(word.strip()) is not None

@@ -1,0 +1,172 @@
+"""Text with separators (CSV, TSV) -> cells of text. Every line must have as many fields as the header; pyarrow parses.
+
+The csv module reads the header, and tells on which line a row begins where that cannot be counted.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from psilon_bench.data.setting import setting
+from psilon_bench.errors import UsageError
+
+SEPARATORS = (",", ";", "\t", "|", " ")
+BLOCK = 1 << 26  # bytes that are parsed at a time; a line must fit
+
+
+def native(content: bytes) -> pa.BufferReader:
+    """In Arrow's own memory: its threads may let go of their input after the call, and of Python's at exit abort."""
+    copy = pa.BufferOutputStream()
+    copy.write(content)
+    return pa.BufferReader(copy.getvalue())
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file of text."""
+
+    content: str
+    file: str
+    separator: str  # "": the one that makes most fields of the header
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """(line it ends on, fields) of every row, empty lines too, which have no fields."""
+        reader = csv.reader(io.StringIO(self.content, newline=""), delimiter=self.separator)
+        for row in reader:
+            yield reader.line_num, row
+
+    def starts(self) -> Iterator[int]:
+        """The line that each row begins on, the header's first."""
+        before = 0
+        for line, row in self.rows():
+            if row:
+                yield before + 1
+            before = line
+
+
+@dataclass(frozen=True)
+class Head:
+    """The header's names, the line it ends on, and the fields of the first row below it."""
+
+    names: list[str]
+    line: int
+    first: list[str]
+
+    @classmethod
+    def of(cls, text: Text) -> "Head":
+        rows = ((line, row) for line, row in text.rows() if row)
+        line, names = next(rows, (0, []))
+        if not names:
+            raise ValueError("No columns to read from file")
+        return cls([name.strip() for name in names], line, next(rows, (0, names))[1])
+
+    def widened(self) -> list[str]:
+        """The names, with empty ones where the first row, or the header alone, ends in separators."""
+        extra = len(self.first) - len(self.names)
+        if extra > 0 and not any(field.strip() for field in self.first[len(self.names) :]):
+            return [*self.names, *[""] * extra]
+        if extra < 0 and not any(self.names[len(self.first) :]):
+            return self.names[: len(self.first)]
+        return self.names
+
+
+def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
+    """The columns, the line that each row begins on, and notes."""
+    notes: list[str] = []
+    if not text.separator:
+        text = replace(text, separator=_likely(text))
+        notes.append(f"separator inferred from the header: {text.separator!r}")
+    head = Head.of(text)
+    names = head.widened()
+    _check_separator(text, names)
+    table, odd = _parsed(text, names, head.line)
+    if odd:
+        row = odd[0].number - head.line - 1
+        raise _uneven(text, head, [*text.starts()][row + 1], odd[0].actual_columns, len(odd), odd[0].text)
+    lines = _lines(text, head, len(table))
+    return _named(text, table, head, names, lines, notes), lines, notes
+
+
+def _likely(text: Text) -> str:
+    return max(SEPARATORS, key=lambda mark: len(Head.of(replace(text, separator=mark)).names))
+
+
+def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
+    """Cells of text, and the rows that have another number of fields."""
+    columns = [str(index) for index in range(len(names))]
+    odd: list[pa_csv.InvalidRow] = []
+
+    def note(row: pa_csv.InvalidRow) -> str:
+        odd.append(row)
+        return "skip"
+
+    table = pa_csv.read_csv(
+        native(text.content.encode()),
+        pa_csv.ReadOptions(use_threads=False, block_size=BLOCK, skip_rows=skip, column_names=columns),
+        pa_csv.ParseOptions(delimiter=text.separator, newlines_in_values=True, invalid_row_handler=note),
+        pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), null_values=[]),
+    )
+    return table, odd
+
+
+def _lines(text: Text, head: Head, rows: int) -> Sequence[int]:
+    """Of the rows below the header. Without empty lines and cells of several lines, nothing is read again."""
+    if text.content.count("\n") + (not text.content.endswith("\n")) == head.line + rows:
+        return range(head.line + 1, head.line + rows + 1)
+    return [*text.starts()][1:]
+
+
+def _check_separator(text: Text, names: list[str]) -> None:
+    other = _others(text, names)
+    if len(names) == 1 and other:
+        raise UsageError(
+            f"A table has several columns, but separated by {text.separator!r} {text.file} has one, {names[0][:60]!r}. "
+            f"Set {setting('dataset.sep', other[0])}."
+        )
+
+
+def _others(text: Text, names: list[str]) -> list[str]:
+    return [mark for mark in SEPARATORS[:-1] if mark != text.separator and mark in "".join(names)]
+
+
+def _uneven(text: Text, head: Head, line: int, fields: int, number: int, shown: str) -> UsageError:
+    others = _others(text, head.names)
+    hint = f"set {setting('dataset.sep', others[0])}" if others else "set dataset.sep where another separator is meant"
+    more = f"; {number} lines differ" if number > 1 else ""
+    return UsageError(
+        f"Each line must have as many fields as the header, but the header of {text.file} has {len(head.names)} and "
+        f"line {line} has {fields} ({' '.join(shown.split())[:60]!r}){more}. Correct the header or the line, or {hint}."
+    )
+
+
+def _named(
+    text: Text, table: pa.Table, head: Head, names: list[str], lines: Sequence[int], notes: list[str]
+) -> pa.Table:
+    """Columns by their names; empty ones without a name are left out, and a first one that counts the rows."""
+    kept, empty = {}, 0
+    for index, name in enumerate(names):
+        cells = table.column(index)
+        if name:
+            kept[index] = name
+        elif not any(cell.strip() for cell in cells.unique().to_pylist()):
+            empty += 1
+        elif index >= len(head.names):
+            filled = [row for row, cell in enumerate(cells.to_pylist()) if cell.strip()]
+            raise _uneven(text, head, lines[filled[0]], len(names), len(filled), cells[filled[0]].as_py())
+        elif index == 0 and _counts(cells):
+            notes.append("left out the first column, which has no name and counts the rows")
+        else:
+            kept[index] = f"Unnamed: {index}"  # as pandas calls it
+            notes.append(f"column {index + 1} has no name and is called {kept[index]!r}")
+    if empty:
+        notes.append(f"left out {empty} column{'s' * (empty > 1)} without a name and without values: lines end so")
+    return table.select([*kept]).rename_columns([*kept.values()])
+
+
+def _counts(cells: pa.ChunkedArray) -> bool:
+    words = cells.to_pylist()
+    return any(words == [str(row + start) for row in range(len(words))] for start in (0, 1))

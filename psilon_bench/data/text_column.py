@@ -1,0 +1,176 @@
+"""A column of text -> numbers, truth values, dates or levels; cells without a meaning among the others are told.
+
+Each rule looks at the different words of a column, and at the number of cells that hold each.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from psilon_bench.data import checks, form
+from psilon_bench.data.form import Form
+from psilon_bench.data.setting import setting
+from psilon_bench.errors import UsageError
+
+Role = Literal["number", "level", "date"]
+Mask = np.ndarray  # of bool, one a word
+TRUTH = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
+MOSTLY = 0.95  # of the cells are numbers: the others are mistakes, not levels
+MANY = 20  # so many different numbers in half of the cells are no levels either
+SHOWN = 3  # words in a message
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """The different words of a column, and which cell holds which."""
+
+    name: str
+    words: list[str]
+    codes: np.ndarray  # of every cell the place of its word, -1: nothing
+    form: Form
+    place: Callable[[int], str]  # of a row counted from 0: "line 17 of my.csv"
+    typed: bool  # its file calls it text: what is empty is a level, and so are numbers
+    target: bool = False
+    taken: dict[str, int] = field(default_factory=dict)  # word -> how many of its cells count as missing
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, name: str, cells: pa.ChunkedArray, **about: Any) -> "TextColumn":
+        """about: the other fields."""
+        array = cells.cast(pa.large_string()).dictionary_encode().unify_dictionaries().combine_chunks()
+        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+        return cls(name, array.dictionary.to_pylist(), array.indices.fill_null(-1).to_numpy(), **about)
+
+    def read(self) -> tuple[pd.Series, Role]:
+        """As what most of its cells are. UsageError where the others have no meaning then."""
+        if not self.content.any():
+            nothing = self._series([None] * len(self.words)).astype(float)
+            return self._noted_levels() if self.usual.any() else (nothing, "number")
+        if all(word in TRUTH for word in self._of(self.content)):
+            return self._series([TRUTH.get(word) for word in self.words]).astype("boolean"), "number"
+        numbers = [self.form.number(word) for word in self.words]
+        dates = [form.date(word) for word in self.words]
+        dated = any(value is not None for value in dates) and all(value is None for value in numbers)
+        parsed = np.array([value is not None for value in (dates if dated else numbers)]) & self.content
+        self._check_others(parsed, "dates" if dated else "numbers")
+        if (self.content & ~parsed).any():
+            return self._noted_levels()
+        return (pd.to_datetime(self._series(dates)), "date") if dated else self._numbers(numbers)
+
+    def levels(self) -> tuple[pd.Series, Role]:
+        """The words as they are; missing is what is empty, or among dataset.missing."""
+        return self._series(self.words, self.absent).astype("str"), "level"
+
+    def _noted_levels(self) -> tuple[pd.Series, Role]:
+        kept = [word for word in self._of(self.usual) if word]
+        if kept:
+            missing = setting("dataset.missing", kept)
+            self.notes.append(f"{checks.names(kept)} in {self.name!r}: levels, unless {missing}")
+        return self.levels()
+
+    @cached_property
+    def absent(self) -> Mask:
+        """Missing whatever the column is."""
+        return np.array([w in self.form.words or (not self.typed and not w.strip()) for w in self.words], dtype=bool)
+
+    @cached_property
+    def usual(self) -> Mask:
+        """Missing in a column of numbers or dates."""
+        return np.array([form.is_missing(word) for word in self.words], dtype=bool) & ~self.absent
+
+    @cached_property
+    def content(self) -> Mask:
+        """All others."""
+        return ~self.absent & ~self.usual
+
+    def _of(self, mask: Mask) -> list[str]:
+        return [self.words[index] for index in np.flatnonzero(mask)]
+
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.words))
+
+    def _series(self, values: list[Any], missing: Mask | None = None) -> pd.Series:
+        """A value for each word -> one for each cell, and what is missing is counted."""
+        missing = ~self.content if missing is None else missing
+        self.taken.update({self.words[i].strip(): int(self._counts[i]) for i in np.flatnonzero(missing)})
+        kept = [None if gone else value for value, gone in zip(values, missing, strict=True)]
+        lookup = np.empty(len(kept) + 1, dtype=object)
+        lookup[:-1], lookup[-1] = kept, None
+        return pd.Series(lookup[self.codes], name=self.name)
+
+    def _numbers(self, numbers: list[int | float | None]) -> tuple[pd.Series, Role]:
+        if self.typed and not self.usual.any():
+            self._check_typed()
+            self.notes.append(f"{self.name!r} holds numbers that its file calls text: levels")
+            return self.levels()
+        kept = [value for value, has in zip(numbers, self.content, strict=True) if has and isinstance(value, int)]
+        if len(kept) < self.content.sum():
+            return self._series(numbers).astype(float), "number"
+        for dtype, low, high in (("Int64", -(2**63), 2**63), ("UInt64", 0, 2**64)):
+            if low <= min(kept) and max(kept) < high:
+                return self._series(numbers).astype(dtype), "number"
+        return self.levels() if self.target else (self._series(numbers).astype(float), "number")
+
+    def _check_others(self, parsed: Mask, what: str) -> None:
+        """UsageError where most cells are numbers (or dates), some with separators, and the rest are no levels."""
+        odd = self.content & ~parsed
+        separated = np.array([what == "numbers" and form.is_separated(word) for word in self.words]) & odd
+        errors = np.array([form.is_error(word) for word in self.words]) & odd
+        near, other = self._cells(parsed | separated), self._cells(odd & ~separated & ~errors)
+        many = parsed.sum() > MANY and near >= other
+        if odd.any() and near and (near >= MOSTLY * (near + other) or many):
+            raise UsageError(self._told(odd, separated, what))
+
+    def _told(self, odd: Mask, separated: Mask, what: str) -> str:
+        ways = separators(self._of(self.content & (separated | ~odd))) if separated.any() else []
+        wrong = odd & ~separated if ways else odd
+        if self._cells(separated) > self._cells(self.content) / 2 and not ways:
+            ways, wrong = ["dataset.decimal and dataset.thousands once cells have no units such as %"], odd & ~odd
+        missing = setting("dataset.missing", self._of(wrong)[:SHOWN])
+        remedies = [*ways, *([f"{missing} where that is missing"] if wrong.any() else [])]
+        return (
+            f"Column {self.name!r} must hold {what} or levels, but {self._cells(odd)} of its {len(self.codes)} cells "
+            f"are no {what}: {self._shown(odd)}. Correct the file, or set {', or '.join(remedies)}, or "
+            f"{setting('dataset.categorical', [self.name])} for a column of levels."
+        )
+
+    def _shown(self, mask: Mask) -> str:
+        """Some of these words, the first line that holds them and how often they are there."""
+        found = np.flatnonzero(mask)
+        parts = []
+        for index in found[:SHOWN]:
+            first, count = int(np.argmax(self.codes == index)), self._counts[index]
+            parts.append(f"{self.words[index][:40]!r} in {self.place(first)}{f' ({count} times)' if count > 1 else ''}")
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        return ", ".join(parts) + more
+
+    def _check_typed(self) -> None:
+        if self.content.sum() > MANY:
+            raise UsageError(
+                f"Column {self.name!r} holds numbers ({self._shown(self.content)}), but its file calls it text. Store "
+                f"it as numbers, or set {setting('dataset.categorical', [self.name])} for a column of levels."
+            )
+
+    def _cells(self, mask: Mask) -> int:
+        return int(self._counts[mask].sum())
+
+
+WRITTEN = (
+    {"decimal": "."},
+    {"thousands": ","},
+    {"decimal": ","},
+    {"thousands": ".", "decimal": ","},
+    {"thousands": " "},
+)
+
+
+def separators(words: list[str]) -> list[str]:
+    """The settings by which these words are numbers; two at most."""
+    fitting = [way for way in WRITTEN if all(Form(**way).number(word) is not None for word in words)]
+    return [" ".join(setting(f"dataset.{key}", mark) for key, mark in way.items()) for way in fitting[:2]]

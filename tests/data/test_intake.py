@@ -1,0 +1,409 @@
+"""A table is read as its owner means it: as many fields as names, words for what is missing, numbers that look odd."""
+
+import gzip
+import hashlib
+import math
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from psilon_bench.data import table
+from psilon_bench.data.form import Form
+from psilon_bench.data.setting import setting
+from psilon_bench.errors import UsageError
+
+ROWS = 120
+NUMBERS = [f"{math.sin(row):.3f}" for row in range(ROWS)]
+TARGET = [str(row % 2) for row in range(ROWS)]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., str]:
+    """written(header, rows): the path of a file of text."""
+
+    def written(header: str, rows: list[str], name: str = "my.csv", charset: str = "utf-8") -> str:
+        content = "\n".join([header, *rows, ""]).encode(charset)
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+        return str(tmp_path / name)
+
+    return written
+
+
+@pytest.fixture
+def column(written, load) -> Callable[..., object]:
+    """column(cells): the task of a file with these cells as column `a`, numbers `b` and a class."""
+
+    def column(cells: list[str], **values: object) -> object:
+        rows = [f'"{cell}",{number},{row % 2}' for row, (cell, number) in enumerate(zip(cells, NUMBERS, strict=False))]
+        return load("table", path=written("a,b,target", rows), **values)
+
+    return column
+
+
+def lines(*columns: list[str], end: str = "") -> list[str]:
+    """Rows of these columns."""
+    return [",".join(cells) + end for cells in zip(*columns, strict=True)]
+
+
+def raised(load, **values) -> str:
+    """The one line by which a table is refused."""
+    with pytest.raises(UsageError) as error:
+        load("table", **values)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def raw(path: str, **values: object) -> table.RawTable:
+    """Before it is split and encoded."""
+    form = Form(**{key: values.pop(key) for key in ("missing", "decimal", "thousands") if key in values})
+    asked = {"target": None, "kind": "infer", "drop": (), "group": None, "categorical": (), "separator": None}
+    return table.raw_table(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
+
+
+# the fields of a line
+
+
+@pytest.mark.parametrize(("extra", "fields"), [(",7", 4), (",7,8", 5)])
+def test_rows_longer_than_the_header_are_refused(written, load, extra, fields):
+    """Never shifted: pandas would take the first column for names of rows."""
+    path = written("target,a,b", lines(TARGET, NUMBERS, NUMBERS, end=extra))
+    message = raised(load, path=path)
+    assert f"the header of my.csv has 3 and line 2 has {fields} (" in message
+    assert f"; {ROWS} lines differ. Correct the header" in message
+
+
+@pytest.mark.parametrize("bad", ["1,2", "1,2,3,4", "total"])
+def test_a_line_of_another_length_is_named(written, load, bad):
+    """Too short as well, below empty lines and cells of two lines."""
+    rows = [*lines(TARGET, NUMBERS, NUMBERS), "", '1,0.5,"0.5"', '1,"0.\n5",0.5', bad]
+    message = raised(load, path=written("target,a,b", rows))
+    assert f"has 3 and line {ROWS + 6} has {bad.count(',') + 1} ('{bad}')" in message
+
+
+@pytest.mark.parametrize("marks", [("", ","), (",", ","), (",", ""), ("", ",,"), (",,", ",,")])
+def test_separators_at_the_end_of_lines(written, load, marks):
+    """In the header, the rows, or both: the columns are those with names."""
+    head, end = marks
+    task = load("table", path=written(f"target,a,b{head}", lines(TARGET, NUMBERS, NUMBERS[::-1], end=end)))
+    assert (task.feature_names, task.classes) == (["a", "b"], ["0", "1"])
+    assert any("without a name and without values" in note for note in task.notes) == bool(end)
+
+
+def test_a_field_behind_the_last_name_that_is_not_always_empty(written, load):
+    """The line with the value is named."""
+    rows = [*lines(TARGET, NUMBERS, end=","), "1,0.5,9"]
+    assert f"has 2 and line {ROWS + 2} has 3 ('9')" in raised(load, path=written("target,a", rows))
+
+
+def test_a_first_column_without_a_name(written, load):
+    """Numbers of rows, as pandas and R write them, are no input; another such column is one, and said."""
+    counts, squares = [str(row) for row in range(ROWS)], [str(row**2) for row in range(ROWS)]
+    task = load("table", path=written(",target,a", lines(counts, TARGET, NUMBERS)))
+    assert task.feature_names == ["a"]
+    assert "left out the first column, which has no name and counts the rows" in task.notes
+    task = load("table", path=written(",target,a", lines(squares, TARGET, NUMBERS)))
+    assert task.feature_names == ["Unnamed: 0", "a"]
+    assert "column 1 has no name and is called 'Unnamed: 0'" in task.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "values"),
+    [
+        ("my.csv", ";", {"sep": ";"}),
+        ("my.tsv", "\t", {}),
+        ("my.TXT", "\t", {}),
+        ("my.txt", ";", {}),
+        ("my.txt", "|", {"sep": "|"}),
+        ("my.txt", "\t", {"sep": "tab"}),
+        ("MY.CSV", ",", {}),
+        ("my.CSV.GZ", ",", {}),
+        ("my.txt.gz", " ", {}),
+    ],
+)
+def test_endings_and_separators(written, load, name, mark, values):
+    """In capitals as well; of .txt the separator that fits the header, which is said."""
+    header, *rows = (line.replace(",", mark) for line in ["target,a,b", *lines(TARGET, NUMBERS, NUMBERS[::-1])])
+    task = load("table", path=written(header, rows, name), **values)
+    assert task.feature_names == ["a", "b"]
+    told = f"separator inferred from the header: {mark!r}" in task.notes
+    assert told == (".txt" in name.lower() and not values)
+
+
+def test_another_separator_is_guessed_in_the_message(written, load):
+    """Never one long column."""
+    path = written("target;a;b", [line.replace(",", ";") for line in lines(TARGET, NUMBERS, NUMBERS)])
+    assert raised(load, path=path).endswith("has one, 'target;a;b'. Set 'dataset.sep=\";\"'.")
+    path = written("target;a", [f"{y};{a}".replace(".", ",") for y, a in zip(TARGET, NUMBERS, strict=True)])
+    assert "Set 'dataset.sep=\";\"'" in raised(load, path=path)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_charsets(written, load, charset):
+    """What cannot be decoded is told with a remedy; the mark of UTF-8 is no part of a name."""
+    path = written("größe,target", lines(["groß", "klein"] * 60, TARGET), charset=charset)
+    assert load("table", path=path, charset=charset).feature_names == ["größe=groß", "größe=klein"]
+    if charset in ("cp1252", "utf-16"):
+        assert "Set dataset.charset to what it is written in, such as cp1252" in raised(load, path=path)
+    assert "dataset.charset=latin9000 is not known" in raised(load, path=path, charset="latin9000")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_ends_of_lines(tmp_path, load, end):
+    """Of Linux, Windows and old Macs, and lines are counted alike."""
+    rows = [*lines(TARGET, NUMBERS), "1,bad"]
+    (tmp_path / "my.csv").write_bytes(end.join(["target,a", *rows, ""]).encode())
+    assert f"'bad' in line {ROWS + 2}" in raised(load, path=str(tmp_path / "my.csv"))
+    assert load("table", path=str(tmp_path / "my.csv"), missing=["bad"]).feature_names[0] == "a"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("house.2019.csv", "house.2019"), ("house.2019.csv.gz", "house.2019"), ("A.B.TXT", "A.B"), ("my.csv", "my")],
+)
+def test_the_task_is_called_as_the_file_less_its_ending(written, load, name, expected):
+    """house.2019.csv and house.2020.csv are two data sets."""
+    header, rows = "target,a", lines(TARGET, NUMBERS)
+    assert load("table", path=written(header, rows, name), sep=",").name == expected
+
+
+def test_the_checksum_is_of_what_was_read(written, monkeypatch):
+    """The file is opened once; a change right after cannot part checksum and content."""
+    path = written("target,a", lines(TARGET, NUMBERS))
+    opened, read_bytes = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: [opened.append(self), read_bytes(self)][1])
+    found = raw(path)
+    assert opened == [Path(path)]
+    assert found.checksum == hashlib.sha256(read_bytes(Path(path))).hexdigest()
+
+
+# words for what is missing
+
+
+@pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A", "?", "", "NaN", "NULL", "<NA>", "#N/A", "n/a"])
+def test_words_that_are_missing_among_numbers_alone(column, word):
+    """In a column of numbers they leave the cell empty and are counted; as level or class they are what they are."""
+    cells = [word if row % 10 == 0 else number for row, number in enumerate(NUMBERS)]
+    task = column(cells)
+    assert task.feature_names == ["a", "b", "missingindicator_a"]
+    assert f"missing: 'a' (12 {repr(word) if word else 'empty'})" in task.notes
+    task = column(["x", "y", word] * 40)
+    assert task.feature_names[1:] == [f"a={level}" for level in sorted(["x", "y", word or "missing"])] or not word
+    if word:
+        assert any(note.startswith(f"{word} in 'a': levels") for note in task.notes)
+
+
+def test_words_that_are_classes(written, load):
+    """None of the rows is left out."""
+    rows = lines(NUMBERS, ["Double", "None", "null"] * 40)
+    task = load("table", path=written("a,label", rows))
+    assert task.classes == ["Double", "None", "null"]
+    assert sum(len(split) for split in (task.train, task.val, task.test)) == ROWS
+
+
+def test_missing_can_be_set(column):
+    """For all columns: levels, classes, and numbers by value, here -999, which is a number otherwise."""
+    cells = ["-999" if row % 10 == 0 else number for row, number in enumerate(NUMBERS)]
+    assert column(cells).feature_names == ["a", "b"]
+    for missing in ([-999], ["-999"], [-999.0]):
+        task = column(cells, missing=missing)
+        assert task.feature_names == ["a", "b", "missingindicator_a"]
+        assert "missing: 'a' (12 '-999')" in task.notes
+    task = column(["x", "y", "none of them"] * 40, missing=["none of them", None])
+    assert task.feature_names[1:] == ["a=x", "a=y", "a=missing"]
+
+
+def test_missing_classes_leave_their_rows_out(written, load):
+    """As they are told to."""
+    path = written("a,label", lines(NUMBERS, ["x", "y", "unknown"] * 40))
+    task = load("table", path=path, missing=["unknown"])
+    assert task.classes == ["x", "y"]
+    assert "left out 40 rows without a target" in task.notes
+
+
+def test_truth_values_may_be_missing(column):
+    """0, 1 and an indicator."""
+    assert column(["True", "False", "NA"] * 40).feature_names == ["a", "b", "missingindicator_a"]
+
+
+# cells that are no numbers among numbers
+
+
+@pytest.mark.parametrize(
+    ("odd", "told", "remedy"),
+    [
+        ("Total", "1 of its 120 cells are no numbers: 'Total' in line 121", "dataset.missing=[Total]"),
+        ("#DIV/0!", "'#DIV/0!' in line 121", "'dataset.missing=[\"#DIV/0!\"]'"),
+        ("1,234", "'1,234' in line 121", "'dataset.thousands=\",\"'"),
+        ("0,5", "'0,5' in line 121", "'dataset.missing=[\"0,5\"]'"),  # 0.841 beside it
+        ("12%", "'12%' in line 121", "'dataset.missing=[\"12%\"]'"),
+        ("0x1F", "'0x1F' in line 121", "'dataset.missing=[\"0x1F\"]'"),
+        ("n.d.", "'n.d.' in line 121", "dataset.missing=[n.d.]"),
+        ("1_000", "'1_000' in line 121", "'dataset.missing=[\"1_000\"]'"),
+    ],
+)
+def test_a_cell_that_is_no_number_is_named(column, odd, told, remedy):
+    """Never one-hot levels, never the advice to drop the column; every remedy that is told works as typed."""
+    cells = [*NUMBERS[: ROWS - 1], odd]
+    with pytest.raises(UsageError) as error:
+        column(cells)
+    message = str(error.value)
+    assert "Column 'a' must hold numbers or levels" in message
+    assert told in message
+    assert remedy in message
+    assert "dataset.drop" not in message
+    assert "\n" not in message
+    for key, value in map(typed, re.findall(r"'dataset\.(?:missing|thousands|decimal)=.+?'(?= )", message)):
+        assert column(cells, **{key: value}).feature_names[:1] == ["a"]
+
+
+def typed(override: str) -> tuple[str, object]:
+    """The key and the value that a shell and Hydra make of an override."""
+    (word,) = shlex.split(override)
+    parsed = OverridesParser.create().parse_override(word)
+    return parsed.key_or_group.removeprefix("dataset."), parsed.value()
+
+
+@pytest.mark.parametrize("share", [1, 40, 119])
+def test_any_number_of_spreadsheet_errors_and_separators(column, share):
+    """They are not levels however many there are."""
+    for odd in (["#DIV/0!"] * share, [f"1,{row:03d}" for row in range(share)]):
+        with pytest.raises(UsageError, match=rf"Column 'a' must hold .* {share} of its 120 cells are no numbers"):
+            column([*NUMBERS[: ROWS - share], *odd])
+
+
+@pytest.mark.parametrize(
+    ("cells", "remedy"),
+    [
+        ([f"{row / 7:.2f}".replace(".", ",") for row in range(ROWS)], "set 'dataset.decimal=\",\"', or"),
+        ([f"{1234 * row:,}" for row in range(ROWS)], "set 'dataset.thousands=\",\"', or"),
+        ([f"{1234 * row / 8:,.2f}" for row in range(ROWS)], "set 'dataset.thousands=\",\"', or"),
+        ([f"{row}%" for row in range(ROWS)], "set dataset.decimal and dataset.thousands once cells have no units"),
+    ],
+)
+def test_a_column_that_is_written_otherwise_tells_how(column, cells, remedy):
+    """Settings that read every cell of it, and those alone."""
+    with pytest.raises(UsageError, match="Column 'a' must hold numbers or levels") as error:
+        column(cells)
+    assert remedy in str(error.value)
+
+
+def test_half_a_column_of_numbers(column):
+    """Sixty different numbers and one word are no levels; twelve numbers and words are."""
+    with pytest.raises(UsageError, match=r"'not done' in line 62 \(60 times\)"):
+        column([*NUMBERS[:60], *["not done"] * 60])
+    assert column(["1", "2", "3", "many"] * 30).feature_names[1:] == ["a=1", "a=2", "a=3", "a=many"]
+
+
+def test_a_footer_can_be_set_missing(written, load):
+    """Its row has no target then."""
+    path = written("a,b,target", [*lines(NUMBERS, NUMBERS[::-1], TARGET), "Total,,"])
+    assert f"Column 'a' must hold numbers or levels, but 1 of its {ROWS + 1} cells" in raised(load, path=path)
+    task = load("table", path=path, missing=["Total"])
+    assert task.feature_names == ["a", "b"] or task.feature_names == ["a", "b", "missingindicator_a"]
+    assert "left out 1 row without a target" in task.notes
+
+
+@pytest.mark.parametrize(
+    ("cell", "values", "expected"),
+    [
+        ("1,234", {"thousands": ","}, 1234),
+        ("1,234,567.5", {"thousands": ","}, 1234567.5),
+        ("0,5", {"decimal": ","}, 0.5),
+        ("1.234,5", {"decimal": ",", "thousands": "."}, 1234.5),
+        ("1 234", {"thousands": " "}, 1234),
+        (" 7 ", {}, 7),
+        ("+7", {}, 7),
+        ("1e-3", {}, 1e-3),
+        ("1,2", {"thousands": ","}, None),
+        ("0,143", {"thousands": ","}, None),
+        ("1,2345", {"thousands": ","}, None),
+        ("1.5", {"decimal": ","}, None),
+        ("1_000", {}, None),
+        ("nan", {}, None),
+    ],
+)
+def test_numbers_as_they_are_written(cell, values, expected):
+    """Groups of three digits alone, and the one decimal mark."""
+    assert Form(**values).number(cell) == expected
+
+
+def test_decimal_and_thousands_must_differ(column):
+    """No number could be read."""
+    with pytest.raises(UsageError, match=r"dataset.decimal and dataset.thousands must differ, but both are ','"):
+        column(NUMBERS, decimal=",", thousands=",")
+
+
+def test_categorical_columns_are_read_as_they_are(written, load):
+    """Leading zeros included, and a target that counts too many values to be inferred as classes."""
+    path = written("zip,y", lines(["01234", "1234", "94110"] * 40, [str(row % 15) for row in range(ROWS)]))
+    assert load("table", path=path).feature_names == ["zip"]
+    task = load("table", path=path, categorical=["zip", "y"])
+    assert task.feature_names == ["zip=01234", "zip=1234", "zip=94110"]
+    assert (task.num_outputs, task.classes[-1]) == (15, "14")
+    assert "dataset.categorical must name columns, but zap are none" in raised(load, path=path, categorical=["zap"])
+
+
+# integers, large numbers
+
+
+@pytest.mark.parametrize("base", [2**53, 2**60, 2**63, 2**70, -(2**60)])
+def test_integer_classes_are_exact(written, load, base):
+    """Two that differ by one are two, also where the target misses a value."""
+    rows = [*lines(NUMBERS, [str(base + row % 3) for row in range(ROWS)]), "0.5,"]
+    task = load("table", path=written("a,target", rows))
+    assert task.classes == [str(base), str(base + 1), str(base + 2)]
+    assert "left out 1 row without a target" in task.notes
+    assert task.train.y.bincount().tolist() == [24, 24, 24]
+
+
+def test_classes_that_floats_do_not_tell_apart_are_refused(written, load):
+    """Whoever wrote them has merged them already."""
+    rows = lines(NUMBERS, [f"{2**60 + row % 3}.0" for row in range(ROWS)])
+    assert "stored as floats, which skip whole numbers beyond 2^53" in raised(load, path=written("a,target", rows))
+
+
+@pytest.mark.parametrize("row", range(0, ROWS, 13))
+@pytest.mark.parametrize("value", ["1.7976931348623157e308", "-1e200", "1e999"])
+def test_numbers_that_overflow_name_their_line(written, load, row, value):
+    """In whichever split the row lies; before anything is trained."""
+    cells = [value if place == row else number for place, number in enumerate(NUMBERS)]
+    message = raised(load, path=written("a,b,target", lines(cells, NUMBERS, TARGET)))
+    assert "column 'a'" in message
+    assert f"in line {row + 2}." in message
+
+
+def test_a_target_that_overflows_names_its_line(written, load):
+    """Its scale would be infinite."""
+    cells = ["1.7976931348623157e308" if row == 7 else number for row, number in enumerate(NUMBERS)]
+    assert "but target 'y' holds 1.7976931348623157e+308 in line 9." in raised(
+        load, path=written("a,y", lines(NUMBERS, cells))
+    )
+
+
+def test_large_numbers_that_can_be_scaled_are_fine(written, load):
+    """Luminosities in erg/s lie beyond float32, their standardised values do not."""
+    task = load("table", path=written("a,target", lines([f"{number}e44" for number in NUMBERS], TARGET)))
+    plain = load("table", path=written("a,target", lines(NUMBERS, TARGET), "other.csv"))
+    torch.testing.assert_close(task.train.x, plain.train.x)
+
+
+# how settings are typed
+
+
+@pytest.mark.parametrize(
+    "word", ["id", "a b", "#DIV/0!", "N/A", "?", "it's", 'say "so"', "null", "1e5", "ä", "x,y", "7"]
+)
+def test_settings_are_what_shell_and_hydra_read(word):
+    """A remedy can be pasted."""
+    assert typed(setting("dataset.drop", [word])) == ("drop", [word])
+    assert typed(setting("dataset.sep", word)) == ("sep", word)
+
+
+def test_plain_settings_have_no_quotes():
+    """As a person types them."""
+    assert setting("dataset.drop", ["id", "name"]) == "dataset.drop=[id,name]"
