@@ -92,13 +92,14 @@ def check_step(optimizer: Optimizer) -> None:
 
 
 def move(optimizer: Optimizer, parameters: Sequence[Tensor], slope: float) -> float:
-    """How far a step goes down, where the last entries of the parameters have this gradient and the others none."""
-    before = parameters[-1][-1].item()
+    """How far a step goes down, where the last entry of each parameter has this gradient and the others none."""
+    last = parameters[-1].view(-1)
+    before = last[-1].item()
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-        parameter.grad[-1] = slope
+        parameter.grad.view(-1)[-1] = slope
     optimizer.step()
-    return before - parameters[-1][-1].item()
+    return before - last[-1].item()
 
 
 def check_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int, unit: str) -> None:
