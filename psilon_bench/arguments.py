@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from psilon_bench.errors import LONGEST, UsageError, short, shown
@@ -27,16 +27,27 @@ def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> ty
             open_ended = True
         elif parameter.name not in supplied and parameter.kind is not parameter.VAR_POSITIONAL:
             default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (as_lists(hints.get(parameter.name, Any)), default)
+            fields[parameter.name] = (as_meant(hints.get(parameter.name, Any)), default)
     config = ConfigDict(extra="allow" if open_ended else "forbid", strict=True, arbitrary_types_allowed=True)
     return create_model("Arguments", __config__=config, **fields)
 
 
-def as_lists(hint: Any) -> Any:
-    """What a list may stand for as well: an iterable, whose elements pydantic would not check, or a tuple."""
+def as_meant(hint: Any) -> Any:
+    """The annotation for values from a configuration, where pydantic alone would take too much or too little.
+
+    A list is as good as a tuple; the elements of an iterable are checked, too; true is not the 1 of a Literal.
+    """
     if typing.get_origin(hint) is Iterable:
         return list[typing.get_args(hint)]  # type: ignore[misc]
-    return typing.Annotated[hint, Strict(False)] if typing.get_origin(hint) is tuple else hint
+    if typing.get_origin(hint) is tuple:
+        return typing.Annotated[hint, Strict(False)]
+    literal = any(typing.get_origin(one) is typing.Literal for one in (hint, *typing.get_args(hint)))
+    return typing.Annotated[hint, BeforeValidator(without_bool)] if literal else hint
+
+
+def without_bool(value: Any) -> Any:
+    """true and false as words, which equal no number."""
+    return str(value) if isinstance(value, bool) else value
 
 
 def check_signs(section: str, target: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -73,7 +84,7 @@ def first_line(error: ValidationError, section: str, schema: type[BaseModel]) ->
             return f"{key}={shown(finding['input'])} is not valid: it should be longer."
         return f"{key} is missing; set {key}=<value>."
     same = [other["msg"] for other in error.errors() if other["input"] is finding["input"]]  # all members of a union
-    rule = rule or " or ".join(msg.removeprefix("Input should be ") for msg in same)
+    rule = rule or " or ".join(dict.fromkeys(msg.removeprefix("Input should be ") for msg in same))
     return f"{key}={shown(finding['input'])} is not valid: it should be {rule}."
 
 

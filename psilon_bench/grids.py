@@ -70,7 +70,7 @@ def count(override: Override) -> int:
     sweep = override.value()
     if not isinstance(sweep, RangeSweep):
         return len(sweep.list) if isinstance(sweep, Sweep) else len(list(override.sweep_iterator()))
-    start, stop, step = (Decimal(str(number)) for number in (sweep.start, sweep.stop, sweep.step))
+    start, stop, step = (Decimal(number) for number in (sweep.start, sweep.stop, sweep.step))
     return max(0, math.ceil((stop - start) / step))
 
 

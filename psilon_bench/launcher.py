@@ -128,6 +128,7 @@ def in_job(job: list[str], step: Callable[[], T]) -> T:
         line = str(error) if isinstance(error, UsageError) else one_line(error, job)
         if line is None:
             raise
+        line += "" if line.endswith((".", "?")) else "."
         raise UsageError(f"{line} In the run: {' '.join(map(short, job))}. No run was started.") from error
 
 

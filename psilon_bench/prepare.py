@@ -246,7 +246,8 @@ def check_seed(config: Config) -> None:
 def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
     """UsageError unless the network has parameters, and room, and gives a row of outputs for a row of inputs."""
     if next(model.parameters(), None) is None:
-        raise UsageError(f"model={config.model.name} has no parameters to train. Take another, such as model=pnet.")
+        name = f"model={config.model.name} ({config.model.target})"
+        raise UsageError(f"{name} has no parameters to train. Take another, such as model=pnet.")
     try:
         outputs, activations = one_row(model, task)
     except Exception as error:  # whatever a class of yours may raise

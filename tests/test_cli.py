@@ -112,18 +112,72 @@ WRONG = {
     ("-m", "seed=1,2,abc"): r"seed='abc' is not valid: .* In the run: .*seed=abc.* No run was started\.",
     ("-m", "model=pnet,pnett"): r"model=pnett is not an option of the group model\. .* No run was started\.",
     ("-m", "trainer.num_batches=5,400"): r"trainer\.num_batches=400 is more than the 341 .* No run was started\.",
+    ("--nonsense",): r"unrecognized arguments: --nonsense\. psilon-run --help shows what there is\.",
+    ("--resolve",): r"The --resolve flag can only be used in conjunction with --cfg",
+    ("seed=0,1",): r"seed=0,1 stands for several runs, and this is one\. Add -m for a sweep",
+    ("dataset.path=a=b",): r"dataset\.path=a=b cannot be read\. Put the value in quotes: 'dataset\.path=\"a=b\"'$",
+    ("model=[pnet,snet]",): r"model=\[pnet,snet\] is not an option of the group model, .* psilon-run -m model=a,b\.",
+    ("model=null",): r"model=null is not an option of the group model, and a run has exactly one\. Choose from: basis",
+    ("~tracking",): r"~tracking is not an option of the group tracking, .* Choose from: mlflow, none\.",
+    ("tracking.name=${nowhere}",): r"tracking\.name: Interpolation key 'nowhere' not found",
+    ("dataset=openml", "dataset.task=3"): r"dataset\.task is not a known key\. Did you mean dataset\.task_id\?",
+    ("model._target_=null",): r"model\._target_=None is not valid: it should be a valid string\.",
+    ("model._target_=subprocess.getoutput",): r"model\._target_='subprocess\.getoutput' cannot be imported: ",
+    ("model._target_=torch.nn.Identity",): r"model=pnet \(torch\.nn\.Identity\) has no parameters to train\.",
+    ("dataset=sparse_recovery",): r"dataset=sparse_recovery has one solution to recover .* Take model=diagonal_linear",
+    ("scheduler.total_steps=1",): r"onecycle refuses its values: Tried to step 2 times.* Change scheduler\.max_lr, ",
+    ("scheduler=cosine", "scheduler.T_max=0"): r"cosine refuses its values: integer modulo by zero\. Change scheduler",
+    ("scheduler=cosine", "scheduler.T_max=9"): r"cosine gives a learning rate of 0 in epoch 10 of 200; each should be ",
+    ("scheduler.div_factor=-1",): r"scheduler\.div_factor=-1 is not valid: it should be at least 0\.",
+    ("+optimizer.foreach=true",): r"adam refuses its values: `fused` and `foreach` cannot be `True` together\. Change",
+    ("optimizer=sgd", "optimizer.momentum=3.5"): r"sgd makes steps that do not fade where there is no gradient any m",
+    (
+        "model.hidden=100000000",
+    ): r"model=pnet has 20,.* takes about [\d,.]+ GB of memory, and [\d.]+ GB are free\. Take a ",
+    ("dataset=toy2d", "dataset.train_size=1000000000"): r"dataset=toy2d takes about 500\.\d GB of memory, and ",
+    ("hardware.threads=2000",): r"hardware\.threads=2000 is not valid: it should be less than or equal to \d+\.",
+    ("seed=9223372036854775808",): r"seed=9223372036854775808 is not valid: it should be at most 9223372036854775807\.",
+    ("model=ridge", "reg=none", "seed=4294967296"): r"seed=4294967296 is too large for model=ridge: scikit-learn ",
+    ("name=" + "a" * 101,): r"name='aaa.* is not valid: it should be letters, digits and \. _ \+ -, at most 100 ",
+    (
+        "model.activation=" + "b" * 10_000,
+    ): r"model\.activation='b{20,40} \.\.\. \(10002 letters\) \.\.\. b+' is not valid: ",
+    ("-m", "seed=range(0)"): r"seed=range\(0\) has no values, so no run is asked for\.",
+    ("-m", "seed=glob(*)"): r"seed=glob\(\*\) has no values, so no run is asked for\.",
+    (
+        "-m",
+        "seed=interval(0,1)",
+    ): r"seed=interval\(0,1\) has no end of values\. Name some: seed=1,2,3 or =range\(1,4\)\.",
+    ("-m", "seed=range(1000000000)"): r"A sweep has at most 100,000 runs, but this one has 1,000,000,000\. Sweep over ",
 }
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run, tmp_path, arguments):
     """Exit code 2, one line with rule, value and remedy, no traceback, and not a file or folder written."""
-    said = psilon_run("tracking=none", *(a for a in arguments if a != "-m"), *(["-m"] if "-m" in arguments else []))
+    said = psilon_run("tracking=none", *arguments)
     assert re.match(rf"psilon-run: {WRONG[arguments]}", said.err), said.err
     assert said.err.count("\n") == 1
     assert said.code == 2
     assert not said.out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_component_from_a_folder_of_configurations(psilon_run, tmp_path, monkeypatch):
+    """--config-dir names where the module of an option's target lies, too: in that folder, or beside it."""
+    monkeypatch.setenv("PSILON_COMPONENTS", "")
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    (tmp_path / "own" / "model" / "wide.yaml").write_text(
+        "name: wide\n_target_: wide_of_mine.Wide\nhidden: 4\ndepth: 1\n", encoding="utf-8"
+    )
+    (tmp_path / "wide_of_mine.py").write_text(
+        "from psilon_bench.models.mlp import MLP\nclass Wide(MLP):\n    pass\n", encoding="utf-8"
+    )
+    monkeypatch.chdir("/")
+    arguments = ("model=wide", "trainer.epochs=1", "tracking=none", f"results_dir={tmp_path}/r", "reg=none")
+    said = psilon_run(*arguments, "--config-dir", str(tmp_path / "own"))
+    assert said.code == 0, said.err
+    assert "wide none seed=0" in said.out
 
 
 def test_verbose_shows_the_traceback(psilon_run):

@@ -1,15 +1,18 @@
 """A union of grids: each arm is what a command line of its own would run, and the command line has the last word."""
 
+import math
 from functools import partial
 from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from psilon_bench.config import CONF, check
 from psilon_bench.errors import UsageError
-from psilon_bench.grids import chosen, union
+from psilon_bench.grids import chosen, number_of_values, product, union
 from psilon_bench.launcher import Composer
 
 ARMS = {
@@ -69,6 +72,33 @@ def test_the_command_line_wins(jobs):
         {"reg.lam=6"},
     ] * 3
     assert all("trainer.epochs=3" in job for job in jobs("trainer.epochs=3"))
+
+
+VALUES = st.sampled_from(["1", "1,2,3", "choice(1,2)", "[1,2]", "[1],[2]", "null,1", "tag(t,choice(4,5))", "sort(2,1)"])
+START, STOP, STEP = st.integers(-5, 5), st.integers(-5, 5), st.sampled_from([1, 2, -1, 0.5, -0.25])
+RANGES = st.builds("range({},{},{})".format, START, STOP, STEP)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(VALUES | RANGES, max_size=3), min_size=1, max_size=2))
+def test_jobs_are_counted_without_making_them(arms: list[list[str]]) -> None:
+    """The number that is refused or not is that of the jobs there would be, equal ones counted twice."""
+    parse = OverridesParser.create().parse_overrides
+    every = [parse([f"key{place}={value}" for place, value in enumerate(values)]) for values in arms]
+    jobs = sum(len(product(overrides)) for overrides in every)
+    if all(product(overrides) for overrides in every):
+        assert sum(math.prod(map(number_of_values, overrides)) for overrides in every) == jobs
+        return
+    with pytest.raises(UsageError, match=r"^key\d=range\(.*\) has no values, so no run is asked for"):
+        [number_of_values(override) for overrides in every for override in overrides]
+
+
+def test_more_jobs_than_a_sweep_may_have(jobs):
+    """All arms count together; the line has the number."""
+    with pytest.raises(UsageError, match=r"^A sweep has at most 100,000 runs, but this one has 100,002\. Sweep over "):
+        jobs(grids={"a": {"seed": "range(50001)"}, "b": {"seed": "range(50001)"}})
+    with pytest.raises(UsageError, match=r"but this one has 2e\+300\. Sweep over fewer values\.$"):
+        jobs("reg.lam=1,2", "seed=range(0,1e300)", grids=None)
 
 
 @pytest.mark.parametrize("given", ["++reg.lam=5", "+reg.lam=5", "~reg.lam"])

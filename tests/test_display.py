@@ -1,0 +1,67 @@
+"""What is data is printed as it is, at any width."""
+
+import io
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.table import Column
+
+from psilon_bench.data import store
+from psilon_bench.data_cli import commands
+from psilon_bench.display import Display, plain_console
+
+ODD = ["[/b]", "q[red]r", "[bold]x[/bold]", ":smile:", "[link=x]y", "a\\[b"]
+
+
+def display(width: int = 200) -> tuple[Display, io.StringIO]:
+    """One that prints into a file."""
+    out = io.StringIO()
+    return Display(plain_console(file=out, width=width)), out
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_data_are_no_markup(odd: str, finished: Any) -> None:
+    """In titles, names, notes, reasons and folders, in tables and bars."""
+    record = finished()
+    record.run |= {"title": f"title {odd}", "reason": f"reason {odd}", "folder": f"folder {odd}"}
+    record.run["task"] |= {"name": f"task {odd}", "notes": [f"note {odd}"]}
+    shown, out = display()
+    shown.result(record)
+    shown.summary([record.run, record.run | {"task": {"name": "other"}}])
+    shown.failures([record.run])
+    shown.failure(f"what {odd}", f"why {odd}")
+    shown.progress.add_task(f"bar {odd}", what=f"loss {odd}")
+    shown.console.print(shown.progress.get_renderable())
+    for word in ("title", "reason", "folder", "task", "note", "what", "why", "bar", "loss"):
+        assert f"{word} {odd}" in out.getvalue()
+
+
+@pytest.mark.parametrize("width", [1, 20, 40, 200])
+def test_tables_are_readable_at_any_width(width: int) -> None:
+    """Nothing is left out: folded in a table, or on a narrow terminal a line for each value."""
+    shown, out = display(width)
+    shown.table([Column("metric"), Column("value")], [("test/accuracy", "0.9649")])
+    shown.table(
+        [Column("run", overflow="fold"), Column("val/loss"), Column("test/loss")], [("pnet seed=0", "0.25", "")]
+    )
+    text = " ".join(out.getvalue().split())
+    for word in ("test/accuracy", "0.9649", "pnet", "seed=0", "val/loss", "0.25"):
+        assert word in text
+
+
+def test_a_width_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLUMNS=0, as some shells say it."""
+    monkeypatch.setenv("COLUMNS", "0")
+    assert plain_console(file=io.StringIO()).width == 80
+
+
+def test_the_cache_is_listed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psilon-data list: names with brackets."""
+    monkeypatch.setattr(store, "entries", lambda: ["data/1"])
+    monkeypatch.setattr(store, "about", lambda key: {"name": "a[/b]", "target": ":smile:", "rows": 3, "features": 2})
+    monkeypatch.setenv("COLUMNS", "200")
+    said = CliRunner().invoke(commands, ["list"])
+    assert said.exit_code == 0, said.output
+    assert "a[/b]" in said.output
+    assert ":smile:" in said.output
