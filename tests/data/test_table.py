@@ -15,7 +15,7 @@ def write_arff(frame: pd.DataFrame, path: Path) -> None:
     kinds = {"bool": ["False", "True"], "float64": "REAL", "int64": "INTEGER"}
     attributes = [(c, kinds.get(str(d)) or sorted(frame[c].dropna().unique())) for c, d in frame.dtypes.items()]
     rows = frame.astype({"member": str}).astype(object).where(frame.notna(), None).to_numpy().tolist()
-    path.write_text(arff.dumps({"relation": "people", "attributes": attributes, "data": rows}))
+    path.write_text(arff.dumps({"relation": "people", "attributes": attributes, "data": rows}), encoding="utf-8")
 
 
 WRITERS = {

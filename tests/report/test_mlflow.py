@@ -59,7 +59,7 @@ def test_to_mlflow_and_back(place, config, tmp_path):
     there = {file.path for file in client.list_artifacts(parent.info.run_id, "report")}
     assert there == {f"report/{name}" for name in ("report.html", "report.md", "tables", "figures")}
     fetched = client.download_artifacts(parent.info.run_id, "report/tables/summary.csv", str(tmp_path))
-    assert Path(fetched).read_text() == (out / "tables/summary.csv").read_text()
+    assert Path(fetched).read_text(encoding="utf-8") == (out / "tables/summary.csv").read_text()
 
     said.clear()
     fetch("tests", uri, tmp_path / "fetched", said.append)

@@ -52,7 +52,9 @@ def page(full, tmp_path_factory) -> Path:
 def browse(page: Path, folder: Path, column: int) -> tuple[dict, str]:
     """What the probe found, and the console."""
     probed = folder / "probed.html"
-    probed.write_text(page.read_text().replace("</body>", PROBE.replace("COLUMN", str(column)) + "</body>"))
+    probed.write_text(
+        page.read_text(encoding="utf-8").replace("</body>", PROBE.replace("COLUMN", str(column)) + "</body>")
+    )
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", probed.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     (found,) = re.findall(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)

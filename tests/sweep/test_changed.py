@@ -19,7 +19,7 @@ def write(path: Path, slope: float) -> None:
     """80 rows of a target that depends on one input by this slope."""
     path.parent.mkdir(exist_ok=True)
     rows = (f"{i % 13},{slope * (i % 13) + i % 3}" for i in range(80))
-    path.write_text("\n".join(["x,target", *rows]) + "\n")
+    path.write_text("\n".join(["x,target", *rows]) + "\n", encoding="utf-8")
 
 
 def test_an_edited_table_is_trained_again(psilon, records, tmp_path):

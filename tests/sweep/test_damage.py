@@ -122,7 +122,7 @@ def test_a_record_that_was_deleted_is_written_anew(config, at_step):
 def in_the_way() -> None:
     """A file takes the place of the results folder."""
     Path("results").rename("away")
-    Path("results").write_text("in the way")
+    Path("results").write_text("in the way", encoding="utf-8")
 
 
 def test_what_cannot_be_written_is_kept_elsewhere(config, at_step, tmp_path):

@@ -109,7 +109,7 @@ def both_held(records: Callable, process) -> list[dict]:
 def go_on_when_asked(pid: int, number: int) -> None:
     """Let a process that is held go on, once this signal waits for it."""
     deadline, status = time.monotonic() + 60, Path(f"/proc/{pid}/status")
-    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text())[1], 16) & 1 << (number - 1):
+    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text(encoding="utf-8"))[1], 16) & 1 << (number - 1):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(pid, signal.SIGCONT)
@@ -172,7 +172,9 @@ def test_a_killed_process(start, psilon, records, retries):
 
 def test_processes_that_end_as_they_start(psilon, records):
     """One line, at once: others would end as well."""
-    Path("sitecustomize.py").write_text("import os, sys\nif 'spawn_main' in str(sys.orig_argv): os._exit(3)\n")
+    Path("sitecustomize.py").write_text(
+        "import os, sys\nif 'spawn_main' in str(sys.orig_argv): os._exit(3)\n", encoding="utf-8"
+    )
     code, text = psilon(*GRID, *PROCESSES, "tracking=none")
     assert code == 1, text
     said = (

@@ -138,7 +138,7 @@ def test_a_plan_names_the_data_and_what_a_group_shares(grid, capsys):
     """Not `table` twice; of a stack's titles what all its members have."""
     rows = "x,y,label\n" + "".join(f"{i % 7},{i % 5},{'ab'[i % 2]}\n" for i in range(60))
     for name in ("first", "second"):
-        Path(f"{name}.csv").write_text(rows.replace("x", name))
+        Path(f"{name}.csv").write_text(rows.replace("x", name), encoding="utf-8")
     jobs = [[f"dataset.path={name}.csv", f"reg.lam={lam}"] for name in ("first", "second") for lam in (0.1, 0.2)]
     jobs.append(["dataset.path=first.csv", "model.hidden=3", "seed=7"])
     grid(jobs, "dataset=table", "dataset.target=label", "plan=true")
