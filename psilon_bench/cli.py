@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from psilon_bench import garbage
 from psilon_bench.command_line import arranged, given
 from psilon_bench.conf_folder import CONF
-from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, short
+from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, shortened
 from psilon_bench.interrupt import Stopped, install
 from psilon_bench.tracking_uri import redacted
 
@@ -114,7 +114,7 @@ def check_working_folder() -> None:
 def told(error: BaseException, ours: bool) -> tuple[int, str]:
     """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else of ours."""
     if isinstance(error, UsageError):
-        return 2, shortened(str(error))
+        return 2, shortened(str(error), sys.argv)
     if isinstance(error, RunFailed | StackFailed):
         return 1, str(error)
     from psilon_bench.hydra_errors import one_line
@@ -122,15 +122,7 @@ def told(error: BaseException, ours: bool) -> tuple[int, str]:
     line = one_line(error, given(sys.argv[1:]))
     if line is None and ours:
         return 1, f"{type(error).__name__}: {error} (--verbose shows where)"
-    return 2, shortened(line or f"{error} (--verbose shows where)")
-
-
-def shortened(line: str) -> str:
-    """The line with the long values of the command line cut short."""
-    for argument in sys.argv[1:]:
-        for part in argument.partition("=")[::2]:
-            line = line.replace(part, short(part)) if part else line
-    return line
+    return 2, shortened(line or f"{error} (--verbose shows where)", sys.argv)
 
 
 def sync() -> NoReturn:
@@ -147,7 +139,7 @@ def sync() -> NoReturn:
     try:
         sys.exit(0 if sync(Path(arguments.folder), arguments.uri, arguments.rebuild, print) else 1)
     except UsageError as error:
-        print(f"psilon-sync: {redacted(str(error))}", file=sys.stderr)
+        print(f"psilon-sync: {redacted(shortened(str(error), sys.argv))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("psilon-sync: stopped. The next one goes on where it was.", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, shortened
 
 
 def run(command: click.Command, name: str, when_stopped: str) -> NoReturn:
@@ -22,5 +22,5 @@ def run(command: click.Command, name: str, when_stopped: str) -> NoReturn:
         sys.exit(2)
     except (UsageError, click.ClickException) as error:
         line = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"{name}: {line}", file=sys.stderr)
+        print(f"{name}: {shortened(line, sys.argv)}", file=sys.stderr)
         sys.exit(2)

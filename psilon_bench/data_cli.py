@@ -22,17 +22,14 @@ def commands() -> None:
 @commands.command("list")
 def list_() -> None:
     """Show what the cache holds."""
-    from rich.table import Table
-    from rich.text import Text
-
     from psilon_bench.data import store
-    from psilon_bench.display import plain_console
+    from psilon_bench.printing import folding, laid_out, plain_console
 
-    table = Table("entry", "name", "target", "rows", "features", "fetched", title=Text(str(store.root())))
-    for key in store.entries():
-        about = store.about(key)
-        table.add_row(key, *(str(about.get(k, "")) for k in ("name", "target", "rows", "features", "fetched")))
-    plain_console().print(table)
+    keys = ("name", "target", "rows", "features", "fetched")
+    rows = [(key, *(str(store.about(key).get(k, "")) for k in keys)) for key in store.entries()]
+    console = plain_console()
+    console.print(str(store.root()), soft_wrap=True)
+    console.print(laid_out(console, folding("entry", *keys), rows))
 
 
 @commands.group()

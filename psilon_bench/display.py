@@ -18,9 +18,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column, Table
+from rich.table import Column
+from rich.text import Text
 
 from psilon_bench.config import Config
+from psilon_bench.printing import folding, laid_out, plain_console
 from psilon_bench.record import Record
 
 RESULT = (
@@ -47,15 +49,6 @@ SUMMARY_ROWS = 60
 NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 30.0  # or one after so long
-NARROW = 15  # letters for each column of a table; on a terminal with less it is a list
-
-
-def plain_console(**how: Any) -> Console:
-    """What is printed is data: [b] and :smile: are letters like others."""
-    console = Console(highlight=False, markup=False, emoji=False, **how)
-    if console.width < 1:  # COLUMNS=0: nobody knows
-        console.width = 80
-    return console
 
 
 class Display:
@@ -93,19 +86,9 @@ class Display:
             self.say(f"note: {text}", soft_wrap=True)
 
     def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table; on a narrow terminal a line for each value."""
-        if self.console.width >= NARROW * len(columns):
-            table = Table(*columns)
-            for row in rows:
-                table.add_row(*row)
-            self.say(table)
-            return
-        for row in rows:
-            if len(row) > 2:
-                self.say(row[0], soft_wrap=True)
-            for column, value in zip(columns[1:], row[1:], strict=True):
-                if value:
-                    self.say(f"  {row[0] if len(row) == 2 else column.header} {value}", soft_wrap=True)
+        """Print a table, or what takes its place on a narrow terminal."""
+        found = laid_out(self.console, columns, rows)
+        self.say(found, soft_wrap=isinstance(found, Text))
 
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
@@ -209,11 +192,6 @@ class Display:
         rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
         if runs:
             self.table(folding("failed run", "reason", "folder"), rows)
-
-
-def folding(*headers: str) -> list[Column]:
-    """Columns whose cells go on in the next line."""
-    return [Column(header, overflow="fold") for header in headers]
 
 
 def shared(configs: Sequence[Config]) -> str:

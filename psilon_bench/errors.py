@@ -46,3 +46,11 @@ def short(text: str) -> str:
 def shown(value: Any) -> str:
     """A value as messages show it."""
     return short(repr(value))
+
+
+def shortened(line: str, arguments: Sequence[str]) -> str:
+    """A message as one line, the long values of the command line in it cut short."""
+    for argument in arguments[1:]:
+        for part in argument.partition("=")[::2]:
+            line = line.replace(part, short(part)) if part else line
+    return " ".join(line.splitlines())

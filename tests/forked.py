@@ -56,7 +56,6 @@ def serve() -> None:
     """The child's side."""
     import numpy  # noqa: F401
 
-    import psilon_bench.launcher
     import psilon_bench.sweep  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")

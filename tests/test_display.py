@@ -9,7 +9,8 @@ from rich.table import Column
 
 from psilon_bench.data import store
 from psilon_bench.data_cli import commands
-from psilon_bench.display import Display, plain_console
+from psilon_bench.display import Display
+from psilon_bench.printing import plain_console
 
 ODD = ["[/b]", "q[red]r", "[bold]x[/bold]", ":smile:", "[link=x]y", "a\\[b"]
 

@@ -72,6 +72,8 @@ def command(draw: random.Random) -> list[str]:
     mild = draw.random() < 0.5
     choices = [f"{group}={draw.choice(options(group))}" for group in SECTIONS[:-1] if draw.random() < 0.15]
     choices += [f"dataset={draw.choice(MADE if mild or draw.random() < 0.8 else options('dataset'))}"]
+    if "dataset=sparse_recovery" in choices and mild:
+        choices = ["dataset=sparse_recovery", f"model={draw.choice(['diagonal_linear', 'basis_pursuit'])}", "reg=none"]
     known = keys(tuple(choices))
     small = ["tracking=none", "trainer.eval_every=1"]
     small += [f"{key}={value}" for key, value in SMALL.items() if key in known]
@@ -107,7 +109,9 @@ def override(draw: random.Random, known: dict[str, Any]) -> str:
 
 def fault(said: Said, folder: Path) -> str | None:
     """What is wrong with how a command ended; None where all is well."""
-    records = [json.loads(path.read_text()) | {"folder": path.parent} for path in folder.rglob("run.json")]
+    records = [
+        json.loads(path.read_text(encoding="utf-8")) | {"folder": path.parent} for path in folder.rglob("run.json")
+    ]
     if said.code is None:
         return "hangs"
     if "Traceback" in said.err + said.out:
@@ -135,6 +139,40 @@ def nonsense(run: dict) -> str | None:
     with (run["folder"] / "history.csv").open(newline="", encoding="utf-8") as file:
         rates = [float(row["lr"]) for row in csv.DictReader(file) if row.get("lr")]
     return None if all(math.isfinite(rate) and rate > 0 for rate in rates) else f"has the learning rates {rates}"
+
+
+DONE = """model=pnet -m seed=0,1
+reg.lam=1 --cfg job seed=3
+results_dir="r[/b]" model.name=a+b
+reg.lam=0.5 --verbose seed=9223372036854775807"""
+REFUSED = """scheduler=multistep scheduler.gamma=nan
+scheduler=multistep scheduler.milestones=[-1]
+scheduler.total_steps=100000000000000000000000
+optimizer.eps=true
+model.normalization=true
+~tracking.name
+dataset._target_=os.system
+model=pnet,snet
+model=3 -m
+dataset=sparse_recovery dataset.num_features=100000000
+dataset=sparse_recovery model=vgg_tiny
+-m seed=range(1000000000) reg.lam=1,2,3
+-m seed=range(0,1,0)
+results_dir=r[/b]
+results_dir=/proc/nowhere
+reg.lam='${'
+name=[[[[ seed=1"""
+
+
+@pytest.mark.parametrize(("lines", "code"), [(DONE, 0), (REFUSED, 2)])
+def test_fixed_commands(psilon, tmp_path, lines, code):
+    """As the random ones: done, or refused in one line."""
+    for number, line in enumerate(lines.splitlines()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        said = psilon([*line.split(), "tracking=none", "trainer.epochs=1"], folder, SECONDS)
+        assert fault(said, folder) is None, (line, said)
+        assert said.code == code, (line, said)
 
 
 @pytest.mark.slow

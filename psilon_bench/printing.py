@@ -1,0 +1,38 @@
+"""Tables and lines on a terminal of any width. Whatever is printed is data, never markup."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+NARROW = 15  # letters for each column of a table; on a terminal with less it is a list
+
+
+def plain_console(**how: Any) -> Console:
+    """[b] and :smile: are letters like others."""
+    console = Console(highlight=False, markup=False, emoji=False, **how)
+    if console.width < 1:  # COLUMNS=0: nobody knows
+        console.width = 80
+    return console
+
+
+def folding(*headers: str) -> list[Column]:
+    """Columns whose cells go on in the next line."""
+    return [Column(header, overflow="fold") for header in headers]
+
+
+def laid_out(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table | Text:
+    """A table; on a narrow terminal a line for each value."""
+    if console.width >= NARROW * len(columns):
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*row)
+        return table
+    lines = []
+    for row in rows:
+        lines += [row[0]] if len(row) > 2 else []
+        for column, value in zip(columns[1:], row[1:], strict=True):
+            lines += [f"  {row[0] if len(row) == 2 else column.header} {value}"] if value else []
+    return Text("\n".join(lines))
