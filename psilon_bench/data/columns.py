@@ -8,12 +8,14 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from psilon_bench.data import checks
-from psilon_bench.data.form import Form
+from psilon_bench.data.form import MISSING, Form
 from psilon_bench.data.setting import setting
 from psilon_bench.data.table_file import Content
 from psilon_bench.data.text_column import Role, TextColumn
 from psilon_bench.errors import UsageError
 
+HEAD = 1000  # cells that are tried first: a cast that fails is slow, for it words every failure
+USUAL = pa.array(sorted(MISSING))
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -64,8 +66,8 @@ class Reader:
         verbatim = name in self.verbatim or (typed and target)
         quick = None if typed or verbatim or target else _plain_numbers(cells, self.form)
         if quick is not None:
-            self.missing[name] = {"": int(quick.isna().sum())}
-            return quick, "number"
+            self.missing[name] = quick[1]
+            return quick[0], "number"
         column = TextColumn.of(name, cells, form=self.form, place=self.content.place, typed=typed, target=target)
         series, role = column.levels() if verbatim else column.read()
         self.missing[name] = column.taken
@@ -81,8 +83,9 @@ class Reader:
         """Numbers of dataset.missing are no values."""
         for value in self.form.values:
             found = (series == value).fillna(False)
-            self.missing.setdefault(name, {})[f"{value:g}"] = int(found.sum())
-            series = series.mask(found) if found.any() else series
+            if found.any():
+                self.missing.setdefault(name, {})[f"{value:g}"] = int(found.sum())
+                series = series.mask(found)
         return series
 
     def _missing_notes(self) -> list[str]:
@@ -131,20 +134,33 @@ def _decimals(cells: pa.ChunkedArray) -> pd.Series:
         return cells.cast(pa.float64()).to_pandas()
 
 
-def _plain_numbers(cells: pa.ChunkedArray, form: Form) -> pd.Series | None:
-    """Most columns by far, without a look at each word; None where some cell is neither a number nor empty."""
+def _plain_numbers(cells: pa.ChunkedArray, form: Form) -> tuple[pd.Series, dict[str, int]] | None:
+    """Most columns by far, without a look at each word, and what is missing; None where a cell is something else."""
     if not form.plain:
         return None
-    filled = pc.if_else(pc.equal(cells, ""), None, cells)
+    text = pc.utf8_trim_whitespace(cells)
+    words = pa.array(sorted(form.words | {""}), cells.type)
+    for missing in (pc.is_in(cells, words), pc.or_(pc.is_in(text, words), pc.is_in(pc.utf8_lower(text), USUAL))):
+        numbers = _cast(pc.if_else(missing, None, text))
+        if numbers is not None:
+            counts = pc.value_counts(text.filter(missing)).to_pylist()
+            return numbers, {count["values"]: count["counts"] for count in counts}
+    return None
+
+
+def _cast(cells: pa.ChunkedArray) -> pd.Series | None:
+    """Numbers, integers exactly; None where there is none, or something else."""
     try:
-        numbers = filled.cast(pa.float64())
+        cells.slice(0, HEAD).cast(pa.float64())
+        numbers = cells.cast(pa.float64())
     except pa.ArrowInvalid:
         return None
     if numbers.null_count == len(numbers) or pc.any(pc.is_nan(numbers)).as_py():
         return None
-    for kind in (pa.int64(), pa.uint64()):
+    whole = pc.all(pc.equal(numbers, pc.floor(numbers))).as_py()
+    for kind in (pa.int64(), pa.uint64()) if whole else ():
         try:
-            return filled.cast(kind).to_pandas(types_mapper=_nullable)
+            return cells.cast(kind).to_pandas(types_mapper=_nullable)
         except pa.ArrowInvalid:
             continue
     return numbers.to_pandas()

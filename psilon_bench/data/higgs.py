@@ -78,7 +78,7 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
     frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
     raw = RawTable(
         name=name,
-        frame=frame.astype({LABEL: np.int64}),
+        frame=frame.astype({LABEL: np.int64}).set_axis(rows),
         target=LABEL,
         regression=False,
         categorical=[],
@@ -86,6 +86,7 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
         licence=LICENCE,
         checksum=entry.about["source_sha256"],
         notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
+        lines=range(1, len(labels) + 1),
     )
     return prepare(raw, choices, [np.searchsorted(rows, part) for part in parts])
 

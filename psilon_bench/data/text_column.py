@@ -76,7 +76,8 @@ class TextColumn:
     @cached_property
     def absent(self) -> Mask:
         """Missing whatever the column is."""
-        return np.array([w in self.form.words or (not self.typed and not w.strip()) for w in self.words], dtype=bool)
+        told = [word.strip() in self.form.words or word in self.form.words for word in self.words]
+        return np.array(told, dtype=bool) | np.array([not (self.typed or w.strip()) for w in self.words], dtype=bool)
 
     @cached_property
     def usual(self) -> Mask:

@@ -1,6 +1,7 @@
 """The fitted transformer: train rows alone decide, holes and levels are handled, new raw rows can be read."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,36 @@ def test_codes_are_one_standardised_column(people):
     assert blue < green < red
     assert np.isclose(red - green, green - blue)
     assert violet in (blue, green, red)  # unseen counts as missing: the median
+
+
+def test_codes_of_numbers_are_in_their_order():
+    """1, 2, 10, 11 and then text."""
+    frame = pd.DataFrame({"a": ["10", "2", "x", "1", "11"] * 20, "price": np.arange(100.0)})
+    task = prepare(raw(frame), choices(encoding="codes"))
+    codes = task.preprocessing.transform(pd.DataFrame({"a": ["1", "2", "10", "11", "x"]}))[:, 0]
+    np.testing.assert_allclose(np.diff(codes), codes[1] - codes[0], rtol=1e-9)
+    assert codes[1] > codes[0]
+
+
+def test_numbers_of_any_source_are_finite(task):
+    """Whichever split holds the other, inputs or targets: it is told before anything is trained."""
+    made = task("regression")
+    for name in ("train", "val", "test", "extra"):
+        for what in ("x", "y"):
+            split = made.val if name == "extra" else getattr(made, name)
+            values = getattr(split, what).clone()
+            values[2, 0] = float("nan")
+            spoiled = replace(split, **{what: values})
+            changed = {"extra_tests": {"extra": spoiled}} if name == "extra" else {name: spoiled}
+            with pytest.raises(UsageError, match=rf"but the .* of made up are not in {name} row 3\. Correct the data"):
+                replace(made, **changed)
+
+
+def test_levels_of_classes_that_no_row_has_are_none(people):
+    """A categorical target may come with more levels than the rows at hand have, of any source."""
+    target = pd.Categorical(["x", "z"] * 60, categories=["x", "y", "z"])
+    task = prepare(raw(people[["age", "price"]].assign(price=target), regression=False), choices())
+    assert (task.kind, task.classes) == ("binary", ["x", "z"])
 
 
 def test_levels_are_text_whatever_their_type():
