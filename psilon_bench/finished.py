@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psilon_bench import run_json
 from psilon_bench.config import Config
 from psilon_bench.identity import Identity, difference
 from psilon_bench.record import Record, Run, is_closed
-from psilon_bench.run_files import read_run
 
 Stamp = tuple[int, int] | None
 
@@ -24,6 +24,7 @@ class FinishedRuns:
     folder: Path
     runs: dict[str, Run] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
     closed: set[str] = field(default_factory=set)  # records that have ended for good: they never change again
+    unreadable: dict[str, str] = field(default_factory=dict)  # why, by the name of the record
     stamps: dict[str, Stamp] = field(default_factory=dict)  # of the run.json of every other record, when it was read
 
     def look(self) -> "FinishedRuns":
@@ -37,11 +38,28 @@ class FinishedRuns:
             ):
                 continue
             self.stamps[name] = now
-            run = read_run(self.folder / name)
-            if run is not None and is_closed(run):
-                self.closed.add(name)
-                self.runs[Identity.of_record(run).key] = run | {"folder": str(self.folder / name)}
+            if now is not None:
+                self.take_in(name)
         return self
+
+    def take_in(self, name: str) -> None:
+        """Read one record; what cannot be read is left out, with the reason."""
+        try:
+            run = run_json.read(self.folder / name / "run.json").raw
+        except run_json.Unreadable as error:
+            self.unreadable[name] = str(error)
+            return
+        self.unreadable.pop(name, None)
+        if is_closed(run):
+            self.closed.add(name)
+            self.runs[Identity.of_record(run).key] = run | {"folder": str(self.folder / name)}
+
+    def left_out(self) -> list[str]:
+        """Say which records cannot be read: their number and the first of them."""
+        if not self.unreadable:
+            return []
+        first = next(iter(self.unreadable.values()))
+        return [f"{len(self.unreadable)} records cannot be read and are left out, such as {first}."]
 
     def records(self, configs: Sequence[Config]) -> list[Record]:
         """Return the records of these runs; none where not all of them have ended for good."""

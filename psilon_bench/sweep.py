@@ -29,7 +29,7 @@ class Plan:
     resumed: list[list[Config]]  # stacks with a checkpoint, whole
     groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure, to be cut into stacks
     finished: FinishedRuns
-    changes: list[str]  # why runs train again that were done before
+    changes: list[str]  # why runs train again that were done before, and what is left out
 
     @property
     def missing(self) -> int:
@@ -138,7 +138,7 @@ def make_plan(configs: Sequence[Config], display: Display) -> Plan:
     closed = {} if configs[0].rerun else finished.runs
     done = {key: closed[key] for key in wanted if key in closed}
     todo = {key: config for key, config in wanted.items() if key not in done}
-    changes = [] if configs[0].rerun else finished.changes(todo.values())
+    changes = [] if configs[0].rerun else [*finished.left_out(), *finished.changes(todo.values())]
     resumed: list[list[Config]] = []
     groups: dict[str, list[Config]] = {}
     for members in unfinished(todo, display):

@@ -366,11 +366,22 @@ def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
     assert finished == [0, 1, 2, 3]
 
 
-def test_a_damaged_record_is_trained_again(grid, trained):
-    """It counts as missing and is left as it is."""
+def test_damaged_records_are_left_out_and_counted(grid, trained, capsys):
+    """A run.json of any other shape counts as missing, is left as it is, and is said in one line; its run trains."""
     grid(seeds(2))
+    whole = json.loads(text(folders()[0], "run.json"))
+    shapes = ["{", "[]", "{}", "null", '"finished"', b"\xff\x00"]
+    shapes += [json.dumps({key: value for key, value in whole.items() if key != left}) for left in ("status", "params")]
+    shapes += [
+        json.dumps(whole | wrong) for wrong in ({"fingerprint": [1]}, {"seed": {}}, {"task": []}, {"times": None})
+    ]
+    for number, shape in enumerate(shapes):
+        folder = Path(f"results/runs/damaged{number}")
+        folder.mkdir()
+        (folder / "run.json").write_bytes(shape if isinstance(shape, bytes) else shape.encode())
     (folders()[0] / "run.json").write_text("{")
     assert read_run(folders()[0]) is None
+    capsys.readouterr()
     grid(seeds(2))
-    assert len(trained) == 2
-    assert len(trained[1]) == 1
+    assert f"{len(shapes) + 1} records cannot be read and are left out, such as " in capsys.readouterr().out
+    assert [len(stack) for stack in trained] == [2, 1]
