@@ -18,7 +18,8 @@ def arranged(arguments: list[str]) -> list[str]:
         from psilon_bench.components import name_folder
 
         name_folder(Path(options.config_dir))
-    return [*(one for one in arguments if one not in options.overrides), *overrides]
+    first = [one for one in arguments if one not in options.overrides and one != "--"]
+    return [*first, *(["--"] if overrides and options.info else []), *overrides]  # else --info takes an override
 
 
 def parsed(arguments: list[str]) -> Any:

@@ -84,6 +84,7 @@ def check_kind(section: str, target: str) -> None:
         raise UsageError(f"{section}._target_={shown(target)} is not valid: it should be {KINDS[section]}.")
 
 
+@functools.cache
 def is_kind(section: str, found: Any) -> bool:
     """Whether this is what a section's target must be."""
     if section != "dataset":

@@ -1,5 +1,6 @@
 """psilon-run from the command line to its exit code: what it says, what it writes, and how it is stopped."""
 
+import gc
 import json
 import os
 import re
@@ -43,6 +44,7 @@ def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) ->
         return Said(stop.value.code, *capfd.readouterr())
 
     yield psilon_run
+    gc.enable()  # a command that is refused never comes to it
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

@@ -31,6 +31,12 @@ def test_options_may_stand_anywhere(option: list[str]) -> None:
         assert arranged([*overrides[:place], *option, *overrides[place:]]) == [*option, *overrides]
 
 
+def test_an_option_that_may_have_a_value_takes_no_override() -> None:
+    """--info, which shows all without one."""
+    assert arranged(["model=snet", "--info"]) == ["--info", "--", "model=snet"]
+    assert arranged(["model=snet", "--info", "searchpath"]) == ["--info", "searchpath", "--", "model=snet"]
+
+
 @settings(deadline=None)
 @given(TEXT)
 def test_a_value_is_read_or_told_how_to_write(value: str) -> None:

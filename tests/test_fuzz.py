@@ -109,9 +109,8 @@ def override(draw: random.Random, known: dict[str, Any]) -> str:
 
 def fault(said: Said, folder: Path) -> str | None:
     """What is wrong with how a command ended; None where all is well."""
-    records = [
-        json.loads(path.read_text(encoding="utf-8")) | {"folder": path.parent} for path in folder.rglob("run.json")
-    ]
+    paths = folder.rglob("run.json")
+    records = [json.loads(path.read_text(encoding="utf-8")) | {"folder": path.parent} for path in paths]
     if said.code is None:
         return "hangs"
     if "Traceback" in said.err + said.out:
