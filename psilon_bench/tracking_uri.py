@@ -9,7 +9,7 @@ from pydantic import AfterValidator, PlainSerializer
 
 from psilon_bench.errors import UsageError
 
-ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+ADDRESS = re.compile(r"[A-Za-z][\w+.-]*\\?://\S+")  # with a backslash as Hydra escapes it
 # up to the last @ before the path; and where a password holds a slash, which no library would read as one
 LOGIN = re.compile(r"(?<=://)(?:[^/?#]*@|[^/?#@:]*:(?!\d*(?:[/?#]|$)).*@)")
 SECRET = re.compile(r"(?i)([?&;][\w.-]*(?:pass|pwd|token|secret|credential|key|odbc_connect)[\w.-]*=)[^&;#]*")

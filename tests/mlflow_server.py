@@ -83,6 +83,8 @@ def guarded(server: Server, user: str, password: str, forbidden: str = "/nothing
                     return self.answer(reply.status, reply.read())
             except urllib.error.HTTPError as error:
                 return self.answer(error.code, error.read())
+            except urllib.error.URLError:
+                return self.answer(502, b"nobody there")
 
         do_POST = do_PUT = do_PATCH = do_GET
 

@@ -5,10 +5,13 @@ statements of one transaction. The rows are those that the client would write: a
 when MLflow changes any of them.
 """
 
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from psilon_bench.tracking_uri import database_of
 
 
 @dataclass
@@ -35,6 +38,9 @@ def prepare(uri: str) -> None:
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    file = database_of(uri)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     if uri not in SqlAlchemyStore._engine_map:
         SqlAlchemyStore._engine_map[uri] = create_sqlalchemy_engine(uri)
 
@@ -85,8 +91,6 @@ def insert(client: Any, experiment_id: str, location: str, runs: list[Whole]) ->
 
 def insert_datasets(session: Any, experiment_id: str, runs: list[Whole]) -> None:
     """Each data set once in an experiment, and which run had which."""
-    import uuid
-
     import sqlalchemy
     from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlInput
 

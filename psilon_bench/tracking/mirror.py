@@ -107,7 +107,7 @@ class Mirror:
         """The run that mlflow.json names, where MLflow has it; else one by a mirror that did not live to name it."""
         if state is not None and state.run_id is not None and self.place.has(state.run_id):
             return state.run_id
-        if state is None or state.uri != self.place.uri:
+        if not (self.folder / STATE).exists() or (state is not None and state.uri != self.place.uri):
             return None
         same = self.place.runs(f"tags.fingerprint = '{run['fingerprint']}'")
         return next((one.info.run_id for one in same if one.data.tags.get("record") == str(self.folder)), None)

@@ -13,6 +13,7 @@ from psilon_bench import garbage
 from psilon_bench.errors import UsageError
 from psilon_bench.process import is_gone
 from psilon_bench.run_files import read_run
+from psilon_bench.tracking.lacking import lacking_of
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import connect, quiet
 from psilon_bench.tracking.rounds import send_all
@@ -44,7 +45,9 @@ def main() -> None:
         say({"problem": str(error)})
         return
     say({"problem": None})
-    mirrors = {folder: Mirror(place, folder) for folder in unsent(asked["earlier"], place.uri)}
+    mirrors: dict[Path, Mirror] = {}
+    with contextlib.suppress(Exception):  # a server that went away again: psilon-sync sends what earlier runs left
+        mirrors = {folder: Mirror(place, folder) for folder in lacking_of(place, unsent(asked["earlier"], place.uri))}
     sweeps = {folder.parent for folder in mirrors}
     at_end = False
     while not at_end:
@@ -69,10 +72,11 @@ def received(lines: Lines) -> tuple[list[Path], bool]:
     return folders, False
 
 
-def unsent(folder: str | None, uri: str) -> list[Path]:
+def unsent(folder: str | None, uri: str) -> dict[Path, str]:
     """The records of this folder that MLflow at `uri` should have and has not, but for those still being computed."""
     records = (path.parent for path in sorted(Path(folder).glob("*/run.json"))) if folder is not None else ()
-    return [record for record in records if (run := read_run(record)) and is_unsent(record, run, uri)]
+    runs = ((record, read_run(record)) for record in records)
+    return {record: run["params"]["name"] for record, run in runs if run is not None and is_unsent(record, run, uri)}
 
 
 def is_unsent(record: Path, run: dict[str, Any], uri: str) -> bool:

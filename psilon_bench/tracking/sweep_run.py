@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psilon_bench.run_files import read_run
 from psilon_bench.tracking.content import BATCH, as_metrics, milliseconds, source_tags
 from psilon_bench.tracking.place import Place
-from psilon_bench.tracking.state import PARENT, Parent
+from psilon_bench.tracking.state import PARENT, Parent, sending_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,7 +20,7 @@ def parent_of(place: Place, sweep: Path, name: str, began: int) -> str:
     """The id of the run that stands for this folder; the first record of a sweep creates it. Under the sending lock."""
     if sweep not in place.parents:
         known = Parent.read(sweep / PARENT)
-        there = known is not None and known.uri == place.uri and place.has(known.run_id)
+        there = known is not None and place.has(known.run_id)
         run_id = known.run_id if known is not None and there else found_or_created(place, sweep, name, began)
         Parent(uri=place.uri, run_id=run_id).write(sweep / PARENT)
         place.parents[sweep] = run_id
@@ -40,15 +40,18 @@ def found_or_created(place: Place, sweep: Path, name: str, began: int) -> str:
 
 
 def update_parents(place: Place, sweeps: Iterable[Path]) -> None:
-    """Bring the runs of these sweep folders up to date, those that this MLflow knows."""
+    """Bring the runs of these sweep folders up to date."""
     for sweep in sorted(set(sweeps)):
-        parent = Parent.read(sweep / PARENT)
         found = (read_run(path.parent) for path in sweep.glob("*/run.json"))
         runs = [run for run in found if run is not None and run["in_sweep"]]
-        if parent is not None and parent.uri == place.uri and runs:
-            ended = max(milliseconds(run["times"]["ended"] or run["times"]["started"]) for run in runs)
-            log(place.client, parent.run_id, outcome(runs), ended)
-            place.client.set_terminated(parent.run_id, "FINISHED", end_time=ended)
+        if not runs:
+            continue
+        began = min(milliseconds(run["times"]["started"]) for run in runs)
+        ended = max(milliseconds(run["times"]["ended"] or run["times"]["started"]) for run in runs)
+        with sending_lock(sweep):
+            run_id = parent_of(place, sweep, runs[0]["params"]["name"], began)
+        log(place.client, run_id, outcome(runs), ended)
+        place.client.set_terminated(run_id, "FINISHED", end_time=ended)
 
 
 def outcome(runs: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,18 +1,19 @@
 """psilon-sync: bring MLflow up to date with the records, whenever its server is there."""
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from psilon_bench.errors import UsageError
 from psilon_bench.process import is_gone
 from psilon_bench.run_files import read_run, run_files
+from psilon_bench.tracking.lacking import lacking_of
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import Place, connect
+from psilon_bench.tracking.place import connect
 from psilon_bench.tracking.rounds import send_all
 from psilon_bench.tracking.server import check_server, default_uri, reason_of
-from psilon_bench.tracking.state import STATE, State, is_sent, sending_lock, state_of
+from psilon_bench.tracking.state import state_of
 from psilon_bench.tracking.sweep_run import update_parents
 from psilon_bench.tracking.waiting import waiting
 from psilon_bench.tracking_uri import database_of, redacted, resolved
@@ -92,33 +93,3 @@ def send(target: Target, records: Records, rebuild: bool, say: Say) -> int:
         update_parents(place, {record.parent for record in lacking if record not in left})
     say(f"{len(lacking) - len(left)} of {len(lacking)} records sent to {shown}{': ' + problem if problem else ''}")
     return len(left)
-
-
-def lacking_of(place: Place, records: Records, rebuild: bool) -> list[Path]:
-    """Those that MLflow has not got, or not whole, with mlflow.json put right; nobody else sends meanwhile."""
-    with contextlib.ExitStack() as locks:
-        for sweep in sorted({record.parent for record in records}):
-            locks.enter_context(sending_lock(sweep))
-        there = runs_of(place, records.values())
-        mirrored = {folder: run_id for run_id, folder in there.items()}
-        return [one for one in records if is_lacking(place, one, set(there), mirrored.get(str(one)), rebuild)]
-
-
-def runs_of(place: Place, sweeps: Iterable[str]) -> dict[str, str]:
-    """The ids of the runs that this MLflow has of these sweeps, with the folders of their records."""
-    wanted = (f"tags.sweep = '{name}' and tags.record != ''" for name in sorted(set(sweeps)))
-    return {run.info.run_id: run.data.tags["record"] for one in wanted for run in place.runs(one)}
-
-
-def is_lacking(place: Place, record: Path, there: set[str], tagged: str | None, rebuild: bool) -> bool:
-    """Whether the record is to be sent. Its run is the one that mlflow.json names, or that has its folder as a tag."""
-    state = state_of(record)
-    named = state.run_id if state is not None and state.run_id in there else None
-    run_id = named or tagged
-    if run_id is None:
-        (record / STATE).unlink(missing_ok=True)
-        return True
-    whole = state is not None and named is not None and is_sent(record, state.uri) and not rebuild
-    if state is None or (state.uri, state.run_id, state.done) != (place.uri, run_id, whole):
-        State(uri=place.uri, run_id=run_id, done=whole).write(record / STATE)
-    return not whole

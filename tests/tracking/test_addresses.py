@@ -26,6 +26,7 @@ WORDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
         ("postgresql+psycopg2://me:secret@host:1/db", "postgresql+psycopg2://me@host:1/db"),
         ("mysql://host/db?user=me&password=secret&charset=utf8", "mysql://host/db?user=me&password=***&charset=utf8"),
         ("mssql+pyodbc:///?odbc_connect=PWD%3Dsecret", "mssql+pyodbc:///?odbc_connect=***"),
+        (r"tracking.uri=http\://me\:secret@host\:5000 reg.lam=1", r"tracking.uri=http\://host\:5000 reg.lam=1"),
         ("databricks://token:secret@host", "databricks://token@host"),
         ("tracking.uri=http://me:secret@host is http://me:secret@host.", "tracking.uri=http://host is http://host."),
     ],

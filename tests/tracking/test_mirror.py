@@ -221,7 +221,6 @@ def test_the_run_of_a_sweep_tells_how_its_runs_ended(place, record):
     assert run.info.start_time <= milliseconds(first)
     assert run.info.end_time == milliseconds(failed.run["times"]["ended"])
     assert run.info.status == "FINISHED"
-    update_parents(replace(place, uri="sqlite:///elsewhere.db"), [one.folder.parent])  # not there: nothing to do
 
 
 def test_names_that_mlflow_refuses_are_mended(place):
