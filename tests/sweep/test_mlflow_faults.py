@@ -188,7 +188,7 @@ def test_a_step_of_the_clock(begin, call, records, tmp_path):
     """The kernel says that the machine began at another time; a run that computes is not taken for a killed one."""
     process = begin("seed=0", "trainer.epochs=20000")
     wait_for(lambda: bool(records()))
-    stat = Path("/proc/stat").read_text()
+    stat = Path("/proc/stat").read_text(encoding="utf-8")
     began = next(line for line in stat.splitlines() if line.startswith("btime "))
     (tmp_path / "stat").write_text(stat.replace(began, f"btime {int(began.split()[1]) + 3600}"))
     moved = ("unshare", "--mount", "sh", "-c", f'mount --bind {tmp_path}/stat /proc/stat && exec "$@"', "-")
