@@ -5,13 +5,13 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from platformdirs import user_cache_path
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from psilon_bench.config import Config
 from psilon_bench.durable import write_tensors, write_text
@@ -24,17 +24,25 @@ Say = Callable[[str], None]
 class Names(BaseModel):
     """What <id>.json says: the members, their records, and which file holds the state."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-    identities: list[dict[str, str]]
+    model_config = ConfigDict(extra="forbid")
+    identities: Annotated[list[Identity], Field(min_length=1)]
     paths: list[dict[str, str]]  # files that the data of each member come from
-    folders: list[str]
-    file: str
+    records: list[Annotated[str, Field(pattern=r"^[\w.+-]+$")]]  # their folders, within that of the sweep
+    sweep: str  # its folder, where this file lies elsewhere
+    file: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-\d+\.pt$")]
     sha256: str
+
+    @model_validator(mode="after")
+    def one_of_each(self) -> "Names":
+        """Every member has an identity, paths and a record."""
+        if not len(self.identities) == len(self.paths) == len(self.records):
+            raise ValueError("identities, paths and records should be equally many")
+        return self
 
     @property
     def keys(self) -> list[str]:
         """The identities of the members."""
-        return [Identity(**identity).key for identity in self.identities]
+        return [identity.key for identity in self.identities]
 
 
 @dataclass(frozen=True)
@@ -117,9 +125,10 @@ class Checkpoint:
         path = next(path for n in range(len(before) + 1) if (path := place / f"{self.id}-{n}.pt") not in before)
         write_tensors(path, content)
         names = Names(
-            identities=[asdict(config.identity) for config in self.configs],
+            identities=[config.identity for config in self.configs],
             paths=[config.dataset.resolved() for config in self.configs],
-            folders=[str(folder) for folder in folders],
+            records=[folder.name for folder in folders],
+            sweep=str(self.folder.parent),
             file=path.name,
             sha256=sha256(path),
         )
@@ -134,10 +143,16 @@ class Checkpoint:
             if names is None:
                 continue
             try:
-                return read(place, names)
+                return read(place, names, self.folder.parent)
             except Exception as error:  # whatever a file that was cut or overwritten may raise
-                set_aside([place / f"{self.id}.json", place / names.file], f"is damaged ({brief(error)})", say)
+                self.set_aside(f"is damaged ({brief(error)})", say)
         return None
+
+    def set_aside(self, why: str, say: Say) -> None:
+        """Move it out of the way, wherever it lies."""
+        for place in self.places:
+            if (place / f"{self.id}.json").exists():
+                set_aside(place / f"{self.id}.json", why, say)
 
     def remove(self) -> None:
         """Remove all of its files, after the records are closed."""
@@ -148,14 +163,14 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
 
-def read(place: Path, names: Names) -> Found:
+def read(place: Path, names: Names, sweep: Path) -> Found:
     """Return what the named file holds; an exception of any kind where it is not what it was."""
     path = place / names.file
     if sha256(path) != names.sha256:
         raise ValueError("its checksum differs")
     with torch.serialization.safe_globals([Counter]):  # the milestones of MultiStepLR are a Counter
         content = torch.load(path, weights_only=True, map_location="cpu")
-    return Found(content["fit"], [Path(folder) for folder in names.folders], content["rows"])
+    return Found(content["fit"], [sweep / record for record in names.records], content["rows"])
 
 
 def read_names(path: Path, say: Say) -> Names | None:
@@ -165,19 +180,19 @@ def read_names(path: Path, say: Say) -> Names | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        set_aside([path], f"is damaged ({brief(error)})", say)
+        set_aside(path, f"is damaged ({brief(error)})", say)
         return None
 
 
-def set_aside(paths: Sequence[Path], why: str, say: Say) -> None:
-    """Move files of a checkpoint out of the way, into a folder beside them, and say so in one line."""
-    aside = paths[0].parent / "set_aside"
+def set_aside(names: Path, why: str, say: Say) -> None:
+    """Move the files of a checkpoint out of the way, into a folder beside them, and say so in one line."""
+    aside = names.parent / "set_aside"
     with contextlib.suppress(OSError):  # a folder that cannot be written: nothing is lost by leaving it
+        names.with_suffix(".room").unlink(missing_ok=True)
         aside.mkdir(exist_ok=True)
-        for path in paths:
-            if path.exists():
-                path.replace(aside / path.name)
-    say(f"the checkpoint {paths[0].name} {why}; it is set aside in {aside}, and its runs train from the start.")
+        for path in [names, *names.parent.glob(f"{names.stem}-*.pt")]:
+            path.replace(aside / path.name)
+    say(f"the checkpoint {names.name} {why}; it is set aside in {aside}, and its runs train from the start.")
 
 
 def unfinished_stacks(config: Config, say: Say = lambda line: None) -> list[list[str]]:
@@ -185,15 +200,15 @@ def unfinished_stacks(config: Config, say: Say = lambda line: None) -> list[list
     return [names.keys for _, names in all_names(config, say)]
 
 
-def set_aside_outdated(configs: Sequence[Config], say: Say) -> None:
+def set_aside_outdated(configs: Sequence[Config], say: Say, only_say: bool = False) -> None:
     """Set aside the checkpoints of these runs that are of other data or of other code, and say what changed."""
     wanted = {(config.fingerprint(), tuple(sorted(config.dataset.resolved().items()))): config for config in configs}
     for path, names in all_names(configs[0], say):
         for identity, paths in zip(names.identities, names.paths, strict=False):
-            config = wanted.get((identity["fingerprint"], tuple(sorted(paths.items()))))
-            if config is not None and config.identity != Identity(**identity):
-                why = difference(Identity(**identity), config.identity)
-                set_aside([path, path.parent / names.file], f"does not count, for {why}", say)
+            config = wanted.get((identity.fingerprint, tuple(sorted(paths.items()))))
+            if config is not None and config.identity != identity:
+                why = f"does not count, for {difference(identity, config.identity)}"
+                say(f"the checkpoint {path.name} {why}.") if only_say else set_aside(path, why, say)
                 break
 
 
@@ -202,7 +217,7 @@ def all_names(config: Config, say: Say) -> Iterator[tuple[Path, Names]]:
     folder = checkpoints_of(config)
     for path in [*sorted(folder.glob("*.json")), *sorted(refuge().glob("*.json"))]:
         names = read_names(path, say)
-        if names is not None and (path.parent == folder or Path(names.folders[0]).parent == folder.parent):
+        if names is not None and (path.parent == folder or names.sweep == str(folder.parent)):
             yield path, names
 
 

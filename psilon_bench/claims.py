@@ -7,28 +7,38 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from psilon_bench.checkpoint import checkpoints_of
+from psilon_bench.checkpoint import Say, checkpoints_of
 from psilon_bench.config import Config
+from psilon_bench.errors import RecordsFailed
 
 
 @contextmanager
-def claimed(configs: Sequence[Config], wait: bool) -> Iterator[set[str]]:
+def claimed(configs: Sequence[Config], wait: bool, say: Say) -> Iterator[set[str]]:
     """Within, this process alone may train the runs whose identities are given here; a killed process loses its claims.
 
     wait: until all of them are free, in an order that all processes keep, so that none waits for one that waits for it.
+    RecordsFailed where the folder cannot be written.
     """
     folder = checkpoints_of(configs[0])
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        keys = sorted({config.identity.key for config in configs})
-        yield {key for key in keys if claim(folder / f"{key}.lock", wait, stack)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            keys = sorted({config.identity.key for config in configs})
+            mine = {key for key in keys if claim(folder / f"{key}.lock", stack)}
+            if wait and len(mine) < len(keys):
+                say(f"{len(keys) - len(mine)} runs are trained by another process; waiting for it.")
+                stack.close()
+                mine = {key for key in keys if claim(folder / f"{key}.lock", stack, patience=-1)}
+        except OSError as error:
+            raise RecordsFailed(f"{error.filename or folder} cannot be written ({error.strerror or error})") from error
+        yield mine
 
 
-def claim(path: Path, wait: bool, stack: ExitStack) -> bool:
+def claim(path: Path, stack: ExitStack, patience: float = 0) -> bool:
     """Take one lock; it and its file go when the stack is left. A waiting process then makes a file of its own."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=patience)
     except Timeout:
         return False
     stack.callback(release, lock)

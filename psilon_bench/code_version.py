@@ -9,6 +9,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ NUMERIC = (
     "regularizers",
     "training",
     "device.py",
+    "engines.py",
     "finetune.py",
     "outcome.py",
     "precision.py",
@@ -59,13 +61,24 @@ def code_version(targets: Iterable[Callable[..., Any]]) -> str:
 
 @functools.cache
 def source_of(target: Callable[..., Any]) -> str:
-    """Return the digest of the code of your own behind a component: its module's, or its whole package's.
+    """Return the digest of the code of your own behind a component: its module or package, and what these import.
 
     Empty for what belongs to this package, to the standard library or to an installed library.
     """
     classes = inspect.getmro(target) if inspect.isclass(target) else (inspect.unwrap(target),)
     places = {place for one in classes if (place := place_of(one)) is not None}
-    return " ".join(sorted(digest_of(files_of(place), place.parent) for place in places))
+    return " ".join(sorted(digest_of(with_imports(place), place.parent) for place in places))
+
+
+def with_imports(place: Path) -> list[Path]:
+    """Return the files of a module or package, and those beside it that they import, directly or not."""
+    finder = ModuleFinder(path=[str(place.parent)])  # finds nothing of libraries, and runs nothing
+    for file in files_of(place):
+        parts = file.relative_to(place.parent).with_suffix("").parts
+        finder.import_hook(".".join(part for part in parts if part != "__init__"))
+    found = (getattr(module, "__file__", None) for module in finder.modules.values())
+    beside = (Path(file) for file in found if file)
+    return sorted({*files_of(place), *(file for file in beside if file.is_relative_to(place.parent))})
 
 
 def place_of(component: Any) -> Path | None:
@@ -83,8 +96,9 @@ def place_of(component: Any) -> Path | None:
 
 
 def files_of(place: Path) -> list[Path]:
-    """Return the Python files of a package folder, or the file itself."""
-    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    """Return the files of a folder (of a package: its Python files), or the file itself."""
+    pattern = "*.py" if (place / "__init__.py").exists() else "*"
+    return sorted(file for file in place.rglob(pattern) if file.is_file()) if place.is_dir() else [place]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ImportString, TypeAdapter, ValidationError
 
+from psilon_bench.code_version import source_of
 from psilon_bench.errors import UsageError, shown
 
 OURS = ("psilon_bench", "torch")
@@ -53,6 +54,7 @@ def locate(target: str) -> Callable[..., Any]:
         raise ImportError(f"{type(error).__name__}: {error}") from error
     if not callable(found):
         raise ImportError("it is not a class or function")
+    source_of(found)  # read once, as it is now that it is imported
     return found
 
 

@@ -4,6 +4,7 @@ import inspect
 import os
 import typing
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +20,7 @@ from pydantic import (
 
 from psilon_bench.arguments import check_signs, first_line, signature_schema
 from psilon_bench.bounds import check_values
-from psilon_bench.code_version import code_version
+from psilon_bench.code_version import code_version, digest_of, files_of
 from psilon_bench.components import check_kind, locate
 from psilon_bench.conf_folder import CONF
 from psilon_bench.errors import UsageError
@@ -79,7 +80,11 @@ class Component(Section):
             return {"name": self.name} | self.numbers()
         target = locate(self.target)
         made_by = target.__qualname__ if inspect.isclass(target) else f"{self.target.split('.')[-2]}.{target.__name__}"
-        return {"name": self.name, "made by": made_by} | self.numbers() | settled(target, self.arguments)
+        return {"name": self.name, "made by": made_by} | self.numbers() | settled(target, self.arguments, self.content)
+
+    def content(self, path: str) -> str:
+        """Return what stands for a file in the fingerprint: its checksum."""
+        return digest_of(files_of(Path(path)), Path(path).parent) if Path(path).exists() else "no file"
 
     def numbers(self) -> dict[str, Any]:
         """Return the values of the schema's own keys that determine numbers."""
@@ -97,6 +102,10 @@ class Component(Section):
 
 class Dataset(Component):
     """A source of data. Its function gets `name` too."""
+
+    def content(self, path: str) -> str:
+        """Return a word in the place of a file: the checksum of the task counts beside the fingerprint."""
+        return "a file"
 
     def text(self) -> str:
         """Return the whole section as JSON, which is what the task cache goes by."""

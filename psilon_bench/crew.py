@@ -1,8 +1,10 @@
 """Trains stacks; a stack that fails is tried again in halves, down to the run that is to blame."""
 
+import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 
@@ -21,9 +23,20 @@ def train_quietly(configs: list[Config]) -> dict[str, Run]:
     """In a process that is followed by its records: no display, no MLflow. run.json of each member by identity."""
     display = Display(Console(quiet=True))
     with display.sweep(len(configs)):
-        crew = Crew(display, None, configs[0].retries, FinishedRuns(folder_of(configs[0])))
+        crew = Crew(display, None, configs[0].retries, finished_in(folder_of(configs[0])), keys_of(configs))
         crew.train(configs)
     return crew.runs
+
+
+@functools.cache
+def finished_in(folder: Path) -> FinishedRuns:
+    """Return this process's index of a folder, so that its records are not read again for every run."""
+    return FinishedRuns(folder)
+
+
+def keys_of(configs: Iterable[Config]) -> set[str]:
+    """Return the identities of these runs."""
+    return {config.identity.key for config in configs}
 
 
 @dataclass
@@ -49,6 +62,7 @@ class Crew:
     sender: Sender | None
     retries: int
     finished: FinishedRuns
+    missing: set[str]  # the runs (identities) that the bar is about and that have not ended
     runs: dict[str, Run] = field(default_factory=dict)
 
     def train(self, configs: list[Config], wait: bool = True) -> list[Config]:
@@ -60,7 +74,7 @@ class Crew:
         tries = deque([Try(configs)])
         while tries:
             attempt = tries.popleft()
-            with claimed(attempt.configs, wait) as mine:
+            with claimed(attempt.configs, wait, self.display.note) as mine:
                 others = [config for config in attempt.configs if config.identity.key not in mine]
                 if others and Checkpoint.of(attempt.configs).exists():  # the stack goes on whole
                     left += attempt.configs
@@ -71,13 +85,17 @@ class Crew:
         return left
 
     def without_finished(self, attempt: Try, mine: set[str]) -> Try:
-        """Return those of a try that are ours and that no other process has ended in the meantime."""
+        """Return those of a try that are ours and that no other process has ended in the meantime.
+
+        A stack with a checkpoint goes on whole: members that have ended keep their records.
+        """
         own = [config for config in attempt.configs if config.identity.key in mine]
         known = {} if own and own[0].rerun else self.finished.look().runs
         done = {key: known[key] for config in own if (key := config.identity.key) in known}
         self.runs |= done
-        if done:
-            self.display.advance(len(done))
+        self.over(done)
+        if len(done) < len(attempt.configs) == len(own) and Checkpoint.of(attempt.configs).exists():
+            return attempt
         if len(own) - len(done) == len(attempt.configs):
             return attempt
         return Try([config for config in own if config.identity.key not in done], attempt.failures)
@@ -96,8 +114,15 @@ class Crew:
             return self.refused(error, attempt)
         for config, record in zip(attempt.configs, finished, strict=True):
             self.runs[config.identity.key] = record.run | {"folder": str(record.folder)}
-        self.display.advance(len(finished))
+        self.over(keys_of(attempt.configs))
         return []
+
+    def over(self, keys: Iterable[str]) -> None:
+        """Move the bar by those of these runs that it has not counted yet."""
+        ended = self.missing & set(keys)
+        self.missing -= ended
+        if ended:
+            self.display.advance(len(ended))
 
     def refused(self, error: Exception, attempt: Try) -> list[Try]:
         """Halves of a stack that could not be set up; a lone run has failed without a record."""
@@ -107,7 +132,7 @@ class Crew:
         reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
         self.display.failure(config.title, reason)
         self.runs[config.identity.key] = {"status": "failed", "title": config.title, "reason": reason}
-        self.display.advance(1)
+        self.over([config.identity.key])
         return []
 
     def after(self, failure: StackFailed, attempt: Try) -> list[Try]:
@@ -122,5 +147,5 @@ class Crew:
             return [Try(attempt.configs, attempt.failures + 1, failure.records)]
         self.display.failure(config.title, f"{failure}; see {record.folder}")
         self.runs[config.identity.key] = record.run | {"folder": str(record.folder)}
-        self.display.advance(1)
+        self.over([config.identity.key])
         return []

@@ -1,13 +1,13 @@
 """The runs of a folder that have ended for good, found again by their identity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from psilon_bench import run_json
 from psilon_bench.config import Config
 from psilon_bench.identity import Identity, difference
-from psilon_bench.record import Record, Run, is_closed
+from psilon_bench.record import Run, is_closed
 
 Stamp = tuple[int, int] | None
 
@@ -45,7 +45,7 @@ class FinishedRuns:
     def take_in(self, name: str) -> None:
         """Read one record; what cannot be read is left out, with the reason."""
         try:
-            run = run_json.read(self.folder / name / "run.json").raw
+            run = run_json.read(self.folder / name / "run.json").model_dump()
         except run_json.Unreadable as error:
             self.unreadable[name] = str(error)
             return
@@ -61,13 +61,6 @@ class FinishedRuns:
         first = next(iter(self.unreadable.values()))
         return [f"{len(self.unreadable)} records cannot be read and are left out, such as {first}."]
 
-    def records(self, configs: Sequence[Config]) -> list[Record]:
-        """Return the records of these runs; none where not all of them have ended for good."""
-        keys = [config.identity.key for config in configs]
-        if not all(key in self.runs for key in keys):
-            return []
-        return [Record.reopen(Path(self.runs[key]["folder"])) for key in keys]
-
     def changes(self, configs: Iterable[Config]) -> list[str]:
         """Say of these runs, which are to train, where they were done before with other data or other code."""
         earlier: dict[str, list[Run]] = {}
@@ -78,7 +71,7 @@ class FinishedRuns:
         for config in configs:
             alike = [run for run in earlier.get(config.fingerprint(), []) if same_places(run, config)]
             if alike:
-                what = difference(Identity.of_record(alike[-1]), config.identity)
+                what = difference(Identity.of_record(max(alike, key=when)), config.identity)
                 told[what] = told.get(what, 0) + 1
         return [f"{what}: {count} of {len(configs)} runs train again." for what, count in told.items()]
 
@@ -90,6 +83,11 @@ def stamp(record: Path) -> Stamp:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_ino
+
+
+def when(run: Run) -> str:
+    """Return when a run was started, for a choice among records."""
+    return str(run["times"]["started"])
 
 
 def same_places(run: Run, config: Config) -> bool:

@@ -93,8 +93,7 @@ class Inner:
         place = folder / ".inner" / uuid.uuid4().hex[:8]
         place.mkdir(parents=True)
         for number, stack in enumerate(stacks):
-            absolute = [config.model_copy(update={"results_dir": str(folder.parent)}) for config in stack]
-            (place / f"{number}.pkl").write_bytes(pickle.dumps(absolute))  # a worker may start in another folder
+            (place / f"{number}.pkl").write_bytes(pickle.dumps(stack))
         try:
             with called_every(LOOK_EVERY_S, look):
                 returned = self.instantiate(place).launch([self.job(place)] * len(stacks), initial_job_idx=0)

@@ -65,13 +65,13 @@ def settled_by(settle: Settle) -> Callable[[Target], Target]:
     return mark_target
 
 
-def settled(target: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that determine numbers; a file that is named stays as a word, for its content counts."""
+def settled(target: Callable[..., Any], arguments: dict[str, Any], content: Callable[[str], str]) -> dict[str, Any]:
+    """Return the arguments that determine numbers; `content` of a file takes the place of its path."""
     settle = getattr(target, "settle", None)
     kept = settle(dict(arguments)) if settle is not None else dict(arguments)
     paths = marked(target, INPUT_PATH)
     return {
-        name: "a file" if name in paths and value is not None else value
+        name: content(value) if name in paths and value is not None else value
         for name, value in kept.items()
         if name not in marked(target, NO_NUMBER)
     }

@@ -5,6 +5,7 @@ import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from psilon_bench.device import place
 from psilon_bench.dry_run import parameters_of, problem
 from psilon_bench.errors import UsageError, short
 from psilon_bench.footprint import check_parameters, check_room, num_parameters, one_row
+from psilon_bench.identity import difference
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -74,7 +76,8 @@ def build_model(config: Config, task: Task) -> Any:
 
 def key_of(dataset: str) -> cache.Mark:
     """What decides the task of a dataset section (as JSON): its values, files that they name, where the store is."""
-    return (dataset, str(store.root()), *cache.marks(json.loads(dataset)))
+    files = Dataset.model_validate(json.loads(dataset)).resolved().values()
+    return (dataset, str(store.root()), *(cache.mark(Path(file)) for file in files))
 
 
 @cache.cached_by_bytes(cache.tasks, key_of)
@@ -85,13 +88,12 @@ def load(dataset: str) -> Task:
 
 
 def with_data(config: Config, task: Task) -> Config:
-    """Return the configuration with the checksum of its data; UsageError where it is not that of the plan."""
-    if config.data not in (None, task.checksum):
-        raise UsageError(
-            f"The data of {task.name} changed while the sweep ran (checksum {config.data[:8]} -> {task.checksum[:8]}). "
-            "The same command starts over with the data as they are now."
-        )
-    return config.with_data(task.checksum)
+    """Return the configuration with the checksum of its data; UsageError where data or code differ from the plan."""
+    found = config.with_data(task.checksum)
+    if config.data is not None and config.identity != found.identity:
+        what = difference(config.identity, found.identity)
+        raise UsageError(f"{task.name}: {what} the sweep was planned. The same command goes on with what is there now.")
+    return found
 
 
 @cache.cached_by_bytes(cache.shapes, key_of)

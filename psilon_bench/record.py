@@ -105,7 +105,7 @@ class Record:
         self.run["times"]["ended"] = now_text()
         self.restore()
         for path in sorted(self.folder.iterdir()):
-            if path.is_file() and path.name != "run.json":
+            if path.is_file() and path.name != "run.json" and not path.name.startswith("."):
                 flush(path)
         self.save(flushed=True)
 

@@ -25,8 +25,8 @@ def run_files(folder: Path) -> Iterator[Path]:
 
 
 def read_run(record: Path) -> dict[str, Any] | None:
-    """run.json; None where it cannot be read, or is none of a record."""
+    """run.json, with what it may leave out; None where it cannot be read, or is none of a record."""
     try:
-        return run_json.read(record / "run.json").raw
+        return run_json.read(record / "run.json").model_dump()
     except run_json.Unreadable:
         return None

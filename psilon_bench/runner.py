@@ -3,7 +3,6 @@
 import contextlib
 import traceback
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,24 +12,19 @@ from psilon_bench.claims import claimed
 from psilon_bench.config import Config
 from psilon_bench.device import set_tf32
 from psilon_bench.display import Display
+from psilon_bench.engines import AnyFit, build
 from psilon_bench.errors import RecordsFailed, StackFailed
 from psilon_bench.finetune import FineTuned
 from psilon_bench.interrupt import Stopped, kept_until_safe
-from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.outcome import finish
-from psilon_bench.precision import autocast_of
-from psilon_bench.prepare import Prepared, build_optimizer, prepare, steps_elementwise
+from psilon_bench.prepare import Prepared, prepare
 from psilon_bench.record import Record, check_writable, command_line
 from psilon_bench.run_files import read_run
 from psilon_bench.tracking.sender import Sender
 from psilon_bench.tracking.server import check_server, tracking_uri
 from psilon_bench.training.compiled import compile_if_asked
-from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Fit, Row
-from psilon_bench.training.whole import WholeFit
-
-AnyFit = Fit | FineTuned | WholeFit
 
 
 def check_places(config: Config) -> None:
@@ -43,7 +37,7 @@ def check_places(config: Config) -> None:
 def run_alone(config: Config, display: Display, sender: Sender | None = None) -> Record:
     """Train one configuration that belongs to no sweep. Where another process trains the same, keep no checkpoint."""
     member = ready(config)
-    with claimed([member.config], wait=False) as mine:
+    with claimed([member.config], wait=False, say=display.note) as mine:
         (record,) = run_members([member], display, sender, mine=bool(mine))
     return record
 
@@ -87,8 +81,11 @@ def run_members(
     found = find(checkpoint, display) if checkpoint is not None and not configs[0].rerun else None
     if checkpoint is not None:
         keep_room(checkpoint, fit)
+    if found and checkpoint is not None and (problem := unfit(fit, found)):
+        checkpoint.set_aside(f"is of no use ({problem})", display.note)
+        members, found = [ready(config) for config in configs], None
+        fit = build(members)
     if found:
-        fit.load_state(found.fit)
         records = reopen(found, members, fit, in_sweep)
     elif records:
         records = [Record.reopen(record.folder) for record in records]
@@ -112,6 +109,15 @@ def new_records(members: Sequence[Prepared], fit: AnyFit, in_sweep: bool) -> lis
         return [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
     except OSError as error:
         raise RecordsFailed(f"{error.filename} cannot be written ({error.strerror}). Make room") from error
+
+
+def unfit(fit: AnyFit, found: Found) -> str | None:
+    """Put the trainer where the checkpoint was taken; what is wrong where it cannot go on from there."""
+    try:
+        fit.load_state(found.fit)
+    except Exception as error:  # of another version of torch, or of a state that lacks something
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+    return None
 
 
 def find(checkpoint: Checkpoint, display: Display) -> Found | None:
@@ -161,6 +167,9 @@ def train_and_close(
     except Exception as error:
         close_unfinished(records, error)
         raise StackFailed(error, records) from error
+    finally:
+        if checkpoint is not None:
+            checkpoint.release_room()
 
 
 def kept(error: OSError, state: dict[str, Any], records: Sequence[Record], checkpoint: Checkpoint | None) -> str:
@@ -239,40 +248,6 @@ def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
             record.finish("killed" if killed else "failed", reason=reason)
             if not killed:
                 record.write("error.txt", traceback.format_exc())
-
-
-def build(members: Sequence[Prepared]) -> AnyFit:
-    """What trains these networks, or fits this baseline."""
-    config = members[0].config
-    if config.model.is_baseline:
-        (member,) = members
-        return WholeFit(member)
-    return FineTuned(members, build_fit) if config.trainer.prune_then_finetune else build_fit(members)
-
-
-def build_fit(members: Sequence[Prepared]) -> Fit:
-    """The trainer of a stack, with the optimizer, schedule and precision of the first member."""
-    return fit_under(members, autocast_of(members, fit_under))
-
-
-def fit_under(members: Sequence[Prepared], autocast: torch.dtype | None) -> Fit:
-    """The trainer of a stack whose steps call its networks under this type."""
-    config = members[0].config  # differs from the others in stackable values alone, none of which is read here
-    if len(members) > 1 and not steps_elementwise(config, members[0].model):
-        raise ValueError(f"optimizer={config.optimizer.name} mixes networks that share a tensor: train them one by one")
-    return Fit(
-        stack=Stack([member.model for member in members]),
-        tasks=[member.task for member in members],
-        regularizers=[member.config.reg.build() for member in members],
-        lams=[member.config.reg.lam for member in members],
-        seeds=[member.config.seed for member in members],
-        settings=config.trainer,
-        optimizer=partial(build_optimizer, config),
-        scheduler=config.scheduler.build,
-        autocast=autocast,
-        pruner=config.pruner.build(),
-        measures=partial(curve_measures, unit_threshold=config.metrics.unit_threshold),
-    )
 
 
 def about(member: Prepared, precision: str, in_sweep: bool) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from psilon_bench import footprint
 from psilon_bench.config import Config
 from psilon_bench.data.task import Split
 from psilon_bench.device import place, threads
+from psilon_bench.engines import build_fit, fit_under
 from psilon_bench.memory import CPU, free_bytes
 from psilon_bench.prepare import Prepared, load, prepare, shape, steps_elementwise
-from psilon_bench.runner import build_fit, fit_under
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.compiled import compile_if_asked
 from psilon_bench.training.trainer import Fit

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from psilon_bench.checkpoint import set_aside_outdated, unfinished_stacks
 from psilon_bench.config import Config, Dataset
-from psilon_bench.crew import Crew
+from psilon_bench.crew import Crew, keys_of
 from psilon_bench.display import Display
 from psilon_bench.errors import RunFailed
 from psilon_bench.finished import FinishedRuns, folder_of
@@ -32,9 +32,14 @@ class Plan:
     changes: list[str]  # why runs train again that were done before, and what is left out
 
     @property
-    def missing(self) -> int:
+    def to_do(self) -> list[Config]:
         """Runs that are to train."""
-        return len(self.configs) - sum(config.identity.key in self.done for config in self.configs)
+        return [config for config in self.configs if config.identity.key not in self.done]
+
+    @property
+    def missing(self) -> int:
+        """How many they are."""
+        return len(self.to_do)
 
 
 def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -> dict[str, Run]:
@@ -70,7 +75,7 @@ def run(configs: Sequence[Config], inner: Inner | None, sender: Sender | None) -
 
 def train_here(plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """Stack after stack in this process, then what is faster side by side in processes; also what went wrong there."""
-    crew, problem = Crew(display, sender, plan.configs[0].retries, plan.finished), None
+    crew, problem = Crew(display, sender, plan.configs[0].retries, plan.finished, keys_of(plan.to_do)), None
     train_free(crew, plan.resumed)
     with Processes(plan.configs[0].hardware, sum(map(len, plan.groups))) as processes:
         choices = list(zip(plan.groups, ways(plan.groups, processes), strict=True))
@@ -93,7 +98,7 @@ def train_free(crew: Crew, every: Sequence[list[Config]]) -> None:
 def train_by(inner: Inner, plan: Plan, display: Display, sender: Sender | None) -> tuple[dict[str, Run], str | None]:
     """All stacks as jobs of another launcher, followed by their records; also what went wrong with the launcher."""
     folder = folder_of(plan.configs[0])
-    wanted = {config.identity.key: config for config in plan.configs if config.identity.key not in plan.done}
+    wanted = {config.identity.key: config for config in plan.to_do}
     watch = Watch(folder, wanted, display, sender)
     groups = [(group, inner.size(len(group), choose(group).size)) for group in plan.groups]
     jobs = [*plan.resumed, *(stack for group, size in groups for stack in stacks(group, size))]
@@ -159,7 +164,7 @@ def unfinished(todo: dict[str, Config], display: Display) -> list[list[str]]:
     configs = list(todo.values())
     if not configs or configs[0].rerun:
         return []
-    set_aside_outdated(configs, display.note)
+    set_aside_outdated(configs, display.note, only_say=configs[0].plan)
     return unfinished_stacks(configs[0], display.note)
 
 

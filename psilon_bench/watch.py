@@ -5,7 +5,7 @@ from pathlib import Path
 
 from psilon_bench.config import Config
 from psilon_bench.display import Display
-from psilon_bench.finished import stamp
+from psilon_bench.finished import FinishedRuns, stamp
 from psilon_bench.identity import Identity
 from psilon_bench.record import Run
 from psilon_bench.run_files import read_run
@@ -19,6 +19,7 @@ class Watch:
         self.folder, self.wanted, self.display, self.sender = folder, wanted, display, sender
         self.before = {record: stamp(record) for record in self.records()}
         self.runs: dict[Path, Run] = {}
+        self.keys: dict[Path, str] = {}  # the identities of these runs
         self.refused: dict[str, Run] = {}  # without a record
         self.over = 0
 
@@ -33,29 +34,30 @@ class Watch:
             if ended or (record in self.before and stamp(record) == self.before[record]):
                 continue
             run = read_run(record)
-            if run is None or Identity.of_record(run).key not in self.wanted or run == self.runs.get(record):
+            if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
                 continue
-            self.runs[record] = run
+            self.runs[record], self.keys[record] = run, key
             if self.sender is not None:
                 self.sender.follow(record)
             if run["status"] == "failed":
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
-        over = len(
-            {Identity.of_record(run).key for run in self.runs.values() if run["status"] in ("finished", "failed")}
-        )
+        over = len({self.keys[record] for record, run in self.runs.items() if run["status"] in ("finished", "failed")})
         if over > self.over:
             self.display.advance(over - self.over)
             self.over = over
 
     def status(self, config: Config) -> str | None:
         """Of the latest record of a run; None where there is none."""
-        runs = [run for _, run in sorted(self.runs.items()) if Identity.of_record(run) == config.identity]
+        runs = [run for record, run in sorted(self.runs.items()) if self.keys[record] == config.identity.key]
         return runs[-1]["status"] if runs else None
 
     def told(self, runs: Mapping[str, Run]) -> None:
         """What a process says of its runs at their end: those that could not be set up have no record."""
         for key, run in runs.items():
-            if "folder" not in run:
+            if "folder" in run:  # by another process, perhaps, before this one began to look
+                self.runs.setdefault(Path(run["folder"]), run)
+                self.keys.setdefault(Path(run["folder"]), key)
+            else:
                 self.refused[key] = run
                 self.display.failure(run["title"], run["reason"])
                 self.display.advance(1)
@@ -64,11 +66,13 @@ class Watch:
         """run.json of every run by identity; one without a last word is killed."""
         found = dict(self.refused)
         for record, run in sorted(self.runs.items()):
-            key = Identity.of_record(run).key
+            key = self.keys[record]
             if key not in found or found[key]["status"] != "finished":
                 found[key] = run | {"folder": str(record)}
+        if self.wanted.keys() - found.keys():
+            found = FinishedRuns(self.folder).look().runs | found
         for key, config in self.wanted.items():
             run = found.setdefault(key, {"status": "running", "title": config.title})
             if run["status"] == "running":
                 found[key] = run | {"status": "killed", "reason": "its process ended before it"}
-        return found
+        return {key: found[key] for key in self.wanted}

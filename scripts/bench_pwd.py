@@ -23,10 +23,10 @@ from torch import nn
 
 from psilon_bench.data.task import Task
 from psilon_bench.device import set_up
+from psilon_bench.engines import build_fit
 from psilon_bench.prepare import Prepared, prepare
 from psilon_bench.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
-from psilon_bench.runner import build_fit
 
 STEPS, LONE_STEPS, STACK_STEPS = 20, 60, 6  # in a block
 P, STEP = 0.5, 1e-5

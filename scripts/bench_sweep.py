@@ -25,10 +25,10 @@ from rich.table import Table
 
 from psilon_bench.config import Config
 from psilon_bench.device import set_up
+from psilon_bench.engines import build_fit
 from psilon_bench.prepare import prepare
 from psilon_bench.processes import Processes
 from psilon_bench.record import processor
-from psilon_bench.runner import build_fit
 from psilon_bench.stacking import Choice
 from psilon_bench.ways import ways
 

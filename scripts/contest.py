@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 
 from psilon_bench.config import CONF, Config, check
 from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.engines import build_fit
 from psilon_bench.prepare import Prepared
-from psilon_bench.runner import build_fit
 from psilon_bench.training.compiled import compile_step
 
 Step = Callable[[], object]

@@ -132,6 +132,12 @@ def test_any_other_byte_of_the_numeric_code_is_another_version(tmp_path):
     assert code.digest_of([moved, *places[1:]], tmp_path) != code.OWN
 
 
+def forget() -> None:
+    """The modules that a test has written."""
+    for name in ("mine", "mine.other", "other"):
+        sys.modules.pop(name, None)
+
+
 @pytest.fixture
 def own_code(tmp_path, monkeypatch):
     """own_code("A = 1"): the version of a configuration whose regularizer is a class of this module."""
@@ -139,9 +145,13 @@ def own_code(tmp_path, monkeypatch):
     def version_of(body: str, package: bool) -> str:
         place = tmp_path / "mine" / "__init__.py" if package else tmp_path / "mine.py"
         place.parent.mkdir(exist_ok=True)
-        place.write_text("from psilon_bench.regularizers.path_norm import PathNorm\nclass Mine(PathNorm):\n    pass\n")
+        place.write_text(
+            "from psilon_bench.regularizers.path_norm import PathNorm\n"
+            + ("from . import other\n" if package else "import other\n")
+            + "class Mine(PathNorm):\n    pass\n"
+        )
         (place.parent / "other.py").write_text(body)
-        sys.modules.pop("mine", None)
+        forget()
         code.source_of.cache_clear()
         import mine
 
@@ -149,15 +159,16 @@ def own_code(tmp_path, monkeypatch):
 
     monkeypatch.syspath_prepend(tmp_path)
     yield version_of
-    sys.modules.pop("mine", None)
+    forget()
 
 
 def test_code_of_your_own_counts_and_libraries_do_not(own_code):
-    """A package of yours counts whole, a lone file by itself; torch's classes stand in the record by their version."""
+    """A package of yours counts whole, a file with what it imports; torch's classes stand in the record by version."""
     import torch
 
     assert own_code("A = 1", package=True) != own_code("A = 2", package=True)
     assert own_code("A = 1", package=True) != code.code_version([])
+    assert own_code("A = 1", package=False) == own_code("A = 1", package=False) != own_code("A = 2", package=False)
     assert code.code_version([torch.optim.Adam]) == code.code_version([])
 
 
@@ -167,3 +178,9 @@ def test_a_class_may_move(config, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert config("model._target_=elsewhere.MLP").fingerprint() == config().fingerprint()
     assert config("model._target_=elsewhere.Other").fingerprint() != config().fingerprint()
+
+
+def test_the_working_folder_is_nobodys_business(config, table):
+    """A link to nowhere beside the table, as editors make them, is not looked at."""
+    Path(".#draft.txt").symlink_to("nowhere")
+    assert identity(config("dataset=table", "dataset.path=my.csv", "dataset.decimal=."))

@@ -1,11 +1,11 @@
 """What was read stays in memory, up to a number of bytes: raw tables and images, and the tasks made of them."""
 
+import contextlib
 import dataclasses
 import functools
-import os
 import sys
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from cachetools import LRUCache, cached
 from torch import Tensor
+
+from psilon_bench.errors import UsageError
 
 RAW_BYTES = 1 << 29
 TASK_BYTES = 1 << 28
@@ -51,15 +53,41 @@ def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Funct
 
 def mark(path: Path) -> Mark:
     """What changes where the content of a file changes, or of a file in a folder: place, size, time of change."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
-    stats = [(str(file.absolute()), file.stat()) for file in files]
-    return (str(path.absolute()), *((place, stat.st_size, stat.st_ctime_ns, stat.st_ino) for place, stat in stats))
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return (str(path.absolute()), *map(stamp, files))
 
 
-def marks(values: dict[str, Any]) -> Mark:
-    """Of all files and folders that these values name."""
-    paths = (os.path.expanduser(value) for value in values.values() if isinstance(value, str))
-    return tuple(mark(Path(path)) for path in paths if os.path.exists(path))
+def stamp(file: Path) -> Mark:
+    """Place, size, time of change and inode of a file; its place alone where it is not there (any more)."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return (str(file.absolute()),)
+    return (str(file.absolute()), stat.st_size, stat.st_ctime_ns, stat.st_ino)
+
+
+@contextlib.contextmanager
+def unchanged(*paths: Path | str | None) -> Iterator[None]:
+    """Around the reading of files and of their checksum: UsageError where one of them changed in the meantime."""
+    before = [mark(Path(path)) for path in paths if path is not None]
+    yield
+    if before != [mark(Path(path)) for path in paths if path is not None]:
+        names = ", ".join(str(path) for path in paths if path is not None)
+        raise UsageError(f"{names} changed while it was read. Give the same command again when it stays as it is.")
+
+
+def kept_still(*names: str) -> Callable[[Function], Function]:
+    """Decorates a source of data, called by keywords: the files of these arguments may not change while it reads."""
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def watched(**arguments: Any) -> Any:
+            with unchanged(*(arguments[name] for name in names)):
+                return function(**arguments)
+
+        return watched  # type: ignore[return-value]
+
+    return decorate
 
 
 @functools.singledispatch

@@ -135,7 +135,13 @@ def converted(path: Path) -> store.Entry:
     stat = path.stat()
     mark = f"{path.absolute()} {stat.st_size} {stat.st_ino} {stat.st_ctime_ns}"
     key = f"higgs/{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
-    return store.obtain(key, lambda folder: convert(path, folder), offline=False, remedy="")
+    return store.obtain(key, lambda folder: converted_still(path, folder), offline=False, remedy="")
+
+
+def converted_still(path: Path, folder: Path) -> store.About:
+    """convert, of a file that stays as it is meanwhile."""
+    with cache.unchanged(path):
+        return convert(path, folder)
 
 
 def convert(path: Path, folder: Path) -> store.About:

@@ -30,6 +30,7 @@ def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @settled_by(without_unused)
+@cache.kept_still("path", "corrupted")
 def load(
     name: str,
     data_id: PositiveInt,

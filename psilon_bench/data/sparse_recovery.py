@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from psilon_bench.data import cache
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 from psilon_bench.marks import InputPath, settled_by
@@ -31,6 +32,7 @@ def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 @settled_by(without_unused)
+@cache.kept_still("matrix", "measurements", "vector")
 def load(
     name: str,
     num_measurements: PositiveInt,

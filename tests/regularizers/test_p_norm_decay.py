@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from psilon_bench.engines import build
 from psilon_bench.errors import UsageError
 from psilon_bench.models.linear import powers
 from psilon_bench.models.mlp import MLP
@@ -16,7 +17,6 @@ from psilon_bench.regularizers.lasso_prox import LassoProx
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.p_norm_decay import PNormDecay, factor
 from psilon_bench.regularizers.shrunk import shrunk
-from psilon_bench.runner import build
 
 ALL = ["biases", "gains", "norms"]
 

@@ -14,7 +14,9 @@ from psilon_bench.display import Display
 from psilon_bench.errors import RecordsFailed
 from psilon_bench.history import read_rows
 from psilon_bench.interrupt import Stopped
+from psilon_bench.record import Record
 from psilon_bench.runner import run_alone
+from psilon_bench.sweep import run as run_sweep
 from psilon_bench.training.trainer import Fit
 
 RUN = ("model.hidden=4", "model.depth=2", "trainer.epochs=6", "trainer.eval_every=2", "tracking=none")
@@ -64,12 +66,24 @@ DAMAGE = {
     "an empty .json": lambda: checkpoint(".json").write_bytes(b""),
     "a .json of another shape": lambda: checkpoint(".json").write_text('{"fingerprints": [], "folders": []}'),
     "a .json that is a list": lambda: checkpoint(".json").write_text("[]"),
+    "a .json without values": lambda: checkpoint(".json").write_text(
+        '{"identities":[{}],"paths":[{}],"records":["x"],"sweep":"y","file":"0123456789abcdef-0.pt","sha256":"z"}'
+    ),
+    "a .json of nothing": lambda: checkpoint(".json").write_text(
+        '{"identities":[],"paths":[],"records":[],"sweep":"y","file":"0123456789abcdef-0.pt","sha256":"z"}'
+    ),
+    "a .json that names another file": lambda: replace("file", "../../../precious.txt"),
     "a .json of bytes": lambda: checkpoint(".json").write_bytes(b"\xff\x00\x80"),
     "a cut .pt": lambda: os.truncate(checkpoint(".pt"), checkpoint(".pt").stat().st_size // 2),
     "an empty .pt": lambda: os.truncate(checkpoint(".pt"), 0),
     "no .pt": lambda: checkpoint(".pt").unlink(),
     "another byte in .pt": lambda: flip(checkpoint(".pt")),
 }
+
+
+def replace(key: str, value: object) -> None:
+    path = checkpoint(".json")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {key: value}))
 
 
 def flip(path: Path) -> None:
@@ -84,6 +98,7 @@ def test_a_damaged_checkpoint_is_set_aside(config, at_step, capsys, damage):
     at_step(15, stop)
     with pytest.raises(Stopped):
         run_alone(config(*RUN), Display())
+    Path("precious.txt").write_text("mine", encoding="utf-8")
     DAMAGE[damage]()
     capsys.readouterr()
     assert run_alone(config(*RUN), Display()).run["status"] == "finished"
@@ -94,6 +109,8 @@ def test_a_damaged_checkpoint_is_set_aside(config, at_step, capsys, damage):
     assert sorted(run["status"] for run in runs()) == ["finished", "killed"]
     run_alone(config(*RUN), Display())
     assert "damaged" not in capsys.readouterr().out
+    assert Path("precious.txt").read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in Path("results/runs/.checkpoints").iterdir()} == {"set_aside"}
 
 
 def test_a_resumed_run_mends_its_record(config, at_step):
@@ -158,8 +175,80 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_pat
     own = own.with_data(load(own.dataset.text()).checksum)
     display = Display()
     with display.sweep(1):
-        crew = Crew(display, None, 1, FinishedRuns(folder_of(own)))
+        crew = Crew(display, None, 1, FinishedRuns(folder_of(own)), {own.identity.key})
         crew.train([own])
     (run,) = crew.runs.values()
     assert run["status"] == "finished"
     assert not (Path(run["folder"]) / "error.txt").exists()
+
+
+def test_a_state_that_does_not_load_is_set_aside(config, at_step, capsys, monkeypatch):
+    """Whole, by its checksum, but of another make: the run trains from the start."""
+    state = Fit.state
+    monkeypatch.setattr(Fit, "state", lambda self: {key: state(self)[key] for key in state(self) if key != "batches"})
+    at_step(15, stop)
+    with pytest.raises(Stopped):
+        run_alone(config(*RUN), Display())
+    monkeypatch.setattr(Fit, "state", state)
+    capsys.readouterr()
+    assert run_alone(config(*RUN), Display()).run["status"] == "finished"
+    assert "is of no use (KeyError: 'batches')" in capsys.readouterr().out
+
+
+def test_a_copied_folder_is_on_its_own(config, at_step):
+    """A run that was stopped goes on in the copy, and the original stays as it was."""
+    at_step(15, stop)
+    with pytest.raises(Stopped):
+        run_alone(config(*RUN), Display())
+    shutil.copytree("results", "copy")
+    record = run_alone(config(*RUN, "results_dir=copy"), Display())
+    assert record.folder.is_relative_to(Path("copy").absolute())
+    assert len(record.run["times"]["resumed"]) == 1
+    assert [run["status"] for run in runs()] == ["killed"]
+
+
+@pytest.fixture
+def sweep(config) -> Callable[..., dict]:
+    """sweep("seed=0", "seed=1"): the outcomes of these runs as one stack, with checkpoints."""
+
+    def sweep(*each: str) -> dict:
+        common = (*RUN, "hardware.plan=stacked", "trainer.checkpoint_every=1")
+        return run_sweep([config(*common, one) for one in each], None, None)
+
+    return sweep
+
+
+def test_a_kill_among_the_last_words_costs_nothing(sweep, at_step, monkeypatch):
+    """One record of a stack is closed, then the process ends: the others go on from the checkpoint, where they were."""
+    seeds = [f"seed={seed}" for seed in range(4)]
+    finish, ended = Record.finish, []
+
+    def dies(self, *args, **more):
+        if ended:
+            raise KeyboardInterrupt
+        ended.append(self.folder)
+        finish(self, *args, **more)
+
+    monkeypatch.setattr(Record, "finish", dies)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(*seeds)
+    monkeypatch.setattr(Record, "finish", finish)
+    before = {run["folder"] for run in runs()}
+    at_step(1, lambda: pytest.fail("it was trained already"))
+    outcomes = sweep(*seeds)
+    assert [run["status"] for run in outcomes.values()] == ["finished"] * 4
+    assert {run["folder"] for run in runs()} == before
+    assert not list(Path("results/runs/.checkpoints").iterdir())
+
+
+def test_records_without_what_they_may_leave_out(sweep):
+    """Of an earlier version: they count as other runs, and block nothing."""
+    sweep("seed=0")
+    path = next(Path("results/runs").glob("*/run.json"))
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("reason", "code_version", "identity", "process", "versions", "in_sweep"):
+        path.write_text(json.dumps({name: value for name, value in whole.items() if name != key}))
+        sweep("seed=0")
+    path.write_text(json.dumps(whole | {"task": {key: whole["task"][key] for key in ("name", "kind")}}))
+    assert [run["status"] for run in sweep("seed=0").values()] == ["finished"]
+    assert path.exists()

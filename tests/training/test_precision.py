@@ -13,9 +13,9 @@ import torch
 from tiny import TINY
 
 from psilon_bench import precision, saved
+from psilon_bench.engines import build_fit, fit_under
 from psilon_bench.errors import UsageError
 from psilon_bench.prepare import prepare
-from psilon_bench.runner import build_fit, fit_under
 from psilon_bench.training.compiled import compile_if_asked, compile_step
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
