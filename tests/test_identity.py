@@ -1,5 +1,6 @@
 """The identity of a run: same identity, same numbers; any other byte, value or code, another identity."""
 
+import importlib
 import shutil
 import sys
 from pathlib import Path
@@ -144,6 +145,7 @@ def own_code(tmp_path, monkeypatch):
 
     def version_of(body: str, package: bool) -> str:
         place = tmp_path / "mine" / "__init__.py" if package else tmp_path / "mine.py"
+        shutil.rmtree(tmp_path / "mine", ignore_errors=True)
         place.parent.mkdir(exist_ok=True)
         place.write_text(
             "from psilon_bench.regularizers.path_norm import PathNorm\n"
@@ -153,6 +155,7 @@ def own_code(tmp_path, monkeypatch):
         (place.parent / "other.py").write_text(body)
         forget()
         code.source_of.cache_clear()
+        importlib.invalidate_caches()
         import mine
 
         return code.code_version([mine.Mine])
