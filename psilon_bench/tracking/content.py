@@ -42,8 +42,8 @@ def user() -> str:
     """The user's name; in a container that has none the number."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # OSError from Python 3.13 on
-        return str(os.getuid())
+    except (KeyError, OSError, ImportError):  # which of them depends on Python and the system
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"
 
 
 def params_of(run: dict[str, Any]) -> list[Any]:
