@@ -81,7 +81,7 @@ class Reader:
 
     def _without_values(self, name: str, series: pd.Series) -> pd.Series:
         """Numbers of dataset.missing are no values."""
-        for value in self.form.values:
+        for value in [] if pd.api.types.is_bool_dtype(series) else self.form.values:
             found = (series == value).fillna(False)
             if found.any():
                 self.missing.setdefault(name, {})[f"{value:g}"] = int(found.sum())

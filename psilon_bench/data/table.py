@@ -19,7 +19,7 @@ from psilon_bench.errors import UsageError
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
-Separator = Annotated[str, Field(pattern=r"^([ -~\t]|tab|\\t)$", description="one character, or tab")]
+Separator = Annotated[str, Field(pattern=r"^([ -~\t]|tab|\\t|spaces)$", description="one character, tab or spaces")]
 
 
 @dataclass(frozen=True)

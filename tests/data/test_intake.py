@@ -123,6 +123,8 @@ def test_a_first_column_without_a_name(written, load):
         ("MY.CSV", ",", {}),
         ("my.CSV.GZ", ",", {}),
         ("my.txt.gz", " ", {}),
+        ("my.txt", "   ", {}),
+        ("my.csv", "  ", {"sep": "spaces"}),
     ],
 )
 def test_endings_and_separators(written, load, name, mark, values):
@@ -130,8 +132,15 @@ def test_endings_and_separators(written, load, name, mark, values):
     header, *rows = (line.replace(",", mark) for line in ["target,a,b", *lines(TARGET, NUMBERS, NUMBERS[::-1])])
     task = load("table", path=written(header, rows, name), **values)
     assert task.feature_names == ["a", "b"]
+    mark = mark if mark.strip() or mark == "\t" else "spaces"
     told = f"separator inferred from the header: {mark!r}" in task.notes
     assert told == (".txt" in name.lower() and not values)
+
+
+def test_names_may_hold_spaces(written, load):
+    """Where another separator fits."""
+    path = written("the target,first a", lines(TARGET, NUMBERS), "my.txt")
+    assert load("table", path=path, target="the target").feature_names == ["first a"]
 
 
 def test_another_separator_is_guessed_in_the_message(written, load):
