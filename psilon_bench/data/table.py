@@ -19,7 +19,9 @@ from psilon_bench.errors import UsageError
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
-Separator = Annotated[str, Field(pattern=r"^([ -~\t]|tab|\\t|spaces)$", description="one character, tab or spaces")]
+Separator = Annotated[
+    str | None, Field(pattern=r"^([ -~\t]|tab|\\t|spaces)$", description="one character, tab or spaces")
+]
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def load(
     group: str | None,
     categorical: list[str],
     missing: list[str | int | float | None],
-    sep: Separator | None,
+    sep: Separator,
     decimal: Literal[".", ","],
     thousands: Literal[",", ".", " ", "'", "_"] | None,
     charset: str,
