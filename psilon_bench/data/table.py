@@ -86,7 +86,7 @@ def raw_table(file: Path, reading: Reading) -> RawTable:
     target, notes = _target(content.table.column_names, file, reading)
     verbatim = [*reading.categorical, *([reading.group] if reading.group else [])]
     kept = [name for name in content.table.column_names if name not in reading.drop]
-    read = Reader(content, reading.form, verbatim, target).read(kept)
+    read = Reader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
     if target in read.dates:
         raise UsageError(
             f"A target must be numbers or classes, but {target!r} holds dates. Store it as a number, such as days."

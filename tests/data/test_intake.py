@@ -214,6 +214,14 @@ def test_words_that_are_classes(written, load):
     assert sum(len(split) for split in (task.train, task.val, task.test)) == ROWS
 
 
+def test_classes_some_of_which_are_numbers(written, load):
+    """Asked about, unless they are said to be classes or levels."""
+    path = written("a,target", lines(NUMBERS, ["U" if row % 24 == 0 else str(row % 3) for row in range(ROWS)]))
+    assert "Column 'target' must hold numbers or levels" in raised(load, path=path)
+    for said in ({"kind": "classes"}, {"categorical": ["target"]}):
+        assert load("table", path=path, **said).classes == ["0", "1", "2", "U"]
+
+
 def test_missing_can_be_set(column):
     """For all columns: levels, classes, and numbers by value, here -999, which is a number otherwise."""
     cells = ["-999" if row % 10 == 0 else number for row, number in enumerate(NUMBERS)]
