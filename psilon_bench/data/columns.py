@@ -37,6 +37,7 @@ class Reader:
     form: Form
     verbatim: list[str]  # columns of levels whatever they hold
     target: str
+    classes: bool = False  # whether the target is said to be classes
     notes: list[str] = field(default_factory=list)
     missing: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> word -> cells that it leaves empty
 
@@ -68,7 +69,8 @@ class Reader:
         if quick is not None:
             self.missing[name] = quick[1]
             return quick[0], "number"
-        column = TextColumn.of(name, cells, form=self.form, place=self.content.place, typed=typed, target=target)
+        about = {"typed": typed, "target": target, "classes": target and self.classes}
+        column = TextColumn.of(name, cells, form=self.form, place=self.content.place, **about)
         series, role = column.levels() if verbatim else column.read()
         self.missing[name] = column.taken
         self.notes.extend(column.notes)
@@ -81,7 +83,7 @@ class Reader:
 
     def _without_values(self, name: str, series: pd.Series) -> pd.Series:
         """Numbers of dataset.missing are no values."""
-        for value in self.form.values:
+        for value in [] if pd.api.types.is_bool_dtype(series) else self.form.values:
             found = (series == value).fillna(False)
             if found.any():
                 self.missing.setdefault(name, {})[f"{value:g}"] = int(found.sum())

@@ -14,7 +14,8 @@ import pyarrow.csv as pa_csv
 from psilon_bench.data.setting import setting
 from psilon_bench.errors import UsageError
 
-SEPARATORS = (",", ";", "\t", "|", " ")
+SPACES = "spaces"  # as many as there are
+SEPARATORS = (",", ";", "\t", "|", SPACES)
 BLOCK = 1 << 26  # bytes that are parsed at a time; a line must fit
 
 
@@ -32,6 +33,13 @@ class Text:
     content: str
     file: str
     separator: str  # "": the one that makes most fields of the header
+
+    def separated_by(self, mark: str) -> "Text":
+        """By one space, in the same lines, where that is any number of them."""
+        if mark != SPACES:
+            return replace(self, separator=mark)
+        lines = (" ".join(line.split()) for line in io.StringIO(self.content, newline=None))
+        return replace(self, content="\n".join(lines), separator=" ")
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """(line it ends on, fields) of every row, empty lines too, which have no fields."""
@@ -80,6 +88,7 @@ def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
     if not text.separator:
         text = replace(text, separator=_likely(text))
         notes.append(f"separator inferred from the header: {text.separator!r}")
+    text = text.separated_by(text.separator)
     head = Head.of(text)
     names = head.widened()
     _check_separator(text, names)
@@ -92,7 +101,9 @@ def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
 
 
 def _likely(text: Text) -> str:
-    return max(SEPARATORS, key=lambda mark: len(Head.of(replace(text, separator=mark)).names))
+    """The mark that makes most names of the header; spaces, which names may hold, where no mark makes two."""
+    names = {mark: len(Head.of(text.separated_by(mark)).names) for mark in SEPARATORS[:-1]}
+    return max(names, key=lambda mark: names[mark]) if max(names.values()) > 1 else SPACES
 
 
 def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:

@@ -20,7 +20,9 @@ from psilon_bench.marks import InputPath, settled_by
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
-Separator = Annotated[str, Field(pattern=r"^([ -~\t]|tab|\\t)$", description="one character, or tab")]
+Separator = Annotated[
+    str | None, Field(pattern=r"^([ -~\t]|tab|\\t|spaces)$", description="one character, tab or spaces")
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def load(
     group: str | None,
     categorical: list[str],
     missing: list[str | int | float | None],
-    sep: Separator | None,
+    sep: Separator,
     decimal: Literal[".", ","],
     thousands: Literal[",", ".", " ", "'", "_"] | None,
     charset: str,
@@ -91,7 +93,7 @@ def raw_table(file: Path, reading: Reading) -> RawTable:
     target, notes = _target(content.table.column_names, file, reading)
     verbatim = [*reading.categorical, *([reading.group] if reading.group else [])]
     kept = [name for name in content.table.column_names if name not in reading.drop]
-    read = Reader(content, reading.form, verbatim, target).read(kept)
+    read = Reader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
     if target in read.dates:
         raise UsageError(
             f"A target must be numbers or classes, but {target!r} holds dates. Store it as a number, such as days."

@@ -36,6 +36,7 @@ class TextColumn:
     place: Callable[[int], str]  # of a row counted from 0: "line 17 of my.csv"
     typed: bool  # its file calls it text: what is empty is a level, and so are numbers
     target: bool = False
+    classes: bool = False  # a target that is said to be classes: some may be numbers, others not
     taken: dict[str, int] = field(default_factory=dict)  # word -> how many of its cells count as missing
     notes: list[str] = field(default_factory=list)
 
@@ -125,7 +126,7 @@ class TextColumn:
         errors = np.array([form.is_error(word) for word in self.words]) & odd
         near, other = self._cells(parsed | separated), self._cells(odd & ~separated & ~errors)
         many = parsed.sum() > MANY and near >= other
-        if odd.any() and near and (near >= MOSTLY * (near + other) or many):
+        if odd.any() and near and not self.classes and (near >= MOSTLY * (near + other) or many):
             raise UsageError(self._told(odd, separated, what))
 
     def _told(self, odd: Mask, separated: Mask, what: str) -> str:

@@ -123,6 +123,8 @@ def test_a_first_column_without_a_name(written, load):
         ("MY.CSV", ",", {}),
         ("my.CSV.GZ", ",", {}),
         ("my.txt.gz", " ", {}),
+        ("my.txt", "   ", {}),
+        ("my.csv", "  ", {"sep": "spaces"}),
     ],
 )
 def test_endings_and_separators(written, load, name, mark, values):
@@ -130,8 +132,15 @@ def test_endings_and_separators(written, load, name, mark, values):
     header, *rows = (line.replace(",", mark) for line in ["target,a,b", *lines(TARGET, NUMBERS, NUMBERS[::-1])])
     task = load("table", path=written(header, rows, name), **values)
     assert task.feature_names == ["a", "b"]
+    mark = mark if mark.strip() or mark == "\t" else "spaces"
     told = f"separator inferred from the header: {mark!r}" in task.notes
     assert told == (".txt" in name.lower() and not values)
+
+
+def test_names_may_hold_spaces(written, load):
+    """Where another separator fits."""
+    path = written("the target,first a", lines(TARGET, NUMBERS), "my.txt")
+    assert load("table", path=path, target="the target").feature_names == ["first a"]
 
 
 def test_another_separator_is_guessed_in_the_message(written, load):
@@ -203,6 +212,14 @@ def test_words_that_are_classes(written, load):
     task = load("table", path=written("a,label", rows))
     assert task.classes == ["Double", "None", "null"]
     assert sum(len(split) for split in (task.train, task.val, task.test)) == ROWS
+
+
+def test_classes_some_of_which_are_numbers(written, load):
+    """Asked about, unless they are said to be classes or levels."""
+    path = written("a,target", lines(NUMBERS, ["U" if row % 24 == 0 else str(row % 3) for row in range(ROWS)]))
+    assert "Column 'target' must hold numbers or levels" in raised(load, path=path)
+    for said in ({"kind": "classes"}, {"categorical": ["target"]}):
+        assert load("table", path=path, **said).classes == ["0", "1", "2", "U"]
 
 
 def test_missing_can_be_set(column):

@@ -130,6 +130,9 @@ def test_protocol_and_max_rows(people, save, load):
         ({"train_size": 1.5}, r"train_size"),
         ({"encoding": "hash"}, r"encoding"),
         ({"max_rows": 0}, r"max_rows"),
+        ({"sep": "ab"}, r"dataset.sep='ab' is not valid: it should be one character, tab or spaces\."),
+        ({"thousands": "x"}, r"dataset.thousands='x' is not valid"),
+        ({"dates": "weekly"}, r"dataset.dates='weekly' is not valid: it should be 'ordinal' or 'cyclic'"),
         ({"split_seed": -1}, r"split_seed"),
     ],
 )
