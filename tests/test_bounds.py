@@ -57,7 +57,7 @@ def test_values_of_lists_have_the_key_of_the_list() -> None:
 
 def asked(steps: int, optimizer: str = ADAM, **scheduler: Any) -> str | None:
     """What is wrong with this scheduler, with Adam unless told otherwise."""
-    return problem(optimizer, json.dumps({"name": "mine"} | scheduler), steps, "epoch", CPU, torch.float32)
+    return problem(optimizer, json.dumps({"name": "mine"} | scheduler), (2, 1), steps, "epoch", CPU, torch.float32)
 
 
 SCHEDULE = "torch.optim.lr_scheduler."
@@ -116,7 +116,7 @@ OPTIMIZERS = {
     ("Adam", "eps", 0.0): "not finite",
     ("AdamW", "weight_decay", 1e9): "not finite|goes up",
     ("Adam", "capturable", True): "refuses its values",
-    ("LBFGS", "max_iter", 2): "refuses its values",
+    ("LBFGS", "max_iter", 2): "evaluates the objective itself",
     ("SparseAdam", "maximize", False): "refuses its values",
     ("Muon", "nesterov", True): "refuses its values",
     ("RAdam", "eps", 1e-8): None,

@@ -10,7 +10,7 @@ from rich.console import Console
 from sklearn.datasets import load_wine
 from unit_networks import KINDS, unit_network
 
-from psilon_bench import runner
+from psilon_bench import engines, runner
 from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import num_parameters
@@ -68,7 +68,7 @@ def test_a_pruned_run_comes_back(config, tmp_path, model):
     size = "model.blocks=[[6],[6]]" if images else "model.hidden=20"
     prox = ("reg=pathprox", "reg.lam=0.3", "optimizer=sgd", "optimizer.lr=0.2", "scheduler=constant", "pruner=units")
     run = config(f"model={model}", *data, *prox, "trainer.epochs=5", "tracking=none", size)
-    (record,) = runner.run([run], Display(Console(file=io.StringIO())))
+    record = runner.run_alone(run, Display(Console(file=io.StringIO())))
     raw = np.random.default_rng(0).integers(0, 255, (5, 1, 8, 8)) if images else load_wine(as_frame=True).data
     pruned, compact = load(record.folder, "pruned"), load(record.folder, "compact")
     np.testing.assert_allclose(compact.predict(raw), pruned.predict(raw), atol=1e-6)
@@ -86,7 +86,7 @@ def test_a_unit_that_is_out_in_training_stays_out(config):
     counts = []
     for some in (members, members[:1], members[1:]):
         rows = [[] for _ in some]
-        runner.build_fit(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
+        engines.build_fit(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
         counts += rows
     assert counts[:2] == counts[2:]
     for own in counts:

@@ -121,11 +121,16 @@ def test_a_transaction_that_fails_is_made_good_by_the_mirrors(record, tmp_path, 
         assert len(found[name]) == len(expected[name]), name
 
 
+def ended(records: list[Record]) -> list[Path]:
+    """The folders of these records, which are finished now."""
+    for one in records:
+        one.finish("finished")
+    return [one.folder for one in records]
+
+
 def test_an_odd_record_holds_up_no_other(record, tmp_path):
     """Its history cannot be read: it is told, and the others arrive."""
-    folders = [record(2, f"seed={seed}").folder for seed in range(3)]
-    for folder in folders:
-        Record.reopen(folder, 20).finish("finished")
+    folders = ended([record(2, f"seed={seed}") for seed in range(3)])
     (folders[1] / "history.csv").write_text("epoch,step,val/loss,path_norm\n10,50,half a row\n")
     place = place_in(tmp_path)
     heard: list[int] = []
@@ -138,9 +143,7 @@ def test_an_odd_record_holds_up_no_other(record, tmp_path):
 
 def test_runs_with_many_metrics_go_a_few_at_a_time(record, tmp_path, monkeypatch):
     """So that what is held in memory does not grow with the sweep."""
-    folders = sorted(record(5, f"seed={seed}").folder for seed in range(5))
-    for folder in folders:
-        Record.reopen(folder, 50).finish("finished")
+    folders = sorted(ended([record(5, f"seed={seed}") for seed in range(5)]))
     sizes, inserted = [], bulk.insert
     monkeypatch.setattr(bulk, "METRICS_AT_ONCE", 30)  # of twenty each
     monkeypatch.setattr(bulk, "insert", lambda *args: (sizes.append(len(args[-1])), inserted(*args)))
