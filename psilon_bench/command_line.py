@@ -55,7 +55,8 @@ def in_quotes(override: str) -> str:
         return override
     from psilon_bench.overrides import is_readable, quoted
 
-    return override if is_readable(override) else HOME.sub(lambda value: quoted(value[0]), override)
+    rewritten = HOME.sub(lambda value: quoted(value[0]), override)
+    return override if is_readable(override) or not is_readable(rewritten) else rewritten
 
 
 def given(arguments: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -38,6 +38,7 @@ def test_an_option_that_may_have_a_value_takes_no_override() -> None:
 
 
 @settings(deadline=None)
+@example('~"')
 @given(TEXT)
 def test_a_value_is_read_or_told_how_to_write(value: str) -> None:
     """Any text: what the line tells to write is read by shell and Hydra as the text that was meant."""
