@@ -53,6 +53,11 @@ class Mirror:
                 self.run_id = None
                 raise
 
+    def still_runs(self) -> bool:
+        """Whether its process has not ended it yet."""
+        run = read_run(self.folder)
+        return run is not None and run["status"] == "running" and not is_gone(run)
+
     def send_locked(self, state: State | None, process_is_gone: bool) -> bool:
         """See send."""
         run = read_run(self.folder)

@@ -12,13 +12,14 @@ import pytest
 from mirrored import row, state
 
 from psilon_bench.record import Record
-from psilon_bench.tracking import bulk
+from psilon_bench.tracking import bulk, rounds
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import Place, connect
 from psilon_bench.tracking.rounds import send_all
 from psilon_bench.tracking.server import check_server, default_uri
+from psilon_bench.tracking.state import STATE
 from psilon_bench.tracking_uri import database_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
@@ -126,6 +127,25 @@ def ended(records: list[Record]) -> list[Path]:
     for one in records:
         one.finish("finished")
     return [one.folder for one in records]
+
+
+def test_of_many_runs_that_train_a_few_at_a_time_are_live(record, tmp_path, monkeypatch):
+    """The others in the next rounds, none twice before all had their turn; what has ended goes at once."""
+    monkeypatch.setattr(rounds, "LIVE", 2)
+    training = [record(2, f"seed={seed}") for seed in range(5)]
+    ended = record(2, "seed=5")
+    ended.finish("finished", row(2))
+    place = place_in(tmp_path)
+    mirrors = {one.folder: Mirror(place, one.folder) for one in [*training, ended]}
+    turns = []
+    for _ in range(3):
+        mirrors, problem = send_all(place, mirrors, False, lambda left: None)
+        assert problem is None
+        turns.append([seed for seed, one in enumerate(training) if (one.folder / STATE).exists()])
+        assert state(ended.folder)["done"] and len(mirrors) == 5
+    assert turns == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
+    mirrors, _ = send_all(place, mirrors, True, lambda left: None)
+    assert mirrors == {}
 
 
 def test_an_odd_record_holds_up_no_other(record, tmp_path):
