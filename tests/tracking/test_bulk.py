@@ -142,7 +142,8 @@ def test_of_many_runs_that_train_a_few_at_a_time_are_live(record, tmp_path, monk
         mirrors, problem = send_all(place, mirrors, False, lambda left: None)
         assert problem is None
         turns.append([seed for seed, one in enumerate(training) if (one.folder / STATE).exists()])
-        assert state(ended.folder)["done"] and len(mirrors) == 5
+        assert state(ended.folder)["done"]
+        assert len(mirrors) == 5
     assert turns == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
     mirrors, _ = send_all(place, mirrors, True, lambda left: None)
     assert mirrors == {}
