@@ -25,7 +25,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from psilon_bench.config import CONF, Dataset
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data import higgs, store
 
 BLOCK = 20_000  # rows of Higgs that are generated; the file repeats them
@@ -87,7 +88,7 @@ def load(name: str, **values: Any) -> Any:
     import yaml
 
     section = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
-    return Dataset.model_validate({**section, "split_seed": 0, **values}).build(name=name)
+    return DatasetSection.model_validate({**section, "split_seed": 0, **values}).build(name=name)
 
 
 def seconds(action: Callable[[], Any]) -> float:

@@ -22,11 +22,12 @@ from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
-from psilon_bench.device import set_up
-from psilon_bench.engines import build_fit
-from psilon_bench.prepare import Prepared, prepare
-from psilon_bench.record import processor
+from psilon_bench.machine.device import set_up
+from psilon_bench.records.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
+from psilon_bench.run.checks import prepare
+from psilon_bench.training.engines import build_fit
+from psilon_bench.training.member import Member
 
 STEPS, LONE_STEPS, STACK_STEPS = 20, 60, 6  # in a block
 P, STEP = 0.5, 1e-5
@@ -35,7 +36,7 @@ ALPHAS, RATIOS = (0.001, 0.01, 0.1, 0.3, 1.0), (0.01, 0.03, 0.1, 0.3, 1.0)
 Take = Callable[[], float]  # one block; what it measured
 
 
-def steps_of(members: list[Prepared], steps: int) -> Take:
+def steps_of(members: list[Member], steps: int) -> Take:
     """Seconds of a training step of these networks as one program."""
     fit = build_fit(members)
     batches = fit.batches.endless()
@@ -53,7 +54,7 @@ def net_steps(task: Task, *overrides: str) -> Take:
     """Of the 784-500-500-10 net."""
     config = checked(*NET, *overrides)
     torch.manual_seed(0)
-    return steps_of([Prepared(config, task, config.model.build(num_features=784, num_outputs=10))], STEPS)
+    return steps_of([Member(config, task, config.model.build(num_features=784, num_outputs=10))], STEPS)
 
 
 def weights() -> nn.ModuleList:

@@ -23,14 +23,14 @@ from contest import checked
 from rich.console import Console
 from rich.table import Table
 
-from psilon_bench.config import Config
-from psilon_bench.device import set_up
-from psilon_bench.engines import build_fit
-from psilon_bench.prepare import prepare
-from psilon_bench.processes import Processes
-from psilon_bench.record import processor
-from psilon_bench.stacking import Choice
-from psilon_bench.ways import ways
+from psilon_bench.config.schema import Config
+from psilon_bench.machine.device import set_up
+from psilon_bench.records.record import processor
+from psilon_bench.run.checks import prepare
+from psilon_bench.sweep.placement import ways
+from psilon_bench.sweep.process_pool import Processes
+from psilon_bench.sweep.stacks import Choice
+from psilon_bench.training.engines import build_fit
 
 PLAN = ["model=pnet,snet", "reg.lam=range(1,51)", "seed=range(20)", "model.hidden=16", "plan=true"]
 WHOLE = ["seed=range(8)", "trainer.num_batches=1", "trainer.epochs=2000", "trainer.eval_every=200", "tracking=none"]
@@ -97,7 +97,7 @@ def chosen(width: int, count: int) -> Choice:
 
 def seconds(*overrides: str) -> float:
     """Wall-clock time of a multirun, as a person starts it."""
-    command = [sys.executable, "-c", "from psilon_bench.cli import run; run()", "-m", *overrides]
+    command = [sys.executable, "-c", "from psilon_bench.cli.run import main; main()", "-m", *overrides]
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         subprocess.run(command, cwd=folder, check=True, capture_output=True)

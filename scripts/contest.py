@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from psilon_bench.config import CONF, Config, check
+from psilon_bench.config.check import check
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Kind, Split, Task
-from psilon_bench.engines import build_fit
-from psilon_bench.prepare import Prepared
 from psilon_bench.training.compiled import compile_step
+from psilon_bench.training.engines import build_fit
+from psilon_bench.training.member import Member
 
 Step = Callable[[], object]
 Figures = dict[str, list[float]]  # name -> one value a block
@@ -43,7 +45,7 @@ def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
     torch.manual_seed(0)
     shape = tuple(task.train.x.shape[1:])
     model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs, input_shape=shape)
-    fit = build_fit([Prepared(config, task, model)])
+    fit = build_fit([Member(config, task, model)])
     if compiled and (reason := compile_step(fit)):
         raise RuntimeError(reason)
     batches = fit.batches.endless()

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from psilon_bench.config import Dataset, options
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import DatasetSection
 
 Images = np.ndarray  # (n, channels, height, width), from 0 to 1
 SHEAR = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.4], [0, 0, 0, 1]])  # about the middle
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     section = options("dataset")[args.dataset].model_dump(by_alias=True) | {"split_seed": 0}
-    task = Dataset.model_validate(section).build(name=args.dataset)
+    task = DatasetSection.model_validate(section).build(name=args.dataset)
     scaler = task.preprocessing
     shape = (-1, 1, 1)
     images = task.test.x.numpy() * scaler.std_.reshape(shape) + scaler.mean_.reshape(shape)

@@ -13,12 +13,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from tiny import TINY
 
-from psilon_bench.config import CONF, Config, check
+from psilon_bench.config.check import check
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Kind, Split, Task
-from psilon_bench.display import Display
 from psilon_bench.models.mlp import MLP
-from psilon_bench.record import Record
-from psilon_bench.runner import run_alone
+from psilon_bench.records.record import Record
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 
 torch.set_num_threads(1)
 

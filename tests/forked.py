@@ -56,7 +56,7 @@ def serve() -> None:
     """The child's side."""
     import numpy  # noqa: F401
 
-    import psilon_bench.sweep  # noqa: F401
+    import psilon_bench.sweep.sweep  # noqa: F401
 
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
@@ -93,12 +93,12 @@ def answer(arguments: list[str], folder: str, seconds: float) -> dict[str, Any]:
 
 def become(arguments: list[str]) -> None:
     """psilon-run with these arguments, to its exit code."""
-    from psilon_bench.cli import run
+    from psilon_bench.cli.run import main
 
     sys.argv = ["psilon-run", *arguments]
     code: Any = 99
     try:
-        run()
+        main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 99
     except BaseException:  # what our own main lets through

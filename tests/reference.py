@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 from torch.nn import functional as F
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.data.task import Split, Task
 from psilon_bench.models.linear import NormLinear
 from psilon_bench.models.mlp import MLP
@@ -114,7 +114,7 @@ def train(
     lam: float,
     penalty: Callable[[list[Tensor]], Tensor],
     seed: int,
-    settings: Trainer,
+    settings: TrainerSection,
     optimizer: torch.optim.Optimizer,
     rates: Sequence[float],
 ) -> tuple[list[dict[str, float]], list[float]]:

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from psilon_bench import dry_run
-from psilon_bench.bounds import every
-from psilon_bench.config import CONF, SUPPLIED, Config, check, options
-from psilon_bench.dry_run import problem, rates
+from psilon_bench.config.bounds import every
+from psilon_bench.config.check import SUPPLIED, check
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
-from psilon_bench.footprint import num_parameters, parameters_of
+from psilon_bench.training import dry_run
+from psilon_bench.training.dry_run import problem, rates
+from psilon_bench.training.footprint import num_parameters, parameters_of
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields})
 ADAM = json.dumps({"name": "adam", "_target_": "torch.optim.Adam", "lr": 0.1})

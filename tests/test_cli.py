@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 from tiny import TINY
 
-from psilon_bench import cli
-from psilon_bench.history import read_rows
-from psilon_bench.interrupt import SIGNALS
+from psilon_bench.cli import run as cli
+from psilon_bench.machine.signals import SIGNALS
+from psilon_bench.records.history import read_rows
 
 MLFLOW = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 PROGRAM = Path(sys.executable).with_name("psilon-run")
@@ -40,7 +40,7 @@ def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) ->
         monkeypatch.setattr(sys, "argv", ["psilon-run", *arguments])
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         with pytest.raises(SystemExit) as stop:
-            cli.run()
+            cli.main()
         return Said(stop.value.code, *capfd.readouterr())
 
     yield psilon_run
@@ -192,7 +192,7 @@ def test_verbose_shows_the_traceback(psilon_run):
 
 def test_help_and_cfg_start_nothing_heavy():
     """--help lists groups, options and examples, --cfg job the configuration; neither imports torch or MLflow."""
-    code = "import sys; from psilon_bench import cli\ntry: cli.run()\nexcept SystemExit as stop: print(stop.code)\n"
+    code = "import sys; from psilon_bench.cli import run as cli\ntry: cli.main()\nexcept SystemExit as stop: print(stop.code)\n"
     code += "print(sorted({'torch', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
     outs = {}
     for argument in ("--help", "--cfg=job"):

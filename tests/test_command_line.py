@@ -12,12 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from psilon_bench.command_line import arranged
-from psilon_bench.config import CONF, Config
+from psilon_bench.config.command_line import arranged
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.messages import known_keys, remedy
+from psilon_bench.config.overrides import parse
+from psilon_bench.config.schema import Config
 from psilon_bench.errors import LONGEST, UsageError, short
-from psilon_bench.hydra_errors import known_keys, remedy
-from psilon_bench.inner import Inner
-from psilon_bench.overrides import parse
+from psilon_bench.sweep.other_launchers import Inner
 
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="$"), min_size=1, max_size=40)
 OPTIONS = (["-m"], ["--multirun"], ["--cfg", "job"], ["--cfg=job", "--resolve"], ["-cd", "."], ["--config-dir=x y"])
@@ -103,7 +104,7 @@ def test_a_value_in_a_message_is_short(text: str) -> None:
 
 def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
     """One line, exit code 2."""
-    code = "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli import run; run()"
+    code = "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
     said = subprocess.run(
         [sys.executable, "-c", code, "seed=1"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

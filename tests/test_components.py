@@ -6,8 +6,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from psilon_bench.components import locate
-from psilon_bench.config import CONF, SUPPLIED, Config, check, check_arguments, options
+from psilon_bench.config.check import SUPPLIED, check, check_arguments
+from psilon_bench.config.components import locate
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import Config
 
 COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
 BUILT = [(group, name) for group, name in COMPONENTS if "_target_" in OmegaConf.load(CONF / group / f"{name}.yaml")]

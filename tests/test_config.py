@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from psilon_bench.arguments import nearest
-from psilon_bench.config import Config, check
+from psilon_bench.config.check import check
+from psilon_bench.config.schema import Config
+from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError
 
 WRONG = {

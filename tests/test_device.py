@@ -8,7 +8,7 @@ import textwrap
 import pytest
 import torch
 
-from psilon_bench import device
+from psilon_bench.machine import device
 
 SHAPES = [(1, 1, 1), (400, 28, 500), (400, 500, 500), (341, 16, 16), (7, 1000, 3)]
 
@@ -51,7 +51,7 @@ def test_freed_memory_stays_with_the_process():
     """Tensors of a megabyte, freed and made again: no page is asked of the system anew."""
     count = """
         import resource, sys, torch
-        from psilon_bench import device
+        from psilon_bench.machine import device
         if sys.argv[1] == "kept":
             device.keep_freed_memory()
         x = torch.ones(500, 500)

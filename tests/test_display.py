@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 from rich.table import Column
 
+from psilon_bench.cli.data import commands
 from psilon_bench.data import store
-from psilon_bench.data_cli import commands
-from psilon_bench.display import Display
-from psilon_bench.printing import plain_console
+from psilon_bench.run.display import Display
+from psilon_bench.run.printing import plain_console
 
 ODD = ["[/b]", "q[red]r", "[bold]x[/bold]", ":smile:", "[link=x]y", "a\\[b"]
 

@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from psilon_bench.config import CONF, leaves
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import leaves
 
 SEED = 24
 COMMANDS = 500

@@ -5,14 +5,14 @@ import subprocess
 import sys
 import textwrap
 
-from psilon_bench import garbage
+from psilon_bench.machine import garbage
 
 
 def test_held_until_released():
     """Cycles stay while it is held; what was there is never looked at again, what is made later is collected."""
     script = """
         import gc, weakref
-        from psilon_bench import garbage
+        from psilon_bench.machine import garbage
 
         class Node:
             pass

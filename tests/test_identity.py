@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TINY
 
-from psilon_bench import code_version as code
-from psilon_bench.config import Config
+from psilon_bench.config import code_version as code
+from psilon_bench.config.identity import Identity, canonical, difference, digest
+from psilon_bench.config.schema import Config
+from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
-from psilon_bench.identity import Identity, canonical, difference, digest
-from psilon_bench.prepare import load
 
 TABLE = "x,target\n" + "".join(f"{i % 7}.25,{(i * 5) % 11}\n" for i in range(60))
 
@@ -29,8 +29,8 @@ def table(tmp_path: Path) -> Path:
 
 def identity(config: Config) -> Identity:
     """With the data as they are now."""
-    load.cache_clear()
-    return config.with_data(load(config.dataset.text()).checksum).identity
+    load_task.cache_clear()
+    return config.with_data(load_task(config.dataset.text()).checksum).identity
 
 
 ONE_RUN = [

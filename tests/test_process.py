@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from psilon_bench.process import is_gone, this_process
+from psilon_bench.machine.process import is_gone, this_process
 
 ELSEWHERE = {"boot": "another", "machine": "another"}
 
@@ -14,7 +14,7 @@ ELSEWHERE = {"boot": "another", "machine": "another"}
 @pytest.fixture
 def child():
     """A process that waits, and what its record would say of it."""
-    code = "from psilon_bench.process import this_process; print(this_process(), flush=True); input()"
+    code = "from psilon_bench.machine.process import this_process; print(this_process(), flush=True); input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as process:
         yield process, eval(process.stdout.readline())

@@ -11,14 +11,14 @@ import torch
 from omegaconf import OmegaConf
 from tiny import TINY
 
-from psilon_bench import code_version as code_module
-from psilon_bench import record as record_module
-from psilon_bench.config import check
+from psilon_bench.config import code_version as code_module
+from psilon_bench.config.check import check
 from psilon_bench.data.task import Task
+from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
-from psilon_bench.history import read_rows
-from psilon_bench.prepare import load
-from psilon_bench.record import Record, check_writable
+from psilon_bench.records import record as record_module
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.record import Record, check_writable
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_model_pt_is_the_network_that_was_tested(finished, select):
         "trainer.epochs=30", "optimizer.lr=0.3", "scheduler=constant", f"trainer.select={select}", "model=mlp"
     )
     config = check(OmegaConf.load(record.folder / "config.yaml"))
-    task: Task = load(config.dataset.text())
+    task: Task = load_task(config.dataset.text())
     losses = [row["val/loss"] for row in read_rows(record.folder / "history.csv")]
     assert min(losses) < losses[-1]
     files = {"last": losses[-1], "best": min(losses)}

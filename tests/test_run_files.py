@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from psilon_bench.run_files import run_files
+from psilon_bench.records.run_files import run_files
 
 
 def test_records_and_no_copies(tmp_path: Path):

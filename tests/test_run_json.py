@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from psilon_bench.run_json import RunJson, Unreadable, read
+from psilon_bench.records.run_json import RunJson, Unreadable, read
 
 WHOLE: dict[str, Any] = {
     "status": "finished",

@@ -12,10 +12,10 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import FunctionTransformer
 
-from psilon_bench import trusted
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
-from psilon_bench.saved import Saved, load
+from psilon_bench.records import trusted
+from psilon_bench.records.networks import Saved, load
 
 ROWS = 200
 

@@ -10,14 +10,14 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 
-from psilon_bench.cli import list_options_in_place
-from psilon_bench.conf_folder import CONF
+from psilon_bench.cli.run import list_options_in_place
+from psilon_bench.config.conf_folder import CONF
 
 PROGRAM = """
 import sys
-from psilon_bench.cli import job, exit_code
+from psilon_bench.cli.run import job, exit_code
 import hydra
-from psilon_bench.config import CONF
+from psilon_bench.config.conf_folder import CONF
 sys.argv = ["psilon-run", "trainer.epochs=1", "model.hidden=4", "tracking=none"]
 code = exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job))
 heavy = {"torch._dynamo", "mlflow", "openml", "matplotlib"} & set(sys.modules)

@@ -10,7 +10,7 @@ import pytest
 from tiny import TINY
 
 ROOT = Path(__file__).parents[1]
-RUN = "from psilon_bench.cli import run; run()"
+RUN = "from psilon_bench.cli.run import main; main()"
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_configuration(unpacked):
 @pytest.mark.slow
 def test_the_wheel_runs_from_any_folder(unpacked, tmp_path):
     """A run and a multirun with the unpacked package alone; its records lie in the working folder."""
-    where = "import psilon_bench.config as c; print(c.CONF)"
+    where = "import psilon_bench.config.schema as c; print(c.CONF)"
     environment = {**os.environ, "PYTHONPATH": str(unpacked)}
     command = [sys.executable, "-P", "-c", where]
     conf = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,7 @@
 """Hydra's two hooks for multiruns: the sweeper that expands the grid, the launcher that gets all its jobs at once.
 
 Hydra finds plugins only below the namespace package `hydra_plugins` and imports them at every start, so this file stays
-light; the work is done in psilon_bench.launcher.
+light; the work is done in psilon_bench.sweep.jobs.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from psilon_bench.errors import Raised
 
 
 class GridSweeper(BasicSweeper):
-    """A product of values, or a union of such products (`grids`), with `params` in each; see psilon_bench.grids.
+    """A product of values, or a union of such products (`grids`), with `params` in each; see psilon_bench.sweep.grids.
 
     Unlike Hydra's basic sweeper it writes no file and composes no job: the launcher checks them all.
     """
@@ -38,7 +38,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Expand the grids and hand them over whole."""
-        from psilon_bench.grids import chosen, union
+        from psilon_bench.sweep.grids import chosen, union
 
         assert self.launcher is not None
         assert self.hydra_context is not None
@@ -48,7 +48,7 @@ class GridSweeper(BasicSweeper):
 
 
 class StackedLauncher(Launcher):
-    """Runs the jobs of a multirun in stacks, in this process or by another launcher; see psilon_bench.launcher."""
+    """Runs the jobs of a multirun in stacks, in this process or by another launcher; see psilon_bench.sweep.jobs."""
 
     def __init__(self, inner: str | None, options: dict[str, Any]) -> None:
         """Both are read from the configuration, not here."""
@@ -59,8 +59,8 @@ class StackedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per job, in order."""
-        from psilon_bench.inner import Inner
-        from psilon_bench.launcher import launch
+        from psilon_bench.sweep.jobs import launch
+        from psilon_bench.sweep.other_launchers import Inner
 
         inner, loader = Inner.of(self.config, self.hydra_context), self.hydra_context.config_loader
         jobs = [list(job) for job in job_overrides]

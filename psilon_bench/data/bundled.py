@@ -8,8 +8,8 @@ from pydantic import NonNegativeInt, PositiveInt
 from sklearn import datasets
 
 from psilon_bench.data import cache
-from psilon_bench.data.prepare import Choices, RawTable, prepare
 from psilon_bench.data.split import Size
+from psilon_bench.data.tabular import Choices, RawTable, make_task
 from psilon_bench.data.task import Task
 
 Name = Literal["breast_cancer", "wine", "digits", "diabetes"]
@@ -25,7 +25,7 @@ def load(
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
 ) -> Task:
-    return prepare(_raw(name), Choices([train_size, val_size, test_size], max_rows, split_seed))
+    return make_task(_raw(name), Choices([train_size, val_size, test_size], max_rows, split_seed))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))

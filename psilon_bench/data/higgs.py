@@ -18,12 +18,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from pydantic import NonNegativeInt, PositiveInt
 
+from psilon_bench.config.marks import NO_NUMBER, InputPath, settled_by
 from psilon_bench.data import cache, openml, store
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
-from psilon_bench.marks import NO_NUMBER, InputPath, settled_by
 
 LABEL = "label"
 LOW = [
@@ -67,7 +67,7 @@ def load(
     if split == "uci":
         raise UsageError("dataset.split=uci needs the UCI file, but dataset.path=null. Set dataset.path=HIGGS.csv.gz.")
     raw = replace(openml.raw_table(task_id, None, None, offline), name=name)
-    return prepare(raw.without([c for c in left_out if c in raw.frame]), choices)
+    return make_task(raw.without([c for c in left_out if c in raw.frame]), choices)
 
 
 def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: Choices) -> Task:
@@ -88,7 +88,7 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
         notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
         lines=range(1, len(labels) + 1),
     )
-    return prepare(raw, choices, [np.searchsorted(rows, part) for part in parts])
+    return make_task(raw, choices, [np.searchsorted(rows, part) for part in parts])
 
 
 def _place(path: Path) -> cache.Mark:

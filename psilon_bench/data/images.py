@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
+from psilon_bench.config.marks import NO_NUMBER, InputPath, settled_by
 from psilon_bench.data import cache, corruptions, image_files, openml_fetch, targets
 from psilon_bench.data.augment import CropAndFlip
 from psilon_bench.data.image_files import RawImages
@@ -18,7 +19,6 @@ from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
 from psilon_bench.data.store import Entry
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
-from psilon_bench.marks import NO_NUMBER, InputPath, settled_by
 
 
 def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from typing import Annotated
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
+from psilon_bench.config.marks import NO_NUMBER, settled_by
 from psilon_bench.data import cache, checks, openml_fetch
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.store import Entry
+from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
-from psilon_bench.marks import NO_NUMBER, settled_by
 
 
 @settled_by(without_protocol)
@@ -36,7 +36,7 @@ def load(
     `name` is the config's; the Task is called what OpenML calls the data.
     """
     choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
-    return prepare(raw_table(task_id, data_id, target, offline).without(drop), choices)
+    return make_task(raw_table(task_id, data_id, target, offline).without(drop), choices)
 
 
 def raw_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:

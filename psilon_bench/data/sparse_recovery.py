@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from psilon_bench.config.marks import InputPath, settled_by
 from psilon_bench.data import cache
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
-from psilon_bench.marks import InputPath, settled_by
-from psilon_bench.memory import check_free
+from psilon_bench.machine.memory import check_free
 
 REMEDY = "Set dataset.num_measurements or dataset.num_features to less."
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from psilon_bench.config.marks import InputPath, settled_by
 from psilon_bench.data import cache, checks, table_file
 from psilon_bench.data.columns import Reader
 from psilon_bench.data.form import Form
-from psilon_bench.data.prepare import Choices, Protocol, RawTable, prepare, without_protocol
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
+from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
-from psilon_bench.marks import InputPath, settled_by
 
 MAX_COUNTED_CLASSES = 10  # a target of whole numbers with more values than this is a quantity
 GUESSES = ("target", "label", "class", "y")
@@ -69,7 +69,7 @@ def load(
     form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
     choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
-    return prepare(raw_table(Path(path).expanduser(), reading), choices.with_protocol(protocol))
+    return make_task(raw_table(Path(path).expanduser(), reading), choices.with_protocol(protocol))
 
 
 def check_form(decimal: str, thousands: str | None, charset: str) -> None:

@@ -1,0 +1,1 @@
+"""Measures of predictions and of networks: pure functions."""

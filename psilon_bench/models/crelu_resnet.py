@@ -7,8 +7,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Depth, Linear, NormLinear
-from psilon_bench.pruning.compact import kept
 
 Bound = Literal["improved", "original", "tight"]
 

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psilon_bench.pruning import simplex
+from psilon_bench.models import simplex
 
 Init = Literal["orthogonal", "kaiming", "uniform"]
 Depth = Annotated[int, Field(gt=0, le=1000)]  # layers are built one by one

@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
 from psilon_bench.models.path_norm import input_path_norms, path_norm
 from psilon_bench.models.units import Pair
-from psilon_bench.pruning.compact import alive_units, without_dead_units
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {

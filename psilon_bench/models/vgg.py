@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Linear, powers, start
 from psilon_bench.models.units import Pair
-from psilon_bench.pruning.compact import kept
 
 Blocks = Annotated[list[Annotated[list[PositiveInt], Field(min_length=1)]], Field(min_length=1)]
 

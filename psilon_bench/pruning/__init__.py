@@ -1,0 +1,1 @@
+"""What turns the weights of a trained network into exact zeros."""

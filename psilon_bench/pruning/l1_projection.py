@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
 
@@ -21,7 +21,7 @@ class L1Projection(Pruner):
     def __init__(self, steps: PositiveInt, strength: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None) -> None:
         self.steps, self.strength = steps, strength
 
-    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError for other networks, and where the pruning does not come to its end in the run."""
         check_rows(model)
         if self.steps > steps:
@@ -44,7 +44,7 @@ class L1Projection(Pruner):
 class ProjectedGradient(Pruner):
     """V is projected before the first step and after every step, the same projection. Biswas 2024, ablation."""
 
-    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError for networks without rows of 1-norm one."""
         check_rows(model)
 
@@ -63,7 +63,7 @@ def check_rows(model: nn.Module) -> None:
         )
 
 
-def check_end(trainer: Trainer) -> None:
+def check_end(trainer: TrainerSection) -> None:
     """UsageError where the network that is kept may be one of before the pruning."""
     if trainer.select == "best":
         raise UsageError("trainer.select=best may pick a network of before the pruning (set trainer.select=last)")

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
 
@@ -17,7 +17,7 @@ class Magnitude(Pruner):
     def __init__(self, amount: Annotated[float, Field(ge=0, le=1)]) -> None:
         self.amount = amount
 
-    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError where the network has no weights to choose from."""
         if not hasattr(model, "plain"):
             raise UsageError(f"it needs the weights of a plain network, and {type(model).__name__} offers no plain()")

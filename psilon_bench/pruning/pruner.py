@@ -4,13 +4,13 @@ from typing import Any
 
 from torch import nn
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 
 
 class Pruner:
     """None at all. The base of all others, each of which acts in one of three places, on one network at a time."""
 
-    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError, as a clause that says why, where it does not fit the network or a run of so many steps."""
 
     def first_step(self, steps: int) -> int:

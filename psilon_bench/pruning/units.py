@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.models.units import (
     HasUnits,
@@ -29,7 +29,7 @@ class Units(Pruner):
     def __init__(self, threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)]) -> None:
         self.threshold = threshold
 
-    def check(self, model: nn.Module, trainer: Trainer, steps: int) -> None:
+    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError where the network says of no layers that they are pairs with units between them."""
         if not isinstance(model, HasUnits) or not model.units():
             raise UsageError(

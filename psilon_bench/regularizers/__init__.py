@@ -1,0 +1,1 @@
+"""Penalties, proxes and decays, each for one network."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from psilon_bench.config import Name
+from psilon_bench.config.addresses import redacted, resolved
+from psilon_bench.config.schema import Name
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking.place import Place, client_of, unusable
 from psilon_bench.tracking.server import check_server
 from psilon_bench.tracking.state import RunId
-from psilon_bench.tracking_uri import redacted, resolved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from psilon_bench.history import whole_lines
+from psilon_bench.records.history import whole_lines
+from psilon_bench.records.run_json import Unreadable, brief
 from psilon_bench.report.escaping import visible
-from psilon_bench.run_json import Unreadable, brief
 
 History = dict[str, np.ndarray]  # column -> values, all of one length
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.grouping import Group, Setting
@@ -15,7 +16,6 @@ from psilon_bench.report.histories import History, read
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Damaged, Run
 from psilon_bench.report.selection import Choice, is_number
-from psilon_bench.run_json import RunJson, Unreadable
 
 CURVE_POINTS = 400
 Made = TypeVar("Made")

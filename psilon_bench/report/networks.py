@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from psilon_bench.config import Dataset, options
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data.task import Task
+from psilon_bench.records.networks import Saved, Which, load_network
 from psilon_bench.report.datasets import is_drawn
 from psilon_bench.report.records import Run
-from psilon_bench.saved import Saved, Which, load_network
 
 
 class Foreign(Exception):
@@ -35,7 +36,7 @@ def task(run: Run) -> Task:
     """The data set of a record, read or drawn again; Foreign unless this package does it, UsageError without data."""
     values = section(run, "dataset")
     check_own(values, "dataset")
-    made = Dataset.model_validate(values)
+    made = DatasetSection.model_validate(values)
     task: Task = made.build(name=made.name)
     if task.checksum != run.checksum and not is_drawn(run):
         raise Changed(f"the data have changed (checksum {run.checksum[:8]} -> {task.checksum[:8]})")

@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from psilon_bench import run_json
 from psilon_bench.errors import UsageError
-from psilon_bench.history import whole_lines
-from psilon_bench.process import is_gone
+from psilon_bench.machine.process import is_gone
+from psilon_bench.records import run_json
+from psilon_bench.records.history import whole_lines
+from psilon_bench.records.run_files import run_files
+from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
-from psilon_bench.run_files import run_files
-from psilon_bench.run_json import RunJson, Unreadable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from psilon_bench.history import read_rows
-from psilon_bench.process import is_gone
-from psilon_bench.run_files import read_run
+from psilon_bench.machine.process import is_gone
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.run_files import read_run
 from psilon_bench.tracking.content import (
     STATUS,
     dataset_input,

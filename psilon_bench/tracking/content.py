@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from psilon_bench.config.addresses import redacted
 from psilon_bench.tracking.state import STATE
-from psilon_bench.tracking_uri import redacted
 
 BATCH = 1000  # metrics in one request, MLflow's limit
 LONGEST = 6000  # characters of a parameter, MLflow's limit

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from psilon_bench.tracking_uri import database_of
+from psilon_bench.config.addresses import database_of
 
 
 @dataclass

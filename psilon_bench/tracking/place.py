@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psilon_bench.config.addresses import redacted
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking.server import ANSWER_WITHIN_S, reason_of, refused
 from psilon_bench.tracking.state import sending_lock
-from psilon_bench.tracking_uri import redacted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

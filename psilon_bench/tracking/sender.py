@@ -17,10 +17,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from psilon_bench.config.addresses import redacted
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking.state import is_sent
 from psilon_bench.tracking.waiting import waiting
-from psilon_bench.tracking_uri import redacted
 
 SILENT_FOR_S = 120.0  # then the sender hangs: while it sends it tells how many are left
 ENDS_WITHIN_S = 5.0  # after its last word

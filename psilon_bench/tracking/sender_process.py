@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from psilon_bench import garbage
 from psilon_bench.errors import UsageError
-from psilon_bench.process import is_gone
-from psilon_bench.run_files import read_run
+from psilon_bench.machine import garbage
+from psilon_bench.machine.process import is_gone
+from psilon_bench.records.run_files import read_run
 from psilon_bench.tracking.lacking import lacking_of
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import connect, quiet

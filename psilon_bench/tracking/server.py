@@ -13,10 +13,10 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from psilon_bench.config import Config
+from psilon_bench.config.addresses import database_of, redacted, sqlite_uri
+from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
-from psilon_bench.tracking_uri import database_of, redacted, sqlite_uri
-from psilon_bench.writable import probe
+from psilon_bench.records.writable import probe
 
 ANSWER_WITHIN_S = 8
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}

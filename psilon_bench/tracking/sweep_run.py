@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from psilon_bench.run_files import read_run
+from psilon_bench.records.run_files import read_run
 from psilon_bench.tracking.content import BATCH, as_metrics, milliseconds, source_tags
 from psilon_bench.tracking.place import Place
 from psilon_bench.tracking.state import PARENT, Parent, sending_lock

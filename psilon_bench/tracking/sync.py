@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from psilon_bench.config.addresses import database_of, redacted, resolved
 from psilon_bench.errors import UsageError
-from psilon_bench.process import is_gone
-from psilon_bench.run_files import read_run, run_files
+from psilon_bench.machine.process import is_gone
+from psilon_bench.records.run_files import read_run, run_files
 from psilon_bench.tracking.lacking import lacking_of
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import connect
@@ -16,7 +17,6 @@ from psilon_bench.tracking.server import check_server, default_uri, reason_of
 from psilon_bench.tracking.state import state_of
 from psilon_bench.tracking.sweep_run import update_parents
 from psilon_bench.tracking.waiting import waiting
-from psilon_bench.tracking_uri import database_of, redacted, resolved
 
 Say = Callable[[str], None]
 Target = tuple[str, str, Path]  # address, experiment, results_dir

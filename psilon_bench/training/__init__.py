@@ -1,0 +1,1 @@
+"""Engines: what trains a stack of networks or fits a baseline, and returns values."""

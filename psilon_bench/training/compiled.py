@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from psilon_bench import garbage
-from psilon_bench.config import Hardware
+from psilon_bench.config.schema import HardwareSection
+from psilon_bench.machine import garbage
 
 if TYPE_CHECKING:
     from psilon_bench.training.trainer import Fit
 
 
-def compile_if_asked(fit: "Fit", hardware: Hardware) -> str | None:
+def compile_if_asked(fit: "Fit", hardware: HardwareSection) -> str | None:
     """hardware.compile, but not of a stack on a CPU: its compiled steps take up to 2.6 times as long."""
     pays = fit.stack.size == 1 or fit.device.type != "cpu"
     return compile_step(fit) if hardware.compile and pays else None

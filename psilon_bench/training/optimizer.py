@@ -3,12 +3,17 @@
 The import takes a second and serves torch.compile alone.
 """
 
+import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from psilon_bench.config.schema import Config, OptimizerSection
+from psilon_bench.machine.device import place
 
 Make = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -84,3 +89,25 @@ def agree(one: Tensor, other: Tensor) -> bool:
     """Equal to rounding."""
     scale = other.nan_to_num().abs().max().item()
     return torch.allclose(one, other, rtol=0, atol=scale * torch.finfo(one.dtype).eps ** 0.75, equal_nan=True)
+
+
+def dims_of(model: nn.Module) -> tuple[int, ...]:
+    """The numbers of dimensions that the parameters to be trained have."""
+    return tuple(sorted({parameter.dim() for parameter in model.parameters() if parameter.requires_grad}))
+
+
+def steps_elementwise(config: Config, model: nn.Module) -> bool:
+    """Whether the optimizer leaves networks alone that share its tensors; found by trial, once a process."""
+    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
+
+
+@functools.lru_cache(maxsize=256)
+def elementwise(optimizer: str, dims: tuple[int, ...], device: torch.device) -> bool:
+    """is_elementwise of an optimizer section (as JSON)."""
+    section = OptimizerSection.model_validate_json(optimizer)
+    return is_elementwise(partial(section.build, lr=section.lr), dims, device)
+
+
+def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """The optimizer of a configuration on these parameters."""
+    return config.optimizer.build(parameters, lr=config.optimizer.lr)

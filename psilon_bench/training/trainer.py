@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config import Trainer
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
@@ -29,7 +29,7 @@ Slopes = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # objectives and loss
 
 
 @dataclass
-class Member:
+class Progress:
     """What became of one network."""
 
     status: Literal["running", "finished", "failed"] = "running"
@@ -54,7 +54,7 @@ class Fit:
         regularizers: Sequence[Regularizer],
         lams: Sequence[float],
         seeds: Sequence[int],
-        settings: Trainer,
+        settings: TrainerSection,
         optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
         scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
         autocast: torch.dtype | None = None,
@@ -84,7 +84,7 @@ class Fit:
         self.batches = Batches(train, seeds, settings.num_batches, settings.batch_size, augments)
         self.optimizer = lean(optimizer, list(stack.parameters.values()))
         self.scheduler = scheduler(self.optimizer)
-        self.members = [Member() for _ in range(stack.size)]
+        self.members = [Progress() for _ in range(stack.size)]
         self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
         self.steps = settings.epochs * self.batches.per_epoch  # in all
         self.unpruned: list[Row] = []  # validation scores before the pruner began to act
@@ -184,7 +184,7 @@ class Fit:
         self.scheduler.load_state_dict(state["scheduler"])
         self.batches.load_state(state["batches"])
         self.randomness.load_state(state["randomness"])
-        self.members = [Member(**member) for member in state["members"]]
+        self.members = [Progress(**member) for member in state["members"]]
         self.window = [(objective.to(self.device), loss.to(self.device)) for objective, loss in state["window"]]
         self.epoch, self.step, self.seconds = state["counters"]
         if self.taken:

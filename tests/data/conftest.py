@@ -12,7 +12,9 @@ from omegaconf import OmegaConf
 from openml_server import Data, Server, serving
 from sklearn import datasets
 
-from psilon_bench.config import CONF, Dataset, check_arguments
+from psilon_bench.config.check import check_arguments
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data import openml_fetch
 
 
@@ -38,7 +40,7 @@ def load() -> Callable[..., Any]:
         cfg = OmegaConf.create({"seed": 0, "dataset": OmegaConf.load(CONF / "dataset" / f"{dataset}.yaml")})
         assert set(values) <= set(cfg.dataset)
         section = {**OmegaConf.to_container(cfg, resolve=True)["dataset"], **values}
-        checked = Dataset.model_validate(section)
+        checked = DatasetSection.model_validate(section)
         check_arguments("dataset", checked)
         return checked.build(name=checked.name)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from psilon_bench.components import locate
-from psilon_bench.config import CONF
+from psilon_bench.config.components import locate
+from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
 
 FILES = sorted((CONF / "dataset").glob("*.yaml"))

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_images import write_mnist
 
-from psilon_bench import prepare
 from psilon_bench.data import bundled, cache, image_files
 from psilon_bench.data.cache import Bounded, cached_by_bytes, size_of
+from psilon_bench.run import checks as prepare
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
-from psilon_bench import data_cli
-from psilon_bench.config import CONF
+from psilon_bench.cli import data as data_cli
+from psilon_bench.config.conf_folder import CONF
 from psilon_bench.data import store
 
 SUITES = ["334", "335", "336", "337"]
@@ -112,6 +112,6 @@ def test_fetch_suite_fetches_every_task(run, monkeypatch):
 
 
 def test_help_imports_nothing_heavy():
-    check = "import sys, psilon_bench.data_cli; print(sorted({'torch', 'pandas', 'openml', 'rich'} & set(sys.modules)))"
+    check = "import sys, psilon_bench.cli.data; print(sorted({'torch', 'pandas', 'openml', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

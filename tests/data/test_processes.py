@@ -13,7 +13,7 @@ from openml_server import Server
 
 from psilon_bench.data import store
 
-FETCH = "from psilon_bench.data_cli import main; main()"
+FETCH = "from psilon_bench.cli.data import main; main()"
 
 
 @pytest.fixture

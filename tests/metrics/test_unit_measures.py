@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 from unit_networks import KINDS, unit_network
 
-from psilon_bench.config import options
-from psilon_bench.engines import build_fit
+from psilon_bench.config.options import options
 from psilon_bench.metrics.units import unit_measures, weight_decay_objectives
 from psilon_bench.models.mlp import MLP
 from psilon_bench.models.units import incoming_norms, outgoing_norms, scale_incoming, scale_outgoing
-from psilon_bench.prepare import prepare
+from psilon_bench.run.checks import prepare
+from psilon_bench.training.engines import build_fit
 
 
 @pytest.mark.parametrize(("threshold", "first", "second"), [(0.0, 2, 4), (1e-3, 1, 4), (2.0, 1, 0), (5.0, 0, 0)])

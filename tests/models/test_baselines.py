@@ -20,15 +20,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model import Ridge as RidgeRegressor
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 
-from psilon_bench.config import options
+from psilon_bench.config.options import options
 from psilon_bench.data.task import Split
-from psilon_bench.display import Display
+from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import StackFailed, UsageError
-from psilon_bench.history import read_rows
-from psilon_bench.interrupt import Stopped
+from psilon_bench.machine.signals import Stopped
 from psilon_bench.models.baselines import RandomForest, Ridge
-from psilon_bench.prepare import fits, load
-from psilon_bench.runner import run_alone
+from psilon_bench.records.history import read_rows
+from psilon_bench.run.checks import fits
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 
 FOREST = {"n_estimators": 7, "max_features": 0.4, "min_samples_leaf": 2}
 BOOSTING = {"learning_rate": 0.3, "max_iter": 8, "max_leaf_nodes": 5, "early_stopping": False}
@@ -74,7 +75,7 @@ def test_equal_to_scikit_learn_by_hand(fitted, config, model, dataset):
     overrides, regressor, classifier = BY_HAND[model]
     where = (f"model={model}", f"dataset={dataset}", "seed=3", "dataset.max_rows=401", *overrides)
     record = fitted(*where)
-    task = load(config("reg=none", *where).dataset.text())
+    task = load_task(config("reg=none", *where).dataset.text())
     splits = {name: getattr(task, name) for name in ("train", "val", "test")}
     x = {name: split.x.double().numpy() for name, split in splits.items()}
     y = {name: split.y.numpy().ravel() for name, split in splits.items()}

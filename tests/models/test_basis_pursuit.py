@@ -7,11 +7,11 @@ import pytest
 import reference
 from rich.console import Console
 
-from psilon_bench import trusted
-from psilon_bench.display import Display
+from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import StackFailed, UsageError
-from psilon_bench.prepare import load
-from psilon_bench.runner import run_alone
+from psilon_bench.records import trusted
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 
 SMALL = ("dataset.num_measurements=12", "dataset.num_features=18", "dataset.entries=normal")
 
@@ -23,7 +23,7 @@ def fitted(config):
     def fitted(*overrides):
         own = config("dataset=sparse_recovery", "model=basis_pursuit", "reg=none", "tracking=none", *overrides)
         record = run_alone(own, Display(Console(quiet=True)))
-        return record, load(own.dataset.text())
+        return record, load_task(own.dataset.text())
 
     return fitted
 

@@ -7,10 +7,10 @@ import pytest
 import reference
 import torch
 
-from psilon_bench.engines import build_fit
 from psilon_bench.errors import UsageError
 from psilon_bench.models.diagonal_linear import DiagonalLinear
-from psilon_bench.prepare import prepare
+from psilon_bench.run.checks import prepare
+from psilon_bench.training.engines import build_fit
 
 RUN = (
     "dataset=sparse_recovery",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from psilon_bench.config import options
+from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
 from psilon_bench.models.resnet import ResNet
 from psilon_bench.regularizers.shrunk import shrunk

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from unit_networks import KINDS, unit_network
 
-from psilon_bench.config import options
+from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
 from psilon_bench.models.units import all_layers, incoming_norms, outgoing_norms
 from psilon_bench.models.vgg import VGG

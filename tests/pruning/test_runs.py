@@ -8,11 +8,11 @@ import pytest
 import torch
 from sklearn.datasets import load_diabetes, load_wine
 
-from psilon_bench.config import options
+from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
-from psilon_bench.prepare import prepare
-from psilon_bench.pruning.compact import alive_units
-from psilon_bench.saved import load
+from psilon_bench.models.compact import alive_units
+from psilon_bench.records.networks import load
+from psilon_bench.run.checks import prepare
 
 PRUNERS = {
     "l1_projection": ("pruner.steps=6", "pruner.strength=2"),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from psilon_bench.pruning.simplex import project, shrink, threshold
+from psilon_bench.models.simplex import project, shrink, threshold
 
 ROWS = st.integers(1, 9).flatmap(
     lambda d: st.lists(st.lists(st.floats(0, 50), min_size=d, max_size=d), min_size=1, max_size=6)

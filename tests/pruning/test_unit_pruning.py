@@ -10,13 +10,14 @@ from rich.console import Console
 from sklearn.datasets import load_wine
 from unit_networks import KINDS, unit_network
 
-from psilon_bench import engines, runner
-from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import num_parameters
-from psilon_bench.prepare import prepare
 from psilon_bench.pruning.units import Units
-from psilon_bench.saved import load
+from psilon_bench.records.networks import load
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.training import engines
 
 
 def unit_sizes_with_bias(pair):

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from psilon_bench.engines import build
 from psilon_bench.errors import UsageError
 from psilon_bench.models.linear import powers
 from psilon_bench.models.mlp import MLP
-from psilon_bench.prepare import prepare
 from psilon_bench.regularizers.lasso_prox import LassoProx
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.p_norm_decay import PNormDecay, factor
 from psilon_bench.regularizers.shrunk import shrunk
+from psilon_bench.run.checks import prepare
+from psilon_bench.training.engines import build
 
 ALL = ["biases", "gains", "norms"]
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from unit_networks import KINDS, unit_network
 
-from psilon_bench.config import options
+from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
 from psilon_bench.models.mlp import MLP
-from psilon_bench.prepare import prepare
 from psilon_bench.regularizers.group_lasso import GroupLasso
 from psilon_bench.regularizers.path_prox import PathProx
 from psilon_bench.regularizers.unit_norm_decay import UnitNormDecay
 from psilon_bench.regularizers.unit_path_norm import UnitPathNorm
+from psilon_bench.run.checks import prepare
 
 PATH_PROX = PathProx("compensated", True, "kept")
 

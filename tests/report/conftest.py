@@ -11,12 +11,13 @@ from made_records import write_record
 from rich.console import Console
 from tiny import TINY
 
-from psilon_bench.config import CONF, check
-from psilon_bench.display import Display
+from psilon_bench.config.check import check
+from psilon_bench.config.conf_folder import CONF
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
-from psilon_bench.runner import run_alone
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 
 mpl.use("agg")
 

@@ -173,7 +173,7 @@ LOCALES = [
 @pytest.mark.parametrize("env", LOCALES)
 def test_the_command_in_odd_environments(hostile, tmp_path, env):
     """It prints what it can and writes UTF-8; what it says ends nothing."""
-    command = [sys.executable, "-c", "from psilon_bench.report_cli import main; main()", str(hostile / "runs")]
+    command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", str(hostile / "runs")]
     done = subprocess.run(
         [*command, "--no-figures", "--no-attach", "--out", str(tmp_path / "out")],
         env={**os.environ, **env},
@@ -190,7 +190,7 @@ def test_the_command_in_odd_environments(hostile, tmp_path, env):
 
 def test_a_narrow_terminal_loses_nothing(hostile):
     """Where a table does not fit, every cell stands in a paragraph of its row."""
-    from psilon_bench.report_cli import show
+    from psilon_bench.cli.report import show
 
     made = make([hostile / "runs"], METRIC)
     out = io.StringIO()
@@ -203,7 +203,7 @@ def test_a_narrow_terminal_loses_nothing(hostile):
 
 def test_a_reader_who_has_gone(hostile, tmp_path):
     """`| head` stops the talk, not the report."""
-    main = f"{sys.executable} -c 'from psilon_bench.report_cli import main; main()'"
+    main = f"{sys.executable} -c 'from psilon_bench.cli.report import main; main()'"
     line = f"{main} {hostile / 'runs'} --no-figures --no-attach --out {tmp_path / 'out'} | true"
     subprocess.run(["bash", "-c", line], check=True, capture_output=True)
     assert (tmp_path / "out/report.html").is_file()

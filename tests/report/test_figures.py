@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from made_records import write_grid, write_record
 
-from psilon_bench.history import read_rows
+from psilon_bench.records.history import read_rows
 from psilon_bench.report import figures, pictures
 from psilon_bench.report.compare import across
 from psilon_bench.report.drawing import style

@@ -12,14 +12,14 @@ from made_records import write_record
 from rich.console import Console
 from tiny import TINY
 
-from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
 from psilon_bench.report.attach import DESCRIPTION, LONGEST_TAG, attach, description
 from psilon_bench.report.from_mlflow import fetch
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
 from psilon_bench.report.write import write
-from psilon_bench.runner import run
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import connect
 
@@ -134,7 +134,7 @@ def test_long_summaries_do_not_fit_a_tag(tmp_path):
 )
 def test_asked_wrongly(arguments, message, tmp_path):
     """One line, exit code 2."""
-    command = [sys.executable, "-c", "from psilon_bench.report_cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2

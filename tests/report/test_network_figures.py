@@ -9,11 +9,11 @@ import torch
 import yaml
 from matplotlib.colors import to_rgb
 
+from psilon_bench.records.networks import load
 from psilon_bench.report.drawing import COLOURS, style
 from psilon_bench.report.figures import decision_regions, weight_maps
 from psilon_bench.report.report import make
 from psilon_bench.report.write import write
-from psilon_bench.saved import load
 
 
 def drawn(module, material):

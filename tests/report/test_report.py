@@ -38,7 +38,7 @@ def rows(report, name):
 
 
 def psilon_report(*arguments, cwd):
-    command = [sys.executable, "-c", "from psilon_bench.report_cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 

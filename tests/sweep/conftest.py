@@ -18,7 +18,7 @@ TINY = (
     "hardware.threads=1",
     "hardware.device=cpu",
 )
-RUN = (sys.executable, "-c", "from psilon_bench.cli import run; run()")
+RUN = (sys.executable, "-c", "from psilon_bench.cli.run import main; main()")
 
 
 @pytest.fixture

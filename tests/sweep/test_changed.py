@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from psilon_bench.history import read_rows
+from psilon_bench.records.history import read_rows
 
 SHORT = ("model.hidden=4", "model.depth=2", "trainer.epochs=4", "trainer.eval_every=2", "hardware.threads=1")
 TABLE = ("dataset=table", "dataset.path=my.csv", "tracking=none", "hardware.plan=stacked")

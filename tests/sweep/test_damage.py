@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from psilon_bench.display import Display
 from psilon_bench.errors import RecordsFailed
-from psilon_bench.history import read_rows
-from psilon_bench.interrupt import Stopped
-from psilon_bench.record import Record
-from psilon_bench.runner import run_alone
-from psilon_bench.sweep import run as run_sweep
+from psilon_bench.machine.signals import Stopped
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.record import Record
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
+from psilon_bench.sweep.sweep import run as run_sweep
 from psilon_bench.training.trainer import Fit
 
 RUN = ("model.hidden=4", "model.depth=2", "trainer.epochs=6", "trainer.eval_every=2", "tracking=none")
@@ -166,13 +166,13 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_pat
     def breaks() -> None:
         raise RuntimeError("once")
 
-    from psilon_bench.crew import Crew
-    from psilon_bench.finished import FinishedRuns, folder_of
-    from psilon_bench.prepare import load
+    from psilon_bench.data.tasks import load_task
+    from psilon_bench.records.finished import FinishedRuns, folder_of
+    from psilon_bench.sweep.retries import Crew
 
     at_step(3, breaks)
     own = config(*RUN, "retries=1")
-    own = own.with_data(load(own.dataset.text()).checksum)
+    own = own.with_data(load_task(own.dataset.text()).checksum)
     display = Display()
     with display.sweep(1):
         crew = Crew(display, None, 1, FinishedRuns(folder_of(own)), {own.identity.key})

@@ -10,10 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psilon_bench.config import CONF, check
+from psilon_bench.config.check import check
+from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
-from psilon_bench.grids import chosen, number_of_values, product, union
-from psilon_bench.launcher import Composer
+from psilon_bench.sweep.grids import chosen, number_of_values, product, union
+from psilon_bench.sweep.jobs import Composer
 
 ARMS = {
     "pnet": {"model": "pnet", "reg": "pathnorm", "reg.lam": "0.1,0.2,0.3"},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from psilon_bench.history import read_rows
+from psilon_bench.records.history import read_rows
 from psilon_bench.tracking.place import quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself

@@ -21,13 +21,13 @@ pytestmark = pytest.mark.slow
 LONG = ("model.hidden=4", "model.depth=2", "trainer.epochs=1500", "trainer.eval_every=500", "hardware.device=cpu")
 PASSWORD = "s3cret-w0rd"
 ENTRIES = {
-    "psilon-sync": "from psilon_bench.cli import sync; sync()",
-    "psilon-report": "from psilon_bench.report_cli import main; main()",
+    "psilon-sync": "from psilon_bench.cli.sync import main; main()",
+    "psilon-report": "from psilon_bench.cli.report import main; main()",
     "psilon-run": """
 from psilon_bench.tracking import sender
 sender.SILENT_FOR_S = 10  # else two minutes
-from psilon_bench.cli import run
-run()
+from psilon_bench.cli.run import main
+main()
 """,
 }
 HALF_WRITTEN = """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflow_server import Server, wait_for
 
-from psilon_bench.history import read_rows
+from psilon_bench.records.history import read_rows
 from psilon_bench.tracking.place import quiet
 from psilon_bench.tracking.state import state_of
 
@@ -85,7 +85,7 @@ def test_it_stays_away_and_psilon_sync_comes_later(server, start, records, tmp_p
     assert "psilon-sync sends them later" in text
 
     def psilon_sync(*arguments: str) -> tuple[int, str]:
-        command = [sys.executable, "-c", "from psilon_bench.cli import sync; sync()", *arguments]
+        command = [sys.executable, "-c", "from psilon_bench.cli.sync import main; main()", *arguments]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 

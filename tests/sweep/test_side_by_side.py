@@ -13,9 +13,9 @@ import psutil
 import pytest
 from conftest import TINY
 
-from psilon_bench import ways
-from psilon_bench.processes import Processes
-from psilon_bench.stacking import Choice
+from psilon_bench.sweep import placement as ways
+from psilon_bench.sweep.process_pool import Processes
+from psilon_bench.sweep.stacks import Choice
 from psilon_bench.tracking.state import state_of
 
 PROCESSES = ("hardware.plan=processes", "hardware.workers=2")

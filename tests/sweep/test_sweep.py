@@ -11,14 +11,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from psilon_bench import runner
-from psilon_bench.config import CONF
+from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import RunFailed, UsageError
-from psilon_bench.history import read_rows
-from psilon_bench.interrupt import Stopped
-from psilon_bench.launcher import launch
-from psilon_bench.prepare import prepare
-from psilon_bench.run_files import read_run
+from psilon_bench.machine.signals import Stopped
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.run_files import read_run
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
+from psilon_bench.sweep.jobs import launch
 from psilon_bench.training.trainer import Fit
 
 TINY = [

@@ -7,8 +7,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from psilon_bench.config import CONF
-from psilon_bench.launcher import launch
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.sweep.jobs import launch
 
 ARMS = [
     ["model=ridge", "reg=none"],

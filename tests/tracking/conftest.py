@@ -8,9 +8,9 @@ from mirrored import row
 from mlflow_server import Server
 from tiny import TINY
 
-from psilon_bench.prepare import prepare
-from psilon_bench.record import Record
-from psilon_bench.runner import about
+from psilon_bench.records.record import Record
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.run import about
 from psilon_bench.tracking.place import Place, connect
 
 

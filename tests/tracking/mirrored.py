@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from psilon_bench.history import read_rows
+from psilon_bench.records.history import read_rows
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.place import Place
 

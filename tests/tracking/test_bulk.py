@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from mirrored import row, state
 
-from psilon_bench.record import Record
+from psilon_bench.config.addresses import database_of
+from psilon_bench.records.record import Record
 from psilon_bench.tracking import bulk, rounds
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds
@@ -20,7 +21,6 @@ from psilon_bench.tracking.place import Place, connect
 from psilon_bench.tracking.rounds import send_all
 from psilon_bench.tracking.server import check_server, default_uri
 from psilon_bench.tracking.state import STATE
-from psilon_bench.tracking_uri import database_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mirrored import curve, row, same_curves, state
 
-from psilon_bench.history import append_row, read_rows
-from psilon_bench.record import Record
+from psilon_bench.records.history import append_row, read_rows
+from psilon_bench.records.record import Record
 from psilon_bench.tracking import mirror as mirror_module
 from psilon_bench.tracking.content import milliseconds
 from psilon_bench.tracking.mirror import Mirror

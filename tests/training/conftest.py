@@ -9,7 +9,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from psilon_bench.config import CONF, Trainer
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.schema import TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.mlp import MLP
@@ -30,13 +31,13 @@ class Trained:
 
 
 @pytest.fixture
-def settings() -> Callable[..., Trainer]:
+def settings() -> Callable[..., TrainerSection]:
     """settings(epochs=3): a trainer section."""
-    return lambda **changes: Trainer.model_validate(TRAINER | changes)
+    return lambda **changes: TrainerSection.model_validate(TRAINER | changes)
 
 
 @pytest.fixture
-def make(settings: Callable[..., Trainer]) -> Callable[..., Fit]:
+def make(settings: Callable[..., TrainerSection]) -> Callable[..., Fit]:
     """make(models, tasks): a Fit with Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
 
     def make(

@@ -8,12 +8,13 @@ import pytest
 import torch
 from made_images import write_mnist
 
-from psilon_bench import runner
-from psilon_bench.components import locate
-from psilon_bench.config import Component, Model, options
+from psilon_bench.config.components import locate
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import ComponentSection, ModelSection
 from psilon_bench.errors import UsageError
-from psilon_bench.prepare import prepare
 from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
 
 SMALL = {"hidden": 5, "depth": 2, "blocks": [[2, 3], [2]], "channels": [2, 3], "per_stage": 1}
 VALUES = {"steps": 4, "strength": 1.5, "threshold": 0.2}
@@ -31,7 +32,7 @@ MODELS = {name: smaller(one, SMALL) for name, one in options("model").items() if
 PRUNERS = {name: smaller(one, VALUES) for name, one in options("pruner").items()}
 
 
-def fits(pruner: Component, model: Model, trainer) -> bool:
+def fits(pruner: ComponentSection, model: ModelSection, trainer) -> bool:
     """Whether the pruner accepts the network for a run of six steps."""
     try:
         pruner.build().check(model.build(num_features=3, num_outputs=2, input_shape=(3, 8, 8)), trainer, 6)

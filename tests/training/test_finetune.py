@@ -9,12 +9,12 @@ import torch
 from rich.console import Console
 from stoppable import rows_of
 
-from psilon_bench import runner
-from psilon_bench.display import Display
 from psilon_bench.errors import UsageError
-from psilon_bench.finetune import FineTuned
-from psilon_bench.history import read_rows
-from psilon_bench.prepare import prepare
+from psilon_bench.records.history import read_rows
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.training.finetune import FineTuned
 
 RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "trainer.epochs=4", "trainer.eval_every=2", "tracking=none")
 TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_finetune=5", "optimizer.lr=0.02")

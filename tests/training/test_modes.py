@@ -12,10 +12,10 @@ from rich.console import Console
 from stoppable import rows_of
 from torch import nn
 
-from psilon_bench.display import Display
+from psilon_bench.records.networks import load
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
-from psilon_bench.runner import run_alone
-from psilon_bench.saved import load
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 from psilon_bench.training.stack import Shared, Stack
 
 

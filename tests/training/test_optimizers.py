@@ -9,12 +9,14 @@ import torch
 from rich.console import Console
 from tiny import TINY
 
-from psilon_bench import runner, sweep
-from psilon_bench.config import Component, Model, Optimizer, options
-from psilon_bench.display import Display
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import ComponentSection, ModelSection, OptimizerSection
 from psilon_bench.errors import UsageError
-from psilon_bench.prepare import prepare
-from psilon_bench.stacking import choose
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.sweep import sweep
+from psilon_bench.sweep.stacks import choose
 from psilon_bench.training.optimizer import is_elementwise
 
 CPU = torch.device("cpu")
@@ -66,7 +68,7 @@ def runs(config):
     def runs(kind, *overrides, **values):
         common = config(*TINY, "scheduler=constant", "dataset=wine", "hardware.plan=stacked", *overrides)
         name = f"{kind.__module__ if kind in OURS else 'torch.optim'}.{kind.__name__}"
-        own = Optimizer.model_validate({"name": "own", "_target_": name, "lr": 0.01, **values})
+        own = OptimizerSection.model_validate({"name": "own", "_target_": name, "lr": 0.01, **values})
         return [
             common.model_copy(
                 update={"seed": seed, "optimizer": own, "reg": common.reg.model_copy(update={"lam": 10.0**-seed})}
@@ -135,7 +137,7 @@ def test_muon_trains_matrices(runs):
     """A network without biases, alone."""
     (one, *_) = runs(torch.optim.Muon, "reg=none")
     linear = {"name": "linear", "_target_": "torch.nn.Linear", "in_features": 13, "out_features": 3, "bias": False}
-    prepare(one.model_copy(update={"model": Model.model_validate(linear)}))
+    prepare(one.model_copy(update={"model": ModelSection.model_validate(linear)}))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_muon_trains_matrices(runs):
 def test_schedules_that_cannot_last_are_refused(runs, schedule, message):
     """Before the run, not at the step at which they fail."""
     (one, *_) = runs(torch.optim.Adam)
-    section = Component.model_validate({"name": "own", **schedule})
+    section = ComponentSection.model_validate({"name": "own", **schedule})
     with pytest.raises(UsageError, match=message):
         prepare(one.model_copy(update={"scheduler": section}))
 

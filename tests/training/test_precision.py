@@ -12,11 +12,12 @@ import pytest
 import torch
 from tiny import TINY
 
-from psilon_bench import precision, saved
-from psilon_bench.engines import build_fit, fit_under
 from psilon_bench.errors import UsageError
-from psilon_bench.prepare import prepare
+from psilon_bench.records import networks as saved
+from psilon_bench.run.checks import prepare
+from psilon_bench.training import precision
 from psilon_bench.training.compiled import compile_if_asked, compile_step
+from psilon_bench.training.engines import build_fit, fit_under
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from psilon_bench.config import Config, options
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
-from psilon_bench.prepare import prepare
+from psilon_bench.run.checks import prepare
 
 
 @pytest.mark.parametrize("name", options("scheduler"))

@@ -9,12 +9,12 @@ import pytest
 import torch
 from made_images import write_mnist
 
-from psilon_bench.components import locate
-from psilon_bench.config import options
-from psilon_bench.engines import build_fit
-from psilon_bench.prepare import fits, prepare
+from psilon_bench.config.components import locate
+from psilon_bench.config.options import options
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.path_norm import PathNorm
+from psilon_bench.run.checks import fits, prepare
+from psilon_bench.training.engines import build_fit
 from psilon_bench.training.stack import Shared, Stack
 
 GRID = [("seed=0", "reg.lam=0.0"), ("seed=3", "reg.lam=1e-4"), ("seed=1", "reg.lam=0.05", "dataset.split_seed=7")]

@@ -8,12 +8,13 @@ import user_networks
 from rich.console import Console
 from stoppable import rows_of
 
-from psilon_bench import runner, sweep
-from psilon_bench.config import Dataset, Model
-from psilon_bench.display import Display
-from psilon_bench.prepare import prepare
-from psilon_bench.saved import load
-from psilon_bench.stacking import choose
+from psilon_bench.config.schema import DatasetSection, ModelSection
+from psilon_bench.records.networks import load
+from psilon_bench.run import run as runner
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.sweep import sweep
+from psilon_bench.sweep.stacks import choose
 
 RUN = ("dataset=wine", "reg=none", "trainer.epochs=4", "trainer.num_batches=3", "trainer.eval_every=1", "tracking=none")
 ALONE = {"Dropped", "Scaled", "Shifted", "Branching"}
@@ -26,10 +27,10 @@ def runs(config):
 
     def runs(network, *overrides):
         common = config(*RUN, *overrides)
-        model = Model.model_validate({"name": network.lower(), "_target_": f"user_networks.{network}"})
+        model = ModelSection.model_validate({"name": network.lower(), "_target_": f"user_networks.{network}"})
         dataset = [common.dataset.model_dump(by_alias=True) | {"split_seed": seed} for seed in (3, 4, 5)]
         return [
-            common.model_copy(update={"seed": 3 + i, "model": model, "dataset": Dataset.model_validate(own)})
+            common.model_copy(update={"seed": 3 + i, "model": model, "dataset": DatasetSection.model_validate(own)})
             for i, own in enumerate(dataset)
         ]
 

@@ -1,0 +1,27 @@
+"""How a click command of ours ends: one line for what was asked wrongly, and an exit code."""
+
+import sys
+from typing import NoReturn
+
+import click
+
+from psilon_bench.config.addresses import redacted
+from psilon_bench.errors import UsageError, shortened
+
+
+def run(command: click.Command, name: str, when_stopped: str) -> NoReturn:
+    """Exit codes: the command's own, 2 asked for wrongly, 130 Ctrl-C."""
+    try:
+        sys.exit(command(prog_name=name, standalone_mode=False))
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.Abort:
+        print(f"{name}: {when_stopped}", file=sys.stderr)
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as help_:
+        print(help_.format_message())
+        sys.exit(2)
+    except (UsageError, click.ClickException) as error:
+        line = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"{name}: {redacted(shortened(line, sys.argv))}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,142 @@
+"""psilon-report: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+import click
+
+from psilon_bench.cli.exit import run
+from psilon_bench.errors import UsageError
+from psilon_bench.machine import garbage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from psilon_bench.report.report import Report
+
+WIDTH_OF_FILES = 200
+WIDEST = 10_000
+
+
+def main() -> NoReturn:
+    """Entry point. Exit codes: 0 done, 2 asked for wrongly, 130 Ctrl-C."""
+    garbage.hold()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a character of a name ends nothing
+            stream.reconfigure(errors="backslashreplace")
+    run(report, "psilon-report", "stopped")
+
+
+def say(line: str) -> None:
+    """A line beside the report."""
+    print(f"psilon-report: {line}", file=sys.stderr)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path), metavar="FOLDER...")
+@click.option("--metric", "name", default="val/loss", show_default=True, help="What settings are chosen by.")
+@click.option("--direction", type=click.Choice(["min", "max"]), help="Which is better, where the name does not tell.")
+@click.option("--by", multiple=True, metavar="KEY", help="A key that makes a method, not to be tuned: reg.bound.")
+@click.option("--reference", is_flag=True, help="Compare with the expected numbers that go with the runs' name.")
+@click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
+@click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
+@click.option(
+    "--attach/--no-attach", default=True, help="Put the report on the sweep's run in MLflow, where it has one."
+)
+@click.option("--mlflow", metavar="EXPERIMENT", help="Take the records from MLflow instead of a folder.")
+@click.option("--uri", help="The tracking server or database for --mlflow.  [default: MLFLOW_TRACKING_URI]")
+def report(
+    folders: tuple[Path, ...],
+    name: str,
+    direction: Literal["min", "max"] | None,
+    by: tuple[str, ...],
+    reference: bool,
+    reference_file: Path | None,
+    out: Path | None,
+    figures: bool,
+    attach: bool,
+    mlflow: str | None,
+    uri: str | None,
+) -> None:
+    """Tables and figures of all runs below each FOLDER, such as results/psilon_higgs.
+
+    Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
+    metrics are those of the chosen.
+    """
+    with records(folders, mlflow, uri) as places:
+        from psilon_bench.report.material import Material
+        from psilon_bench.report.metric import chosen_by
+        from psilon_bench.report.report import make
+        from psilon_bench.report.write import write
+
+        garbage.release()
+        made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
+        with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
+            show(made, terminal())
+        out = out or (folders[0] / "report" if folders else Path(f"{as_file_name(mlflow or '')}_report"))
+        told = len(made.notes)
+        page = write(made, out, Material(made.choices, made.metric) if figures else None)
+    for problem in made.notes[told:]:
+        say(problem)
+    print(f"report: {page}")
+    if attach:
+        from psilon_bench.report.attach import attach as attach_to_mlflow
+
+        attach_to_mlflow(made, out, print)
+
+
+@contextlib.contextmanager
+def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) -> Iterator[list[Path]]:
+    """The folders that were named, or one with the records of an experiment, for as long as it is needed."""
+    if experiment is None:
+        if not folders:
+            raise UsageError("Say which runs: psilon-report results/<name>, or --mlflow EXPERIMENT.")
+        yield list(folders)
+        return
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if folders or not uri:
+        raise UsageError("--mlflow EXPERIMENT needs --uri (or MLFLOW_TRACKING_URI), and no FOLDER.")
+    from psilon_bench.report.from_mlflow import fetch
+
+    with tempfile.TemporaryDirectory(prefix="psilon-report-") as folder:
+        place = Path(folder, as_file_name(experiment))
+        place.mkdir()
+        fetch(experiment, uri, place, say)
+        yield [place]
+
+
+def as_file_name(experiment: str) -> str:
+    """The name of an experiment as that of a file in this folder."""
+    return re.sub(r"[^\w.+-]+", "_", experiment).lstrip(".") or "experiment"
+
+
+def terminal() -> "Console":
+    """Where the report is shown; a file is wide."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_FILES
+    return console
+
+
+def show(made: "Report", console: "Console") -> None:
+    """The notes and the brief tables; a table that is too wide for the terminal as a list of its rows."""
+    from rich.text import Text
+
+    anywhere = console.options.update(max_width=WIDEST)
+    for note in made.notes:
+        console.print(Text(note), soft_wrap=True)
+    for table in made.tables:
+        if table.brief:
+            shown = table.terminal()
+            fits = console.measure(shown, options=anywhere).minimum <= console.width
+            console.print(shown if fits else table.listed())

@@ -1,0 +1,127 @@
+"""psilon-run: parse, call, exit code. What is heavy is imported inside functions, so that --help stays quick."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import hydra
+from omegaconf import DictConfig
+
+from psilon_bench.config.addresses import redacted
+from psilon_bench.config.command_line import arranged, given
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, shortened
+from psilon_bench.machine import garbage
+from psilon_bench.machine.signals import Stopped, install
+
+GOES_ON = "The same command goes on where it was"
+
+
+def main() -> NoReturn:
+    """Entry point. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
+    garbage.hold()
+    list_options_in_place()
+    sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
+
+
+def list_options_in_place() -> None:
+    """--help and completion list each group from Hydra's store itself; Hydra copies it whole, 100 times for --help."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.object_type import ObjectType
+
+    copying = ConfigLoaderImpl.get_group_options
+
+    def in_place(
+        self: ConfigLoaderImpl,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        if config_name or overrides:  # they may add places to look in
+            return copying(self, group_name, results_filter, config_name, overrides)
+        return self.repository.get_group_options(group_name, results_filter)
+
+    ConfigLoaderImpl.get_group_options = in_place
+
+
+def job(cfg: DictConfig) -> None:
+    """Hydra's task function."""
+    try:
+        train(cfg)
+    except Exception as error:
+        raise Raised from error
+
+
+def train(cfg: DictConfig) -> None:
+    """One run from its composed configuration."""
+    from psilon_bench.tracking.sender import sending, wants_mlflow
+
+    with sending(wants_mlflow(cfg)) as sender:
+        from psilon_bench.config.check import check
+        from psilon_bench.machine.device import set_up
+        from psilon_bench.run.display import Display
+        from psilon_bench.run.run import check_places, run_alone
+
+        set_up()
+        config = check(cfg)
+        check_places(config)
+        garbage.release()
+        display = Display()
+        record = run_alone(config, display, sender)
+        display.result(record)
+    if record.run["status"] == "failed":
+        raise RunFailed(f"{record.run['reason']}; see {record.folder}")
+
+
+def exit_code(command: Callable[[], Any]) -> int:
+    """Call Hydra's main; turn what it raises into one line and an exit code."""
+    verbose = "--verbose" in sys.argv or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    sys.argv = [argument for argument in sys.argv if argument != "--verbose"]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and exiting itself
+    install()
+    try:
+        check_working_folder()
+        sys.argv[1:] = arranged(sys.argv[1:])
+        command()
+    except Stopped as stop:
+        anew = any(argument.startswith("rerun=") and argument != "rerun=false" for argument in sys.argv)
+        print(f"psilon-run: stopped. {'With rerun=true it begins anew' if anew else GOES_ON}.", file=sys.stderr)
+        return stop.exit_code
+    except BrokenPipeError:  # the reader has gone: --help | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails, too
+        return 128 + signal.SIGPIPE
+    except (Exception, Raised) as raised:
+        error = raised.__cause__ if isinstance(raised, Raised) else raised
+        assert error is not None
+        if verbose:
+            traceback.print_exception(error)
+        code, line = told(error, ours=isinstance(raised, Raised))
+        print(f"psilon-run: {redacted(' '.join(line.splitlines()))}", file=sys.stderr)
+        return code
+    return 0
+
+
+def check_working_folder() -> None:
+    """UsageError where it has been deleted."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError("The working folder is not there any more. Go to one that is (cd).") from error
+
+
+def told(error: BaseException, ours: bool) -> tuple[int, str]:
+    """Exit code and line of an exception: 2 for what was asked wrongly, 1 for everything else of ours."""
+    if isinstance(error, UsageError):
+        return 2, shortened(str(error), sys.argv)
+    if isinstance(error, RunFailed | StackFailed):
+        return 1, str(error)
+    from psilon_bench.config.messages import one_line
+
+    line = one_line(error, given(sys.argv[1:]))
+    if line is None and ours:
+        return 1, f"{type(error).__name__}: {error} (--verbose shows where)"
+    return 2, shortened(line or f"{error} (--verbose shows where)", sys.argv)

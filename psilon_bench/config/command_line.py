@@ -1,0 +1,67 @@
+"""The command line as Hydra is to get it: options first, then overrides that its grammar and our groups know."""
+
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from psilon_bench.errors import UsageError
+
+HOME = re.compile(r"""(?<=[=,\[])~[^,\[\](){}"']*""")  # a value that begins with ~
+
+
+def arranged(arguments: list[str]) -> list[str]:
+    """Hydra's options wherever they stand, then the overrides; UsageError for what is neither."""
+    options = parsed(arguments)
+    told = options.help or options.hydra_help or options.shell_completion or options.info
+    overrides = options.overrides if told else checked(options.overrides, options.multirun)
+    if options.config_dir is not None:
+        from psilon_bench.config.components import name_folder
+
+        name_folder(Path(options.config_dir))
+    first = [one for one in arguments if one not in options.overrides and one != "--"]
+    return [*first, *(["--"] if overrides and options.info else []), *overrides]  # else --info takes an override
+
+
+def parsed(arguments: list[str]) -> Any:
+    """Hydra's options and, as `overrides`, all else."""
+    from hydra._internal.utils import get_args_parser  # the parser that hydra.main reads sys.argv with
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}. psilon-run --help shows what there is.")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    return parser.parse_intermixed_args(arguments)
+
+
+def checked(overrides: list[str], multirun: bool) -> list[str]:
+    """The overrides, a value that begins with ~ in quotes; UsageError for the first that cannot be meant."""
+    if not overrides:
+        return []
+    from psilon_bench.config.overrides import check_choice, check_lone, parse
+
+    sweeps = multirun or any(one.startswith("hydra.mode=") for one in overrides)
+    overrides = [in_quotes(one) for one in overrides]
+    for override in map(parse, overrides):
+        check_choice(override)
+        if not sweeps:
+            check_lone(override)
+    return overrides
+
+
+def in_quotes(override: str) -> str:
+    """The override; Hydra's grammar takes ~ as the first letter of a value in quotes alone."""
+    if not HOME.search(override):
+        return override
+    from psilon_bench.config.overrides import is_readable, quoted
+
+    rewritten = HOME.sub(lambda value: quoted(value[0]), override)
+    return override if is_readable(override) or not is_readable(rewritten) else rewritten
+
+
+def given(arguments: list[str]) -> list[str]:
+    """The overrides among them, and the folder that --config-dir names as one."""
+    options = parsed(arguments)
+    if options.config_dir is None:
+        return list(options.overrides)
+    return [*options.overrides, f'hydra.searchpath=["file://{Path(options.config_dir).absolute()}"]']

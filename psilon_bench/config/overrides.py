@@ -1,0 +1,102 @@
+"""Overrides one by one: what Hydra's grammar cannot read is told with the quotes it needs, what it reads is checked."""
+
+import functools
+import shlex
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.signature import nearest
+from psilon_bench.errors import UsageError, short
+
+
+@functools.cache
+def parser() -> OverridesParser:
+    """Hydra's own."""
+    return OverridesParser.create()
+
+
+def parse(override: str) -> Override:
+    """UsageError where Hydra's grammar does not take it, with the way to write it."""
+    try:
+        (parsed,) = parser().parse_overrides([override])
+    except (HydraException, ValueError, RecursionError) as error:  # ValueError: a number of 5000 digits
+        raise UsageError(unreadable(override, error)) from error
+    return parsed
+
+
+def is_readable(override: str) -> bool:
+    """Whether Hydra's grammar takes it."""
+    try:
+        parse(override)
+    except UsageError:
+        return False
+    return True
+
+
+def unreadable(override: str, error: Exception) -> str:
+    """What is wrong with the override, and how its value is quoted where that helps."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{short(override)} is neither an option nor key=value. psilon-run --help shows what there is."
+    if not is_key(key):
+        return f"{short(key)} is not a key. Keys have letters, digits and _ with dots in between, as in reg.lam=1e-3."
+    lines = [line.strip() for line in str(error).splitlines()]
+    reasons = [line for line in lines if "while evaluating" in line]
+    if reasons:
+        return f"{short(override)} cannot be read: {short(reasons[0])}."
+    return f"{key}={short(value)} cannot be read. Put the value in quotes: {shell_quoted(key, value)}"
+
+
+def is_key(key: str) -> bool:
+    """Whether Hydra takes it with some value."""
+    try:
+        return bool(parser().parse_override(f"{key}=1").key_or_group)
+    except HydraException:
+        return False
+
+
+def quoted(value: str) -> str:
+    """As Hydra's grammar reads it as this text."""
+    return QuotedString(value, Quote.double).with_quotes()
+
+
+def shell_quoted(key: str, value: str) -> str:
+    """key=value as a shell needs it; a long value is left out."""
+    return shlex.quote(f"{key}={quoted(value)}") if len(value) <= 80 else f"""'{key}="..."'"""
+
+
+def check_choice(override: Override) -> None:
+    """UsageError where a group is to have no option, or several at once."""
+    group = override.key_or_group
+    value = override.value()
+    if isinstance(value, str) or override.is_add() or override.is_force_add() or group not in sections():
+        return
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    if override.is_delete() or any(not isinstance(one, str | QuotedString | Glob) for one in values):
+        options = [path.stem for path in (CONF / group).glob("*.yaml")]
+        several = f" Several, one run each: psilon-run -m {group}=a,b." if isinstance(value, list) else ""
+        raise UsageError(
+            f"{short(str(override.input_line))} is not an option of the group {group}, and a run has exactly one."
+            f"{several}{nearest('', options)}"
+        )
+
+
+@functools.cache
+def sections() -> frozenset[str]:
+    """The groups of which every run has an option."""
+    from omegaconf import OmegaConf
+
+    return frozenset(key for entry in OmegaConf.load(CONF / "config.yaml").defaults for key in entry if key != "_self_")
+
+
+def check_lone(override: Override) -> None:
+    """UsageError where a single run is given several values."""
+    if override.is_sweep_override():
+        key, _, value = str(override.input_line).partition("=")
+        raise UsageError(
+            f"{key}={short(value)} stands for several runs, and this is one. Add -m for a sweep, or put the value in "
+            f"quotes: {shell_quoted(key, value)}"
+        )

@@ -1,0 +1,304 @@
+"""The typed schema of a run, the check of a composed configuration against it, and the run's fingerprint."""
+
+import inspect
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+)
+
+from psilon_bench.config.addresses import TrackingUri
+from psilon_bench.config.code_version import code_version, digest_of, files_of
+from psilon_bench.config.components import locate
+from psilon_bench.config.identity import Identity, digest
+from psilon_bench.config.marks import INPUT_PATH, marked, settled
+
+Finite = Field(allow_inf_nan=False)
+MOST_THREADS = max(256, os.cpu_count() or 1)
+Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$",
+        description="letters, digits and . _ + -, at most 100 (it names a folder)",
+    ),
+]
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ComponentSection(Section):
+    """A section that names the class or function it is made by; the other keys are that one's arguments."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: Name
+    target: str = Field(alias="_target_")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keys that are not the schema's own."""
+        return dict(self.__pydantic_extra__ or {})
+
+    @property
+    def stackable(self) -> tuple[str, ...]:
+        """The arguments in which the members of a stack may differ, as the target says."""
+        return getattr(locate(self.target), "stackable", None) or ()
+
+    @property
+    def tuned(self) -> dict[str, Any]:
+        """The arguments that tell the runs of a baseline apart, by the names they have in a title."""
+        words = getattr(locate(self.target), "tuned", {})
+        return {word: self.arguments[name] for name, word in words.items()}
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the target is fitted as a whole, by a method of its own: optimizer, trainer and reg do nothing."""
+        return hasattr(locate(self.target), "fit")
+
+    def determining(self) -> dict[str, Any]:
+        """Return what of the section determines numbers: name, class or function (not where it lives), arguments."""
+        if self.target is None:
+            return {"name": self.name} | self.numbers()
+        target = locate(self.target)
+        made_by = target.__qualname__ if inspect.isclass(target) else f"{self.target.split('.')[-2]}.{target.__name__}"
+        return {"name": self.name, "made by": made_by} | self.numbers() | settled(target, self.arguments, self.content)
+
+    def content(self, path: str) -> str:
+        """Return what stands for a file in the fingerprint: its checksum."""
+        return digest_of(files_of(Path(path)), Path(path).parent) if Path(path).exists() else "no file"
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the values of the schema's own keys that determine numbers."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in ("name", "target")}
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the arguments that name files as absolute paths, without `..` and `~`."""
+        paths = marked(locate(self.target), INPUT_PATH) if self.target else frozenset()
+        return {name: absolute(value) for name, value in self.arguments.items() if name in paths and value}
+
+    def build(self, *args: Any, **extra: Any) -> Any:
+        """Call the target with the section's arguments and `extra`."""
+        return locate(self.target)(*args, **self.arguments, **extra)
+
+
+class DatasetSection(ComponentSection):
+    """A source of data. Its function gets `name` too."""
+
+    def content(self, path: str) -> str:
+        """Return a word in the place of a file: the checksum of the task counts beside the fingerprint."""
+        return "a file"
+
+    def text(self) -> str:
+        """Return the whole section as JSON, which is what the task cache goes by."""
+        return self.model_dump_json(by_alias=True)
+
+    def source(self) -> str:
+        """Return a hash of all but the seed of the split."""
+        return digest({key: value for key, value in self.model_dump(by_alias=True).items() if key != "split_seed"})
+
+
+class ModelSection(ComponentSection):
+    """A network. Its target is given what it names of SUPPLIED."""
+
+    def build(self, *args: Any, **extra: Any) -> Any:
+        """Call the target with the section's arguments and with those of `extra` that it has parameters for.
+
+        A class of yours that takes **anything is given the numbers of features and outputs.
+        """
+        parameters = inspect.signature(locate(self.target)).parameters
+        anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        named = {*parameters, *(("num_features", "num_outputs") if anything else ())}
+        return super().build(*args, **{key: value for key, value in extra.items() if key in named})
+
+    def is_told_by(self, override: str) -> bool:
+        """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
+        key = override.partition("=")[0]
+        words = getattr(locate(self.target), "tuned", {})
+        return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in words
+
+
+class RegularizerSection(ComponentSection):
+    """A penalty and the one lambda in front of it."""
+
+    lam: Annotated[float, Field(ge=0), Finite]
+
+
+class OptimizerSection(ComponentSection):
+    """One of torch's, with its (peak) learning rate."""
+
+    lr: Annotated[float, Field(gt=0), Finite]
+
+
+class TrainerSection(Section):
+    """How long, in which batches, when to look and when to stop. Lengths are in epochs, of a schedule as it says."""
+
+    epochs: PositiveInt
+    num_batches: PositiveInt
+    batch_size: PositiveInt | None
+    eval_every: PositiveInt
+    checkpoint_every: PositiveInt | None
+    early_stopping: PositiveInt | None
+    target_loss: Annotated[float, Field(gt=0), Finite] | None
+    schedule: Literal["epoch", "step"]
+    select: Literal["last", "best"]
+    prune_then_finetune: PositiveInt | None
+
+    def determining(self) -> dict[str, Any]:
+        """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
+        unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
+        return self.model_dump(exclude=unused)
+
+    @property
+    def all_epochs(self) -> int:
+        """Those of the training and of the fine-tuning after it."""
+        return self.epochs + (self.prune_then_finetune or 0)
+
+
+class MetricsSection(Section):
+    """What is measured of the finished network beyond its scores."""
+
+    radii: list[Annotated[float, Field(gt=0), Finite]]
+    lipschitz_points: PositiveInt
+    unit_threshold: Annotated[float, Field(ge=0), Finite]
+
+
+class HardwareSection(Section):
+    """Where and in what precision; of these the precision alone determines the numbers."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
+    threads: Threads | None
+    plan: Literal["auto", "stacked", "serial", "processes"]
+    stack_size: Literal["auto"] | PositiveInt
+    workers: Threads | None
+    precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
+    compile: bool
+
+
+class TrackingSection(Section):
+    """Where MLflow's view of the record goes."""
+
+    name: Literal["mlflow", "none"]
+    uri: TrackingUri | None
+    experiment: Annotated[str, Field(min_length=1, max_length=250)]
+
+
+class Config(Section):
+    """One run, whole. Values live in conf/, none here."""
+
+    name: Name
+    seed: NonNegativeInt
+    dataset: DatasetSection
+    model: ModelSection
+    reg: RegularizerSection
+    optimizer: OptimizerSection
+    scheduler: ComponentSection
+    trainer: TrainerSection
+    pruner: ComponentSection
+    metrics: MetricsSection
+    hardware: HardwareSection
+    tracking: TrackingSection
+    results_dir: Annotated[str, Field(min_length=1)]
+    plan: bool
+    rerun: bool
+    retries: NonNegativeInt
+    _identity: Identity | None = None  # once the data were looked at; a copy for other hardware keeps it
+    _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles
+
+    def told_apart(self, overrides: str) -> "Config":
+        """The same run, with these overrides in its title."""
+        config = self.model_copy()
+        config._told_apart = overrides and f" {overrides}"
+        return config
+
+    @property
+    def title(self) -> str:
+        """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
+        if self.model.is_baseline:
+            tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
+            told = [one for one in self._told_apart.split() if self.model.is_told_by(one)]
+            return " ".join([self.model.name, *tuned, f"seed={self.seed}", *told])
+        lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
+        return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}{self._told_apart}"
+
+    def nested(self) -> dict[str, Any]:
+        """Plain containers, as config.yaml holds them."""
+        return self.model_dump(by_alias=True)
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted keys to leaves: {'reg.lam': 0.001, ...}."""
+        return dict(leaves(self.nested()))
+
+    def determining(self) -> dict[str, Any]:
+        """Return what determines the numbers: not names of places, devices or tracking, nor what something overrides.
+
+        The content of files counts beside it, as the checksum of the data; see psilon_bench.config.identity.
+        """
+        values: dict[str, Any] = {"seed": self.seed, "metrics": self.metrics.model_dump()}
+        values |= {section: getattr(self, section).determining() for section in ("dataset", "model")}
+        if self.model.is_baseline:
+            return values
+        sections = ("reg", "optimizer", "scheduler", "pruner", "trainer")
+        values |= {section: getattr(self, section).determining() for section in sections}
+        return values | {"precision": self.hardware.precision}
+
+    def fingerprint(self) -> str:
+        """Return the hash of what determines the numbers in this configuration, 16 hex digits."""
+        return digest(self.determining())
+
+    def with_data(self, checksum: str) -> "Config":
+        """Return the same run, which is to be of data with this checksum."""
+        config = self.model_copy()
+        targets = [locate(one.target) for one in self.components if one.target]
+        config._identity = Identity(self.fingerprint(), checksum, code_version(targets))
+        return config
+
+    @property
+    def data(self) -> str | None:
+        """The checksum that the data had when the run was planned; None where nobody has looked at them."""
+        return None if self._identity is None else self._identity.data
+
+    @property
+    def identity(self) -> Identity:
+        """What is computed: configuration, data and code."""
+        assert self._identity is not None, "the data have not been looked at"
+        return self._identity
+
+    @property
+    def components(self) -> list[ComponentSection]:
+        """The sections that name a class or function."""
+        return [self.dataset, self.model, self.reg, self.optimizer, self.scheduler, self.pruner]
+
+    def structure(self) -> str:
+        """Hash of all but the values in which the members of a stack may differ."""
+        values = self.nested()
+        del values["seed"], values["reg"]["lam"]
+        values["dataset"].pop("split_seed", None)
+        for section, component in (("model", self.model), ("reg", self.reg)):
+            for name in component.stackable:
+                values[section].pop(name, None)
+        return digest(values)
+
+
+def absolute(path: str) -> str:
+    """Return the path as seen from the working folder of now, without `~`, `.` and `..`; links are not followed."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """(dotted key, leaf) of nested dictionaries."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,181 @@
+"""From a raw table to a Task: choose rows, fit the preprocessing on the training rows, make tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.compose import ColumnTransformer
+from torch import Tensor
+
+from psilon_bench.data import checks, preprocessing, targets
+from psilon_bench.data.preprocessing import DateEncoding, Encoding
+from psilon_bench.data.split import NAMES, Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.errors import UsageError
+
+Protocol = Literal["none", "psilon"]
+# PSiLON (Biswas 2024): at most 20,000 rows, 2000 for training, the rest in halves, categories as codes
+PSILON: dict[str, Any] = {
+    "train_size": 2000,
+    "val_size": None,
+    "test_size": None,
+    "max_rows": 20_000,
+    "encoding": "codes",
+}
+
+
+def without_protocol(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a source with the values that its protocol sets, in the place of those it overrides."""
+    psilon = PSILON if arguments.pop("protocol", "none") == "psilon" else {}
+    return {key: psilon.get(key, value) for key, value in arguments.items()}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A data frame as its source gave it, with what the source knows about it."""
+
+    name: str
+    frame: pd.DataFrame  # inputs and target
+    target: str
+    regression: bool
+    categorical: list[str]  # input columns whose values are levels, not quantities
+    source: str
+    licence: str
+    checksum: str
+    notes: list[str] = field(default_factory=list)
+    group: str | None = None  # rows with equal values here stay in one split; not an input
+    dates: list[str] = field(default_factory=list)  # input columns whose values are days or moments
+    missing: list[str | float] = field(default_factory=list)  # words and numbers that are no values, in new rows too
+    lines: Sequence[int] | None = None  # of a file, the line that each row begins on
+
+    def place(self, row: int) -> str:
+        """Where a person finds the row with this label of the frame's index."""
+        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+
+    def without(self, columns: list[str]) -> "RawTable":
+        checks.check_present("dataset.drop", columns, [c for c in self.frame if c not in (self.target, self.group)])
+        levels, dates = ([c for c in own if c not in columns] for own in (self.categorical, self.dates))
+        return replace(self, frame=self.frame.drop(columns=columns), categorical=levels, dates=dates)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """How to split and encode; see `with_protocol` for the papers' own choices."""
+
+    sizes: list[Size | None]  # train, val, test
+    max_rows: int | None
+    split_seed: int
+    encoding: Encoding = "onehot"
+    dates: DateEncoding = "ordinal"
+
+    def with_protocol(self, protocol: Protocol) -> "Choices":
+        """What the protocol says of the same split; see PSILON."""
+        if protocol == "none":
+            return self
+        sizes = [PSILON[f"{name}_size"] for name in NAMES]
+        return replace(self, sizes=sizes, max_rows=PSILON["max_rows"], encoding=PSILON["encoding"])
+
+
+def make_task(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:
+    """`parts`: row numbers of the splits, from a source that knows its own; `choices` make them otherwise."""
+    frame, notes = _labelled_rows(raw)
+    target = frame[raw.target]
+    targets.check_target(target, raw.regression, raw.place)
+    inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
+    checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
+    values, classes = _values(target, raw.regression)
+    parts = parts or _split(values, frame, raw, choices)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
+        transformer, features = _fit(inputs.iloc[parts[0]], raw, choices, notes)
+        center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
+        y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
+        train, val, test = (Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts)
+    scales = preprocessing.input_scales(transformer)
+    _check_overflow([train, val, test], scales, features, inputs, raw)
+    if not (y.isfinite().all() and np.isfinite(scale)):
+        raise checks.overflow("target", target, raw.place)
+    return Task(
+        name=raw.name,
+        kind=_kind(classes),
+        train=train,
+        val=val,
+        test=test,
+        feature_names=features,
+        input_scales=scales,
+        num_outputs=len(classes) if len(classes) > 2 else 1,
+        classes=classes,
+        target_center=center,
+        target_scale=scale,
+        target_name=raw.target,
+        preprocessing=transformer,
+        source=raw.source,
+        licence=raw.licence,
+        checksum=raw.checksum,
+        notes=notes,
+    )
+
+
+def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
+    """And without classes of which there are no rows."""
+    frame, notes = raw.frame, list(raw.notes)
+    missing = frame[raw.target].isna()
+    if missing.any():
+        frame = frame[~missing]
+        notes.append(f"left out {missing.sum()} {'row' if missing.sum() == 1 else 'rows'} without a target")
+    if isinstance(frame[raw.target].dtype, pd.CategoricalDtype):
+        frame = frame.assign(**{raw.target: frame[raw.target].cat.remove_unused_categories()})
+    return frame, notes
+
+
+def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]:
+    if regression:
+        return target.to_numpy(dtype=np.float64), []
+    targets.check_class_sizes(target)
+    return targets.class_codes(target)
+
+
+def _kind(classes: list[str]) -> Kind:
+    return "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
+
+
+def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choices) -> list[Rows]:
+    counts = resolve_sizes(len(frame), choices.sizes, choices.max_rows)
+    groups = None if raw.group is None else pd.factorize(frame[raw.group], use_na_sentinel=False)[0]
+    labels = None if raw.regression else values
+    parts = split_rows(len(frame), counts, choices.split_seed, labels, groups)
+    if labels is not None and len(np.unique(labels[parts[0]])) < labels.max() + 1:
+        raise UsageError(
+            f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
+            f"{labels.max() + 1}. Ask for a larger dataset.train_size."
+        )
+    return parts
+
+
+def _fit(train: pd.DataFrame, raw: RawTable, choices: Choices, notes: list[str]) -> tuple[ColumnTransformer, list[str]]:
+    constant = preprocessing.constant_columns(train)
+    if constant:
+        notes.append(f"dropped constant columns: {checks.names(constant)}")
+    varied = train.drop(columns=constant)
+    if not varied.shape[1]:
+        raise UsageError("Some input column must vary in the training rows, but every one is constant.")
+    transformer = preprocessing.build(
+        varied, raw.categorical, choices.encoding, raw.dates, choices.dates, raw.missing
+    ).fit(train)
+    return transformer, preprocessing.feature_names(transformer)
+
+
+def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
+    return torch.from_numpy(np.asarray(transformer.transform(rows), dtype=np.float32))
+
+
+def _check_overflow(
+    splits: list[Split], scales: list[float], features: list[str], inputs: pd.DataFrame, raw: RawTable
+) -> None:
+    """UsageError that names column and row where scaling has made a number infinite."""
+    finite = torch.stack([split.x.isfinite().all(dim=0) for split in splits]).all(dim=0)
+    for name, scale, whole in zip(features, scales, finite.numpy(), strict=True):
+        if name in inputs and not (whole and np.isfinite(scale)):
+            raise checks.overflow("column", inputs[name], raw.place)

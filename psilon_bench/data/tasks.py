@@ -1,0 +1,30 @@
+"""The task of a configuration: loaded once, kept within bounds, told by the content of what it is made of."""
+
+import json
+from collections.abc import Hashable
+from pathlib import Path
+
+from psilon_bench.config.schema import DatasetSection
+from psilon_bench.data import cache, store
+from psilon_bench.data.task import Task
+
+
+def task_key(dataset: str) -> cache.Mark:
+    """What decides the task of a dataset section (as JSON): its values, files that they name, where the store is."""
+    files = DatasetSection.model_validate(json.loads(dataset)).resolved().values()
+    return (dataset, str(store.root()), *(cache.mark(Path(file)) for file in files))
+
+
+@cache.cached_by_bytes(cache.tasks, task_key)
+def load_task(dataset: str) -> Task:
+    """The task of a dataset section (as JSON), kept in memory within bounds."""
+    section = DatasetSection.model_validate(json.loads(dataset))
+    return section.build(name=section.name)
+
+
+@cache.cached_by_bytes(cache.shapes, task_key)
+def task_shape(dataset: str) -> tuple[Hashable, ...]:
+    """What must agree in tasks of networks that share a program: a split can change the number of input columns."""
+    task = load_task(dataset)
+    splits = {"train": task.train, "val": task.val, "test": task.test} | task.extra_tests
+    return (*((name, tuple(split.x.shape)) for name, split in splits.items()), task.kind, task.num_outputs)

@@ -1,0 +1,1 @@
+"""All state of the process and the machine: device, memory, garbage collector, signals, other processes."""

@@ -1,0 +1,107 @@
+"""Networks back from their records, ready for new rows."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from psilon_bench.config.components import locate
+from psilon_bench.config.schema import ModelSection
+from psilon_bench.data import checks, preprocessing
+from psilon_bench.errors import UsageError
+from psilon_bench.records import trusted
+
+Which = Literal["model", "best", "last", "pruned", "compact"]
+PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trained network with its preprocessing; `inputs` are the columns it takes, all of them unless it is compact."""
+
+    network: nn.Module
+    preprocessing: Any
+    inputs: Tensor | None
+    task: dict[str, Any]  # as in run.json
+
+    @torch.no_grad()
+    def predict(self, rows: Any) -> np.ndarray:
+        """Of raw rows as the data set had them: a DataFrame, or pixels.
+
+        Regression: (rows,) in units of the target; classes: probabilities (rows, classes).
+        """
+        self._check(rows)
+        parameter = next(self.network.parameters())
+        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
+        logits = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        if self.task["kind"] == "regression":
+            target = self.task["target"]
+            return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
+        if self.task["kind"] == "binary":
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return np.asarray(logits.softmax(dim=1))
+
+    def _check(self, rows: Any) -> None:
+        """UsageError for missing columns, a warning for levels that the network does not know."""
+        absent = preprocessing.absent(self.preprocessing, rows)
+        if absent:
+            raise UsageError(f"New rows must have the columns of the data, but {checks.names(absent)} are not there.")
+        for column, found in preprocessing.unseen(self.preprocessing, rows).items():
+            shown = checks.names(list(dict.fromkeys(found)), most=3)
+            warnings.warn(
+                f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
+                stacklevel=4,  # predict, and torch's frame around it
+            )
+
+
+def load(folder: str | Path, which: Which = "model") -> Saved:
+    """The network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
+
+    UsageError where the folder holds no such file.
+    """
+    folder = Path(folder)
+    network, inputs, task = load_network(folder, which)
+    return Saved(network, trusted.load(folder / "preprocessing.skops"), inputs, task)
+
+
+def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:
+    """The network, the columns it takes, the task of run.json; not the preprocessing, for a pickle can run code."""
+    if not (folder / f"{which}.pt").exists():
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
+        raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    # the rest of the configuration may be of an earlier version
+    model = ModelSection.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"])
+    check_is_network(model)
+    shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
+    network = model.build(**shapes)
+    state = torch.load(folder / f"{which}.pt", weights_only=True)
+    inputs = state.pop("inputs", None)
+    if which in PLAIN:
+        network = network.plain()
+        fit_shapes(network, state)
+    network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
+    network.load_state_dict(state)
+    return network.eval(), inputs, run["task"]
+
+
+def check_is_network(model: ModelSection) -> None:
+    """UsageError where a stranger's record names something else to be called with arguments of their choice."""
+    try:
+        found = locate(str(model.target))
+    except ImportError as error:
+        raise UsageError(f"model._target_={model.target!r} of the record cannot be imported: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UsageError(f"model._target_={model.target!r} of the record is no network. Use records of your own.")
+
+
+def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Give every parameter the shape it has in `state`."""
+    for name, parameter in network.named_parameters():
+        parameter.data = parameter.new_empty(state[name].shape)

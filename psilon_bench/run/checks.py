@@ -1,0 +1,220 @@
+"""Everything that can be asked for wrongly, found before anything is written: the data, the network, what fits them."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from psilon_bench.config.identity import difference
+from psilon_bench.config.options import options
+from psilon_bench.config.schema import Config, TrainerSection
+from psilon_bench.data.task import Task
+from psilon_bench.data.tasks import load_task
+from psilon_bench.errors import UsageError, short
+from psilon_bench.machine.device import place
+from psilon_bench.models.baselines import Baseline
+from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.training.batches import per_epoch
+from psilon_bench.training.dry_run import parameters_of, problem
+from psilon_bench.training.footprint import check_parameters, check_room, num_parameters, one_row
+from psilon_bench.training.member import Member
+from psilon_bench.training.optimizer import build_optimizer, dims_of, lean
+
+
+def prepare(config: Config) -> Member:
+    """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
+    where = place(config.hardware)
+    task = load_task(config.dataset.text())
+    config = with_data(config, task)
+    check_parameters(config, task)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        model = build_model(config, task)
+        if isinstance(model, nn.Module):
+            check_outputs(config, task, model)
+    check_regularizer(config, model)
+    check_pruner(config, model, task)
+    check_finetuning(config)
+    check_kind(config, task, model)
+    if isinstance(model, Baseline):
+        check_seed(config)
+        return Member(config, task, model)
+    check_batches(config, task)
+    check_schedule(config, task)
+    check_optimizer(config, task, model)
+    return Member(config, task, model.to(where.device, where.dtype))
+
+
+def build_model(config: Config, task: Task) -> Any:
+    """A fresh network (or baseline) for this task; UsageError where its own code fails."""
+    try:
+        return config.model.build(
+            num_features=task.num_features,
+            num_outputs=task.num_outputs,
+            input_shape=task.input_shape,
+            rows=task.train.x,
+        )
+    except UsageError:
+        raise
+    except Exception as error:  # whatever a class of yours may raise
+        raise UsageError(f"model={config.model.name} cannot be built for {task.name}: {brief(error)}.") from error
+
+
+def with_data(config: Config, task: Task) -> Config:
+    """Return the configuration with the checksum of its data; UsageError where data or code differ from the plan."""
+    found = config.with_data(task.checksum)
+    if config.data is not None and config.identity != found.identity:
+        what = difference(config.identity, found.identity)
+        raise UsageError(f"{task.name}: {what} the sweep was planned. The same command goes on with what is there now.")
+    return found
+
+
+def check_batches(config: Config, task: Task) -> None:
+    """UsageError where the training rows do not fill the batches."""
+    trainer, rows = config.trainer, len(task.train)
+    key, value = ("batch_size", trainer.batch_size) if trainer.batch_size else ("num_batches", trainer.num_batches)
+    if value > rows:
+        raise UsageError(
+            f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
+            f"Set trainer.{key} to at most {rows}."
+        )
+
+
+def training_steps(trainer: TrainerSection, task: Task) -> int:
+    """Of the optimizer, before any fine-tuning."""
+    return trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
+
+
+def check_schedule(config: Config, task: Task) -> None:
+    """UsageError where a schedule is over before the run; cosine may swing back up where its length is in epochs."""
+    trainer = config.trainer
+    steps = training_steps(trainer, task)
+    for key in ("total_steps", "T_max"):
+        length = config.scheduler.arguments.get(key, steps)
+        if trainer.schedule == "step" and length < steps:
+            raise UsageError(
+                f"trainer.schedule=step needs lengths in steps, but scheduler.{key}={length} and the run has {steps}. "
+                f"Set scheduler.{key}={steps}."
+            )
+    length = config.scheduler.arguments.get("total_steps", trainer.epochs)
+    if length < trainer.epochs:
+        raise UsageError(
+            f"scheduler.total_steps={length} is less than the run's {trainer.epochs} epochs. "
+            f"Set scheduler.total_steps={trainer.epochs}."
+        )
+
+
+def check_regularizer(config: Config, model: nn.Module) -> None:
+    """UsageError that says why reg does not fit the network, and which regularizers do."""
+    try:
+        check_fit(config.reg, model)
+    except UsageError as error:
+        fitting = [name for name, reg in options("reg").items() if fits(reg, model)]
+        raise UsageError(
+            f"reg={config.reg.name} does not fit model={config.model.name}: {error}. Take reg={', '.join(fitting)}."
+        ) from error
+
+
+def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
+    """UsageError that says why the pruner does not fit the network or the length of the run."""
+    try:
+        config.pruner.build().check(model, config.trainer, training_steps(config.trainer, task))
+    except UsageError as error:
+        raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
+
+
+def check_finetuning(config: Config) -> None:
+    """UsageError where there is nothing to fine-tune, or no telling when."""
+    trainer = config.trainer
+    if trainer.prune_then_finetune is None:
+        return
+    asked = f"trainer.prune_then_finetune={trainer.prune_then_finetune}"
+    if type(config.pruner.build()) is Pruner:
+        others = [name for name in options("pruner") if name != config.pruner.name]
+        raise UsageError(
+            f"{asked} trains what a pruner leaves, and pruner={config.pruner.name} prunes nothing. "
+            f"Take pruner={', '.join(others)}, or trainer.prune_then_finetune=null."
+        )
+    for key in ("early_stopping", "target_loss"):
+        if getattr(trainer, key) is not None:
+            raise UsageError(f"{asked} begins after the last epoch, before which trainer.{key} may stop. Set it null.")
+
+
+def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
+    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
+    where, trainer = place(config.hardware), config.trainer
+    steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
+    sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
+    found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)
+    if found is not None:
+        raise UsageError(found)
+    optimizer = lean(partial(build_optimizer, config), parameters_of(dims_of(model), where.device, where.dtype))
+    try:
+        config.reg.build().check_optimizer(optimizer)
+    except UsageError as error:
+        raise UsageError(f"reg={config.reg.name} does not fit optimizer={config.optimizer.name}: {error}.") from error
+
+
+def fits(section: Any, model: nn.Module) -> bool:
+    """Whether the regularizer of an option accepts the network."""
+    try:
+        check_fit(section, model)
+    except UsageError:
+        return False
+    return True
+
+
+def check_kind(config: Config, task: Task, model: Any) -> None:
+    """UsageError where there is nothing to predict, or nothing to recover."""
+    name, kinds = config.dataset.name, getattr(model, "kinds", Baseline.kinds)
+    if task.kind in kinds:
+        return
+    if task.kind == "recovery":
+        raise UsageError(
+            f"dataset={name} has one solution to recover and no rows to predict. "
+            "Take model=diagonal_linear or basis_pursuit."
+        )
+    raise UsageError(
+        f"model={config.model.name} recovers x from A x = b, but dataset={name} is a table for {task.kind}. "
+        "Take dataset=sparse_recovery."
+    )
+
+
+def check_seed(config: Config) -> None:
+    """UsageError for a seed that is too large for scikit-learn."""
+    if config.seed >= 2**32:
+        raise UsageError(
+            f"seed={config.seed} is too large for model={config.model.name}: scikit-learn takes seeds below 2^32."
+        )
+
+
+def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
+    """UsageError unless the network has parameters, and room, and gives a row of outputs for a row of inputs."""
+    if next(model.parameters(), None) is None:
+        name = f"model={config.model.name} ({config.model.target})"
+        raise UsageError(f"{name} has no parameters to train. Take another, such as model=pnet.")
+    try:
+        outputs, activations = one_row(model, task)
+    except Exception as error:  # whatever a class of yours may raise
+        raise UsageError(f"model={config.model.name} fails on a row of {task.name}: {brief(error)}.") from error
+    if (shape := tuple(outputs.shape)) != (1, task.num_outputs):
+        raise UsageError(
+            f"model={config.model.name} makes outputs of shape {shape} of one row of {task.name}; "
+            f"they should have the shape (1, {task.num_outputs})."
+        )
+    check_room(config, task, num_parameters(model), activations)
+
+
+def brief(error: Exception) -> str:
+    """An exception of somebody else's code in a few words."""
+    return f"{type(error).__name__}: {short(' '.join(str(error).split()))}"
+
+
+def check_fit(section: Any, model: nn.Module) -> None:
+    """UsageError, as a clause, where the regularizer does not fit the network, or where that takes no steps."""
+    regularizer = section.build()
+    if isinstance(model, Baseline) and type(regularizer) is not Regularizer:
+        raise UsageError(f"{type(model).__name__} is fitted as a whole, without the steps that a regularizer joins")
+    regularizer.check(model)

@@ -1,0 +1,211 @@
+"""What a person sees of a run: a progress bar with ETA on a terminal, plain lines elsewhere, the result as a table."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from psilon_bench.config.schema import Config
+from psilon_bench.records.record import Record
+from psilon_bench.run.printing import folding, laid_out, plain_console
+
+RESULT = (
+    "test/accuracy",
+    "test/loss",
+    "test/error",
+    "test/support",
+    "val/accuracy",
+    "val/loss",
+    "train/loss",
+    "path_norm",
+    "lipschitz_bound",
+    "lipschitz_local",
+    "near_sparsity",
+    "weight_sparsity",
+    "unit_sparsity",
+    "num_parameters",
+    "num_nonzero",
+    "time/fit_s",
+    "time/step_ms",
+)
+SUMMARY = ("val/loss", "test/loss", "test/accuracy")
+SUMMARY_ROWS = 60
+NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
+LINES = 10  # plain progress lines of a run,
+QUIET_S = 30.0  # or one after so long
+
+
+class Display:
+    """Progress of the stack that trains now, and the results."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or plain_console()
+        self.rows: dict[int, dict[str, float]] = {}
+        self.sweep_bar: TaskID | None = None
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[what]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+
+    def say(self, *what: Any, **how: Any) -> None:
+        """Print; a reader who has gone (`| head`) stops the talk, not the run."""
+        try:
+            self.console.print(*what, **how)
+        except BrokenPipeError:
+            self.console.quiet = True
+
+    def note(self, text: str) -> None:
+        """Say what is worth knowing; in a process without a display of its own on stderr."""
+        if self.console.quiet:
+            print(f"note: {text}", file=sys.stderr)
+        else:
+            self.say(f"note: {text}", soft_wrap=True)
+
+    def table(self, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table, or what takes its place on a narrow terminal."""
+        found = laid_out(self.console, columns, rows)
+        self.say(found, soft_wrap=isinstance(found, Text))
+
+    @contextmanager
+    def training(self, configs: Sequence[Config]) -> Iterator[None]:
+        """Around the training of a stack."""
+        self.rows, self.epochs = {}, configs[0].trainer.all_epochs
+        self.started = self.told = time.perf_counter()
+        self.networks = len(configs)
+        self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
+        self.bar = self.progress.add_task(self.title, total=self.epochs, what="epochs")
+        with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
+            yield
+        self.progress.remove_task(self.bar)
+
+    def row(self, index: int, row: dict[str, float]) -> None:
+        """A new row of a member's history."""
+        self.rows[index] = row
+        losses = [own["val/loss"] for own in self.rows.values()]
+        self.progress.update(self.bar, what=f"epochs  val/loss {min(losses):.4f}")
+
+    def epoch(self, epoch: int) -> None:
+        """An epoch is over."""
+        self.progress.update(self.bar, completed=epoch)
+        if self.sweep_bar is not None:
+            self.progress.update(self.sweep_bar, completed=self.finished + self.networks * epoch / self.epochs)
+        now = time.perf_counter()
+        tenth = epoch % max(1, self.epochs // LINES) == 0 and self.sweep_bar is None
+        due = tenth or now - self.told > QUIET_S
+        if self.console.is_terminal or not due:
+            return
+        self.told = now
+        left = (now - self.started) * (self.epochs / epoch - 1)
+        losses = "".join(f"  {key} {self.rows[0][key]:.4f}" for key in ("train/loss", "val/loss") if 0 in self.rows)
+        self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
+
+    def result(self, record: Record) -> None:
+        """The finished run as a table, and where its record is."""
+        run = record.run
+        self.say(f"{run['title']} on {run['task']['name']}", style="bold", soft_wrap=True)
+        for note in run["task"]["notes"]:
+            self.say(f"note: {note}", soft_wrap=True)
+        found = [(name, number(run["metrics"][name])) for name in RESULT if name in run["metrics"]]
+        self.table([Column("metric"), Column("value", justify="right")], found)
+        self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
+
+    @contextmanager
+    def sweep(self, runs: int) -> Iterator[None]:
+        """Around all stacks of a sweep: one bar over its runs."""
+        self.total, self.finished, self.sweep_started = runs, 0, time.perf_counter()
+        with self.progress:
+            self.sweep_bar = self.progress.add_task("sweep", total=runs, what="runs")
+            yield
+
+    def advance(self, runs: int) -> None:
+        """So many runs of the sweep have ended."""
+        self.finished += runs
+        assert self.sweep_bar is not None
+        self.progress.update(self.sweep_bar, completed=self.finished)
+        if not self.console.is_terminal:
+            left = (time.perf_counter() - self.sweep_started) * (self.total / self.finished - 1)
+            self.say(f"sweep: {self.finished}/{self.total} runs  ETA {left:.0f} s", soft_wrap=True)
+
+    def plan(self, runs: int, done: int, folder: Path) -> None:
+        """What a sweep has to do."""
+        rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
+        self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
+
+    def groups(self, groups: Sequence[tuple[list[Config], str, Any, float | None]]) -> None:
+        """How the groups of a sweep would train, on which data, with an estimate; None: not measured."""
+        rows = []
+        for configs, task, choice, seconds in groups:
+            step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
+            took = "-" if seconds is None else f"{seconds:.0f} s"
+            rows.append((f"{shared(configs)} on {task}", str(len(configs)), str(choice), step, took))
+        self.table(folding("networks", "runs", "how", "ms/step each", "estimate"), rows)
+        unknown = sum(len(configs) for configs, _, _, seconds in groups if seconds is None)
+        rest = f" but for {unknown} runs that were not measured" if unknown else ""
+        total = sum(seconds or 0 for _, _, _, seconds in groups)
+        self.say(f"{total:.0f} s of training steps in all{rest}; nothing was started.", soft_wrap=True)
+
+    def failure(self, what: str, reason: str) -> None:
+        """Something of a sweep did not end well."""
+        self.say(f"failed: {what}: {reason}", style="red", soft_wrap=True)
+
+    def summary(self, runs: Sequence[dict[str, Any]]) -> None:
+        """The runs of a sweep, one row each."""
+        names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
+        columns = [*folding("run"), *(Column(name, justify="right", no_wrap=True) for name in names)]
+        datasets = [run.get("task", {}).get("name", "?") for run in runs]
+        rows = []
+        for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
+            values = run.get("metrics", {})
+            title = f"{run['title']} on {dataset}" if len(set(datasets)) > 1 else run["title"]
+            rows.append((title, *(number(values[name]) if name in values else "" for name in names)))
+        if runs:
+            self.table(columns, rows)
+        if len(runs) > SUMMARY_ROWS:
+            self.say(f"... and {len(runs) - SUMMARY_ROWS} more")
+
+    def failures(self, runs: Sequence[dict[str, Any]]) -> None:
+        """The runs that did not end well, with the reason and the folder."""
+        rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
+        if runs:
+            self.table(folding("failed run", "reason", "folder"), rows)
+
+
+def shared(configs: Sequence[Config]) -> str:
+    """The words that the titles of these runs share, but for those that name the data: the task is named."""
+    titles = [config.title.split() for config in configs]
+    every = [word for word in titles[0] if all(word in title for title in titles)]
+    return " ".join(word for word in every if not word.startswith(NAMES_OF_DATA))
+
+
+def number(value: float) -> str:
+    """Four significant digits, counts in full."""
+    return f"{value:,.0f}" if 10 <= abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
+
+
+def shortest(folder: Path) -> Path:
+    """Relative to the working folder where that is shorter."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

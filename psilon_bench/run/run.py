@@ -1,0 +1,276 @@
+"""From checked configurations to records: load, build, fit, evaluate, record. One network, or a stack of them."""
+
+import contextlib
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from psilon_bench.config.schema import Config
+from psilon_bench.errors import RecordsFailed, StackFailed
+from psilon_bench.machine.device import set_tf32
+from psilon_bench.machine.signals import Stopped, kept_until_safe
+from psilon_bench.models.baselines import Baseline
+from psilon_bench.records.checkpoint import Checkpoint, Found, set_aside_outdated
+from psilon_bench.records.claims import claimed
+from psilon_bench.records.record import Record, check_writable, command_line
+from psilon_bench.records.run_files import read_run
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.run.outcome import finish
+from psilon_bench.tracking.sender import Sender
+from psilon_bench.tracking.server import check_server, tracking_uri
+from psilon_bench.training.compiled import compile_if_asked
+from psilon_bench.training.engines import AnyFit, build
+from psilon_bench.training.finetune import FineTuned
+from psilon_bench.training.member import Member
+from psilon_bench.training.trainer import Fit, Row
+
+
+def check_places(config: Config) -> None:
+    """UsageError unless records can be written and MLflow answers. Once, at the start: an outage later stops no run."""
+    check_writable(config.results_dir)
+    if config.tracking.name == "mlflow":
+        check_server(tracking_uri(config))
+
+
+def run_alone(config: Config, display: Display, sender: Sender | None = None) -> Record:
+    """Train one configuration that belongs to no sweep. Where another process trains the same, keep no checkpoint."""
+    member = ready(config)
+    with claimed([member.config], wait=False, say=display.note) as mine:
+        (record,) = run_members([member], display, sender, mine=bool(mine))
+    return record
+
+
+def run(
+    configs: Sequence[Config], display: Display, sender: Sender | None = None, records: Sequence[Record] = ()
+) -> Sequence[Record]:
+    """Train configurations of a sweep, which differ in stackable values alone, as one stack; see run_members."""
+    return run_members([ready(config) for config in configs], display, sender, in_sweep=True, records=records)
+
+
+def ready(config: Config) -> Member:
+    """Return the configuration with its data and its network, after setting up the process for it."""
+    if config.hardware.threads is not None:
+        torch.set_num_threads(config.hardware.threads)
+    set_tf32(config.hardware)
+    return prepare(config)
+
+
+def run_members(
+    members: Sequence[Member],
+    display: Display,
+    sender: Sender | None = None,
+    in_sweep: bool = False,
+    records: Sequence[Record] = (),
+    mine: bool = True,
+) -> Sequence[Record]:
+    """Train a stack; one record each, mirrored by `sender`.
+
+    A stack that was stopped goes on from its checkpoint, in the folders it had; `records` of a try that failed are used
+    again. A member that diverges is recorded as failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records
+    as killed, with the history so far, and are raised again; any other exception records them as failed, with its
+    traceback in the folders, and is raised as StackFailed. mine: whether no other process trains these runs; one that
+    is not alone keeps no checkpoint.
+    """
+    configs = [member.config for member in members]
+    fit = build(members)
+    if sender is not None:
+        open_sender(sender, configs[0])
+    checkpoint = Checkpoint.of(configs) if mine else None
+    found = find(checkpoint, display) if checkpoint is not None and not configs[0].rerun else None
+    if checkpoint is not None:
+        keep_room(checkpoint, fit)
+    if found and checkpoint is not None and (problem := unfit(fit, found)):
+        checkpoint.set_aside(f"is of no use ({problem})", display.note)
+        members, found = [ready(config) for config in configs], None
+        fit = build(members)
+    if found:
+        records = reopen(found, members, fit, in_sweep)
+    elif records:
+        records = [Record.reopen(record.folder) for record in records]
+    else:
+        records = new_records(members, fit, in_sweep)
+    if sender is not None:
+        for record in records:
+            sender.follow(record.folder)
+    train_and_close(fit, members, records, checkpoint, display)
+    return records
+
+
+def open_sender(sender: Sender, config: Config) -> None:
+    """Tell the sender where to, the first time; it also sends what earlier runs of the same folder left unsent."""
+    sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
+
+
+def new_records(members: Sequence[Member], fit: AnyFit, in_sweep: bool) -> list[Record]:
+    """Return a fresh record of each member."""
+    try:
+        return [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
+    except OSError as error:
+        raise RecordsFailed(f"{error.filename} cannot be written ({error.strerror}). Make room") from error
+
+
+def unfit(fit: AnyFit, found: Found) -> str | None:
+    """Put the trainer where the checkpoint was taken; what is wrong where it cannot go on from there."""
+    try:
+        fit.load_state(found.fit)
+    except Exception as error:  # of another version of torch, or of a state that lacks something
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+    return None
+
+
+def find(checkpoint: Checkpoint, display: Display) -> Found | None:
+    """Return what the checkpoint of a stack holds; what is damaged, or of other data or code, is set aside and said."""
+    if not checkpoint.exists():
+        set_aside_outdated(checkpoint.configs, display.note)
+    return checkpoint.load(display.note)
+
+
+def reopen(found: Found, members: Sequence[Member], fit: AnyFit, in_sweep: bool) -> list[Record]:
+    """Return the records of a checkpoint with their histories up to it; where one is gone, a new one."""
+    records = []
+    for member, folder, rows in zip(members, found.folders, found.rows, strict=True):
+        if read_run(folder) is None or not (folder / "config.yaml").exists():
+            folder = new_records([member], fit, in_sweep)[0].folder
+        records.append(Record.reopen(folder, rows))
+    return records
+
+
+def train_and_close(
+    fit: AnyFit,
+    members: Sequence[Member],
+    records: Sequence[Record],
+    checkpoint: Checkpoint | None,
+    display: Display,
+) -> None:
+    """Train and close the records. Whatever ends it early, the records say so and what can go on is in a checkpoint."""
+    try:
+        with kept_until_safe() as safe_point:
+            train(fit, [member.config for member in members], records, checkpoint, display, safe_point)
+            trained = fit.state()
+            try:
+                if isinstance(fit, Fit):
+                    finish(fit, members, records)
+                else:
+                    fit.finish(records)
+            except OSError as error:
+                raise RecordsFailed(kept(error, trained, records, checkpoint), records) from error
+            if checkpoint is not None:
+                checkpoint.remove()
+    except KeyboardInterrupt as stop:
+        close_unfinished(records, stop)
+        raise
+    except RecordsFailed as failure:
+        close_unfinished(records, failure)
+        raise
+    except Exception as error:
+        close_unfinished(records, error)
+        raise StackFailed(error, records) from error
+    finally:
+        if checkpoint is not None:
+            checkpoint.release_room()
+
+
+def kept(error: OSError, state: dict[str, Any], records: Sequence[Record], checkpoint: Checkpoint | None) -> str:
+    """Save the trained stack where it can be saved; say what could not be written, where that is, and what to do."""
+    said = f"{error.filename or records[0].folder} cannot be written ({error.strerror or error})"
+    if checkpoint is None or not state:
+        return f"{said}. Make room, and give the same command again: it trains anew"
+    try:
+        place = checkpoint.save(state, [record.folder for record in records], [record.rows for record in records])
+    except OSError as second:
+        return f"{said}, nor can a checkpoint ({second}). What was trained is lost"
+    return f"{said}. What was trained is in a checkpoint in {place}: make room, and give the same command again"
+
+
+def train(
+    fit: AnyFit,
+    configs: Sequence[Config],
+    records: Sequence[Record],
+    checkpoint: Checkpoint | None,
+    display: Display,
+    safe_point: Callable[[], None],
+) -> None:
+    """Run the trainer; write checkpoints every trainer.checkpoint_every epochs and when a signal asks for the end."""
+    every = configs[0].trainer.checkpoint_every
+
+    def on_row(index: int, row: Row) -> None:
+        if not records[index].closed:
+            records[index].add_row(row)
+        display.row(index, row)
+
+    def save() -> None:
+        if checkpoint is not None:
+            checkpoint.save(fit.state(), [record.folder for record in records], [record.rows for record in records])
+
+    def on_epoch(epoch: int) -> None:
+        display.epoch(epoch)
+        if every is not None and epoch % every == 0:
+            with contextlib.suppress(OSError):  # the next one may find room; training goes on
+                save()
+
+    own = fit.fit if isinstance(fit, FineTuned) else fit
+    if isinstance(own, Fit) and (why := compile_if_asked(own, configs[0].hardware)):
+        display.note(f"hardware.compile=true did not work, the run is not compiled: {why}")
+    with display.training(configs):
+        try:
+            fit.run(on_row, on_epoch, safe_point)
+        except Stopped as stop:
+            if stop.safe:
+                save()
+            raise
+
+
+def keep_room(checkpoint: Checkpoint, fit: AnyFit) -> None:
+    """OSError, before training, where the disk has no room for what is to be kept of the run."""
+    try:
+        checkpoint.keep_room(fit.state())
+    except OSError as error:
+        checkpoint.release_room()
+        raise RecordsFailed(
+            f"{checkpoint.folder.parent} has no room for what the run is to keep ({error.strerror or error}). "
+            "Make room, or set results_dir=<another folder>"
+        ) from error
+
+
+def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
+    """Record `killed` for a signal; `failed`, with the traceback in the folder, for anything else.
+
+    A folder that cannot be written keeps its run.json, which says `running` of a process that is gone.
+    """
+    killed = isinstance(error, KeyboardInterrupt)
+    reason = str(error) if isinstance(error, RecordsFailed) else f"{type(error).__name__}: {error}".rstrip(": ")
+    for record in records:
+        if record.closed:
+            continue
+        with contextlib.suppress(OSError):
+            record.finish("killed" if killed else "failed", reason=reason)
+            if not killed:
+                record.write("error.txt", traceback.format_exc())
+
+
+def about(member: Member, precision: str, in_sweep: bool) -> dict[str, Any]:
+    """What run.json says of the data, the place and the command."""
+    task = member.task
+    return {
+        "task": {
+            "name": task.name,
+            "kind": task.kind,
+            "rows": {split: len(getattr(task, split)) for split in ("train", "val", "test")},
+            "num_features": task.num_features,
+            "num_outputs": task.num_outputs,
+            "input_shape": task.input_shape,
+            "target": {"name": task.target_name, "center": task.target_center, "scale": task.target_scale},
+            "classes": task.classes,
+            "source": task.source,
+            "licence": task.licence,
+            "checksum": task.checksum,
+            "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
+        },
+        "device": "cpu" if isinstance(member.model, Baseline) else str(next(member.model.parameters()).device),
+        "precision": precision,
+        "command": command_line(),
+        "in_sweep": in_sweep,
+    }

@@ -1,0 +1,1 @@
+"""Many runs: plan, stacks, placement, retries, processes, other launchers."""
