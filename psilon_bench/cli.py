@@ -18,6 +18,8 @@ from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, shor
 from psilon_bench.interrupt import Stopped, install
 from psilon_bench.tracking_uri import redacted
 
+GOES_ON = "The same command goes on where it was"
+
 
 def run() -> NoReturn:
     """Entry point of psilon-run. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
@@ -87,7 +89,8 @@ def exit_code(main: Callable[[], Any]) -> int:
         sys.argv[1:] = arranged(sys.argv[1:])
         main()
     except Stopped as stop:
-        print("psilon-run: stopped. The same command goes on where it was.", file=sys.stderr)
+        anew = any(argument.startswith("rerun=") and argument != "rerun=false" for argument in sys.argv)
+        print(f"psilon-run: stopped. {'With rerun=true it begins anew' if anew else GOES_ON}.", file=sys.stderr)
         return stop.exit_code
     except BrokenPipeError:  # the reader has gone: --help | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails, too
