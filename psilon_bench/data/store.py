@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,8 +44,16 @@ class Damaged(Exception):
     """The entry is there, but not as it was written."""
 
 
+def cache_folder() -> Path:
+    """The user's cache; a user without a home, as in containers, has one among the temporary files."""
+    try:
+        return user_cache_path("psilon_bench")
+    except RuntimeError:  # there is no home
+        return Path(tempfile.gettempdir(), f"psilon_bench-{os.getuid()}")
+
+
 def root() -> Path:
-    return Path(os.environ.get("PSILON_DATA") or user_cache_path("psilon_bench") / "data").expanduser().absolute()
+    return Path(os.environ.get("PSILON_DATA") or cache_folder() / "data").expanduser().absolute()
 
 
 def entries() -> Iterator[str]:
