@@ -1,6 +1,5 @@
 """Everything that can be asked for wrongly, found before anything is written: the data, the network, what fits them."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
 from psilon_bench.training.footprint import check_parameters, check_room, num_parameters, one_row
 from psilon_bench.training.member import Member
-from psilon_bench.training.optimizer import build_optimizer, dims_of, lean
+from psilon_bench.training.optimizer import dims_of, lean
 
 
 def prepare(config: Config) -> Member:
@@ -150,7 +149,7 @@ def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
     found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)
     if found is not None:
         raise UsageError(found)
-    optimizer = lean(partial(build_optimizer, config), parameters_of(dims_of(model), where.device, where.dtype))
+    optimizer = lean(config.optimizer.make, parameters_of(dims_of(model), where.device, where.dtype))
     try:
         config.reg.build().check_optimizer(optimizer)
     except UsageError as error:

@@ -10,7 +10,7 @@ from psilon_bench.config.schema import Config, ModelSection
 from psilon_bench.data.task import Task
 from psilon_bench.machine.device import place
 from psilon_bench.machine.memory import check_free
-from psilon_bench.training.trainer import EVALUATION_ROWS
+from psilon_bench.training.evaluation import ROWS_AT_ONCE
 
 COPIES = 8  # of each parameter: itself, gradient, Adam's two, last, best, and room for temporaries
 
@@ -48,7 +48,7 @@ def bytes_of(config: Config, task: Task, parameters: int, activations: int) -> i
     """An estimate for a network with so many parameters, and so many activations a row."""
     trainer = config.trainer
     batch = trainer.batch_size or -(-len(task.train) // trainer.num_batches)
-    rows = 3 * batch + min(EVALUATION_ROWS, len(task.val))
+    rows = 3 * batch + min(ROWS_AT_ONCE, len(task.val))
     return place(config.hardware).dtype.itemsize * (COPIES * parameters + rows * activations)
 
 

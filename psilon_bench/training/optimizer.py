@@ -7,7 +7,6 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -105,9 +104,9 @@ def steps_elementwise(config: Config, model: nn.Module) -> bool:
 def elementwise(optimizer: str, dims: tuple[int, ...], device: torch.device) -> bool:
     """is_elementwise of an optimizer section (as JSON)."""
     section = OptimizerSection.model_validate_json(optimizer)
-    return is_elementwise(partial(section.build, lr=section.lr), dims, device)
+    return is_elementwise(section.make, dims, device)
 
 
-def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimizer of a configuration on these parameters."""
-    return config.optimizer.build(parameters, lr=config.optimizer.lr)
+def mark_stepped(optimizer: torch.optim.Optimizer) -> None:
+    """Say that an optimizer whose state was loaded has taken steps; a scheduler that goes on first warns otherwise."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]

@@ -11,12 +11,12 @@ import torch
 
 from psilon_bench.machine.device import place
 from psilon_bench.training.member import Member
-from psilon_bench.training.trainer import Fit
+from psilon_bench.training.trainer import Trainer
 
 WORTH = 1.2  # float32 / bfloat16 from which on `auto` takes bfloat16
 TURNS = 7
 TURN_S = 0.02
-Build = Callable[[Sequence[Member], torch.dtype | None], Fit]
+Build = Callable[[Sequence[Member], torch.dtype | None], Trainer]
 
 
 def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
@@ -31,8 +31,8 @@ def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
         return place(hardware).autocast
     if members[0].task.kind == "recovery":
         return None
-    fits = [build(copies(members), dtype) for dtype in (None, torch.bfloat16)]
-    return torch.bfloat16 if gain(*map(turns, fits)) > WORTH else None
+    trainers = [build(copies(members), dtype) for dtype in (None, torch.bfloat16)]
+    return torch.bfloat16 if gain(*map(turns, trainers)) > WORTH else None
 
 
 def copies(members: Sequence[Member]) -> list[Member]:
@@ -40,14 +40,14 @@ def copies(members: Sequence[Member]) -> list[Member]:
     return [replace(member, model=copy.deepcopy(member.model)) for member in members]
 
 
-def turns(fit: Fit) -> Iterator[float]:
+def turns(trainer: Trainer) -> Iterator[float]:
     """Seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
-    batches = fit.batches.endless()
+    batches = trainer.batches.endless()
     while True:
-        with fit.randomness.own():
+        with trainer.randomness.own():
             started, steps = time.perf_counter(), 0
             while (taken := time.perf_counter() - started) < TURN_S or not steps:
-                fit.train_step(*next(batches))[0].sum().item()  # waits for a GPU
+                trainer.training_step(*next(batches), trainer.taken)[0].sum().item()  # waits for a GPU
                 steps += 1
         yield taken / steps
 
