@@ -1,4 +1,4 @@
-"""From checked configurations to records: load, build, engine, evaluate, record. One network, or a stack of them."""
+"""From checked configurations to records: load, build, train, evaluate, record. One network, or a stack of them."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from psilon_bench.training.member import Member
 
 
 def check_places(config: Config) -> None:
-    """UsageError unless records can be written and MLflow answers. Once, at the start: an outage later stops no run."""
+    """Raise UsageError unless records can be written and MLflow answers; an outage later stops no run."""
     check_writable(config.results_dir)
     if config.tracking.name == "mlflow":
         check_server(tracking_uri(config))
@@ -109,7 +109,7 @@ def new_records(members: Sequence[Member], engine: Engine, in_sweep: bool) -> li
 
 
 def unfit(engine: Engine, found: Found) -> str | None:
-    """Put the trainer where the checkpoint was taken; what is wrong where it cannot go on from there."""
+    """Put the engine where the checkpoint was taken; return what is wrong where it cannot go on from there."""
     try:
         engine.load_state(found.fit)
     except Exception as error:  # of another version of torch, or of a state that lacks something
@@ -216,7 +216,7 @@ def train(
 
 
 def keep_room(checkpoint: Checkpoint, engine: Engine) -> None:
-    """OSError, before training, where the disk has no room for what is to be kept of the run."""
+    """Raise RecordsFailed, before training, where the disk has no room for what is to be kept of the run."""
     try:
         checkpoint.keep_room(engine.state())
     except OSError as error:
@@ -228,7 +228,7 @@ def keep_room(checkpoint: Checkpoint, engine: Engine) -> None:
 
 
 def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
-    """What run.json says of the data, the place and the command."""
+    """Return what run.json says of the data, the place and the command."""
     task = member.task
     return {
         "task": {

@@ -5,6 +5,7 @@ import itertools
 import torch
 
 from psilon_bench.machine import garbage
+from psilon_bench.machine.torch_internals import trace_gradients
 from psilon_bench.training.batches import Batches
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.step import TrainingStep
@@ -19,7 +20,7 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
     is recorded as a CUDA graph.
     """
     torch.compiler.reset()  # forget those of earlier runs: of the same code torch keeps eight, and compiles no ninth
-    torch._dynamo.config.trace_autograd_ops = True  # else forward and backward are two programs, a sixth slower
+    trace_gradients()
     stack = step.stack
     before, position, random = stack.snapshot(stack.everything), batches.state(), randomness.state()
     mode = "reduce-overhead" if step.device.type == "cuda" else None

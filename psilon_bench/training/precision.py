@@ -20,7 +20,7 @@ Build = Callable[[Sequence[Member], torch.dtype | None], Trainer]
 
 
 def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
-    """The type under which a stack's networks are called, None for that of their parameters.
+    """Return the type in which a stack's networks are called, None for that of their parameters.
 
     auto: bfloat16 where a trial on copies finds its steps WORTH times as fast. Its last validation losses lie within
     the spread of seeds (presets precision_higgs and precision_cpu_act); sparse recovery, which goes on to errors far
@@ -36,12 +36,12 @@ def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
 
 
 def copies(members: Sequence[Member]) -> list[Member]:
-    """Of the networks, for a trial that trains them."""
+    """Return the members with copies of their networks, for a trial that trains them."""
     return [replace(member, model=copy.deepcopy(member.model)) for member in members]
 
 
 def turns(trainer: Trainer) -> Iterator[float]:
-    """Seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
+    """Yield the seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
     batches = trainer.batches.endless()
     while True:
         with trainer.randomness.own():
@@ -53,6 +53,6 @@ def turns(trainer: Trainer) -> Iterator[float]:
 
 
 def gain(first: Iterator[float], second: Iterator[float]) -> float:
-    """The median ratio of what two contestants take in turns, first / second."""
+    """Return the median ratio of what two contestants take in turns, first / second."""
     ratios = [a / b for a, b in itertools.islice(zip(first, second, strict=True), 1, TURNS + 1)]
     return statistics.median(ratios)

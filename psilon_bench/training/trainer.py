@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from psilon_bench.config.schema import HardwareSection
+from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.compiled import compile_step
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.evaluation import Evaluation
-from psilon_bench.training.optimizer import lean, mark_stepped
 from psilon_bench.training.outcomes import outcomes
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
