@@ -1,7 +1,7 @@
 """psilon-run, one command after the other, each in a fork of a process that has imported everything already.
 
-Speaks in lines of JSON: [arguments, folder, seconds] in, {code, out, err} out; the code of a command that took longer
-than its seconds is null.
+Speaks in lines of JSON: [arguments, folder, seconds, environment] in, {code, out, err} out; the code of a command that
+took longer than its seconds is null.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +31,19 @@ class Forked:
     def __init__(self, process: subprocess.Popen) -> None:
         self.process = process
 
-    def __call__(self, arguments: Sequence[str], folder: Path, seconds: float = 60.0) -> Said:
-        """One command in this folder."""
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        seconds: float = 60.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Said:
+        """Run one command in this folder; environment: in the place of the server's."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([list(arguments), str(folder), seconds]) + "\n")
+        self.process.stdin.write(
+            json.dumps([list(arguments), str(folder), seconds, environment and dict(environment)]) + "\n"
+        )
         self.process.stdin.flush()
         return Said(**json.loads(self.process.stdout.readline()))
 
@@ -63,7 +71,7 @@ def serve() -> None:
         print(json.dumps(answer(*json.loads(line))), file=answers, flush=True)
 
 
-def answer(arguments: list[str], folder: str, seconds: float) -> dict[str, Any]:
+def answer(arguments: list[str], folder: str, seconds: float, environment: dict[str, str] | None) -> dict[str, Any]:
     """Run one command."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
@@ -73,6 +81,9 @@ def answer(arguments: list[str], folder: str, seconds: float) -> dict[str, Any]:
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             os.chdir(folder)
+            if environment is not None:
+                os.environ.clear()
+                os.environ.update(environment)
             become(arguments)
         deadline = time.monotonic() + seconds
         code = None

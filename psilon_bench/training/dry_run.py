@@ -35,7 +35,7 @@ def problem(
     device: torch.device,
     dtype: torch.dtype,
 ) -> str | None:
-    """Return what is wrong with these sections (as JSON) over so many steps of the schedule, in a line; None if nothing.
+    """Return what is wrong with these sections (as JSON) in so many steps of the schedule, in a line; None if nothing.
 
     dims: how many dimensions the parameters have. unit: what a step of the schedule is, an epoch or a step of the
     optimizer. Some steps of the optimizer must be finite and go down, and every learning rate be above 0 and finite.
