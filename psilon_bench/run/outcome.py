@@ -74,7 +74,7 @@ def pruned(fit: Fit) -> list[nn.Module]:
 
 def measured(fit: Fit, config: Config) -> list[Row]:
     """Scores, certificates and local Lipschitz constants of every member."""
-    of_network = partial(final_measures, unit_threshold=config.metrics.unit_threshold)
+    of_network = partial(final_measures, unit_threshold=config.metrics.unit_threshold, functions=config.metrics.located)
     val = fit.measure(fit.val, "val", of_network)
     test = scored(fit, config.metrics.radii)
     rows = [own | scores for own, scores in zip(val, test, strict=True)]

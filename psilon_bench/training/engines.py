@@ -47,5 +47,8 @@ def fit_under(members: Sequence[Member], autocast: torch.dtype | None) -> Fit:
         scheduler=config.scheduler.build,
         autocast=autocast,
         pruner=config.pruner.build(),
-        measures=partial(curve_measures, unit_threshold=config.metrics.unit_threshold),
+        measures=partial(
+            curve_measures, unit_threshold=config.metrics.unit_threshold, functions=config.metrics.located
+        ),
+        functions=config.metrics.located,
     )

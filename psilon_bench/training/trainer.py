@@ -13,6 +13,7 @@ from psilon_bench.config.schema import TrainerSection
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
+from psilon_bench.metrics.functions import Function
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
 from psilon_bench.models.units import HasUnits
@@ -60,9 +61,10 @@ class Fit:
         autocast: torch.dtype | None = None,
         pruner: Pruner | None = None,
         measures: Callable[[nn.Module], dict[str, Tensor]] = lambda model: {},
+        functions: Sequence[Function] = (),
     ) -> None:
-        """measures: what each row has of the network itself."""
-        self.stack, self.settings = stack, settings
+        """measures: what each row has of the network itself. functions: metrics of your own, of (logits, y)."""
+        self.stack, self.settings, self.functions = stack, settings, functions
         self.regularizers, self.regularizer = regularizers, regularizers[0]
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
         self.remembers = type(self.regularizer).before_step is not Regularizer.before_step
@@ -313,7 +315,7 @@ class Fit:
         certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
 
         def scores(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-            own = prediction.scores(self.kind, logits, y)
+            own = prediction.scores(self.kind, logits, y, self.functions)
             if certified:
                 own |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified)
             return {f"{split}/{name}": value for name, value in own.items()} | of_network(model)
