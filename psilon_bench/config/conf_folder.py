@@ -25,12 +25,12 @@ def add_folder(folder: Path) -> None:
                 f"{file} has the name of an option of this package, which would be taken in its place. "
                 f"Give the file another name, such as my_{file.name}."
             )
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, [folder.absolute(), *own_folders()])))
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, [Path(os.path.abspath(folder)), *own_folders()])))
 
 
 def own_folders() -> list[Path]:
     """Return the folders of your own; what was added last comes first."""
-    return [Path(folder).absolute() for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
+    return [Path(os.path.abspath(folder)) for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
 
 
 def option_files(group: str) -> dict[str, Path]:

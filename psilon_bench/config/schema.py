@@ -171,7 +171,7 @@ class MetricsSection(Section):
     radii: list[Annotated[float, Field(gt=0), Finite]]
     lipschitz_points: PositiveInt
     unit_threshold: Annotated[float, Field(ge=0), Finite]
-    functions: list[str]
+    functions: Annotated[list[str], Field(description="a list of functions, such as [module.function]")]
 
     @property
     def located(self) -> list[Callable[..., Any]]:
