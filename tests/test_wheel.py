@@ -1,5 +1,6 @@
 """The wheel, unpacked in a folder without the source tree, runs from any folder."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -71,3 +72,16 @@ def test_a_stranger_follows_the_page(unpacked, tmp_path):
     done = python(unpacked, empty, extend_page.python(example))
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in empty.iterdir()] == ["results"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["hardware.plan=processes", "hydra.launcher.inner=joblib"])
+def test_other_processes_find_the_folder(unpacked, tmp_path, how):
+    """Own network, regularizer, data set and metric in a sweep that trains elsewhere than in its own process."""
+    names = ("model=maxout", "reg=log_sum", "dataset=spirals", "metrics.functions=[brier.brier]")
+    run = ("-m", "--config-dir", str(extend_page.EXAMPLE), *names, "seed=0,1", "trainer.epochs=2", "tracking=none", how)
+    done = python(unpacked, tmp_path, PROGRAMS["psilon-run"], *run)
+    assert done.returncode == 0, done.stderr
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/run.json")]
+    assert [run["status"] for run in runs] == ["finished"] * 2
+    assert all("test/brier" in run["metrics"] for run in runs)

@@ -59,8 +59,5 @@ def in_quotes(override: str) -> str:
 
 
 def given(arguments: list[str]) -> list[str]:
-    """The overrides among them, and the folder that --config-dir names as one."""
-    options = parsed(arguments)
-    if options.config_dir is None:
-        return list(options.overrides)
-    return [*options.overrides, f'hydra.searchpath=["file://{Path(options.config_dir).absolute()}"]']
+    """Return the overrides among them."""
+    return list(parsed(arguments).overrides)
