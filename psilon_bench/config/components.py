@@ -100,6 +100,7 @@ def check_metric(target: str) -> None:
     """UsageError unless the target can be imported and is a metric: see psilon_bench.metrics.functions."""
     found = imported("metrics.functions", target)
     made = typing.get_type_hints(found).get("return") if inspect.isfunction(found) else None
+    made = getattr(made, "array_type", made)  # Tensor of jaxtyping's Float[Tensor, ""]
     if made is not pkgutil.resolve_name("torch.Tensor") or [*inspect.signature(found).parameters] not in METRICS:
         raise UsageError(
             f"metrics.functions={shown(target)} is not valid: it should be a function of (logits, y) or of (model), "

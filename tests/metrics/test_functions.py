@@ -130,6 +130,15 @@ def test_a_name_that_is_taken(measured, name):
         prepare(measured(SURE, "sure", "sure"))
 
 
+def test_a_shape_may_be_annotated(measured):
+    """jaxtyping's annotations of arrays of torch are as good as torch.Tensor."""
+    pytest.importorskip("jaxtyping")
+    code = "from jaxtyping import Float\n" + SURE.replace("-> Tensor", '-> Float[Tensor, ""]')
+    prepare(measured(code, "sure"))
+    with pytest.raises(UsageError, match=NOT_VALID.replace(r"\.a", r"\.sure")):
+        measured(code.replace("Float[Tensor", "Float[Any"), "sure")
+
+
 def test_functions_are_told_apart_by_their_arguments():
     """values() calls those alone that take as many."""
 
