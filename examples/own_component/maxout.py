@@ -17,7 +17,9 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
-        return self.output(self.linear(x).unflatten(-1, self.shape).amax(dim=-1))
+        units = self.linear(x).unflatten(-1, self.shape).amax(dim=-1)
+        logits: Tensor = self.output(units)
+        return logits
 
     def weights(self) -> list[Tensor]:
         """Return the two weight matrices: what sparsity is measured of, and what penalties of weights need."""
