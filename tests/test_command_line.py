@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from psilon_bench.config.command_line import arranged
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.conf_folder import CONF, add_folder
 from psilon_bench.config.messages import known_keys, remedy
 from psilon_bench.config.overrides import parse
 from psilon_bench.config.schema import Config
@@ -87,12 +87,15 @@ def test_hints_are_keys_of_the_chosen_option(group: str) -> None:
     assert "dataset.task_id" in remedy("dataset.task", known_keys(["dataset=openml", "reg.nothing=1"]))
 
 
-def test_hints_know_a_folder_of_yours(tmp_path: Path) -> None:
-    """--config-dir: the keys of an option of its own."""
+def test_hints_know_a_folder_of_yours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of an option in a folder that Hydra is told to search, and in one that --config-dir names."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("name: mine\nsharpness: 3\n", encoding="utf-8")
     known = known_keys([f'hydra.searchpath=["file://{tmp_path}"]', "model=mine"])
     assert remedy("model.sharp", known) == " Did you mean model.sharpness?"
+    monkeypatch.setenv("PSILON_COMPONENTS", "")
+    add_folder(tmp_path)
+    assert remedy("model.sharp", known_keys(["model=mine"])) == " Did you mean model.sharpness?"
 
 
 @given(st.text(max_size=300))

@@ -18,6 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.options import options
 from psilon_bench.config.schema import leaves
 
 SEED = 24
@@ -43,7 +44,8 @@ WORDS = """none null relu tanh gelu leaky_relu kaiming uniform improved original
     cpu mps cuda:0 sqrt log2"""
 OWN = {bool: "true false 1", int: INTS, float: FLOATS, list: LISTS, str: WORDS}
 SECTIONS = ("model", "reg", "optimizer", "scheduler", "pruner", "hardware", "dataset")
-MADE = ("breast_cancer", "wine", "diabetes", "digits", "toy2d", "sparse_recovery")  # with nothing to fetch
+READ = ("path", "offline")  # arguments of data sets that are files, or have to be fetched
+MADE = [name for name, section in options("dataset").items() if not section.arguments.keys() & {*READ}]
 SMALL = {"model.hidden": 4, "model.depth": 2, "dataset.offline": "true", "pruner.steps": 2, "model.n_estimators": 5}
 LONG = ("trainer.epochs", "trainer.prune_then_finetune")  # with large values a run is long, and rightly so
 OFFLINE = {"MLFLOW_TRACKING_URI": "", "COLUMNS": "100"}
@@ -71,8 +73,8 @@ def keys(choices: tuple[str, ...]) -> dict[str, Any]:
 def command(draw: random.Random) -> list[str]:
     """One to three odd overrides among ordinary ones that keep the run short."""
     mild = draw.random() < 0.5
-    choices = [f"{group}={draw.choice(options(group))}" for group in SECTIONS[:-1] if draw.random() < 0.15]
-    choices += [f"dataset={draw.choice(MADE if mild or draw.random() < 0.8 else options('dataset'))}"]
+    choices = [f"{group}={draw.choice(list(options(group)))}" for group in SECTIONS[:-1] if draw.random() < 0.15]
+    choices += [f"dataset={draw.choice(MADE if mild or draw.random() < 0.8 else list(options('dataset')))}"]
     if "dataset=sparse_recovery" in choices and mild:
         choices = ["dataset=sparse_recovery", f"model={draw.choice(['diagonal_linear', 'basis_pursuit'])}", "reg=none"]
     known = keys(tuple(choices))
@@ -84,11 +86,6 @@ def command(draw: random.Random) -> list[str]:
         arguments += [f"{draw.choice(list(known))}={draw.choice(SWEEPS.split())}"] if draw.random() < 0.7 else []
         arguments.insert(draw.randrange(len(arguments) + 1), "-m")
     return arguments
-
-
-def options(group: str) -> list[str]:
-    """Of a group."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def typed(draw: random.Random, known: dict[str, Any]) -> str:

@@ -44,8 +44,8 @@ def test_foreign_modules_are_not_even_imported(target: str) -> None:
     module = target.partition(".")[0]
     there = module == "os"  # without which nothing starts
     assert said == (
-        f"{module} is none of psilon_bench, torch, nor a module of the working folder, of PYTHONPATH or of the folder "
-        f"that --config-dir names, by a name of its own\n{there}\n"
+        f"{module} is none of psilon_bench, torch, nor a module of the working folder, of PYTHONPATH or of a folder "
+        f"that --config-dir or PSILON_COMPONENTS names, by a name of its own\n{there}\n"
     )
 
 

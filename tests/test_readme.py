@@ -1,5 +1,6 @@
 """What the README shows is what there is: its commands compose, its Python runs."""
 
+import pkgutil
 import re
 import shlex
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from omegaconf import DictConfig
 
 from psilon_bench.config.check import check
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, re.DOTALL)
 LINES = [line for language, block in BLOCKS if language == "bash" for line in block.splitlines()]
 COMMANDS = [line for line in LINES if line.startswith("psilon-run") and "--" not in line]
@@ -37,6 +40,18 @@ def test_commands_are_valid(composed: Callable[..., DictConfig], command: str) -
 def test_python_runs(block: str) -> None:
     """Each Python block of the README runs as it stands."""
     exec(compile(block, "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Links lead to files, and dotted names of the package to what they name."""
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)\)", text)
+    assert links
+    for link in links:
+        assert (page.parent / link).exists(), link
+    for name in re.findall(r"`(psilon_bench(?:\.\w+)+)`", text):
+        pkgutil.resolve_name(name)
 
 
 def test_there_is_something_to_test() -> None:

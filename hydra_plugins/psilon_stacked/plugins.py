@@ -1,4 +1,4 @@
-"""Hydra's two hooks for multiruns: the sweeper that expands the grid, the launcher that gets all its jobs at once.
+"""Hydra's hooks: folders of your own; for multiruns the sweeper that expands the grid, the launcher that gets all jobs.
 
 Hydra finds plugins only below the namespace package `hydra_plugins` and imports them at every start, so this file stays
 light; the work is done in psilon_bench.sweep.jobs.
@@ -9,14 +9,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from psilon_bench.config.conf_folder import own_folders
 from psilon_bench.errors import Raised
+
+
+class OwnFolders(SearchPathPlugin):
+    """Makes the files in folders of your own options of their groups; see psilon_bench.config.conf_folder."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add the folders after the package's own configuration."""
+        for folder in own_folders():
+            search_path.append("psilon_components", f"file://{folder}")
 
 
 class GridSweeper(BasicSweeper):

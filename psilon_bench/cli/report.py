@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from psilon_bench.cli.exit import run
+from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import UsageError
 from psilon_bench.machine import garbage
 
@@ -49,6 +50,12 @@ def say(line: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
 @click.option(
+    "--config-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A folder of yours, whose figures are drawn and whose networks and data sets are known.",
+)
+@click.option(
     "--attach/--no-attach", default=True, help="Put the report on the sweep's run in MLflow, where it has one."
 )
 @click.option("--mlflow", metavar="EXPERIMENT", help="Take the records from MLflow instead of a folder.")
@@ -62,6 +69,7 @@ def report(
     reference_file: Path | None,
     out: Path | None,
     figures: bool,
+    config_dir: Path | None,
     attach: bool,
     mlflow: str | None,
     uri: str | None,
@@ -71,6 +79,8 @@ def report(
     Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
     metrics are those of the chosen.
     """
+    if config_dir is not None:
+        add_folder(config_dir)
     with records(folders, mlflow, uri) as places:
         from psilon_bench.report.material import Material
         from psilon_bench.report.metric import chosen_by

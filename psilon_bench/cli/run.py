@@ -74,7 +74,7 @@ def train(cfg: DictConfig) -> None:
         garbage.release()
         display = Display()
         record = run_alone(config, display, sender)
-        display.result(record)
+        display.result(record, config.metrics.functions)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
 

@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from psilon_bench.config.bounds import check_values
-from psilon_bench.config.components import check_kind, locate
+from psilon_bench.config.components import check_kind, check_metric, locate
 from psilon_bench.config.schema import ComponentSection, Config, DatasetSection, OptimizerSection, absolute
 from psilon_bench.config.signature import check_signs, first_line, signature_schema
 from psilon_bench.errors import UsageError
@@ -27,6 +27,8 @@ def check(cfg: DictConfig) -> Config:
         raise UsageError(first_line(error, "", Config)) from error
     for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
         check_arguments(section, getattr(config, section))
+    for name in config.metrics.functions:
+        check_metric(name)
     return with_absolute_paths(config)
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import UsageError
 
 HOME = re.compile(r"""(?<=[=,\[])~[^,\[\](){}"']*""")  # a value that begins with ~
@@ -12,12 +13,10 @@ HOME = re.compile(r"""(?<=[=,\[])~[^,\[\](){}"']*""")  # a value that begins wit
 def arranged(arguments: list[str]) -> list[str]:
     """Hydra's options wherever they stand, then the overrides; UsageError for what is neither."""
     options = parsed(arguments)
+    if options.config_dir is not None:
+        add_folder(Path(options.config_dir))
     told = options.help or options.hydra_help or options.shell_completion or options.info
     overrides = options.overrides if told else checked(options.overrides, options.multirun)
-    if options.config_dir is not None:
-        from psilon_bench.config.components import name_folder
-
-        name_folder(Path(options.config_dir))
     first = [one for one in arguments if one not in options.overrides and one != "--"]
     return [*first, *(["--"] if overrides and options.info else []), *overrides]  # else --info takes an override
 
@@ -60,8 +59,5 @@ def in_quotes(override: str) -> str:
 
 
 def given(arguments: list[str]) -> list[str]:
-    """The overrides among them, and the folder that --config-dir names as one."""
-    options = parsed(arguments)
-    if options.config_dir is None:
-        return list(options.overrides)
-    return [*options.overrides, f'hydra.searchpath=["file://{Path(options.config_dir).absolute()}"]']
+    """Return the overrides among them."""
+    return list(parsed(arguments).overrides)

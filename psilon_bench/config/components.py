@@ -10,15 +10,17 @@ import typing
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import ImportString, TypeAdapter, ValidationError
 
 from psilon_bench.config.code_version import source_of
+from psilon_bench.config.conf_folder import VARIABLE, own_folders
 from psilon_bench.errors import UsageError, shown
 
 OURS = ("psilon_bench", "torch")
-VARIABLE = "PSILON_COMPONENTS"  # folders, as in PYTHONPATH; the processes that a run starts find theirs there too
+METRICS = (["logits", "y"], ["model"])  # the parameters of a metric
 
 # section -> the classes of which its target is one; of a function, the class that it is annotated to return. Words, for
 # they are of layers above and are imported only where a target is looked at.
@@ -32,16 +34,10 @@ BASES = {
 }
 
 
-def name_folder(folder: Path) -> None:
-    """From now on components may come from this folder of configurations, and from the one that holds it."""
-    named = [str(folder.absolute()), str(folder.absolute().parent), os.environ.get(VARIABLE, "")]
-    os.environ[VARIABLE] = os.pathsep.join(filter(None, named))
-
-
 def folders() -> list[str]:
-    """Where components of your own may lie: what --config-dir named, PYTHONPATH, the working folder."""
-    named = [os.environ.get(VARIABLE, ""), os.environ.get("PYTHONPATH", ""), os.getcwd()]
-    return list(filter(None, os.pathsep.join(named).split(os.pathsep)))
+    """Return where your components may lie: your folders and those that hold them, PYTHONPATH, the working folder."""
+    named = [str(place) for folder in own_folders() for place in (folder, folder.parent)]
+    return [*named, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), os.getcwd()]
 
 
 @functools.cache
@@ -64,13 +60,29 @@ def admit(package: str) -> None:
     """ImportError unless this is our package, torch, or what import would find in one of `folders`. Imports nothing."""
     if package in OURS:
         return
-    sys.path += [folder for folder in folders() if folder not in sys.path]  # last: they hide no installed module
+    add_to_path()
     own = PathFinder.find_spec(package, folders())
     if own is None or places(own) != places(importlib.util.find_spec(package)):
         raise ImportError(
-            f"{package} is none of {', '.join(OURS)}, nor a module of the working folder, of PYTHONPATH or of the "
-            "folder that --config-dir names, by a name of its own"
+            f"{package} is none of {', '.join(OURS)}, nor a module of the working folder, of PYTHONPATH or of a "
+            f"folder that --config-dir or {VARIABLE} names, by a name of its own"
         )
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import a file of one of your folders, which may import what lies in them; its name may be that of a library."""
+    add_to_path()
+    spec = importlib.util.spec_from_file_location(f"{file.parent.name}_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def add_to_path() -> None:
+    """Let Python import from `folders`; they come last, so that they hide no installed module."""
+    sys.path += [folder for folder in folders() if folder not in sys.path]
 
 
 def places(spec: ModuleSpec | None) -> list[str | None]:
@@ -80,12 +92,28 @@ def places(spec: ModuleSpec | None) -> list[str | None]:
 
 def check_kind(section: str, target: str) -> None:
     """UsageError unless the target can be imported and is what its section asks for."""
-    try:
-        found = locate(target)
-    except ImportError as error:
-        raise UsageError(f"{section}._target_={shown(target)} cannot be imported: {error}.") from error
-    if not is_kind(section, found):
+    if not is_kind(section, imported(f"{section}._target_", target)):
         raise UsageError(f"{section}._target_={shown(target)} is not valid: it should be {kind(section)}.")
+
+
+def check_metric(target: str) -> None:
+    """UsageError unless the target can be imported and is a metric: see psilon_bench.metrics.functions."""
+    found = imported("metrics.functions", target)
+    made = typing.get_type_hints(found).get("return") if inspect.isfunction(found) else None
+    made = getattr(made, "array_type", made)  # Tensor of jaxtyping's Float[Tensor, ""]
+    if made is not pkgutil.resolve_name("torch.Tensor") or [*inspect.signature(found).parameters] not in METRICS:
+        raise UsageError(
+            f"metrics.functions={shown(target)} is not valid: it should be a function of (logits, y) or of (model), "
+            "annotated to return a torch.Tensor."
+        )
+
+
+def imported(key: str, target: str) -> Callable[..., Any]:
+    """Return the class or function that the value of a key names; UsageError where it cannot be imported."""
+    try:
+        return locate(target)
+    except ImportError as error:
+        raise UsageError(f"{key}={shown(target)} cannot be imported: {error}.") from error
 
 
 @functools.cache

@@ -1,6 +1,42 @@
-"""Where the configuration lies. Alone in its file, for `psilon-run --help` needs nothing else of this package."""
+"""Where configurations lie: in the package and in folders of your own.
 
+`psilon-run --help` needs nothing else of this package, so this file imports nothing that takes time.
+"""
+
+import os
 from pathlib import Path
+
+from psilon_bench.errors import UsageError
 
 # in the source tree conf/ lies beside the package, in a wheel inside it
 CONF = next(folder for parent in Path(__file__).parents[1:3] if (folder := parent / "conf").is_dir())
+VARIABLE = "PSILON_COMPONENTS"  # folders of your own, as in PYTHONPATH; the processes that a run starts read it too
+
+
+def add_folder(folder: Path) -> None:
+    """Make the files GROUP/*.yaml below a folder options from now on; their code may lie in the folder or beside it.
+
+    UsageError where one has the name of an option of the package: Hydra would take the package's and say nothing.
+    """
+    for file in sorted(folder.glob("*/*.yaml")):
+        same = CONF / file.parent.name / file.name
+        if same.exists() and not same.samefile(file):
+            raise UsageError(
+                f"{file} has the name of an option of this package, which would be taken in its place. "
+                f"Give the file another name, such as my_{file.name}."
+            )
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, [Path(os.path.abspath(folder)), *own_folders()])))
+
+
+def own_folders() -> list[Path]:
+    """Return the folders of your own; what was added last comes first."""
+    return [Path(os.path.abspath(folder)) for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
+
+
+def option_files(group: str) -> dict[str, Path]:
+    """Return the file of every option of a group by its name: the package's options, then those of your own folders."""
+    files: dict[str, Path] = {}
+    for folder in [CONF, *own_folders()]:
+        for file in sorted(folder.glob(f"{group}/*.yaml")):
+            files.setdefault(file.stem, file)
+    return files

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString
 from hydra.errors import HydraException
 
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.conf_folder import CONF, option_files
 from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError, short
 
@@ -76,11 +76,10 @@ def check_choice(override: Override) -> None:
         return
     values = value.list if isinstance(value, ChoiceSweep) else [value]
     if override.is_delete() or any(not isinstance(one, str | QuotedString | Glob) for one in values):
-        options = [path.stem for path in (CONF / group).glob("*.yaml")]
         several = f" Several, one run each: psilon-run -m {group}=a,b." if isinstance(value, list) else ""
         raise UsageError(
             f"{short(str(override.input_line))} is not an option of the group {group}, and a run has exactly one."
-            f"{several}{nearest('', options)}"
+            f"{several}{nearest('', option_files(group))}"
         )
 
 

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -175,6 +175,17 @@ class MetricsSection(Section):
     radii: list[Annotated[float, Field(gt=0), Finite]]
     lipschitz_points: PositiveInt
     unit_threshold: Annotated[float, Field(ge=0), Finite]
+    functions: Annotated[list[str], Field(description="a list of functions, such as [module.function]")]
+
+    @property
+    def located(self) -> list[Callable[..., Any]]:
+        """The metrics of your own, imported."""
+        return [locate(name) for name in self.functions]
+
+    def determining(self) -> dict[str, Any]:
+        """Return what determines numbers; a function counts by its module and name, its code by the code version."""
+        functions = {"functions": [".".join(name.split(".")[-2:]) for name in self.functions]} if self.functions else {}
+        return self.model_dump(exclude={"functions"}) | functions
 
 
 class HardwareSection(Section):
@@ -248,7 +259,7 @@ class Config(Section):
 
         The content of files counts beside it, as the checksum of the data; see psilon_bench.config.identity.
         """
-        values: dict[str, Any] = {"seed": self.seed, "metrics": self.metrics.model_dump()}
+        values: dict[str, Any] = {"seed": self.seed, "metrics": self.metrics.determining()}
         values |= {section: getattr(self, section).determining() for section in ("dataset", "model")}
         if self.model.is_baseline:
             return values
@@ -263,7 +274,7 @@ class Config(Section):
     def with_data(self, checksum: str) -> "Config":
         """Return the same run, which is to be of data with this checksum."""
         config = self.model_copy()
-        targets = [locate(one.target) for one in self.components if one.target]
+        targets = [*(locate(one.target) for one in self.components if one.target), *self.metrics.located]
         config._identity = Identity(self.fingerprint(), checksum, code_version(targets))
         return config
 

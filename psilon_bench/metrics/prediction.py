@@ -1,10 +1,13 @@
 """Losses and scores of predictions, one network at a time; they vmap over members."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from psilon_bench.data.task import Kind
+from psilon_bench.metrics.functions import Function, values
 
 
 def loss(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
@@ -31,12 +34,12 @@ def accuracy(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
     return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
 
 
-def scores(kind: Kind, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """`loss`, and `accuracy` for classes, `error` and `support` for recovery.
+def scores(kind: Kind, logits: Tensor, y: Tensor, functions: Sequence[Function] = ()) -> dict[str, Tensor]:
+    """`loss`, and `accuracy` for classes, `error` and `support` for recovery, and the metrics of your own.
 
     `loss` of regression is in units of the scaled target.
     """
-    result = {"loss": reported(kind, loss(kind, logits, y))}
+    result = {"loss": reported(kind, loss(kind, logits, y))} | values(functions, logits, y)
     if kind == "recovery":
         return result | recovery(logits, y)
     if kind != "regression":

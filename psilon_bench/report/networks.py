@@ -1,7 +1,7 @@
 """Networks of records for figures, rebuilt without running anything that a record says: it may be a stranger's.
 
-A network is made by a class that a YAML file of this package names, and its weights are read as tensors alone. The
-preprocessing of a record is a pickle, which could run anything, and is not read.
+A network is made by a class that a YAML file names, of this package or of a folder that the command line names, and its
+weights are read as tensors alone. The preprocessing of a record is a pickle, which could run anything, and is not read.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ from psilon_bench.report.records import Run
 
 
 class Foreign(Exception):
-    """A record asks for code that is not of this package."""
+    """A record asks for code that is neither of this package nor of a folder that the command line names."""
 
 
 class Changed(Exception):
@@ -51,10 +51,13 @@ def section(run: Run, name: str) -> Any:
 def check_own(values: dict[str, Any], group: str) -> None:
     """Foreign unless the target is one that the package names for this group; nothing is imported to find out."""
     if values["_target_"] not in own_targets(group):
-        raise Foreign(f"{group}._target_={values['_target_']} is not of this package, and a report runs no other code")
+        raise Foreign(
+            f"{group}._target_={values['_target_']} is not of this package, and a report runs no other code "
+            "(--config-dir names a folder of yours)"
+        )
 
 
 @cache
 def own_targets(group: str) -> frozenset[str | None]:
-    """The targets of the package's own options."""
+    """Return the targets of the options of the package, and of the folders that the command line names."""
     return frozenset(option.target for option in options(group).values())

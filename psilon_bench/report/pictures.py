@@ -3,14 +3,16 @@
 import base64
 import importlib
 import os
-import pkgutil
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from joblib import Parallel, delayed
 
+from psilon_bench.config.components import import_file
+from psilon_bench.config.conf_folder import own_folders
 from psilon_bench.report import figures
 from psilon_bench.report.drawing import Drawing, style
 from psilon_bench.report.escaping import visible
@@ -18,6 +20,7 @@ from psilon_bench.report.material import Material
 from psilon_bench.report.records import Damaged
 from psilon_bench.report.selection import listed
 
+PACKAGE = Path(figures.__path__[0])
 MANY = 30  # methods on data sets from which the start of processes (1 s of a core each) is worth while
 MOST_PROCESSES = 4  # the kinds of figures with a figure a data set take longest, and these are two
 
@@ -43,11 +46,11 @@ class Saved:
 
 
 def save_figures(material: Material, folder: Path) -> Saved:
-    """PNG, SVG and CSV of every figure whose data is there, in the order of the modules' PLACE."""
+    """PNG, SVG and CSV of every figure whose data is there, in the order of `files`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MOST_PROCESSES) if len(material.choices) >= MANY else 1
     folder.mkdir(parents=True, exist_ok=True)
-    saved = Parallel(workers, batch_size=1)(delayed(save_module)(name, material, folder) for name in modules())
+    saved = Parallel(workers, batch_size=1)(delayed(save_module)(file, material, folder) for file in files())
     return Saved(
         [picture for one in saved for picture in one.pictures],
         [*not_drawn([pair for one in saved for pair in one.left_out]), *(p for one in saved for p in one.problems)],
@@ -55,23 +58,29 @@ def save_figures(material: Material, folder: Path) -> Saved:
     )
 
 
-def modules() -> list[str]:
-    """Those of figures/, in the order of their PLACE."""
-    names = [f"{figures.__name__}.{module.name}" for module in pkgutil.iter_modules(figures.__path__)]
-    return sorted(names, key=lambda name: importlib.import_module(name).PLACE)
+def files() -> list[Path]:
+    """Return the files that draw: figures/ of the package in the order of PLACE, then figures/ of your own folders."""
+    package = [file for file in PACKAGE.glob("*.py") if file.stem != "__init__"]
+    own = [file for place in own_folders() for file in sorted(place.glob("figures/*.py")) if file.stem != "__init__"]
+    return [*sorted(package, key=lambda file: module(file).PLACE), *own]
 
 
-def save_module(name: str, material: Material, folder: Path) -> Saved:
-    """All figures of one module; where one cannot be drawn, those before it and a sentence."""
+def module(file: Path) -> Any:
+    """Return the imported module of a file that draws."""
+    return importlib.import_module(f"{figures.__name__}.{file.stem}") if file.parent == PACKAGE else import_file(file)
+
+
+def save_module(file: Path, material: Material, folder: Path) -> Saved:
+    """Save all figures of one module; where one cannot be drawn, those before it and a sentence."""
     pictures: list[Picture] = []
     problems: list[str] = []
     try:
         with style():
-            for drawing in importlib.import_module(name).draw(material):
+            for drawing in module(file).draw(material):
                 pictures.append(save(drawing, folder, {picture.name.lower() for picture in pictures}))
     except Exception as error:  # one figure is not worth the report
         reason = visible(f"{type(error).__name__}: {error}")[:200]
-        problems = [f"Figures of {name.rpartition('.')[2]} are missing, for they cannot be drawn: {reason}"]
+        problems = [f"Figures of {file.stem} are missing, for they cannot be drawn: {reason}"]
     return Saved(pictures, problems, material.damaged, material.left_out)
 
 

@@ -16,6 +16,7 @@ from psilon_bench.machine.torch_internals import lean
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
 from psilon_bench.training.footprint import check_parameters, check_room, num_parameters, one_row
@@ -41,6 +42,7 @@ def prepare(config: Config) -> Member:
     if isinstance(model, Baseline):
         check_seed(config)
         return Member(config, task, model)
+    check_metrics(config, task, model)
     check_batches(config, task)
     check_schedule(config, task)
     check_optimizer(config, task, model)

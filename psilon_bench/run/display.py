@@ -123,13 +123,14 @@ class Display:
         losses = "".join(f"  {key} {self.rows[0][key]:.4f}" for key in ("train/loss", "val/loss") if 0 in self.rows)
         self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
-    def result(self, record: Record) -> None:
-        """Show the finished run as a table, and where its record is."""
+    def result(self, record: Record, functions: Sequence[str] = ()) -> None:
+        """Show the finished run, and where its record is; functions: metrics of your own, as module.function."""
         run = record.run
         self.say(f"{run['title']} on {run['task']['name']}", style="bold", soft_wrap=True)
         for note in run["task"]["notes"]:
             self.say(f"note: {note}", soft_wrap=True)
-        found = [(name, number(run["metrics"][name])) for name in RESULT if name in run["metrics"]]
+        own = [split + name.rpartition(".")[2] for name in functions for split in ("test/", "val/", "")]
+        found = [(name, number(run["metrics"][name])) for name in (*RESULT, *own) if name in run["metrics"]]
         self.table([Column("metric"), Column("value", justify="right")], found)
         self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
 

@@ -52,7 +52,7 @@ class BaselineFit:
         """Return scores on a split, named `split/...`; certified accuracies where there are classes and a bound."""
         kind, y = self.task.kind, rows.y if self.task.kind == "multiclass" else rows.y.double()
         logits = self.model.logits(kind, rows.x)
-        scores = prediction.scores(kind, logits, y)
+        scores = prediction.scores(kind, logits, y, self.member.config.metrics.located)
         if kind != "regression" and isinstance(self.model, Ridge):
             scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii)
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]

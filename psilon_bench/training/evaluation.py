@@ -33,6 +33,7 @@ class Evaluation:
 
     def __init__(self, recipe: Recipe, train: Rows, randomness: Randomness) -> None:
         self.stack, self.kind, self.train, self.randomness = recipe.stack, recipe.kind, train, randomness
+        self.functions = recipe.metrics.located
         parameter = next(iter(self.stack.parameters.values()))
 
         def rows(splits: list[Split]) -> Rows:
@@ -59,7 +60,7 @@ class Evaluation:
         certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
 
         def measured(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-            scores = prediction.scores(self.kind, logits, y)
+            scores = prediction.scores(self.kind, logits, y, self.functions)
             if certified:
                 scores |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified)
             return {f"{split}/{name}": value for name, value in scores.items()} | of_network(model)

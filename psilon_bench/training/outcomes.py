@@ -82,7 +82,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
 def final_metrics(trainer: "Trainer", evaluation: Evaluation) -> list[Row]:
     """Return scores, bounds and sparsities of every member, and the scores that it had before it was pruned."""
     metrics = trainer.recipe.metrics
-    of_network = partial(final_measures, unit_threshold=metrics.unit_threshold)
+    of_network = partial(final_measures, unit_threshold=metrics.unit_threshold, functions=metrics.located)
     val = evaluation.scores(evaluation.val, "val", of_network)
     test = test_scores(evaluation.scores, evaluation.test, evaluation.extra_tests, metrics.radii)
     before: Sequence[Row] = trainer.unpruned or [{} for _ in val]

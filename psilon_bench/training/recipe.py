@@ -50,4 +50,4 @@ class Recipe:
 
     def measures(self, model: nn.Module) -> dict[str, Tensor]:
         """Return what each row of a history has of the network itself."""
-        return curve_measures(model, self.metrics.unit_threshold)
+        return curve_measures(model, self.metrics.unit_threshold, self.metrics.located)

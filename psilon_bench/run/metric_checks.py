@@ -1,0 +1,41 @@
+"""The metrics of your own on two rows, before anything is written."""
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.config.schema import Config
+from psilon_bench.data.task import Task
+from psilon_bench.errors import UsageError, short
+from psilon_bench.metrics.functions import Function, values
+from psilon_bench.metrics.network import final_measures
+from psilon_bench.metrics.prediction import scores
+
+ROWS = 2
+
+
+@torch.no_grad()
+def check_metrics(config: Config, task: Task, model: nn.Module) -> None:
+    """UsageError for a metric that fails on a fresh network or its logits, is no scalar, or has the name of another."""
+    if not config.metrics.functions:
+        return
+    parameter = next(model.parameters())
+    logits = model.eval()(task.val.x[:ROWS].to(parameter.device, parameter.dtype))
+    y = task.val.y[:ROWS].to(parameter.device)
+    taken = {*scores(task.kind, logits, y), *final_measures(model, config.metrics.unit_threshold)}
+    for function in config.metrics.located:
+        problem = problem_of(function, model, logits, y)
+        if function.__name__ in taken:
+            problem = "has the name of another metric"
+        if problem:
+            raise UsageError(f"metrics.functions: {function.__name__} {problem}. Change the function.")
+        taken.add(function.__name__)
+
+
+def problem_of(function: Function, model: nn.Module, logits: Tensor, y: Tensor) -> str | None:
+    """Return what is wrong with a metric, as the end of a sentence; None where it gives a scalar."""
+    try:
+        (value,) = (values([function], model) | values([function], logits, y)).values()
+        shape = tuple(value.shape)
+    except Exception as error:  # whatever a function of yours may raise
+        return f"fails on {ROWS} rows: {type(error).__name__}: {short(' '.join(str(error).split()))}"
+    return f"gives a tensor of shape {shape} where a scalar is asked for" if shape else None

@@ -1,0 +1,26 @@
+"""What docs/extend.md shows: commands and Python, for an example that may lie anywhere."""
+
+import re
+import shlex
+from pathlib import Path
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "own_component"
+PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
+NAMED = "examples/own_component"  # what the page calls the folder
+
+
+def blocks(language: str) -> list[str]:
+    """The blocks of code in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def commands(example: Path) -> list[list[str]]:
+    """The words of each command, as a shell splits them."""
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [shlex.split(line.replace(NAMED, str(example)), comments=True) for line in lines]
+
+
+def python(example: Path) -> str:
+    """The one block of Python."""
+    (block,) = blocks("python")
+    return block.replace(NAMED, str(example))

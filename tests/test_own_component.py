@@ -1,0 +1,175 @@
+"""Components of a person's own: the page that tells how, its examples, and what is said where they are wrong."""
+
+import gc
+import math
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from extend_page import EXAMPLE, blocks, commands, python
+from omegaconf import OmegaConf
+
+from psilon_bench.cli import report, run
+from psilon_bench.config.components import BASES, check_kind, import_file, locate
+from psilon_bench.config.conf_folder import CONF, add_folder, option_files, own_folders
+from psilon_bench.config.options import options
+from psilon_bench.errors import UsageError
+from psilon_bench.machine.signals import SIGNALS
+
+QUICK = ("trainer.epochs=2", "trainer.eval_every=1", "tracking=none")
+PROGRAMS = {"psilon-run": run.main, "psilon-report": report.main}
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """own(folder): add a folder until the test is over."""
+    monkeypatch.setenv("PSILON_COMPONENTS", "")
+    return add_folder
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int | str]]:
+    """command("psilon-run", "model=snet"): the exit code, in this process."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def command(program: str, *arguments: str) -> int | str:
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        with pytest.raises(SystemExit) as stop:
+            PROGRAMS[program]()
+        return stop.value.code or 0
+
+    yield command
+    gc.enable()  # a command that ends early does not come to it
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_the_commands_of_the_page(own, command, capfd, tmp_path):
+    """From an empty folder, with --config-dir alone, and few epochs: all succeed; the Python of the page runs."""
+    assert len(commands(EXAMPLE)) >= 6
+    for program, *arguments in commands(EXAMPLE):
+        quick = () if "--help" in arguments or program == "psilon-report" else QUICK
+        assert command(program, *arguments, *quick) == 0, capfd.readouterr().err
+    said = capfd.readouterr().out
+    assert re.search(r"^reg: .*\blog_sum\b", said, re.MULTILINE)
+    assert "test/brier" in said
+    assert (tmp_path / "results/spirals/report/figures/brier_against_loss.svg").exists()
+    exec(compile(python(EXAMPLE), "extend.md", "exec"), {})
+
+
+def test_the_page_lists_the_example():
+    """Every file of the folder, and none that is not there; each option is named after its file."""
+    listed = set(re.findall(r"[\w/]+\.(?:py|yaml)", blocks("text")[0]))
+    assert listed == {
+        str(path.relative_to(EXAMPLE)) for path in EXAMPLE.rglob("*.*") if path.suffix in (".py", ".yaml")
+    }
+    for path in EXAMPLE.glob("*/*.yaml"):
+        assert OmegaConf.load(path).name == path.stem
+
+
+def test_options_know_the_folder(own):
+    """Every option of the example is one of its group, after those of the package, and of the group's kind."""
+    package = {group: [*option_files(group)] for group in BASES}
+    own(EXAMPLE)
+    for group in BASES:
+        mine = sorted(path.stem for path in EXAMPLE.glob(f"{group}/*.yaml"))
+        assert [*options(group)] == package[group] + mine
+        for name in mine:
+            check_kind(group, options(group)[name].target)
+    assert {path.parent.name for path in EXAMPLE.glob("*/*.yaml")} == {"reg", "model", "dataset"}
+
+
+@pytest.mark.parametrize("group", BASES)
+def test_a_group_is_never_without_its_options(own, command, capfd, group):
+    """What is said of a group that is to have none, or of an unknown option, names those of the folder."""
+    own(EXAMPLE)
+    assert command("psilon-run", f"{group}=null", "tracking=none") == 2
+    choices = capfd.readouterr().err.rpartition("Choose from: ")[2].strip().rstrip(".").split(", ")
+    assert set(choices) == {*option_files(group)}
+
+
+def test_the_remedy_is_a_regularizer_of_the_folder(own, command, capfd):
+    """A regularizer that does not fit is answered with those that do."""
+    own(EXAMPLE)
+    assert command("psilon-run", "model=maxout", "reg=l2", "tracking=none") == 2
+    assert re.search(r"reg=l2 does not fit model=maxout: .*Take reg=.*\blog_sum\b", capfd.readouterr().err)
+    assert command("psilon-run", "reg=log_sums", "tracking=none") == 2
+    assert "Did you mean log_sum" in capfd.readouterr().err
+    assert command("psilon-run", "reg=log_sum", "reg.eps=0", "tracking=none") == 2
+    assert "reg.eps=0 is not valid: it should be greater than 0" in capfd.readouterr().err
+
+
+def test_folders_are_read_from_the_last_added(own, tmp_path):
+    """The package's option stays; of two folders' the later one counts; one folder is never there twice."""
+    for folder, depth in (("a", 1), ("b", 2)):
+        (tmp_path / folder / "model").mkdir(parents=True)
+        (tmp_path / folder / "model" / "mine.yaml").write_text(f"name: mine\n_target_: maxout.Maxout\ndepth: {depth}\n")
+    for folder in ("a", "b", "b/../a", "b"):
+        own(Path(folder))
+    assert own_folders() == [tmp_path / "b", tmp_path / "a"]
+    assert options("model")["mine"].arguments == {"depth": 2}
+    assert option_files("model")["pnet"] == CONF / "model" / "pnet.yaml"
+
+
+def test_a_name_of_the_package_is_refused(own, tmp_path):
+    """Hydra would take the package's file without a word; the package's folder itself is no such case."""
+    (tmp_path / "reg").mkdir()
+    (tmp_path / "reg" / "l2.yaml").write_text("name: l2\n")
+    with pytest.raises(UsageError, match=r"reg/l2\.yaml has the name of an option of this package.* my_l2\.yaml\.$"):
+        own(tmp_path)
+    own(CONF)
+    assert own_folders() == [CONF]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("name: mine\nlam: 1\n", r"reg/mine\.yaml: reg\._target_ is missing"), ("name: [\n", r"reg/mine\.yaml cannot")],
+)
+def test_a_file_that_is_no_option_is_named(own, tmp_path, text, said):
+    """Where options are listed; it would otherwise be a traceback about another group's run."""
+    (tmp_path / "reg").mkdir()
+    (tmp_path / "reg" / "mine.yaml").write_text(text)
+    own(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        options("reg")
+
+
+def test_the_log_sum_penalty(own):
+    """By its formula, with a zero; for large eps it is the lasso over eps."""
+    own(EXAMPLE)
+
+    class Two(torch.nn.Module):
+        def weights(self):
+            return [torch.tensor([[0.0, -0.3]], dtype=torch.float64), torch.tensor([[2.0]], dtype=torch.float64)]
+
+    log_sum = locate("log_sum.LogSum")
+    assert log_sum(0.1).penalty(Two()).item() == pytest.approx(math.log(4) + math.log(21))
+    assert log_sum(1e6).penalty(Two()).item() * 1e6 == pytest.approx(2.3, rel=1e-5)
+    with pytest.raises(UsageError, match="it needs the weights, and Linear has no weights"):
+        log_sum(0.1).check(torch.nn.Linear(2, 1))
+
+
+def test_the_brier_score(own):
+    """0 for what is sure and right, 2 for what is sure and wrong; two classes by one logit as by two."""
+    own(EXAMPLE)
+    brier = locate("brier.brier")
+    logits, y = torch.tensor([[800.0, 0, 0], [800.0, 0, 0]]), torch.tensor([0, 2])
+    assert brier(logits[:1], y[:1]) == 0
+    assert brier(logits, y) == 1
+    z, right = torch.randn(9, 1, dtype=torch.float64), torch.arange(9) % 2
+    pair = torch.cat([torch.zeros_like(z), z], dim=1)
+    torch.testing.assert_close(brier(z, right[:, None].double()), brier(pair, right))
+
+
+def test_two_figures_of_one_name(tmp_path):
+    """Files of two folders, and of a name that a library has, are modules of their own."""
+    for folder in ("a", "b"):
+        (tmp_path / folder / "figures").mkdir(parents=True)
+        (tmp_path / folder / "figures" / "json.py").write_text(f"def draw(material):\n    return {folder!r}\n")
+    files = [tmp_path / folder / "figures" / "json.py" for folder in ("a", "b")]
+    assert [import_file(file).draw(None) for file in files] == ["a", "b"]
