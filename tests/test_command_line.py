@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from psilon_bench.config.command_line import arranged
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.messages import known_keys, remedy
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.overrides import parse
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import LONGEST, UsageError, short
@@ -81,7 +82,7 @@ def test_hints_are_keys_of_the_chosen_option(group: str) -> None:
     """Of every option of every group: a key without its last letter is answered with that key."""
     for path in sorted((CONF / group).glob("*.yaml")):
         known = known_keys([f"{group}={path.stem}"])
-        for key in OmegaConf.load(path):
+        for key in read_option(path):
             if not str(key).startswith("_"):
                 assert f"{group}.{key}" in remedy(f"{group}.{str(key)[:-1]}", known)
     assert "dataset.task_id" in remedy("dataset.task", known_keys(["dataset=openml", "reg.nothing=1"]))
@@ -104,7 +105,9 @@ def test_a_value_in_a_message_is_short(text: str) -> None:
 
 def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
     """One line, exit code 2."""
-    code = "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
+    code = (
+        "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
+    )
     said = subprocess.run(
         [sys.executable, "-c", code, "seed=1"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
