@@ -192,7 +192,9 @@ def test_verbose_shows_the_traceback(psilon_run):
 
 def test_help_and_cfg_start_nothing_heavy():
     """--help lists groups, options and examples, --cfg job the configuration; neither imports torch or MLflow."""
-    code = "import sys; from psilon_bench.cli import run as cli\ntry: cli.main()\nexcept SystemExit as stop: print(stop.code)\n"
+    code = (
+        "import sys; from psilon_bench.cli.run import main\ntry: main()\nexcept SystemExit as stop: print(stop.code)\n"
+    )
     code += "print(sorted({'torch', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
     outs = {}
     for argument in ("--help", "--cfg=job"):

@@ -105,9 +105,7 @@ def test_a_value_in_a_message_is_short(text: str) -> None:
 
 def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
     """One line, exit code 2."""
-    code = (
-        "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
-    )
+    code = "import os; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
     said = subprocess.run(
         [sys.executable, "-c", code, "seed=1"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -9,27 +9,27 @@ from sklearn import datasets
 
 from psilon_bench.data import cache
 from psilon_bench.data.split import Size
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 
-Name = Literal["breast_cancer", "wine", "digits", "diabetes"]
+BundledName = Literal["breast_cancer", "wine", "digits", "diabetes"]
 UCI = "CC BY 4.0"
 LICENCES = {"breast_cancer": UCI, "wine": UCI, "digits": UCI, "diabetes": "not stated (Efron et al. 2004)"}
 
 
 def load(
-    name: Name,
+    name: BundledName,
     train_size: Size | None,
     val_size: Size | None,
     test_size: Size | None,
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
 ) -> Task:
-    return make_task(_raw(name), Choices([train_size, val_size, test_size], max_rows, split_seed))
+    return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))
-def _raw(name: Name) -> RawTable:
+def _raw(name: BundledName) -> RawTable:
     frame, classes = _read(name)
     return RawTable(
         name=name,
@@ -43,7 +43,7 @@ def _raw(name: Name) -> RawTable:
     )
 
 
-def _read(name: Name) -> tuple[pd.DataFrame, list[str]]:
+def _read(name: BundledName) -> tuple[pd.DataFrame, list[str]]:
     """diabetes comes centred and scaled over all its rows, unless asked for as measured."""
     options = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(as_frame=True, **options)

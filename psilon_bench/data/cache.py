@@ -21,7 +21,7 @@ TASK_BYTES = 1 << 28
 SHAPE_BYTES = 1 << 24
 LOCK = threading.RLock()
 Function = TypeVar("Function", bound=Callable[..., Any])
-Mark = tuple[Hashable, ...]
+CacheKey = tuple[Hashable, ...]
 
 
 class Bounded(LRUCache[Any, Any]):
@@ -36,14 +36,14 @@ tasks = Bounded(TASK_BYTES)
 shapes = Bounded(SHAPE_BYTES)
 
 
-def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Function], Function]:
+def cached_by_bytes(cache: Bounded, key: Callable[..., CacheKey]) -> Callable[[Function], Function]:
     """Decorates a function whose results are kept in `cache`; they are shared, so nobody may change them.
 
-    key: of the arguments, all that decides the result, such as `mark` of a file that is read.
+    key: of the arguments, all that decides the result, such as `file_key` of a file that is read.
     """
 
     def decorate(function: Function) -> Function:
-        def own(*args: Any, **kwargs: Any) -> Mark:
+        def own(*args: Any, **kwargs: Any) -> CacheKey:
             return (function, *key(*args, **kwargs))
 
         return cached(cache, key=own, lock=LOCK)(function)  # type: ignore[return-value]
@@ -51,13 +51,13 @@ def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Funct
     return decorate
 
 
-def mark(path: Path) -> Mark:
+def file_key(path: Path) -> CacheKey:
     """What changes where the content of a file changes, or of a file in a folder: place, size, time of change."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return (str(path.absolute()), *map(stamp, files))
+    return (str(path.absolute()), *map(file_stamp, files))
 
 
-def stamp(file: Path) -> Mark:
+def file_stamp(file: Path) -> CacheKey:
     """Place, size, time of change and inode of a file; its place alone where it is not there (any more)."""
     try:
         stat = file.stat()
@@ -69,14 +69,14 @@ def stamp(file: Path) -> Mark:
 @contextlib.contextmanager
 def unchanged(*paths: Path | str | None) -> Iterator[None]:
     """Around the reading of files and of their checksum: UsageError where one of them changed in the meantime."""
-    before = [mark(Path(path)) for path in paths if path is not None]
+    before = [file_key(Path(path)) for path in paths if path is not None]
     yield
-    if before != [mark(Path(path)) for path in paths if path is not None]:
+    if before != [file_key(Path(path)) for path in paths if path is not None]:
         names = ", ".join(str(path) for path in paths if path is not None)
         raise UsageError(f"{names} changed while it was read. Give the same command again when it stays as it is.")
 
 
-def kept_still(*names: str) -> Callable[[Function], Function]:
+def requires_unchanged(*names: str) -> Callable[[Function], Function]:
     """Decorates a source of data, called by keywords: the files of these arguments may not change while it reads."""
 
     def decorate(function: Function) -> Function:

@@ -8,7 +8,7 @@ import pandas as pd
 from psilon_bench.data.setting import setting
 from psilon_bench.errors import UsageError
 
-Place = Callable[[int], str]  # of a row by its number from 0: "line 17"
+RowPlace = Callable[[int], str]  # of a row by its number from 0: "line 17"
 
 MAX_LEVELS = 1000  # more than this is an identifier or prose, and one-hot columns without end
 
@@ -17,13 +17,13 @@ def check_names(columns: list[str]) -> None:
     seen = pd.Index(columns)
     if not seen.is_unique:
         twice = seen[seen.duplicated()].unique().tolist()
-        raise UsageError(f"Column names must be unique, but these repeat: {names(twice)}. Rename them in the file.")
+        raise UsageError(f"Column names must be unique, but these repeat: {name_list(twice)}. Rename them in the file.")
 
 
 def check_target_name(target: str | None, columns: list[str], where: str) -> None:
     if target not in columns:
         raise UsageError(
-            f"dataset.target={target} is not a column of {where}. Columns: {names(columns)}. "
+            f"dataset.target={target} is not a column of {where}. Columns: {name_list(columns)}. "
             "Set dataset.target=<column>."
         )
 
@@ -31,15 +31,15 @@ def check_target_name(target: str | None, columns: list[str], where: str) -> Non
 def check_present(key: str, wanted: Sequence[str], columns: Sequence[str]) -> None:
     unknown = [c for c in wanted if c not in columns]
     if unknown:
-        raise UsageError(f"{key} must name columns, but {names(unknown)} are none. Columns: {names(columns)}.")
+        raise UsageError(f"{key} must name columns, but {name_list(unknown)} are none. Columns: {name_list(columns)}.")
 
 
-def check_columns(frame: pd.DataFrame, categorical: list[str], dates: list[str], place: Place) -> None:
+def check_columns(frame: pd.DataFrame, categorical: list[str], dates: list[str], place: RowPlace) -> None:
     if frame.shape[1] == 0:
         raise UsageError("A task needs at least one input column besides the target, but there is none.")
     empty = [c for c in frame if frame[c].isna().all()]
     if empty:
-        raise UsageError(f"Columns must hold values, but {names(empty)} are missing throughout. {_drop(empty)}")
+        raise UsageError(f"Columns must hold values, but {name_list(empty)} are missing throughout. {_drop(empty)}")
     for column in frame:
         if column in set(categorical):
             _check_levels(frame[column])
@@ -56,7 +56,7 @@ def _check_levels(column: pd.Series) -> None:
         )
 
 
-def _check_finite(column: pd.Series, place: Place) -> None:
+def _check_finite(column: pd.Series, place: RowPlace) -> None:
     infinite = np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan))
     if infinite.any():
         raise UsageError(
@@ -65,7 +65,7 @@ def _check_finite(column: pd.Series, place: Place) -> None:
         )
 
 
-def overflow(what: str, column: pd.Series, place: Place) -> UsageError:
+def overflow(what: str, column: pd.Series, place: RowPlace) -> UsageError:
     """For a column whose scaled numbers are too large: the largest made the scale so, or does not fit it."""
     values = column.astype(float)
     row = values.abs().idxmax()
@@ -79,6 +79,6 @@ def _drop(columns: list[str]) -> str:
     return f"Remove with {setting('dataset.drop', columns)}."
 
 
-def names(columns: Sequence[str], most: int = 8) -> str:
+def name_list(columns: Sequence[str], most: int = 8) -> str:
     shown = ", ".join(map(str, columns[:most]))
     return f"{shown}, ... ({len(columns)} in all)" if len(columns) > most else shown

@@ -20,7 +20,7 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
-class Frame:
+class TypedFrame:
     """What was read; `levels` and `dates` name the columns that are no numbers."""
 
     frame: pd.DataFrame
@@ -30,7 +30,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Reader:
+class ColumnReader:
     """Reads the columns of a file one by one."""
 
     content: Content
@@ -41,12 +41,12 @@ class Reader:
     notes: list[str] = field(default_factory=list)
     missing: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> word -> cells that it leaves empty
 
-    def read(self, names: list[str]) -> Frame:
+    def read(self, names: list[str]) -> TypedFrame:
         """These columns. UsageError in one line for cells without a meaning, and for types that are no column."""
         made = {name: self._column(name) for name in names}
         frame = pd.DataFrame({name: series for name, (series, _) in made.items()})
         levels, dates = ([name for name, (_, own) in made.items() if own == role] for role in ("level", "date"))
-        return Frame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
+        return TypedFrame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
 
     def _column(self, name: str) -> tuple[pd.Series, Role]:
         cells = self.content.table[name]
@@ -98,7 +98,7 @@ class Reader:
             for name, words in told.items()
             if words
         ]
-        return [f"missing: {checks.names(parts)}"] if parts else []
+        return [f"missing: {checks.name_list(parts)}"] if parts else []
 
 
 def _typed(name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:

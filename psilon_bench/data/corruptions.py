@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from psilon_bench.data import store
+from psilon_bench.data.image_files import LabelledImages
 from psilon_bench.errors import UsageError
 
-Pair = tuple[np.ndarray, np.ndarray]
 
-
-def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
+def read_corruptions(folder: Path, max_rows: int | None, seed: int) -> dict[str, LabelledImages]:
     """uint8 pixels (n, c, h, w) and labels of every corruption; at most `max_rows` of each, the same rows of all."""
     pairs = {name: _rows(images, labels, max_rows, seed) for name, images, labels in _files(folder)}
     if not pairs:
@@ -28,7 +27,7 @@ def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
     return pairs
 
 
-def checksum(folder: Path) -> str:
+def corruptions_checksum(folder: Path) -> str:
     """Return the sha256 of all files that `read` reads, whichever rows are used."""
     files = sorted({path for _, *pair in _files(folder) for path in pair})
     stamps = tuple((file, file.stat().st_size, file.stat().st_ctime_ns) for file in files)
@@ -37,7 +36,7 @@ def checksum(folder: Path) -> str:
 
 @functools.lru_cache(maxsize=8)  # CIFAR-10-C takes seconds
 def _checksum(stamps: tuple[tuple[Path, int, int], ...]) -> str:
-    return hashlib.sha256(" ".join(store.sha256(file) for file, *_ in stamps).encode()).hexdigest()
+    return hashlib.sha256(" ".join(store.file_sha256(file) for file, *_ in stamps).encode()).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
@@ -49,7 +48,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
                 yield images.stem, images, folder / "labels.npy"
 
 
-def _rows(images: Path, labels: Path, max_rows: int | None, seed: int) -> Pair:
+def _rows(images: Path, labels: Path, max_rows: int | None, seed: int) -> LabelledImages:
     try:
         pixels, y = np.load(images, mmap_mode="r"), np.load(labels)
     except (ValueError, OSError, EOFError) as error:

@@ -20,8 +20,8 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from psilon_bench.config.marks import NO_NUMBER, InputPath, settled_by
 from psilon_bench.data import cache, openml, store
-from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -38,13 +38,13 @@ SOURCE = "https://archive.ics.uci.edu/dataset/280/higgs"
 LICENCE = "CC BY 4.0"
 
 
-def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+def higgs_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that matter: with a file no id of OpenML does."""
     kept = without_protocol(arguments)
     return kept | {"task_id": None} if kept["path"] else kept
 
 
-@settled_by(without_unused)
+@settled_by(higgs_arguments)
 def load(
     name: str,
     path: InputPath | None,
@@ -60,20 +60,20 @@ def load(
     offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
     """With `path` the UCI file, else OpenML's `task_id`. split `uci`: test rows come from the last 500,000 alone."""
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
     left_out = {"all": [], "low": HIGH, "high": LOW}[features]
     if path is not None:
-        return _from_file(name, Path(path).expanduser(), left_out, split, choices)
+        return _from_file(name, Path(path).expanduser(), left_out, split, options)
     if split == "uci":
         raise UsageError("dataset.split=uci needs the UCI file, but dataset.path=null. Set dataset.path=HIGGS.csv.gz.")
-    raw = replace(openml.raw_table(task_id, None, None, offline), name=name)
-    return make_task(raw.without([c for c in left_out if c in raw.frame]), choices)
+    raw = replace(openml.openml_table(task_id, None, None, offline), name=name)
+    return make_task(raw.without([c for c in left_out if c in raw.frame]), options)
 
 
-def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: Choices) -> Task:
+def _from_file(name: str, path: Path, left_out: list[str], split: str, options: TaskOptions) -> Task:
     entry, labels = _with_labels(path)
     file = pq.ParquetFile(entry.table)
-    parts = _parts(labels, split, choices)
+    parts = _parts(labels, split, options)
     rows = np.sort(np.concatenate(parts))
     frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
     raw = RawTable(
@@ -88,11 +88,11 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
         notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
         lines=range(1, len(labels) + 1),
     )
-    return make_task(raw, choices, [np.searchsorted(rows, part) for part in parts])
+    return make_task(raw, options, [np.searchsorted(rows, part) for part in parts])
 
 
-def _place(path: Path) -> cache.Mark:
-    return (str(store.root()), *cache.mark(path))
+def _place(path: Path) -> cache.CacheKey:
+    return (str(store.root()), *cache.file_key(path))
 
 
 @cache.cached_by_bytes(cache.raw, _place)
@@ -101,22 +101,22 @@ def _with_labels(path: Path) -> tuple[store.Entry, np.ndarray]:
     return entry, pq.read_table(entry.table, columns=[LABEL])[LABEL].to_numpy()
 
 
-def _parts(labels: np.ndarray, split: str, choices: Choices) -> list[Rows]:
-    counts = resolve_sizes(len(labels), choices.sizes, choices.max_rows)
+def _parts(labels: np.ndarray, split: str, options: TaskOptions) -> list[RowNumbers]:
+    counts = resolve_sizes(len(labels), options.sizes, options.max_rows)
     if split == "random":
-        return split_rows(len(labels), counts, choices.split_seed, labels)
+        return split_rows(len(labels), counts, options.split_seed, labels)
     head = len(labels) - UCI_TEST_ROWS
     if sum(counts[:2]) > head or counts[2] > UCI_TEST_ROWS:
         raise UsageError(
             f"dataset.split=uci tests on the last {UCI_TEST_ROWS} rows and trains on the {max(head, 0)} before, but "
             f"{counts[0]} + {counts[1]} and {counts[2]} are asked for. Set other sizes, or dataset.split=random."
         )
-    first = split_rows(head, counts[:2], choices.split_seed, labels[:head])
-    (last,) = split_rows(UCI_TEST_ROWS, counts[2:], choices.split_seed, labels[head:])
+    first = split_rows(head, counts[:2], options.split_seed, labels[:head])
+    (last,) = split_rows(UCI_TEST_ROWS, counts[2:], options.split_seed, labels[head:])
     return [*first, last + head]
 
 
-def _read_rows(file: pq.ParquetFile, rows: Rows, columns: list[str]) -> pd.DataFrame:
+def _read_rows(file: pq.ParquetFile, rows: RowNumbers, columns: list[str]) -> pd.DataFrame:
     """The given rows (sorted), one row group at a time: 11 million rows never stand in memory."""
     tables, start = [], 0
     for group in range(file.num_row_groups):
@@ -158,7 +158,7 @@ def convert(path: Path, folder: Path) -> store.About:
                 f"Higgs needs a whole csv or csv.gz of {len(COLUMNS)} numbers a row (label, 21 low-level, 7 derived), "
                 f"but {path.name} fails after {rows} rows: {' '.join(str(error).split())[:160]}. Fetch the file anew."
             ) from error
-    source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.sha256(path)}
+    source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.file_sha256(path)}
     return {
         "name": "higgs",
         "rows": rows,

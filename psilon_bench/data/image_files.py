@@ -13,7 +13,7 @@ import numpy as np
 from psilon_bench.data import cache
 from psilon_bench.errors import UsageError
 
-Pair = tuple[np.ndarray, np.ndarray]  # pixels, labels
+LabelledImages = tuple[np.ndarray, np.ndarray]  # pixels, labels
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class RawImages:
     checksum: str
 
 
-@cache.cached_by_bytes(cache.raw, cache.mark)
-def read(folder: Path) -> RawImages:
+@cache.cached_by_bytes(cache.raw, cache.file_key)
+def read_images(folder: Path) -> RawImages:
     if not folder.is_dir():
         raise UsageError(f"dataset.path must be the folder of an image set, but {folder} is none. Check the path.")
     (train, test), files = _read_pairs(folder)
@@ -48,7 +48,7 @@ def read(folder: Path) -> RawImages:
     )
 
 
-def _read_pairs(folder: Path) -> tuple[tuple[Pair, Pair], list[Path]]:
+def _read_pairs(folder: Path) -> tuple[tuple[LabelledImages, LabelledImages], list[Path]]:
     for names, reader in LAYOUTS:
         files = [found for name in names if (found := _find(folder, name))]
         if len(files) == len(names):
@@ -66,7 +66,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _idx_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+def _idx_pairs(files: list[Path]) -> tuple[LabelledImages, LabelledImages]:
     images, labels, test_images, test_labels = map(_idx, files)
     return (images[:, None], labels), (test_images[:, None], test_labels)
 
@@ -80,13 +80,13 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def _cifar_binary_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+def _cifar_binary_pairs(files: list[Path]) -> tuple[LabelledImages, LabelledImages]:
     records = [np.frombuffer(f.read_bytes(), np.uint8).reshape(-1, 3073) for f in files]
     pairs = [(r[:, 1:].reshape(-1, 3, 32, 32), r[:, 0]) for r in records]
     return _joined(pairs[:-1]), pairs[-1]
 
 
-def _cifar_python_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+def _cifar_python_pairs(files: list[Path]) -> tuple[LabelledImages, LabelledImages]:
     batches = [_ArraysOnly(io.BytesIO(f.read_bytes()), encoding="bytes").load() for f in files]
     pairs = [(b[b"data"].reshape(-1, 3, 32, 32), np.array(b[b"labels"])) for b in batches]
     return _joined(pairs[:-1]), pairs[-1]
@@ -103,11 +103,11 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
-def _joined(pairs: list[Pair]) -> Pair:
+def _joined(pairs: list[LabelledImages]) -> LabelledImages:
     return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
 
 
-def _svhn_pairs(files: list[Path]) -> tuple[Pair, Pair]:
+def _svhn_pairs(files: list[Path]) -> tuple[LabelledImages, LabelledImages]:
     """X is (h, w, c, n); labels run from 1 to 10, and 10 is the digit 0."""
     from scipy.io import loadmat
 
@@ -115,8 +115,8 @@ def _svhn_pairs(files: list[Path]) -> tuple[Pair, Pair]:
     return first, second
 
 
-Reader = Callable[[list[Path]], tuple[Pair, Pair]]
-LAYOUTS: list[tuple[list[str], Reader]] = [
+LayoutReader = Callable[[list[Path]], tuple[LabelledImages, LabelledImages]]
+LAYOUTS: list[tuple[list[str], LayoutReader]] = [
     ([f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")], _idx_pairs),
     ([*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"], _cifar_binary_pairs),
     ([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], _cifar_python_pairs),

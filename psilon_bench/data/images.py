@@ -15,13 +15,13 @@ from psilon_bench.data import cache, corruptions, image_files, openml_fetch, tar
 from psilon_bench.data.augment import CropAndFlip
 from psilon_bench.data.image_files import RawImages
 from psilon_bench.data.image_scaler import ImageScaler
-from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.store import Entry
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 
 
-def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+def image_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that matter: files take the place of OpenML's, per_class that of train_size."""
     unused = {"path": ("data_id", "usual_sizes"), "per_class": ("train_size",)}
     overridden = {other for key, others in unused.items() if arguments[key] for other in others}
@@ -29,8 +29,8 @@ def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: None if key in overridden else value for key, value in arguments.items()}
 
 
-@settled_by(without_unused)
-@cache.kept_still("path", "corrupted")
+@settled_by(image_arguments)
+@cache.requires_unchanged("path", "corrupted")
 def load(
     name: str,
     data_id: PositiveInt,
@@ -52,9 +52,9 @@ def load(
     `usual_sizes`: how many rows those two sets have. `per_class` sets the training rows to as many of each class.
     """
     if path:
-        raw = image_files.read(Path(path).expanduser())
+        raw = image_files.read_images(Path(path).expanduser())
     else:
-        raw = _images(openml_fetch.data(data_id, offline), shape, usual_sizes)
+        raw = _images(openml_fetch.obtain_data(data_id, offline), shape, usual_sizes)
     if list(raw.pixels.shape[1:]) != shape:
         raise UsageError(
             f"dataset={name} has images of {shape} (channels, height, width), but {raw.source} has "
@@ -64,14 +64,14 @@ def load(
     scaler = ImageScaler(shape).fit(raw.pixels[parts[0]])
     task = _task(name, raw, parts, scaler)
     if corrupted is not None:
-        sets = corruptions.read(Path(corrupted).expanduser(), corrupted_rows, split_seed)
-        both = f"{task.checksum} {corruptions.checksum(Path(corrupted).expanduser())}"
+        sets = corruptions.read_corruptions(Path(corrupted).expanduser(), corrupted_rows, split_seed)
+        both = f"{task.checksum} {corruptions.corruptions_checksum(Path(corrupted).expanduser())}"
         extra_tests = {k: _split(scaler, x, y, raw.classes) for k, (x, y) in sets.items()}
         task = replace(task, extra_tests=extra_tests, checksum=hashlib.sha256(both.encode()).hexdigest())
     return replace(task, augment=CropAndFlip(4, scaler.black())) if augment else task
 
 
-def _content(entry: Entry, shape: list[int], usual_sizes: list[int]) -> cache.Mark:
+def _content(entry: Entry, shape: list[int], usual_sizes: list[int]) -> cache.CacheKey:
     return (str(entry.path), *entry.about["sha256"].values(), *shape, *usual_sizes)
 
 
@@ -92,7 +92,7 @@ def _images(entry: Entry, shape: list[int], usual_sizes: list[int]) -> RawImages
     )
 
 
-def _parts(raw: RawImages, sizes: list[Size | None], per_class: int | None, seed: int) -> list[Rows]:
+def _parts(raw: RawImages, sizes: list[Size | None], per_class: int | None, seed: int) -> list[RowNumbers]:
     """Row numbers of train, val and test."""
     head, tail = raw.labels[: raw.num_train], raw.labels[raw.num_train :]
     (test,) = split_rows(len(tail), resolve_sizes(len(tail), sizes[2:], names=["test"]), seed, tail)
@@ -104,7 +104,7 @@ def _parts(raw: RawImages, sizes: list[Size | None], per_class: int | None, seed
     return [train, left[val], test + raw.num_train]
 
 
-def _balanced(labels: np.ndarray, per_class: int, classes: list[str], seed: int) -> tuple[Rows, Rows]:
+def _balanced(labels: np.ndarray, per_class: int, classes: list[str], seed: int) -> tuple[RowNumbers, RowNumbers]:
     """`per_class` rows of every class, and all the others."""
     rng = np.random.default_rng(seed)
     counts = np.bincount(labels, minlength=len(classes))
@@ -118,7 +118,7 @@ def _balanced(labels: np.ndarray, per_class: int, classes: list[str], seed: int)
     return train, np.setdiff1d(np.arange(len(labels)), train)
 
 
-def _task(name: str, raw: RawImages, parts: list[Rows], scaler: ImageScaler) -> Task:
+def _task(name: str, raw: RawImages, parts: list[RowNumbers], scaler: ImageScaler) -> Task:
     train, val, test = (_split(scaler, raw.pixels[rows], raw.labels[rows], raw.classes) for rows in parts)
     return Task(
         name=name,

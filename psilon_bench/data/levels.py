@@ -20,7 +20,7 @@ def spelled(level: object) -> str:
     return spelled(str(level))
 
 
-def label(level: object) -> str:
+def class_name(level: object) -> str:
     """The name of a class: text as it is. A missing value elsewhere makes whole numbers floats; they stay 0, 1, 2."""
     return level if isinstance(level, str) else spelled(level)
 

@@ -10,7 +10,7 @@ from psilon_bench.data import cache, checks, openml_fetch
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.store import Entry
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -35,11 +35,11 @@ def load(
 
     `name` is the config's; the Task is called what OpenML calls the data.
     """
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
-    return make_task(raw_table(task_id, data_id, target, offline).without(drop), choices)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
+    return make_task(openml_table(task_id, data_id, target, offline).without(drop), options)
 
 
-def raw_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
+def openml_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
     if (task_id is None) == (data_id is None):
         raise UsageError(
             f"OpenML data is named by one of its ids, but dataset.task_id={_shown(task_id)} and "
@@ -48,7 +48,7 @@ def raw_table(task_id: int | None, data_id: int | None, target: str | None, offl
         )
     regression = None
     if task_id is not None:
-        task = openml_fetch.task(task_id, offline).about
+        task = openml_fetch.obtain_task(task_id, offline).about
         data_id, regression = task["data_id"], task["regression"]
         if target not in (None, task["target"]):
             raise UsageError(
@@ -57,14 +57,14 @@ def raw_table(task_id: int | None, data_id: int | None, target: str | None, offl
             )
         target = task["target"]
     assert data_id is not None
-    return _raw(openml_fetch.data(data_id, offline), target, regression)
+    return _raw(openml_fetch.obtain_data(data_id, offline), target, regression)
 
 
 def _shown(value: object) -> object:
     return "null" if value is None else value
 
 
-def _content(entry: Entry, target: str | None, regression: bool | None) -> cache.Mark:
+def _content(entry: Entry, target: str | None, regression: bool | None) -> cache.CacheKey:
     return (str(entry.path), *entry.about["sha256"].values(), target, regression)
 
 

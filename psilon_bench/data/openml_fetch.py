@@ -34,24 +34,24 @@ WAIT = wait_exponential_jitter(initial=1, max=20)  # seconds between attempts: a
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 DATABASE_DOWN = 107  # the one server answer that means: ask again
 
-Seed = Callable[[str], None]  # copies an entry of the user's own client cache to where the client will look
-Ask = Callable[[Any, Seed], About]
+SeedCache = Callable[[str], None]  # copies an entry of the user's own client cache to where the client will look
+Request = Callable[[Any, SeedCache], About]
 
 
-def task(task_id: int, offline: bool) -> Entry:
+def obtain_task(task_id: int, offline: bool) -> Entry:
     """about: data_id, target, regression."""
     remedy = f"Run `psilon-data fetch openml {task_id}` with a network first."
     return store.obtain(f"task/{task_id}", lambda folder: _fetch_task(task_id, folder), offline=offline, remedy=remedy)
 
 
-def data(data_id: int, offline: bool) -> Entry:
+def obtain_data(data_id: int, offline: bool) -> Entry:
     """The data set's rows as Parquet; about: name, target, categorical, source, licence and more."""
     remedy = f"Run `psilon-data fetch data {data_id}` with a network first."
     return store.obtain(f"data/{data_id}", lambda folder: _fetch_data(data_id, folder), offline=offline, remedy=remedy)
 
 
 def _fetch_task(task_id: int, folder: Path) -> About:
-    def ask(openml: Any, seed: Seed) -> About:
+    def ask(openml: Any, seed: SeedCache) -> About:
         seed(f"tasks/{task_id}")
         for data_id in _data_ids(Path(openml.config.get_cache_directory(), "tasks", str(task_id), "task.xml")):
             seed(f"datasets/{data_id}")
@@ -85,7 +85,7 @@ def _data_ids(task_xml: Path) -> list[str]:
 
 
 def _fetch_data(data_id: int, folder: Path) -> About:
-    def ask(openml: Any, seed: Seed) -> About:
+    def ask(openml: Any, seed: SeedCache) -> About:
         seed(f"datasets/{data_id}")
         options = {"download_data": True, "download_features_meta_data": True}
         data = openml.datasets.get_dataset(data_id, **options)
@@ -133,7 +133,7 @@ def _origin(source: str) -> About:
     return {"source": source, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions}
 
 
-def _with_retries(ask: Ask, folder: Path, what: str) -> About:
+def _with_retries(ask: Request, folder: Path, what: str) -> About:
     attempts = Retrying(stop=ATTEMPTS, wait=WAIT, retry=retry_if_exception(_may_pass), before_sleep=_say_again)
     print(f"fetching {what} into {store.root()}", file=sys.stderr)
     try:
@@ -150,7 +150,7 @@ def _with_retries(ask: Ask, folder: Path, what: str) -> About:
         raise _refusal(error, what) from error
 
 
-def _attempt(ask: Ask, scratch: Path, attempts: Retrying) -> About:
+def _attempt(ask: Request, scratch: Path, attempts: Retrying) -> About:
     number = attempts.statistics["attempt_number"]
     with _client(scratch / str(number), seeded=number == 1) as (openml, seed):
         return ask(openml, seed)
@@ -193,7 +193,7 @@ def _brief(error: BaseException | None) -> str:
 
 
 @contextmanager
-def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, Seed]]:
+def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, SeedCache]]:
     """openml on a fresh folder, one attempt a request. A second try does not trust the user's own cache again."""
     import openml
 

@@ -35,7 +35,7 @@ def constant_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame if frame[c].nunique(dropna=False) <= 1]
 
 
-def build(
+def build_transformer(
     train: pd.DataFrame,
     categorical: list[str],
     encoding: Encoding,
@@ -188,7 +188,7 @@ def cycle_names(transformer: FunctionTransformer, columns: Sequence[str]) -> np.
     return np.array(names, dtype=object)
 
 
-def absent(transformer: object, rows: object) -> list[str]:
+def missing_columns(transformer: object, rows: object) -> list[str]:
     """The columns that `rows` must have and has not."""
     if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
         return []
@@ -196,7 +196,7 @@ def absent(transformer: object, rows: object) -> list[str]:
     return [column for column in needed if column not in rows]
 
 
-def unseen(transformer: object, rows: object) -> dict[str, list[str]]:
+def unseen_levels(transformer: object, rows: object) -> dict[str, list[str]]:
     """Column -> the levels that the training rows did not have, one for each row that holds such a level."""
     if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
         return {}  # pixels

@@ -16,7 +16,7 @@ from psilon_bench.errors import UsageError
 
 SPACES = "spaces"  # as many as there are
 SEPARATORS = (",", ";", "\t", "|", SPACES)
-BLOCK = 1 << 26  # bytes that are parsed at a time; a line must fit
+BLOCK_BYTES = 1 << 26  # bytes that are parsed at a time; a line must fit
 
 
 def native(content: bytes) -> pa.BufferReader:
@@ -82,7 +82,7 @@ class Head:
         return self.names
 
 
-def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
+def read_separated(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
     """The columns, the line that each row begins on, and notes."""
     notes: list[str] = []
     if not text.separator:
@@ -117,7 +117,7 @@ def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_
 
     table = pa_csv.read_csv(
         native(text.content.encode()),
-        pa_csv.ReadOptions(use_threads=False, block_size=BLOCK, skip_rows=skip, column_names=columns),
+        pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=skip, column_names=columns),
         pa_csv.ParseOptions(delimiter=text.separator, newlines_in_values=True, invalid_row_handler=note),
         pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), null_values=[]),
     )

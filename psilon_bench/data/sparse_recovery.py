@@ -16,10 +16,9 @@ from psilon_bench.errors import UsageError
 from psilon_bench.machine.memory import check_free
 
 REMEDY = "Set dataset.num_measurements or dataset.num_features to less."
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
+def recovery_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments that matter: a matrix of yours has its own size, measurements and vectors are not drawn."""
     overridden: set[str] = set()
     if arguments["matrix"]:
@@ -31,8 +30,8 @@ def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: None if key in overridden else value for key, value in arguments.items()}
 
 
-@settled_by(without_unused)
-@cache.kept_still("matrix", "measurements", "vector")
+@settled_by(recovery_arguments)
+@cache.requires_unchanged("matrix", "measurements", "vector")
 def load(
     name: str,
     num_measurements: PositiveInt,
@@ -60,17 +59,21 @@ def load(
     a = (
         rng.standard_normal((num_measurements, num_features)) / num_measurements**0.5
         if matrix is None
-        else read("matrix", matrix, 2)
+        else read_array("matrix", matrix, 2)
     )
     notes = []
     if measurements is None:
-        x = planted(rng, a.shape[1], num_nonzero, entries) if vector is None else read("vector", vector, 1)
+        x = (
+            draw_sparse_vector(rng, a.shape[1], num_nonzero, entries)
+            if vector is None
+            else read_array("vector", vector, 1)
+        )
         check_length("vector", x, a.shape[1], "columns")
         b = a @ x + noise * rng.standard_normal(len(a))
     else:
-        b = read("measurements", measurements, 1)
+        b = read_array("measurements", measurements, 1)
         check_length("measurements", b, len(a), "rows")
-        x = basis_pursuit(a, b) if vector is None else read("vector", vector, 1)
+        x = basis_pursuit(a, b) if vector is None else read_array("vector", vector, 1)
         check_length("vector", x, a.shape[1], "columns")
         if vector is None:
             notes.append("errors are distances from basis pursuit's solution")
@@ -90,18 +93,18 @@ def load(
         preprocessing=None,
         source=matrix or "drawn",
         licence="none",
-        checksum=checksum([matrix, measurements, vector]),
+        checksum=files_checksum([matrix, measurements, vector]),
         notes=notes,
     )
 
 
-def checksum(files: list[str | None]) -> str:
+def files_checksum(files: list[str | None]) -> str:
     """Return the sha256 of the files' content; what is drawn in their place counts by its arguments and seed."""
     contents = [None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
-def planted(rng: np.random.Generator, size: int, num_nonzero: int, entries: str) -> np.ndarray:
+def draw_sparse_vector(rng: np.random.Generator, size: int, num_nonzero: int, entries: str) -> np.ndarray:
     """A vector with so many entries that are not 0, at random places."""
     if num_nonzero > size:
         raise UsageError(
@@ -117,7 +120,7 @@ def planted(rng: np.random.Generator, size: int, num_nonzero: int, entries: str)
     return x
 
 
-def read(key: str, path: str, dimensions: int) -> np.ndarray:
+def read_array(key: str, path: str, dimensions: int) -> np.ndarray:
     """Numbers of a .npy or .csv file, float64; a column or a row counts as a vector."""
     kinds = {
         ".npy": lambda: np.load(path, allow_pickle=False),

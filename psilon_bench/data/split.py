@@ -9,7 +9,7 @@ from pydantic import Field
 from psilon_bench.errors import UsageError
 
 Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, lt=1)]
-Rows = np.ndarray  # int64 row numbers
+RowNumbers = np.ndarray  # int64 row numbers
 NAMES = ("train", "val", "test")
 
 
@@ -48,8 +48,8 @@ def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, na
 
 def split_rows(
     rows: int, counts: list[int], seed: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
-) -> list[Rows]:
-    """Row numbers for each count, in random order. Rows beyond the counts are left out."""
+) -> list[RowNumbers]:
+    """Row numbers for each count, in random order. RowNumbers beyond the counts are left out."""
     rng = np.random.default_rng(seed)
     if groups is not None:
         return _by_group(groups, counts, rng)
@@ -59,7 +59,7 @@ def split_rows(
     return np.split(order, np.cumsum(counts))[: len(counts)]
 
 
-def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
+def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[RowNumbers]:
     """Only rows in use are drawn: 100,000 of Higgs' 11 million take no shuffle of all of them."""
     classes, left = np.unique(labels, return_counts=True)
     shares = []
@@ -91,7 +91,7 @@ def apportion(available: np.ndarray, count: int, later: int = 0) -> np.ndarray:
     return share
 
 
-def _by_group(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
+def _by_group(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[RowNumbers]:
     """Whole groups in random order; a group goes to the split that the middle of its rows falls into."""
     _, group = np.unique(groups, return_inverse=True)
     size = np.bincount(group)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from platformdirs import user_cache_path
 from psilon_bench.errors import UsageError
 
 About = dict[str, Any]
-Make = Callable[[Path], About]  # writes data files into the folder it is given, returns what about.json shall say
+EntryMaker = Callable[[Path], About]  # writes data files into the folder it is given, returns what about.json shall say
 SCRATCH = "scratch"  # a folder that `make` may use inside of its own; not kept
 
 
@@ -39,12 +40,20 @@ class Entry:
         return self.path / "data.parquet"
 
 
-class Damaged(Exception):
+class DamagedEntry(Exception):
     """The entry is there, but not as it was written."""
 
 
+def cache_folder() -> Path:
+    """The user's cache; a user without a home, as in containers, has one among the temporary files."""
+    try:
+        return user_cache_path("psilon_bench")
+    except RuntimeError:  # there is no home
+        return Path(tempfile.gettempdir(), f"psilon_bench-{os.getuid()}")
+
+
 def root() -> Path:
-    return Path(os.environ.get("PSILON_DATA") or user_cache_path("psilon_bench") / "data").expanduser().absolute()
+    return Path(os.environ.get("PSILON_DATA") or cache_folder() / "data").expanduser().absolute()
 
 
 def entries() -> Iterator[str]:
@@ -52,7 +61,7 @@ def entries() -> Iterator[str]:
         yield f"{about.parts[-3]}/{about.parts[-2]}"
 
 
-def about(key: str) -> About:
+def read_about(key: str) -> About:
     """What about.json says; nothing if it cannot be read. For people: runs `read` the entry, checksums and all."""
     try:
         return dict(json.loads((root() / key / "about.json").read_text(encoding="utf-8")))
@@ -60,29 +69,29 @@ def about(key: str) -> About:
         return {"name": "not readable; see psilon-data verify"}
 
 
-def read(key: str) -> Entry | None:
-    """The entry, None if there is none. Raises Damaged if a checksum differs."""
+def read_entry(key: str) -> Entry | None:
+    """The entry, None if there is none. Raises DamagedEntry if a checksum differs."""
     path = root() / key
     try:
         about = json.loads((path / "about.json").read_text(encoding="utf-8"))
         sums = about["sha256"]
     except (FileNotFoundError, NotADirectoryError):
         if path.exists():
-            raise Damaged(f"{path} has no about.json") from None
+            raise DamagedEntry(f"{path} has no about.json") from None
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path / 'about.json'} is not readable: {error}") from error
+        raise DamagedEntry(f"{path / 'about.json'} is not readable: {error}") from error
     for name, expected in sums.items():
-        if not (path / name).is_file() or sha256(path / name) != expected:
-            raise Damaged(f"{path / name} does not match its checksum")
+        if not (path / name).is_file() or file_sha256(path / name) != expected:
+            raise DamagedEntry(f"{path / name} does not match its checksum")
     return Entry(key, path, about)
 
 
-def obtain(key: str, make: Make, *, offline: bool, remedy: str) -> Entry:
+def obtain(key: str, make: EntryMaker, *, offline: bool, remedy: str) -> Entry:
     """The entry, made first if it is missing or damaged. `remedy` says how to get it when offline."""
     try:
-        found = read(key)
-    except Damaged as damage:
+        found = read_entry(key)
+    except DamagedEntry as damage:
         if offline:
             raise UsageError(f"Cached data must be whole, but {damage}. {remedy}") from None
     else:
@@ -93,31 +102,31 @@ def obtain(key: str, make: Make, *, offline: bool, remedy: str) -> Entry:
     return _make_locked(key, make)
 
 
-def _make_locked(key: str, make: Make) -> Entry:
+def _make_locked(key: str, make: EntryMaker) -> Entry:
     with _lock(key):
         try:
-            found = read(key)
-        except Damaged:
+            found = read_entry(key)
+        except DamagedEntry:
             _set_aside(key)
             found = None
         return found or _make(key, make)
 
 
-def _make(key: str, make: Make) -> Entry:
+def _make(key: str, make: EntryMaker) -> Entry:
     making = root() / ".making" / _flat(key)
     shutil.rmtree(making, ignore_errors=True)  # what a killed process left; the lock says nobody else is at it
     making.mkdir(parents=True)
     try:
         about = make(making)
         shutil.rmtree(making / SCRATCH, ignore_errors=True)
-        sums = {p.name: sha256(p) for p in sorted(making.iterdir())}
+        sums = {p.name: file_sha256(p) for p in sorted(making.iterdir())}
         (making / "about.json").write_text(json.dumps({**about, "sha256": sums}, indent=1), encoding="utf-8")
         place = root() / key
         place.parent.mkdir(parents=True, exist_ok=True)
         making.rename(place)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    entry = read(key)
+    entry = read_entry(key)
     assert entry is not None
     return entry
 
@@ -143,6 +152,6 @@ def _flat(key: str) -> str:
     return key.replace("/", "-")
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

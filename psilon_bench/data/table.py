@@ -10,11 +10,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from psilon_bench.config.marks import InputPath, settled_by
 from psilon_bench.data import cache, checks, table_file
-from psilon_bench.data.columns import Reader
+from psilon_bench.data.columns import ColumnReader
 from psilon_bench.data.form import Form
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -68,8 +68,8 @@ def load(
     check_form(decimal, thousands, charset)
     form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
-    return make_task(raw_table(Path(path).expanduser(), reading), choices.with_protocol(protocol))
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
+    return make_task(table_of_file(Path(path).expanduser(), reading), options.with_protocol(protocol))
 
 
 def check_form(decimal: str, thousands: str | None, charset: str) -> None:
@@ -82,18 +82,18 @@ def check_form(decimal: str, thousands: str | None, charset: str) -> None:
         raise UsageError(f"dataset.charset={charset} is not known. Set utf-8, cp1252, latin-1 or utf-16.") from error
 
 
-def _content(file: Path, reading: Reading) -> cache.Mark:
-    return (reading, *cache.mark(file))
+def _content(file: Path, reading: Reading) -> cache.CacheKey:
+    return (reading, *cache.file_key(file))
 
 
 @cache.cached_by_bytes(cache.raw, _content)
-def raw_table(file: Path, reading: Reading) -> RawTable:
+def table_of_file(file: Path, reading: Reading) -> RawTable:
     """The file's rows: what depends on its content and on how it is read, not on the split."""
-    content = table_file.read(file, reading.separator, reading.charset)
+    content = table_file.read_table_file(file, reading.separator, reading.charset)
     target, notes = _target(content.table.column_names, file, reading)
     verbatim = [*reading.categorical, *([reading.group] if reading.group else [])]
     kept = [name for name in content.table.column_names if name not in reading.drop]
-    read = Reader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
+    read = ColumnReader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
     if target in read.dates:
         raise UsageError(
             f"A target must be numbers or classes, but {target!r} holds dates. Store it as a number, such as days."
@@ -148,7 +148,7 @@ def _guess_target(columns: list[str], file: Path) -> str:
             return guess
     raise UsageError(
         f"A table needs a target, but dataset.target=null and {file.name} has no column named {', '.join(GUESSES)}. "
-        f"Columns: {checks.names(columns)}. Set dataset.target=<column>."
+        f"Columns: {checks.name_list(columns)}. Set dataset.target=<column>."
     )
 
 

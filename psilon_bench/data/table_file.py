@@ -42,7 +42,7 @@ class Content:
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
-def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
+def read_table_file(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
     """Separator and charset are of files of text; UsageError in one line for what is no whole table."""
     if not path.is_file():
         raise UsageError(f"dataset.path must be a file, but {path} is not. Check the path (and its folder).")
@@ -54,7 +54,7 @@ def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Co
         if ending in SEPARATED:
             separator = "\t" if separator in TAB else separator or SEPARATED[ending]
             text = Text(content.decode(charset).removeprefix(BOM), path.name, separator)
-            return Content(name, *separated.read(text), checksum)
+            return Content(name, *separated.read_separated(text), checksum)
         table = READERS[ending](content, charset)
         index = _index(table)
         notes = [f"left out {name!r}, which names the rows (pandas)" for name in index if not name.startswith("__")]

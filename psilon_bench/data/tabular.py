@@ -12,7 +12,7 @@ from torch import Tensor
 
 from psilon_bench.data import checks, preprocessing, targets
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
-from psilon_bench.data.split import NAMES, Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.split import NAMES, RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.errors import UsageError
 
@@ -62,8 +62,8 @@ class RawTable:
 
 
 @dataclass(frozen=True)
-class Choices:
-    """How to split and encode; see `with_protocol` for the papers' own choices."""
+class TaskOptions:
+    """How to split and encode; see `with_protocol` for the papers' own options."""
 
     sizes: list[Size | None]  # train, val, test
     max_rows: int | None
@@ -71,7 +71,7 @@ class Choices:
     encoding: Encoding = "onehot"
     dates: DateEncoding = "ordinal"
 
-    def with_protocol(self, protocol: Protocol) -> "Choices":
+    def with_protocol(self, protocol: Protocol) -> "TaskOptions":
         """What the protocol says of the same split; see PSILON."""
         if protocol == "none":
             return self
@@ -79,17 +79,17 @@ class Choices:
         return replace(self, sizes=sizes, max_rows=PSILON["max_rows"], encoding=PSILON["encoding"])
 
 
-def make_task(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:
-    """`parts`: row numbers of the splits, from a source that knows its own; `choices` make them otherwise."""
+def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | None = None) -> Task:
+    """`parts`: row numbers of the splits, from a source that knows its own; `options` make them otherwise."""
     frame, notes = _labelled_rows(raw)
     target = frame[raw.target]
     targets.check_target(target, raw.regression, raw.place)
     inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
     values, classes = _values(target, raw.regression)
-    parts = parts or _split(values, frame, raw, choices)
+    parts = parts or _split(values, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
-        transformer, features = _fit(inputs.iloc[parts[0]], raw, choices, notes)
+        transformer, features = _fit(inputs.iloc[parts[0]], raw, options, notes)
         center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         train, val, test = (Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts)
@@ -141,11 +141,11 @@ def _kind(classes: list[str]) -> Kind:
     return "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
 
 
-def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choices) -> list[Rows]:
-    counts = resolve_sizes(len(frame), choices.sizes, choices.max_rows)
+def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, options: TaskOptions) -> list[RowNumbers]:
+    counts = resolve_sizes(len(frame), options.sizes, options.max_rows)
     groups = None if raw.group is None else pd.factorize(frame[raw.group], use_na_sentinel=False)[0]
     labels = None if raw.regression else values
-    parts = split_rows(len(frame), counts, choices.split_seed, labels, groups)
+    parts = split_rows(len(frame), counts, options.split_seed, labels, groups)
     if labels is not None and len(np.unique(labels[parts[0]])) < labels.max() + 1:
         raise UsageError(
             f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
@@ -154,15 +154,17 @@ def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choi
     return parts
 
 
-def _fit(train: pd.DataFrame, raw: RawTable, choices: Choices, notes: list[str]) -> tuple[ColumnTransformer, list[str]]:
+def _fit(
+    train: pd.DataFrame, raw: RawTable, options: TaskOptions, notes: list[str]
+) -> tuple[ColumnTransformer, list[str]]:
     constant = preprocessing.constant_columns(train)
     if constant:
-        notes.append(f"dropped constant columns: {checks.names(constant)}")
+        notes.append(f"dropped constant columns: {checks.name_list(constant)}")
     varied = train.drop(columns=constant)
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
-    transformer = preprocessing.build(
-        varied, raw.categorical, choices.encoding, raw.dates, choices.dates, raw.missing
+    transformer = preprocessing.build_transformer(
+        varied, raw.categorical, options.encoding, raw.dates, options.dates, raw.missing
     ).fit(train)
     return transformer, preprocessing.feature_names(transformer)
 

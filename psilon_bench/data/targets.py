@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from psilon_bench.data import levels
-from psilon_bench.data.checks import Place
+from psilon_bench.data.checks import RowPlace
 from psilon_bench.data.levels import LARGEST_EXACT
 from psilon_bench.errors import UsageError
 
@@ -15,7 +15,7 @@ def class_codes(target: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Class numbers and names, in natural order (numbers by value, 2 before 10)."""
     codes, found = pd.factorize(target)
     order = sorted(range(len(found)), key=lambda index: levels.natural(found[index]))
-    return np.argsort(order)[codes].astype(np.int64), [levels.label(found[index]) for index in order]
+    return np.argsort(order)[codes].astype(np.int64), [levels.class_name(found[index]) for index in order]
 
 
 def class_tensor(codes: np.ndarray, num_classes: int) -> Tensor:
@@ -38,7 +38,7 @@ def robust_scale(y: np.ndarray) -> tuple[float, float]:
     return float(center), float(scale) or 1.0
 
 
-def check_target(target: pd.Series, regression: bool, place: Place) -> None:
+def check_target(target: pd.Series, regression: bool, place: RowPlace) -> None:
     if pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target):
         _check_numbers(target, regression, place)
     if target.nunique() < 2:
@@ -49,7 +49,7 @@ def check_target(target: pd.Series, regression: bool, place: Place) -> None:
         )
 
 
-def _check_numbers(target: pd.Series, regression: bool, place: Place) -> None:
+def _check_numbers(target: pd.Series, regression: bool, place: RowPlace) -> None:
     values = target.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         row = place(target.index[np.argmin(np.isfinite(values))])

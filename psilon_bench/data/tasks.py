@@ -9,10 +9,10 @@ from psilon_bench.data import cache, store
 from psilon_bench.data.task import Task
 
 
-def task_key(dataset: str) -> cache.Mark:
+def task_key(dataset: str) -> cache.CacheKey:
     """What decides the task of a dataset section (as JSON): its values, files that they name, where the store is."""
     files = DatasetSection.model_validate(json.loads(dataset)).resolved().values()
-    return (dataset, str(store.root()), *(cache.mark(Path(file)) for file in files))
+    return (dataset, str(store.root()), *(cache.file_key(Path(file)) for file in files))
 
 
 @cache.cached_by_bytes(cache.tasks, task_key)

@@ -71,7 +71,7 @@ class TextColumn:
         kept = [word for word in self._of(self.usual) if word]
         if kept:
             missing = setting("dataset.missing", kept)
-            self.notes.append(f"{checks.names(kept)} in {self.name!r}: levels, unless {missing}")
+            self.notes.append(f"{checks.name_list(kept)} in {self.name!r}: levels, unless {missing}")
         return self.levels()
 
     @cached_property

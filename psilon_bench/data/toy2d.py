@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.memory import check_free
@@ -50,4 +50,4 @@ def load(
         checksum=hashlib.sha256(b"toy2d").hexdigest(),  # drawn: its arguments and its seed say what it is
     )
     parts = np.split(np.arange(len(frame)), np.cumsum(sizes)[:-1])
-    return make_task(raw, Choices(list(sizes), None, split_seed), parts)
+    return make_task(raw, TaskOptions(list(sizes), None, split_seed), parts)

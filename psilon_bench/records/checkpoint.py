@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from psilon_bench.config.identity import Identity, difference, digest
 from psilon_bench.config.schema import Config
+from psilon_bench.data.store import cache_folder
 from psilon_bench.records.durable import write_tensors, write_text
 
 ROOM_FOR_TEXT = 65_536  # bytes for what is written of a member beside tensors
@@ -228,7 +228,7 @@ def checkpoints_of(config: Config) -> Path:
 
 def refuge() -> Path:
     """Return where a checkpoint goes that cannot be written where it belongs."""
-    return user_cache_path("psilon_bench") / "checkpoints"
+    return cache_folder() / "checkpoints"
 
 
 def bytes_in(value: Any) -> int:

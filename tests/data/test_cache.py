@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_images import write_mnist
 
-from psilon_bench.data import bundled, cache, image_files
+from psilon_bench.data import bundled, cache, image_files, tasks
 from psilon_bench.data.cache import Bounded, cached_by_bytes, size_of
-from psilon_bench.run import checks as prepare
+from psilon_bench.run.checks import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_functions_do_not_share_their_results():
 
 def test_sizes(config):
     """Of a task all its splits, of a raw table its strings too."""
-    task = prepare.prepare(config("dataset=wine")).task
+    task = prepare(config("dataset=wine")).task
     tensors = [tensor for split in (task.train, task.val, task.test) for tensor in (split.x, split.y)]
     total = sum(tensor.nbytes for tensor in tensors)
     assert total < size_of(task) < total + 20_000
@@ -66,7 +66,7 @@ def test_sizes(config):
 
 
 def load(run):
-    return prepare.load(run.dataset.model_dump_json(by_alias=True))
+    return tasks.load_task(run.dataset.model_dump_json(by_alias=True))
 
 
 def test_an_edited_table_is_read_again(config, tmp_path):
@@ -122,7 +122,7 @@ def test_tables_are_read_once_for_all_splits(config, monkeypatch):
 def test_shapes_outlive_their_tasks(config, monkeypatch):
     """A sweep over more splits than are kept asks for their shapes without making them again."""
     runs = [config("dataset=wine", f"seed={seed}").dataset.model_dump_json(by_alias=True) for seed in range(3)]
-    first = [prepare.shape(run) for run in runs]
+    first = [tasks.task_shape(run) for run in runs]
     cache.tasks.clear()
-    monkeypatch.setattr(prepare, "load", lambda dataset: pytest.fail("made again"))
-    assert [prepare.shape(run) for run in runs] == first
+    monkeypatch.setattr(tasks, "load_task", lambda dataset: pytest.fail("made again"))
+    assert [tasks.task_shape(run) for run in runs] == first

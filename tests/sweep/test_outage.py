@@ -67,7 +67,7 @@ def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_pat
     assert len([run for run in records() if run["status"] == "finished"]) >= at_stop
     server.start()
     assert process.poll() is None, "the sweep is too short for this test"
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=400)
     assert process.returncode == 0, text
     runs = records()
     assert [run["status"] for run in runs] == ["finished"] * 24
@@ -80,7 +80,7 @@ def test_it_stays_away_and_psilon_sync_comes_later(server, start, records, tmp_p
     process = start("-m", "seed=range(4)", f"tracking.uri={server.uri}", tiny=LONG)
     wait_for(lambda: len(records()) >= 2, 60)
     server.stop()
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=400)
     assert process.returncode == 0, text
     assert "psilon-sync sends them later" in text
 

@@ -138,8 +138,9 @@ def test_stopped(start, psilon, records, number, code):
     assert process.returncode == code, text
     assert gone(pids)
     assert "Traceback" not in text
-    stopped = {run["folder"] for run in records()}
-    assert [run["status"] for run in records()] == ["killed"] * 2
+    stopped = {run["folder"] for run in records() if run["status"] == "killed"}
+    assert len(stopped) == 2
+    assert len(records()) == 2 or not kept  # until it is killed, a slow parent may have had runs finished
     assert len(list(Path("results/runs/.checkpoints").glob("*.pt"))) == 2
     again, text = psilon(*GRID, *PROCESSES, tiny=LONG)
     assert again == 0, text
