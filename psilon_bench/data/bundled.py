@@ -1,4 +1,4 @@
-"""Small real data sets that come with scikit-learn: nothing to fetch, ready in milliseconds."""
+"""Small real data sets that come with scikit-learn: nothing is fetched, and they are ready in milliseconds."""
 
 import hashlib
 from typing import Literal
@@ -25,11 +25,17 @@ def load(
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
 ) -> Task:
+    """Return one of scikit-learn's data sets as a task.
+
+    The sizes are numbers or fractions of the rows in use, at most `max_rows` (None: all); data/split.py has the rule.
+    Categories and classes keep their proportions in every split. Raises UsageError for sizes that do not fit.
+    """
     return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))
 def _raw(name: BundledName) -> RawTable:
+    """Return the data set as a raw table; its checksum is that of the table written as CSV."""
     frame, classes = _read(name)
     return RawTable(
         name=name,
@@ -44,7 +50,11 @@ def _raw(name: BundledName) -> RawTable:
 
 
 def _read(name: BundledName) -> tuple[pd.DataFrame, list[str]]:
-    """diabetes comes centred and scaled over all its rows, unless asked for as measured."""
+    """Return the table (rows x features and `target`) and the names of the classes, none for regression.
+
+    Classes are written as their names. diabetes is taken as it was measured: scikit-learn would centre and scale it
+    over all rows, those of the test set included.
+    """
     options = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(as_frame=True, **options)
     classes = [str(c) for c in bunch.get("target_names", [])]

@@ -1,4 +1,4 @@
-"""Two classes in the plane, one inside the other, with outliers: where a network draws the line can be looked at."""
+"""Two classes in the plane, one inside a circle, with outliers: the decision regions of a network can be looked at."""
 
 import hashlib
 from typing import Annotated
@@ -24,9 +24,11 @@ def load(
     outliers: NonNegativeInt,
     split_seed: NonNegativeInt,
 ) -> Task:
-    """Points uniform in the square [-1, 1]^2, of class `inside` where x1^2 + x2^2 < radius^2, else `outside`.
+    """Return the task of telling points inside a circle from those outside, after the toy of Yang et al. 2022.
 
-    `outliers` of the training points have the other class; validation and test points tell what is right.
+    Points are uniform in the square [-1, 1]^2, of class `inside` where x1^2 + x2^2 < radius^2, else `outside`.
+    `outliers` training points have the wrong class; validation and test points have the right one. Raises UsageError
+    for more outliers than training points, and for more points than memory holds.
     """
     if outliers > train_size:
         raise UsageError(
