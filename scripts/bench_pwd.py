@@ -26,7 +26,7 @@ from psilon_bench.machine.device import set_up
 from psilon_bench.records.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
 from psilon_bench.run.checks import prepare
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.member import Member
 
 STEPS, LONE_STEPS, STACK_STEPS = 20, 60, 6  # in a block
@@ -38,13 +38,13 @@ Take = Callable[[], float]  # one block; what it measured
 
 def steps_of(members: list[Member], steps: int) -> Take:
     """Seconds of a training step of these networks as one program."""
-    fit = build_fit(members)
+    fit = build_trainer(members)
     batches = fit.batches.endless()
 
     def take() -> float:
         started = time.perf_counter()
         for x, y in itertools.islice(batches, steps):
-            fit.train_step(x, y)
+            fit.training_step(x, y, 0)
         return (time.perf_counter() - started) / steps
 
     return take

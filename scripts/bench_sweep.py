@@ -30,7 +30,7 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.placement import ways
 from psilon_bench.sweep.process_pool import Processes
 from psilon_bench.sweep.stacks import Choice
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 
 PLAN = ["model=pnet,snet", "reg.lam=range(1,51)", "seed=range(20)", "model.hidden=16", "plan=true"]
 WHOLE = ["seed=range(8)", "trainer.num_batches=1", "trainer.epochs=2000", "trainer.eval_every=200", "tracking=none"]
@@ -45,12 +45,12 @@ def configs(width: int, count: int) -> list[Config]:
 
 def stepper(members: list[Config]):
     """A function that takes so many steps of the stack of these networks."""
-    fit = build_fit([prepare(config) for config in members])
+    fit = build_trainer([prepare(config) for config in members])
     batches = fit.batches.endless()
 
     def take(steps: int) -> None:
         for x, y in itertools.islice(batches, steps):
-            fit.train_step(x, y)
+            fit.training_step(x, y, 0)
 
     return take
 

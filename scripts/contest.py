@@ -15,7 +15,7 @@ from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.training.compiled import compile_step
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.member import Member
 
 Step = Callable[[], object]
@@ -45,11 +45,11 @@ def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
     torch.manual_seed(0)
     shape = tuple(task.train.x.shape[1:])
     model = config.model.build(num_features=task.num_features, num_outputs=task.num_outputs, input_shape=shape)
-    fit = build_fit([Member(config, task, model)])
-    if compiled and (reason := compile_step(fit)):
+    fit = build_trainer([Member(config, task, model)])
+    if compiled and (reason := compile_step(fit.training_step, fit.batches, fit.randomness)):
         raise RuntimeError(reason)
     batches = fit.batches.endless()
-    return lambda: fit.train_step(*next(batches))
+    return lambda: fit.training_step(*next(batches), 0)
 
 
 def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = None) -> Step:

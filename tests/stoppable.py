@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from psilon_bench.training.trainer import Row
+from psilon_bench.training.engine import Row
 
 
 class Stop(Exception):

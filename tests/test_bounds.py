@@ -19,7 +19,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.training import dry_run
 from psilon_bench.training.dry_run import problem, rates
-from psilon_bench.training.footprint import num_parameters, parameters_of
+from psilon_bench.training.footprint import count_parameters, num_parameters
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields})
 ADAM = json.dumps({"name": "adam", "_target_": "torch.optim.Adam", "lr": 0.1})
@@ -145,7 +145,7 @@ def test_parameters_are_counted_without_memory(name: str) -> None:
     """As many as the network has when it is built; none of a baseline."""
     section = options("model")[name]
     shape = (3, 32, 32)
-    counted = parameters_of(section.model_dump_json(by_alias=True), 3072, 3, shape)
+    counted = count_parameters(section.model_dump_json(by_alias=True), 3072, 3, shape)
     with torch.device("meta"):
         built = section.build(num_features=3072, num_outputs=3, input_shape=shape)
     assert counted == (num_parameters(built) if isinstance(built, torch.nn.Module) else 0)
@@ -155,7 +155,7 @@ def test_parameters_are_counted_without_memory(name: str) -> None:
 def test_sizes_beyond_all_memory_are_counted(config: Callable) -> None:
     """hidden = 10^8: 2 x 10^16 weights, at once."""
     section = config("model.hidden=100000000").model
-    assert parameters_of(section.model_dump_json(by_alias=True), 30, 1, (30,)) == 20_000_003_400_000_005
+    assert count_parameters(section.model_dump_json(by_alias=True), 30, 1, (30,)) == 20_000_003_400_000_005
 
 
 def test_what_is_supplied_cannot_be_set(composed: Callable) -> None:

@@ -24,7 +24,6 @@ NUMERIC = (
     "training",
     "machine/device.py",
     "run/checks.py",
-    "run/outcome.py",
 )
 
 

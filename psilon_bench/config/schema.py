@@ -139,6 +139,10 @@ class OptimizerSection(ComponentSection):
 
     lr: Annotated[float, Field(gt=0), Finite]
 
+    def make(self, parameters: list[Any], lr: float | None = None) -> Any:
+        """Return the optimizer of these parameters, at the section's learning rate or at this one."""
+        return self.build(parameters, lr=self.lr if lr is None else lr)
+
 
 class TrainerSection(Section):
     """How long, in which batches, when to look and when to stop. Lengths are in epochs, of a schedule as it says."""

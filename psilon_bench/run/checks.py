@@ -1,6 +1,5 @@
-"""Everything that can be asked for wrongly, found before anything is written: the data, the network, what fits them."""
+"""The checks before a run: what can be asked for wrongly of data, network and training, before anything is written."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine.device import place
+from psilon_bench.machine.torch_internals import lean
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -20,11 +20,11 @@ from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
 from psilon_bench.training.footprint import check_parameters, check_room, num_parameters, one_row
 from psilon_bench.training.member import Member
-from psilon_bench.training.optimizer import build_optimizer, dims_of, lean
+from psilon_bench.training.optimizer import dims_of
 
 
 def prepare(config: Config) -> Member:
-    """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
+    """Return the configuration with its data and its network; UsageError where any of it does not fit the others."""
     where = place(config.hardware)
     task = load_task(config.dataset.text())
     config = with_data(config, task)
@@ -48,7 +48,7 @@ def prepare(config: Config) -> Member:
 
 
 def build_model(config: Config, task: Task) -> Any:
-    """A fresh network (or baseline) for this task; UsageError where its own code fails."""
+    """Return a new network (or baseline) for this task; UsageError where its code fails."""
     try:
         return config.model.build(
             num_features=task.num_features,
@@ -72,7 +72,7 @@ def with_data(config: Config, task: Task) -> Config:
 
 
 def check_batches(config: Config, task: Task) -> None:
-    """UsageError where the training rows do not fill the batches."""
+    """Raise UsageError where the training rows do not fill the batches."""
     trainer, rows = config.trainer, len(task.train)
     key, value = ("batch_size", trainer.batch_size) if trainer.batch_size else ("num_batches", trainer.num_batches)
     if value > rows:
@@ -83,12 +83,12 @@ def check_batches(config: Config, task: Task) -> None:
 
 
 def training_steps(trainer: TrainerSection, task: Task) -> int:
-    """Of the optimizer, before any fine-tuning."""
+    """Return how many steps the optimizer takes before any fine-tuning."""
     return trainer.epochs * per_epoch(len(task.train), trainer.num_batches, trainer.batch_size)
 
 
 def check_schedule(config: Config, task: Task) -> None:
-    """UsageError where a schedule is over before the run; cosine may swing back up where its length is in epochs."""
+    """Raise UsageError where a schedule is over before the run; cosine may swing back up by epochs."""
     trainer = config.trainer
     steps = training_steps(trainer, task)
     for key in ("total_steps", "T_max"):
@@ -107,7 +107,7 @@ def check_schedule(config: Config, task: Task) -> None:
 
 
 def check_regularizer(config: Config, model: nn.Module) -> None:
-    """UsageError that says why reg does not fit the network, and which regularizers do."""
+    """Raise UsageError that says why reg does not fit the network, and which regularizers do."""
     try:
         check_fit(config.reg, model)
     except UsageError as error:
@@ -118,7 +118,7 @@ def check_regularizer(config: Config, model: nn.Module) -> None:
 
 
 def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
-    """UsageError that says why the pruner does not fit the network or the length of the run."""
+    """Raise UsageError that says why the pruner does not fit the network or the length of the run."""
     try:
         config.pruner.build().check(model, config.trainer, training_steps(config.trainer, task))
     except UsageError as error:
@@ -126,7 +126,7 @@ def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
 
 
 def check_finetuning(config: Config) -> None:
-    """UsageError where there is nothing to fine-tune, or no telling when."""
+    """Raise UsageError where there is nothing to fine-tune, or no telling when."""
     trainer = config.trainer
     if trainer.prune_then_finetune is None:
         return
@@ -143,14 +143,14 @@ def check_finetuning(config: Config) -> None:
 
 
 def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
-    """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
+    """Raise UsageError where torch refuses the values of optimizer or schedule, or reg does not take its steps."""
     where, trainer = place(config.hardware), config.trainer
     steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
     sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
     found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)
     if found is not None:
         raise UsageError(found)
-    optimizer = lean(partial(build_optimizer, config), parameters_of(dims_of(model), where.device, where.dtype))
+    optimizer = lean(config.optimizer.make, parameters_of(dims_of(model), where.device, where.dtype))
     try:
         config.reg.build().check_optimizer(optimizer)
     except UsageError as error:
@@ -158,7 +158,7 @@ def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
 
 
 def fits(section: Any, model: nn.Module) -> bool:
-    """Whether the regularizer of an option accepts the network."""
+    """Return whether the regularizer of an option accepts the network."""
     try:
         check_fit(section, model)
     except UsageError:
@@ -167,7 +167,7 @@ def fits(section: Any, model: nn.Module) -> bool:
 
 
 def check_kind(config: Config, task: Task, model: Any) -> None:
-    """UsageError where there is nothing to predict, or nothing to recover."""
+    """Raise UsageError where there is nothing to predict, or nothing to recover."""
     name, kinds = config.dataset.name, getattr(model, "kinds", Baseline.kinds)
     if task.kind in kinds:
         return
@@ -183,7 +183,7 @@ def check_kind(config: Config, task: Task, model: Any) -> None:
 
 
 def check_seed(config: Config) -> None:
-    """UsageError for a seed that is too large for scikit-learn."""
+    """Raise UsageError for a seed that is too large for scikit-learn."""
     if config.seed >= 2**32:
         raise UsageError(
             f"seed={config.seed} is too large for model={config.model.name}: scikit-learn takes seeds below 2^32."
@@ -191,7 +191,7 @@ def check_seed(config: Config) -> None:
 
 
 def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
-    """UsageError unless the network has parameters, and room, and gives a row of outputs for a row of inputs."""
+    """Raise UsageError unless the network has parameters, and room, and gives a row of outputs for a row of inputs."""
     if next(model.parameters(), None) is None:
         name = f"model={config.model.name} ({config.model.target})"
         raise UsageError(f"{name} has no parameters to train. Take another, such as model=pnet.")
@@ -208,12 +208,12 @@ def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
 
 
 def brief(error: Exception) -> str:
-    """An exception of somebody else's code in a few words."""
+    """Return an exception of somebody else's code in a few words."""
     return f"{type(error).__name__}: {short(' '.join(str(error).split()))}"
 
 
 def check_fit(section: Any, model: nn.Module) -> None:
-    """UsageError, as a clause, where the regularizer does not fit the network, or where that takes no steps."""
+    """Raise UsageError, as a clause, where the regularizer does not fit the network, or where that takes no steps."""
     regularizer = section.build()
     if isinstance(model, Baseline) and type(regularizer) is not Regularizer:
         raise UsageError(f"{type(model).__name__} is fitted as a whole, without the steps that a regularizer joins")

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a progress bar with ETA on a terminal, plain lines elsewhere, the result as a table."""
+"""What a terminal shows of a run: a progress bar with ETA (elsewhere plain lines), and the result as a table."""
 
 import contextlib
 import sys
@@ -52,7 +52,7 @@ QUIET_S = 30.0  # or one after so long
 
 
 class Display:
-    """Progress of the stack that trains now, and the results."""
+    """Shows the progress of the stack that trains now, and the results."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or plain_console()
@@ -92,7 +92,7 @@ class Display:
 
     @contextmanager
     def training(self, configs: Sequence[Config]) -> Iterator[None]:
-        """Around the training of a stack."""
+        """Show the progress of a stack's training, within."""
         self.rows, self.epochs = {}, configs[0].trainer.all_epochs
         self.started = self.told = time.perf_counter()
         self.networks = len(configs)
@@ -103,13 +103,13 @@ class Display:
         self.progress.remove_task(self.bar)
 
     def row(self, index: int, row: dict[str, float]) -> None:
-        """A new row of a member's history."""
+        """Show the lowest validation loss, with this new row of a member's history."""
         self.rows[index] = row
-        losses = [own["val/loss"] for own in self.rows.values()]
+        losses = [latest["val/loss"] for latest in self.rows.values()]
         self.progress.update(self.bar, what=f"epochs  val/loss {min(losses):.4f}")
 
     def epoch(self, epoch: int) -> None:
-        """An epoch is over."""
+        """Show that an epoch is over."""
         self.progress.update(self.bar, completed=epoch)
         if self.sweep_bar is not None:
             self.progress.update(self.sweep_bar, completed=self.finished + self.networks * epoch / self.epochs)
@@ -124,7 +124,7 @@ class Display:
         self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
     def result(self, record: Record) -> None:
-        """The finished run as a table, and where its record is."""
+        """Show the finished run as a table, and where its record is."""
         run = record.run
         self.say(f"{run['title']} on {run['task']['name']}", style="bold", soft_wrap=True)
         for note in run["task"]["notes"]:
@@ -135,14 +135,14 @@ class Display:
 
     @contextmanager
     def sweep(self, runs: int) -> Iterator[None]:
-        """Around all stacks of a sweep: one bar over its runs."""
+        """Show one bar over the runs of a sweep, within."""
         self.total, self.finished, self.sweep_started = runs, 0, time.perf_counter()
         with self.progress:
             self.sweep_bar = self.progress.add_task("sweep", total=runs, what="runs")
             yield
 
     def advance(self, runs: int) -> None:
-        """So many runs of the sweep have ended."""
+        """Show that so many more runs of the sweep have ended."""
         self.finished += runs
         assert self.sweep_bar is not None
         self.progress.update(self.sweep_bar, completed=self.finished)
@@ -151,12 +151,12 @@ class Display:
             self.say(f"sweep: {self.finished}/{self.total} runs  ETA {left:.0f} s", soft_wrap=True)
 
     def plan(self, runs: int, done: int, folder: Path) -> None:
-        """What a sweep has to do."""
+        """Show how many runs a sweep has to do."""
         rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
         self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
 
     def groups(self, groups: Sequence[tuple[list[Config], str, Any, float | None]]) -> None:
-        """How the groups of a sweep would train, on which data, with an estimate; None: not measured."""
+        """Show how the groups of a sweep would train, on which data, and how long; None: not measured."""
         rows = []
         for configs, task, choice, seconds in groups:
             step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
@@ -169,11 +169,11 @@ class Display:
         self.say(f"{total:.0f} s of training steps in all{rest}; nothing was started.", soft_wrap=True)
 
     def failure(self, what: str, reason: str) -> None:
-        """Something of a sweep did not end well."""
+        """Show what of a sweep did not end well."""
         self.say(f"failed: {what}: {reason}", style="red", soft_wrap=True)
 
     def summary(self, runs: Sequence[dict[str, Any]]) -> None:
-        """The runs of a sweep, one row each."""
+        """Show the runs of a sweep, one row each."""
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
         columns = [*folding("run"), *(Column(name, justify="right", no_wrap=True) for name in names)]
         datasets = [run.get("task", {}).get("name", "?") for run in runs]
@@ -188,24 +188,24 @@ class Display:
             self.say(f"... and {len(runs) - SUMMARY_ROWS} more")
 
     def failures(self, runs: Sequence[dict[str, Any]]) -> None:
-        """The runs that did not end well, with the reason and the folder."""
+        """Show the runs that did not end well, with the reason and the folder."""
         rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
         if runs:
             self.table(folding("failed run", "reason", "folder"), rows)
 
 
 def shared(configs: Sequence[Config]) -> str:
-    """The words that the titles of these runs share, but for those that name the data: the task is named."""
+    """Return the words that the titles of these runs share, but for those that name the data."""
     titles = [config.title.split() for config in configs]
-    every = [word for word in titles[0] if all(word in title for title in titles)]
-    return " ".join(word for word in every if not word.startswith(NAMES_OF_DATA))
+    common = [word for word in titles[0] if all(word in title for title in titles)]
+    return " ".join(word for word in common if not word.startswith(NAMES_OF_DATA))
 
 
 def number(value: float) -> str:
-    """Four significant digits, counts in full."""
+    """Return a number with four significant digits; counts in full."""
     return f"{value:,.0f}" if 10 <= abs(value) < 1e9 and value == int(value) else f"{value:.4g}"
 
 
 def shortest(folder: Path) -> Path:
-    """Relative to the working folder where that is shorter."""
+    """Return the folder relative to the working folder where it lies below it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

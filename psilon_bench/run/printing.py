@@ -11,7 +11,7 @@ NARROW = 15  # letters for each column of a table; on a terminal with less it is
 
 
 def plain_console(**how: Any) -> Console:
-    """[b] and :smile: are letters like others."""
+    """Return a console on which [b] and :smile: are letters like others."""
     console = Console(highlight=False, markup=False, emoji=False, **how)
     if console.width < 1:  # COLUMNS=0: nobody knows
         console.width = 80
@@ -19,12 +19,12 @@ def plain_console(**how: Any) -> Console:
 
 
 def folding(*headers: str) -> list[Column]:
-    """Columns whose cells go on in the next line."""
+    """Return columns whose cells go on in the next line."""
     return [Column(header, overflow="fold") for header in headers]
 
 
 def laid_out(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table | Text:
-    """A table; on a narrow terminal a line for each value."""
+    """Return a table; for a narrow terminal, lines with a value each."""
     if console.width >= NARROW * len(columns):
         table = Table(*columns)
         for row in rows:

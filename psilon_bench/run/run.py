@@ -1,7 +1,6 @@
-"""From checked configurations to records: load, build, fit, evaluate, record. One network, or a stack of them."""
+"""From checked configurations to records: load, build, train, evaluate, record. One network, or a stack of them."""
 
 import contextlib
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,25 +10,22 @@ from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed
 from psilon_bench.machine.device import set_tf32
 from psilon_bench.machine.signals import Stopped, kept_until_safe
-from psilon_bench.models.baselines import Baseline
 from psilon_bench.records.checkpoint import Checkpoint, Found, set_aside_outdated
 from psilon_bench.records.claims import claimed
 from psilon_bench.records.record import Record, check_writable, command_line
 from psilon_bench.records.run_files import read_run
 from psilon_bench.run.checks import prepare
+from psilon_bench.run.closing import close, close_unfinished
 from psilon_bench.run.display import Display
-from psilon_bench.run.outcome import finish
 from psilon_bench.tracking.sender import Sender
 from psilon_bench.tracking.server import check_server, tracking_uri
-from psilon_bench.training.compiled import compile_if_asked
-from psilon_bench.training.engines import AnyFit, build
-from psilon_bench.training.finetune import FineTuned
+from psilon_bench.training.engine import Engine, Row
+from psilon_bench.training.engines import build_engine
 from psilon_bench.training.member import Member
-from psilon_bench.training.trainer import Fit, Row
 
 
 def check_places(config: Config) -> None:
-    """UsageError unless records can be written and MLflow answers. Once, at the start: an outage later stops no run."""
+    """Raise UsageError unless records can be written and MLflow answers; an outage later stops no run."""
     check_writable(config.results_dir)
     if config.tracking.name == "mlflow":
         check_server(tracking_uri(config))
@@ -75,27 +71,27 @@ def run_members(
     is not alone keeps no checkpoint.
     """
     configs = [member.config for member in members]
-    fit = build(members)
+    engine = build_engine(members)
     if sender is not None:
         open_sender(sender, configs[0])
     checkpoint = Checkpoint.of(configs) if mine else None
     found = find(checkpoint, display) if checkpoint is not None and not configs[0].rerun else None
     if checkpoint is not None:
-        keep_room(checkpoint, fit)
-    if found and checkpoint is not None and (problem := unfit(fit, found)):
+        keep_room(checkpoint, engine)
+    if found and checkpoint is not None and (problem := unfit(engine, found)):
         checkpoint.set_aside(f"is of no use ({problem})", display.note)
         members, found = [ready(config) for config in configs], None
-        fit = build(members)
+        engine = build_engine(members)
     if found:
-        records = reopen(found, members, fit, in_sweep)
+        records = reopen(found, members, engine, in_sweep)
     elif records:
         records = [Record.reopen(record.folder) for record in records]
     else:
-        records = new_records(members, fit, in_sweep)
+        records = new_records(members, engine, in_sweep)
     if sender is not None:
         for record in records:
             sender.follow(record.folder)
-    train_and_close(fit, members, records, checkpoint, display)
+    train_and_close(engine, members, records, checkpoint, display)
     return records
 
 
@@ -104,18 +100,18 @@ def open_sender(sender: Sender, config: Config) -> None:
     sender.open(tracking_uri(config), config.tracking.experiment, config.results_dir, config.name)
 
 
-def new_records(members: Sequence[Member], fit: AnyFit, in_sweep: bool) -> list[Record]:
+def new_records(members: Sequence[Member], engine: Engine, in_sweep: bool) -> list[Record]:
     """Return a fresh record of each member."""
     try:
-        return [Record(member.config, about(member, fit.precision, in_sweep)) for member in members]
+        return [Record(member.config, about(member, engine, in_sweep)) for member in members]
     except OSError as error:
         raise RecordsFailed(f"{error.filename} cannot be written ({error.strerror}). Make room") from error
 
 
-def unfit(fit: AnyFit, found: Found) -> str | None:
-    """Put the trainer where the checkpoint was taken; what is wrong where it cannot go on from there."""
+def unfit(engine: Engine, found: Found) -> str | None:
+    """Put the engine where the checkpoint was taken; return what is wrong where it cannot go on from there."""
     try:
-        fit.load_state(found.fit)
+        engine.load_state(found.fit)
     except Exception as error:  # of another version of torch, or of a state that lacks something
         return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
     return None
@@ -128,18 +124,18 @@ def find(checkpoint: Checkpoint, display: Display) -> Found | None:
     return checkpoint.load(display.note)
 
 
-def reopen(found: Found, members: Sequence[Member], fit: AnyFit, in_sweep: bool) -> list[Record]:
+def reopen(found: Found, members: Sequence[Member], engine: Engine, in_sweep: bool) -> list[Record]:
     """Return the records of a checkpoint with their histories up to it; where one is gone, a new one."""
     records = []
     for member, folder, rows in zip(members, found.folders, found.rows, strict=True):
         if read_run(folder) is None or not (folder / "config.yaml").exists():
-            folder = new_records([member], fit, in_sweep)[0].folder
+            folder = new_records([member], engine, in_sweep)[0].folder
         records.append(Record.reopen(folder, rows))
     return records
 
 
 def train_and_close(
-    fit: AnyFit,
+    engine: Engine,
     members: Sequence[Member],
     records: Sequence[Record],
     checkpoint: Checkpoint | None,
@@ -148,13 +144,10 @@ def train_and_close(
     """Train and close the records. Whatever ends it early, the records say so and what can go on is in a checkpoint."""
     try:
         with kept_until_safe() as safe_point:
-            train(fit, [member.config for member in members], records, checkpoint, display, safe_point)
-            trained = fit.state()
+            train(engine, [member.config for member in members], records, checkpoint, display, safe_point)
+            trained = engine.state()
             try:
-                if isinstance(fit, Fit):
-                    finish(fit, members, records)
-                else:
-                    fit.finish(records)
+                close(records, engine)
             except OSError as error:
                 raise RecordsFailed(kept(error, trained, records, checkpoint), records) from error
             if checkpoint is not None:
@@ -186,7 +179,7 @@ def kept(error: OSError, state: dict[str, Any], records: Sequence[Record], check
 
 
 def train(
-    fit: AnyFit,
+    engine: Engine,
     configs: Sequence[Config],
     records: Sequence[Record],
     checkpoint: Checkpoint | None,
@@ -203,7 +196,7 @@ def train(
 
     def save() -> None:
         if checkpoint is not None:
-            checkpoint.save(fit.state(), [record.folder for record in records], [record.rows for record in records])
+            checkpoint.save(engine.state(), [record.folder for record in records], [record.rows for record in records])
 
     def on_epoch(epoch: int) -> None:
         display.epoch(epoch)
@@ -211,22 +204,21 @@ def train(
             with contextlib.suppress(OSError):  # the next one may find room; training goes on
                 save()
 
-    own = fit.fit if isinstance(fit, FineTuned) else fit
-    if isinstance(own, Fit) and (why := compile_if_asked(own, configs[0].hardware)):
+    if why := engine.compile(configs[0].hardware):
         display.note(f"hardware.compile=true did not work, the run is not compiled: {why}")
     with display.training(configs):
         try:
-            fit.run(on_row, on_epoch, safe_point)
+            engine.run(on_row, on_epoch, safe_point)
         except Stopped as stop:
             if stop.safe:
                 save()
             raise
 
 
-def keep_room(checkpoint: Checkpoint, fit: AnyFit) -> None:
-    """OSError, before training, where the disk has no room for what is to be kept of the run."""
+def keep_room(checkpoint: Checkpoint, engine: Engine) -> None:
+    """Raise RecordsFailed, before training, where the disk has no room for what is to be kept of the run."""
     try:
-        checkpoint.keep_room(fit.state())
+        checkpoint.keep_room(engine.state())
     except OSError as error:
         checkpoint.release_room()
         raise RecordsFailed(
@@ -235,24 +227,8 @@ def keep_room(checkpoint: Checkpoint, fit: AnyFit) -> None:
         ) from error
 
 
-def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
-    """Record `killed` for a signal; `failed`, with the traceback in the folder, for anything else.
-
-    A folder that cannot be written keeps its run.json, which says `running` of a process that is gone.
-    """
-    killed = isinstance(error, KeyboardInterrupt)
-    reason = str(error) if isinstance(error, RecordsFailed) else f"{type(error).__name__}: {error}".rstrip(": ")
-    for record in records:
-        if record.closed:
-            continue
-        with contextlib.suppress(OSError):
-            record.finish("killed" if killed else "failed", reason=reason)
-            if not killed:
-                record.write("error.txt", traceback.format_exc())
-
-
-def about(member: Member, precision: str, in_sweep: bool) -> dict[str, Any]:
-    """What run.json says of the data, the place and the command."""
+def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
+    """Return what run.json says of the data, the place and the command."""
     task = member.task
     return {
         "task": {
@@ -269,8 +245,8 @@ def about(member: Member, precision: str, in_sweep: bool) -> dict[str, Any]:
             "checksum": task.checksum,
             "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
         },
-        "device": "cpu" if isinstance(member.model, Baseline) else str(next(member.model.parameters()).device),
-        "precision": precision,
+        "device": engine.device,
+        "precision": engine.precision,
         "command": command_line(),
         "in_sweep": in_sweep,
     }

@@ -20,11 +20,10 @@ from psilon_bench.machine.memory import CPU, free_bytes
 from psilon_bench.run.checks import prepare
 from psilon_bench.training import footprint
 from psilon_bench.training.batches import per_epoch
-from psilon_bench.training.compiled import compile_if_asked
-from psilon_bench.training.engines import build_fit, fit_under
+from psilon_bench.training.engines import build_trainer, build_under
 from psilon_bench.training.member import Member
 from psilon_bench.training.optimizer import steps_elementwise
-from psilon_bench.training.trainer import Fit
+from psilon_bench.training.trainer import Trainer
 
 TRIAL = 8  # networks in the stack that is timed,
 TRIAL_S = 0.2  # for so long at least
@@ -84,12 +83,12 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
         return False
     other = next((config for config in configs[1:] if shape_of(config) == shape_of(configs[0])), configs[0])
     try:
-        fit = fit_under([with_few_rows(member), with_few_rows(prepare(other))], None)
-        with fit.randomness.own():
-            before = fit.randomness.state()
-            fit.train_step(*next(fit.batches.endless()))
-            fit.measure(fit.val, "val", fit.measures)
-            return all(map(torch.equal, before, fit.randomness.state()))
+        trainer = build_under([with_few_rows(member), with_few_rows(prepare(other))], None)
+        with trainer.randomness.own():
+            before = trainer.randomness.state()
+            trainer.training_step(*next(trainer.batches.endless()), 0)
+            trainer.measured()
+            return all(map(torch.equal, before, trainer.randomness.state()))
     except Exception:  # whatever vmap has against a network of a person's own
         return False
 
@@ -111,23 +110,23 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     """Milliseconds of one training step of this stack, the median of some after two; `ready` is called before them."""
     first = prepare(configs[0])
     same = [config for config in configs if shape_of(config) == shape_of(configs[0])]
-    fit = build_fit([first, *(prepare(config) for config in same[1:])])
-    batches = fit.batches.endless()
+    trainer = build_trainer([first, *(prepare(config) for config in same[1:])])
+    batches = trainer.batches.endless()
     times: list[float] = []
-    with threads(configs[0].hardware.threads), fit.randomness.own():
-        compile_if_asked(fit, configs[0].hardware)
+    with threads(configs[0].hardware.threads), trainer.randomness.own():
+        trainer.compile(configs[0].hardware)
         for x, y in itertools.islice(batches, 2):
-            timed_step(fit, x, y)
+            timed_step(trainer, x, y)
         ready()
         while len(times) < 5 or sum(times) < TRIAL_S:
-            times.append(timed_step(fit, *next(batches)))
+            times.append(timed_step(trainer, *next(batches)))
     return 1000 * statistics.median(times) * len(configs) / len(same)
 
 
-def timed_step(fit: Fit, x: Tensor, y: Tensor) -> float:
+def timed_step(trainer: Trainer, x: Tensor, y: Tensor) -> float:
     """Seconds of one step."""
     started = time.perf_counter()
-    objective, _ = fit.train_step(x, y)
+    objective, _ = trainer.training_step(x, y, 0)
     objective.cpu()
     return time.perf_counter() - started
 

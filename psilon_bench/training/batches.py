@@ -14,7 +14,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class Rows:
-    """One split of every member, x and y. Members that share a split share its rows in memory.
+    """Holds one split of all members, x and y; members that share a split share its rows in memory.
 
     in_dim is the vmap dimension of what `chunks` and `y` give: None where all members share one split, else 0.
     """
@@ -30,11 +30,11 @@ class Rows:
 
     @property
     def y(self) -> Tensor:
-        """All targets, (rows, ...), or (members, rows, ...) where the members differ."""
+        """Return all targets, (rows, ...), or (members, rows, ...) where the members differ."""
         return self.unique_y[0] if self.in_dim is None else self.unique_y[self.which]
 
     def whole(self) -> tuple[tuple[Tensor, Tensor], Dim]:
-        """All x and y, and their vmap dimension. Neighbours with one split share it if all groups are as large."""
+        """Return all x and y, and their vmap dimension. Neighbours share their split if all groups are as large."""
         if self.in_dim is None:
             return (self.x[0], self.y), None
         groups, each = len(self.x), len(self.which) // len(self.x)
@@ -44,19 +44,19 @@ class Rows:
         return (self.x[self.which], self.y), 0
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows (members, batch) of x and y, with the members as first axis."""
+        """Return these rows, index (members, batch), of x and y, with the members as first axis."""
         places = self.which[:, None] * self.num_rows + index
         return rows_at(self.x.flatten(0, 1), places), rows_at(self.unique_y.flatten(0, 1), places)
 
     def chunks(self, rows: int) -> Iterator[Tensor]:
-        """x in pieces of at most so many rows, for evaluation within bounded memory."""
+        """Yield x in pieces of at most so many rows, for evaluation within bounded memory."""
         for start in range(0, self.num_rows, rows):
             piece = self.x[:, start : start + rows]
             yield piece[0] if self.in_dim is None else piece[self.which]
 
 
 class Batches:
-    """Epochs of shuffled batches; each member has an order of its own, made from its seed alone.
+    """Makes epochs of shuffled batches; the order of each member is made from its seed alone.
 
     in_dim is the vmap dimension of what `epoch` gives. A single batch of all rows is given as the rows lie, without a
     copy for each member: their order does not matter.
@@ -85,7 +85,7 @@ class Batches:
         self.position = 0  # its batches that are done
 
     def epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x, y) of each batch, members first. Each row once: batches differ by one row, or the last is short.
+        """Yield (x, y) of each batch, members first; each row once. Batches differ by one row, or the last is short.
 
         An epoch that was interrupted (see `state`) is continued.
         """
@@ -107,19 +107,19 @@ class Batches:
         self.order, self.position = None, 0
 
     def augmented(self, x: Tensor) -> Tensor:
-        """A batch (members, batch, ...), each member's changed by its own augmentation and generator."""
+        """Return a batch (members, batch, ...) changed by each member's augmentation and generator."""
         if not self.augments:
             return x
-        every = zip(self.augments, x, self.augmenters, strict=True)
-        return torch.stack([own if augment is None else augment(own, g) for augment, own, g in every])
+        members = zip(self.augments, x, self.augmenters, strict=True)
+        return torch.stack([rows if augment is None else augment(rows, g) for augment, rows, g in members])
 
     def endless(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of epoch after epoch."""
+        """Yield the batches of epoch after epoch, without an end."""
         while True:
             yield from self.epoch()
 
     def state(self) -> dict[str, Any]:
-        """All that decides the batches to come."""
+        """Return all that decides the batches to come."""
         states = [g.get_state() for g in (*self.generators, *self.augmenters)]
         return {"order": self.order, "position": self.position, "generators": states}
 
@@ -130,16 +130,16 @@ class Batches:
             own.set_state(saved)
 
 
-def rows_at(every: Tensor, places: Tensor) -> Tensor:
-    """every[places]; index_select copies whole rows, up to five times as fast."""
-    return every.index_select(0, places.flatten()).unflatten(0, places.shape)
+def rows_at(table: Tensor, places: Tensor) -> Tensor:
+    """Return table[places]; index_select copies whole rows, up to five times as fast."""
+    return table.index_select(0, places.flatten()).unflatten(0, places.shape)
 
 
 def per_epoch(rows: int, num_batches: int, batch_size: int | None) -> int:
-    """Batches of an epoch over so many rows."""
+    """Return the number of batches in an epoch over so many rows."""
     return -(-rows // batch_size) if batch_size else num_batches
 
 
 def generator(*entropy: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers that depend on all of `entropy`, seeds and a stream; independent of torch.manual_seed(seed)'s."""
+    """Return a generator that depends on all of `entropy` (seeds, a stream), unlike that of torch.manual_seed(seed)."""
     return torch.Generator(device).manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))

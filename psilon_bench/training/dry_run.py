@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import ComponentSection, OptimizerSection
 from psilon_bench.errors import UsageError, short
-from psilon_bench.training.optimizer import lean, needs_closure
+from psilon_bench.machine.torch_internals import lean
+from psilon_bench.training.optimizer import needs_closure
 
 MOST_STEPS = 100_000  # of a schedule that are taken one by one, in 0.2 s; of the rest of a longer one so many, spread
 
@@ -34,7 +35,7 @@ def problem(
     device: torch.device,
     dtype: torch.dtype,
 ) -> str | None:
-    """What is wrong with these sections (as JSON) in a schedule of so many steps, in a line; None where all is well.
+    """Return what is wrong with these sections (as JSON) over so many steps of the schedule, in a line; None if nothing.
 
     dims: how many dimensions the parameters have. unit: what a step of the schedule is, an epoch or a step of the
     optimizer. Some steps of the optimizer must be finite and go down, and every learning rate be above 0 and finite.
@@ -42,30 +43,30 @@ def problem(
     first = OptimizerSection.model_validate(json.loads(optimizer_json))
     then = ComponentSection.model_validate(json.loads(scheduler_json))
     section: ComponentSection = first
-    own = keys("optimizer", first)
+    to_change = keys("optimizer", first)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             check_closure(lean(partial(first.build, lr=TRIAL_LR), parameters_of(dims, device, dtype)))
             check_step(lean(partial(first.build, lr=TRIAL_LR), parameters_of(dims, device, dtype)))
             optimizer = lean(partial(first.build, lr=first.lr), parameters_of(dims, device, dtype))
-            section, own = then, keys("scheduler", then)
+            section, to_change = then, keys("scheduler", then)
             check_rates(optimizer, then.build(optimizer), steps, unit)
     except UsageError as error:
-        return f"{section.name} {error}. Change {own}."
+        return f"{section.name} {error}. Change {to_change}."
     except Exception as error:  # whatever torch, or a class of yours, may raise
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        return f"{section.name} refuses its values: {short(reason)}. Change {own}."
+        return f"{section.name} refuses its values: {short(reason)}. Change {to_change}."
     return None
 
 
 def parameters_of(dims: Sequence[int], device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-    """A parameter of zeros for each number of dimensions, two entries long in each."""
+    """Return a parameter of zeros for each number of dimensions, two entries long in each."""
     return [nn.Parameter(torch.zeros([2] * dim, device=device, dtype=dtype)) for dim in dims]
 
 
 def check_closure(optimizer: Optimizer) -> None:
-    """UsageError, as a clause, for an optimizer that cannot be given a gradient."""
+    """Raise UsageError, as a clause, for an optimizer that cannot be given a gradient."""
     if needs_closure(optimizer):
         raise UsageError(
             f"({type(optimizer).__name__}) evaluates the objective itself, several times a step, and training does so "
@@ -74,13 +75,13 @@ def check_closure(optimizer: Optimizer) -> None:
 
 
 def keys(section: str, component: ComponentSection) -> str:
-    """Those of a section that may be to blame."""
+    """Return the keys of a section that may be to blame, in words."""
     return ", ".join(f"{section}.{key}" for key in component.arguments) or f"{section}._target_"
 
 
 @torch.no_grad()
 def check_step(optimizer: Optimizer) -> None:
-    """UsageError, as a clause, where steps are not finite, go up a slope, or do not fade where it ends."""
+    """Raise UsageError, as a clause, where steps are not finite, go up a slope, or do not fade where it ends."""
     parameters: Sequence[Tensor] = [one for group in optimizer.param_groups for one in group["params"]]
     moves = [move(optimizer, parameters, slope) for slope in [1.0] * TRIAL_STEPS + [0.0] * TRIAL_STEPS]
     if not all(parameter.isfinite().all() for parameter in parameters):
@@ -92,7 +93,7 @@ def check_step(optimizer: Optimizer) -> None:
 
 
 def move(optimizer: Optimizer, parameters: Sequence[Tensor], slope: float) -> float:
-    """How far a step goes down, where the last entry of each parameter has this gradient and the others none."""
+    """Return how far a step goes down, where the last entry of each parameter has this gradient and the others none."""
     last = parameters[-1].view(-1)
     before = last[-1].item()
     for parameter in parameters:
@@ -103,7 +104,7 @@ def move(optimizer: Optimizer, parameters: Sequence[Tensor], slope: float) -> fl
 
 
 def check_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int, unit: str) -> None:
-    """UsageError, as a clause, where a learning rate of the schedule is not above 0 and finite."""
+    """Raise UsageError, as a clause, where a learning rate of the schedule is not above 0 and finite."""
     for step, rate in rates(optimizer, schedule, steps):
         if not (math.isfinite(rate) and rate > 0):
             where = f"in {unit} {step + 1} of {steps}"
@@ -111,7 +112,7 @@ def check_rates(optimizer: Optimizer, schedule: LRScheduler, steps: int, unit: s
 
 
 def rates(optimizer: Optimizer, schedule: LRScheduler, steps: int) -> Iterator[tuple[int, float]]:
-    """(step from 0, learning rate) of the first MOST_STEPS; where there are more, of so many others and the last."""
+    """Yield (step from 0, learning rate) of the first MOST_STEPS; of more steps, of as many others and of the last."""
     rest: Iterable[int] = range(MOST_STEPS, steps, max(1, (steps - MOST_STEPS) // MOST_STEPS))
     if "epoch" not in inspect.signature(schedule.step).parameters:
         rest = ()

@@ -1,4 +1,4 @@
-"""What a network takes while it trains: copies of its parameters, and what its layers give for the rows of a batch."""
+"""The memory that a network takes while it trains: copies of its parameters, and activations of a batch's rows."""
 
 import json
 from functools import lru_cache
@@ -10,19 +10,20 @@ from psilon_bench.config.schema import Config, ModelSection
 from psilon_bench.data.task import Task
 from psilon_bench.machine.device import place
 from psilon_bench.machine.memory import check_free
-from psilon_bench.training.trainer import EVALUATION_ROWS
+from psilon_bench.metrics.network import num_parameters
+from psilon_bench.training.evaluation import ROWS_AT_ONCE
 
 COPIES = 8  # of each parameter: itself, gradient, Adam's two, last, best, and room for temporaries
 
 
 def check_parameters(config: Config, task: Task) -> None:
-    """UsageError where the parameters of the network that is to be built have no room."""
+    """Raise UsageError where the parameters of the network that is to be built have no room."""
     model = config.model.model_dump_json(by_alias=True)
-    check_room(config, task, parameters_of(model, task.num_features, task.num_outputs, task.input_shape), 0)
+    check_room(config, task, count_parameters(model, task.num_features, task.num_outputs, task.input_shape), 0)
 
 
 def check_room(config: Config, task: Task, parameters: int, activations: int) -> None:
-    """UsageError where a network with so many parameters, and so many activations a row, has no room."""
+    """Raise UsageError where a network with so many parameters, and so many activations a row, has no room."""
     sizes = ", ".join(f"model.{key}" for key, value in config.model.arguments.items() if type(value) in (int, list))
     check_free(
         bytes_of(config, task, parameters, activations),
@@ -33,8 +34,8 @@ def check_room(config: Config, task: Task, parameters: int, activations: int) ->
 
 
 @lru_cache(maxsize=1024)
-def parameters_of(model: str, num_features: int, num_outputs: int, input_shape: tuple[int, ...]) -> int:
-    """Of a model section (as JSON), built without memory; 0 where that cannot be."""
+def count_parameters(model: str, num_features: int, num_outputs: int, input_shape: tuple[int, ...]) -> int:
+    """Return how many parameters a model section (as JSON) has, built without memory; 0 where that cannot be."""
     section = ModelSection.model_validate(json.loads(model))
     try:
         with torch.device("meta"):
@@ -45,21 +46,16 @@ def parameters_of(model: str, num_features: int, num_outputs: int, input_shape: 
 
 
 def bytes_of(config: Config, task: Task, parameters: int, activations: int) -> int:
-    """An estimate for a network with so many parameters, and so many activations a row."""
+    """Return an estimate of the bytes of a network with so many parameters, and so many activations a row."""
     trainer = config.trainer
     batch = trainer.batch_size or -(-len(task.train) // trainer.num_batches)
-    rows = 3 * batch + min(EVALUATION_ROWS, len(task.val))
+    rows = 3 * batch + min(ROWS_AT_ONCE, len(task.val))
     return place(config.hardware).dtype.itemsize * (COPIES * parameters + rows * activations)
-
-
-def num_parameters(network: nn.Module) -> int:
-    """Of all its layers."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()
 def one_row(network: nn.Module, task: Task) -> tuple[Tensor, int]:
-    """What the network makes of a row, and how many numbers all its layers make of it."""
+    """Return what the network makes of one row, and how many numbers all its layers make of it."""
     found: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:

@@ -1,47 +1,29 @@
-"""torch's optimizers without the import of torch._dynamo, and by trial what an optimizer can do.
-
-The import takes a second and serves torch.compile alone.
-"""
+"""What an optimizer can do, by trial."""
 
 import functools
 import inspect
-import types
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config, OptimizerSection
 from psilon_bench.machine.device import place
+from psilon_bench.machine.torch_internals import lean
 
 Make = Callable[[list[Tensor]], torch.optim.Optimizer]
 
-# shielded from torch.compile by a wrapper that imports torch._dynamo at the first call
-SHIELDED = ("add_param_group", "state_dict", "load_state_dict")
 SCALES = torch.logspace(-4, 4, 8, dtype=torch.float64)  # of the gradients in the steps of a trial
 
 
-def lean(make: Make, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimizer, its step unwrapped where it is one of torch's own: call it under torch.no_grad()."""
-    for name in SHIELDED:
-        bare = inspect.unwrap(getattr(torch.optim.Optimizer, name))
-        setattr(bare, "__dynamo_disable", bare)
-    optimizer = make(parameters)
-    if type(optimizer).__module__.startswith("torch.optim."):
-        step = inspect.unwrap(type(optimizer).step)
-        optimizer.step = types.MethodType(step, optimizer)  # type: ignore[method-assign]
-    return optimizer
-
-
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it evaluates the objective itself, as LBFGS does."""
+    """Return whether the optimizer evaluates the objective itself, as LBFGS does."""
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     return closure is not None and closure.default is closure.empty
 
 
 def is_elementwise(make: Make, dims: Sequence[int], device: torch.device) -> bool:
-    """Whether entries of parameters with so many dimensions move by their own gradients alone, by trial.
+    """Return whether entries of parameters with so many dimensions move by their own gradients alone, by trial.
 
     Then the parameters of several networks can share a tensor. Two networks take some steps, each alone and both
     together, with gradients of unlike sizes, the last of one of them NaN: what reduces over a tensor (Adafactor), clips
@@ -66,7 +48,7 @@ def is_elementwise(make: Make, dims: Sequence[int], device: torch.device) -> boo
 
 
 def member_gradients(draw: Tensor, step: int) -> Tensor:
-    """(2, ...): those of the first member grow from step to step, those of the second shrink and end with NaN."""
+    """Return gradients (2, ...): the first member's grow from step to step, the second's shrink and end with NaN."""
     scales = SCALES.to(draw.device, draw.dtype)
     last = step == len(SCALES) - 1
     return torch.stack([draw[0, step] * scales[step], draw[1, step] * (torch.nan if last else scales[-1 - step])])
@@ -74,7 +56,7 @@ def member_gradients(draw: Tensor, step: int) -> Tensor:
 
 @torch.no_grad()
 def moved(make: Make, starts: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """Where the parameters are after these steps."""
+    """Return where the parameters are after these steps."""
     parameters: list[Tensor] = [nn.Parameter(start.clone()) for start in starts]
     optimizer = lean(make, parameters)
     with torch.random.fork_rng([start.device for start in starts[:1] if start.device.type == "cuda"]):
@@ -86,28 +68,23 @@ def moved(make: Make, starts: Sequence[Tensor], gradients: Sequence[Sequence[Ten
 
 
 def agree(one: Tensor, other: Tensor) -> bool:
-    """Equal to rounding."""
+    """Return whether two tensors are equal to rounding."""
     scale = other.nan_to_num().abs().max().item()
     return torch.allclose(one, other, rtol=0, atol=scale * torch.finfo(one.dtype).eps ** 0.75, equal_nan=True)
 
 
 def dims_of(model: nn.Module) -> tuple[int, ...]:
-    """The numbers of dimensions that the parameters to be trained have."""
+    """Return the numbers of dimensions that the parameters to be trained have."""
     return tuple(sorted({parameter.dim() for parameter in model.parameters() if parameter.requires_grad}))
 
 
 def steps_elementwise(config: Config, model: nn.Module) -> bool:
-    """Whether the optimizer leaves networks alone that share its tensors; found by trial, once a process."""
+    """Return whether networks that share the optimizer's tensors do not mix; found by trial, once a process."""
     return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
 
 
 @functools.lru_cache(maxsize=256)
 def elementwise(optimizer: str, dims: tuple[int, ...], device: torch.device) -> bool:
-    """is_elementwise of an optimizer section (as JSON)."""
+    """Return is_elementwise of an optimizer section (as JSON)."""
     section = OptimizerSection.model_validate_json(optimizer)
-    return is_elementwise(partial(section.build, lr=section.lr), dims, device)
-
-
-def build_optimizer(config: Config, parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """The optimizer of a configuration on these parameters."""
-    return config.optimizer.build(parameters, lr=config.optimizer.lr)
+    return is_elementwise(section.make, dims, device)

@@ -11,16 +11,16 @@ import torch
 
 from psilon_bench.machine.device import place
 from psilon_bench.training.member import Member
-from psilon_bench.training.trainer import Fit
+from psilon_bench.training.trainer import Trainer
 
 WORTH = 1.2  # float32 / bfloat16 from which on `auto` takes bfloat16
 TURNS = 7
 TURN_S = 0.02
-Build = Callable[[Sequence[Member], torch.dtype | None], Fit]
+Build = Callable[[Sequence[Member], torch.dtype | None], Trainer]
 
 
 def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
-    """The type under which a stack's networks are called, None for that of their parameters.
+    """Return the type in which a stack's networks are called, None for that of their parameters.
 
     auto: bfloat16 where a trial on copies finds its steps WORTH times as fast. Its last validation losses lie within
     the spread of seeds (presets precision_higgs and precision_cpu_act); sparse recovery, which goes on to errors far
@@ -31,28 +31,28 @@ def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
         return place(hardware).autocast
     if members[0].task.kind == "recovery":
         return None
-    fits = [build(copies(members), dtype) for dtype in (None, torch.bfloat16)]
-    return torch.bfloat16 if gain(*map(turns, fits)) > WORTH else None
+    trainers = [build(copies(members), dtype) for dtype in (None, torch.bfloat16)]
+    return torch.bfloat16 if gain(*map(turns, trainers)) > WORTH else None
 
 
 def copies(members: Sequence[Member]) -> list[Member]:
-    """Of the networks, for a trial that trains them."""
+    """Return the members with copies of their networks, for a trial that trains them."""
     return [replace(member, model=copy.deepcopy(member.model)) for member in members]
 
 
-def turns(fit: Fit) -> Iterator[float]:
-    """Seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
-    batches = fit.batches.endless()
+def turns(trainer: Trainer) -> Iterator[float]:
+    """Yield the seconds of a step, the mean of as many as fill a turn; the first turn warms up."""
+    batches = trainer.batches.endless()
     while True:
-        with fit.randomness.own():
+        with trainer.randomness.own():
             started, steps = time.perf_counter(), 0
             while (taken := time.perf_counter() - started) < TURN_S or not steps:
-                fit.train_step(*next(batches))[0].sum().item()  # waits for a GPU
+                trainer.training_step(*next(batches), trainer.taken)[0].sum().item()  # waits for a GPU
                 steps += 1
         yield taken / steps
 
 
 def gain(first: Iterator[float], second: Iterator[float]) -> float:
-    """The median ratio of what two contestants take in turns, first / second."""
+    """Return the median ratio of what two contestants take in turns, first / second."""
     ratios = [a / b for a, b in itertools.islice(zip(first, second, strict=True), 1, TURNS + 1)]
     return statistics.median(ratios)

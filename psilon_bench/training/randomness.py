@@ -10,7 +10,7 @@ from psilon_bench.training.batches import generator
 
 
 class Randomness:
-    """The global generators of the CPU and of a GPU as one run has them, set aside while it is not at work.
+    """Keeps the global generators of the CPU and of a GPU as one run has them, aside while the run is not at work.
 
     The process's own random numbers stay as they were. On Apple's GPUs the generator is neither seeded nor kept.
     """
@@ -24,7 +24,7 @@ class Randomness:
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """Within, the global generators are the run's."""
+        """Make the global generators the run's, within."""
         if self.at_work:
             yield
             return
@@ -37,13 +37,13 @@ class Randomness:
                 self.states, self.at_work = self.state(), False
 
     def state(self) -> list[Tensor]:
-        """Of each generator, as it is now."""
+        """Return the state of each generator as it is now."""
         if not self.at_work:
             return self.states
         return [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in self.devices)]
 
     def load_state(self, states: Sequence[Tensor]) -> None:
-        """Go on from `state`."""
+        """Go on from what `state` returned."""
         self.states = list(states)
         if self.at_work:
             torch.set_rng_state(self.states[0])

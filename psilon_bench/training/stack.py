@@ -11,12 +11,13 @@ import joblib
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._pytree import tree_map, tree_map_only
+
+from psilon_bench.machine.torch_internals import tree_map, tree_map_only
 
 
 @dataclass(frozen=True)
 class Shared:
-    """In the place of a vmap dimension, for a tensor with a slice for each of `groups` of neighbours, who share it."""
+    """Stands in the place of a vmap dimension for a tensor with a slice for each group of neighbouring members."""
 
     groups: int
 
@@ -25,7 +26,7 @@ Dim = int | Shared | None
 
 
 class Stack:
-    """Networks of one architecture with their parameters on a new first axis, the members.
+    """Holds networks of one architecture with their parameters on a new first axis, the members.
 
     Everything is written for ONE network: `map` calls a pure function of a network (and tensors) for every member
     under `torch.func.vmap`. A stack of one skips vmap and uses the network as it is. Nothing here reduces over members.
@@ -55,7 +56,7 @@ class Stack:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Within, networks are in training mode."""
+        """Put the networks into training mode, within."""
         self.model.train()
         try:
             yield
@@ -64,17 +65,17 @@ class Stack:
 
     @property
     def everything(self) -> dict[str, Tensor]:
-        """All tensors, those too that a state_dict leaves out."""
+        """Return all tensors, those too that a state_dict leaves out."""
         return self.parameters | self.buffers
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that makes a network what it is: what its state_dict has."""
+        """Return all that makes a network what it is: what its state_dict has."""
         kept = set(self.names.values())
         return {name: value for name, value in self.everything.items() if name in kept}
 
     def map(self, function: Callable[..., Any], *args: Any, in_dims: Sequence[Dim] = ()) -> Any:
-        """function(network, *args) for every member; results have the members as first axis.
+        """Return function(network, *args) of all members; results have the members as first axis.
 
         in_dims, one for each of args (tensors, or dictionaries of them): 0 where it has a slice per member, None where
         all share it, Shared where groups do.
@@ -94,7 +95,7 @@ class Stack:
 
     @torch.no_grad()
     def change(self, function: Callable[..., None], *args: Any, in_dims: Sequence[int | None] = ()) -> None:
-        """function(network, *args) for every member; it changes the parameters in place."""
+        """Call function(network, *args), which changes parameters in place, for all members."""
         if self.size == 1:
             function(self.model, *alone(args, in_dims))
             return
@@ -106,27 +107,27 @@ class Stack:
         self.map(one, *args, in_dims=in_dims)
 
     def state(self, member: int, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """The state_dict of one member, on the CPU; of `values` instead of the present tensors where given."""
+        """Return the state_dict of one member, on the CPU; of `values` instead of the present tensors where given."""
         values = self.tensors if values is None else values
         return {key: self.slice(values[name], member).cpu().clone() for key, name in self.names.items()}
 
     def slice(self, value: Tensor, member: int) -> Tensor:
-        """What one member has of a tensor of the stack."""
+        """Return what one member has of a tensor of the stack."""
         return (value if self.size == 1 else value[member]).detach()
 
     def network(self, member: int) -> nn.Module:
-        """One member as a network of its own, on its device."""
+        """Return one member as a network apart from the stack, on its device."""
         return copy_with(
             self.model, {name: self.slice(value, member).clone() for name, value in self.everything.items()}
         )
 
     def snapshot(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """A copy of the state_dict's tensors, or of those given."""
+        """Return copies of the state_dict's tensors, or of those given."""
         return {name: value.detach().clone() for name, value in (tensors or self.tensors).items()}
 
     @torch.no_grad()
     def copy_members(self, source: Mapping[str, Tensor], target: Mapping[str, Tensor], members: Sequence[int]) -> None:
-        """target[member] = source[member], in place, for these members alone."""
+        """Set target[member] = source[member], in place, for these members alone."""
         for name, value in source.items() if members else ():
             if len(members) == self.size:
                 target[name].copy_(value)
@@ -135,17 +136,17 @@ class Stack:
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name, what is shared once."""
+    """Return parameters and buffers by name; what modules share is there once."""
     return dict(itertools.chain(model.named_parameters(), model.named_buffers()))
 
 
 def as_leaf(value: Tensor) -> Tensor:
-    """A parameter to be trained, where it is one that requires gradients."""
+    """Return the tensor without its graph, as a parameter where it requires gradients."""
     return nn.Parameter(value.detach()) if value.requires_grad else value.detach()
 
 
 def copy_with(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
-    """A copy of the network with these tensors in the place of its own; what its own modules share, those share."""
+    """Return a copy of the network with these tensors in place of its own; what its modules share stays shared."""
     memo: dict[int, Any] = {}
     for name, own in tensors_of(model).items():
         value = tensors[name]
@@ -154,7 +155,7 @@ def copy_with(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def check_alike(models: Sequence[nn.Module]) -> None:
-    """ValueError unless the networks have equal attributes: numbers, functions, tensors that are no buffers."""
+    """Raise ValueError unless the networks have equal attributes: numbers, functions, tensors that are no buffers."""
     first, *others = map(attributes, models)
     if any(other != first for other in others):
         raise ValueError(
@@ -164,7 +165,7 @@ def check_alike(models: Sequence[nn.Module]) -> None:
 
 
 def attributes(model: nn.Module) -> str:
-    """A hash of what a network consists of beside parameters, buffers and hooks."""
+    """Return a hash of what a network consists of beside parameters, buffers and hooks."""
     usual = vars(nn.Module())
     every = [
         (name, type(module).__qualname__, {key: value for key, value in vars(module).items() if key not in usual})
@@ -174,7 +175,7 @@ def attributes(model: nn.Module) -> str:
 
 
 def alone(args: Sequence[Any], in_dims: Sequence[Dim]) -> list[Any]:
-    """What the only member of a stack has of `args`, tensors or dictionaries of them. Lean: every step calls it."""
+    """Return what the only member of a stack has of `args`, tensors or dictionaries of them; each step calls it."""
 
     def first(arg: Any) -> Any:
         return {name: value[0] for name, value in arg.items()} if isinstance(arg, dict) else arg[0]
@@ -183,7 +184,7 @@ def alone(args: Sequence[Any], in_dims: Sequence[Dim]) -> list[Any]:
 
 
 def in_groups(function: Callable[..., Any], shared: Shared, args: Sequence[Any], in_dims: Sequence[Dim]) -> Any:
-    """vmap over the members of a group within vmap over the groups: what a group shares is read once, not copied."""
+    """Map over the members of a group within a map over the groups: what a group shares is read once, not copied."""
 
     def grouped(value: Tensor) -> Tensor:
         return value.unflatten(0, (shared.groups, -1))

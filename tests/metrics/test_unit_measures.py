@@ -11,7 +11,7 @@ from psilon_bench.metrics.units import unit_measures, weight_decay_objectives
 from psilon_bench.models.mlp import MLP
 from psilon_bench.models.units import incoming_norms, outgoing_norms, scale_incoming, scale_outgoing
 from psilon_bench.run.checks import prepare
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 
 
 @pytest.mark.parametrize(("threshold", "first", "second"), [(0.0, 2, 4), (1e-3, 1, 4), (2.0, 1, 0), (5.0, 0, 0)])
@@ -69,7 +69,7 @@ def test_the_history_has_the_objective_over_all_training_rows(config, dataset):
     lams = (0.01, 0.3)
     runs = [config(*common, "reg=l2", "reg.scale=0.5", f"reg.lam={lam}", f"seed={i}") for i, lam in enumerate(lams)]
     members, rows = [prepare(run) for run in runs], [{}, {}]
-    fit = build_fit(members)
+    fit = build_trainer(members)
     fit.run(lambda member, row: rows[member].update(row))
     for index, (member, lam) in enumerate(zip(members, lams, strict=True)):
         network, train = fit.stack.network(index), member.task.train
@@ -83,7 +83,9 @@ def test_the_history_has_the_objective_over_all_training_rows(config, dataset):
 
 def test_other_regularizers_have_no_weight_decay_objective(config):
     """Their lambda is no lambda of weight decay."""
-    fit = build_fit([prepare(config("model=mlp", "model.hidden=5", "reg=lasso", "tracking=none", "trainer.epochs=1"))])
+    fit = build_trainer(
+        [prepare(config("model=mlp", "model.hidden=5", "reg=lasso", "tracking=none", "trainer.epochs=1"))]
+    )
     rows = []
     fit.run(lambda member, row: rows.append(row))
     assert "unit_sparsity" in rows[0]

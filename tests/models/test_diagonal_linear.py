@@ -10,7 +10,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.models.diagonal_linear import DiagonalLinear
 from psilon_bench.run.checks import prepare
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 
 RUN = (
     "dataset=sparse_recovery",
@@ -26,10 +26,10 @@ SMALL = ("dataset.num_measurements=8", "dataset.num_features=12", "dataset.num_n
 
 @pytest.fixture
 def fitted(config):
-    """fitted([overrides of a member, ...], common, ...): the Fit after its run, and the rows of each member."""
+    """fitted([overrides of a member, ...], common, ...): the Trainer after its run, and the rows of each member."""
 
     def fitted(members, *common):
-        fit = build_fit([prepare(config(*RUN, *common, *own)) for own in members])
+        fit = build_trainer([prepare(config(*RUN, *common, *own)) for own in members])
         rows = [[] for _ in members]
         fit.run(lambda member, row: rows[member].append(row))
         return fit, rows
@@ -60,7 +60,7 @@ def test_it_descends_as_by_hand(fitted, power, signed, ratio):
     x = reference.descend(*data(fit), alpha, power, signed, ratio, 0.02, 60)
     assert np.abs(x - (0 if signed else alpha**power)).max() > 0.05
     np.testing.assert_allclose(vector(fit), x, rtol=1e-10, atol=1e-13)
-    planted = fit.test.y[:, 0].numpy()
+    planted = fit.evaluation.test.y[:, 0].numpy()
     assert row["val/error"] == pytest.approx(np.linalg.norm(x - planted) / np.linalg.norm(planted))
     assert row["val/loss"] == pytest.approx(np.square(x - planted).sum() / 2)
     assert row["norm1"] == pytest.approx(np.abs(x).sum())
@@ -86,7 +86,7 @@ def test_both_find_basis_pursuits_vector(fitted, signed):
     fit, rows = fitted([("model.alpha=1e-6",), ("model.alpha=0.1",)], *sizes, *run)
     x, y = (values.numpy() for values in fit.batches.whole)
     pursued = reference.basis_pursuit(x, y[:, 0])
-    np.testing.assert_allclose(pursued, fit.test.y[:, 0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(pursued, fit.evaluation.test.y[:, 0].numpy(), atol=1e-6)
     assert np.linalg.norm(vector(fit) - pursued) < 1e-3 * np.linalg.norm(pursued)
     normalized, ((row,), _) = fitted([("model.alpha=0.1",), ("model.alpha=0.01",)], *sizes, *run, *NORMALIZED)
     for member in (0, 1):

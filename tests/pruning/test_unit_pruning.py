@@ -87,7 +87,7 @@ def test_a_unit_that_is_out_in_training_stays_out(config):
     counts = []
     for some in (members, members[:1], members[1:]):
         rows = [[] for _ in some]
-        engines.build_fit(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
+        engines.build_trainer(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
         counts += rows
     assert counts[:2] == counts[2:]
     for own in counts:

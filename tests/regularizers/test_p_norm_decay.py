@@ -16,7 +16,7 @@ from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.p_norm_decay import PNormDecay, factor
 from psilon_bench.regularizers.shrunk import shrunk
 from psilon_bench.run.checks import prepare
-from psilon_bench.training.engines import build
+from psilon_bench.training.engines import build_trainer
 
 ALL = ["biases", "gains", "norms"]
 
@@ -154,9 +154,9 @@ def test_p_end_is_reached_in_the_last_epoch(config, schedule):
     ends = [(0.8, 1.5), (2.0, 1.0), (1.2, None)]
     own = [(f"reg.p={p}", f"reg.p_end={'null' if end is None else end}") for p, end in ends]
     for epochs in (1, 2, 5):
-        fit = build([prepare(config(*run, *values, f"trainer.epochs={epochs}")) for values in own])
+        fit = build_trainer([prepare(config(*run, *values, f"trainer.epochs={epochs}")) for values in own])
         seen = []
-        fit.run(lambda member, row, fit=fit, seen=seen: seen.append(fit.own["p"].tolist()))
+        fit.run(lambda member, row, fit=fit, seen=seen: seen.append(fit.training_step.values["p"].tolist()))
         assert len(seen) == 3 * epochs
         for member, (p, end) in enumerate(ends):
             assert seen[0][member] == p

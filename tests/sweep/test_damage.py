@@ -17,7 +17,8 @@ from psilon_bench.records.record import Record
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 from psilon_bench.sweep.sweep import run as run_sweep
-from psilon_bench.training.trainer import Fit
+from psilon_bench.training.step import TrainingStep
+from psilon_bench.training.trainer import Trainer
 
 RUN = ("model.hidden=4", "model.depth=2", "trainer.epochs=6", "trainer.eval_every=2", "tracking=none")
 
@@ -33,16 +34,16 @@ def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
     """at_step(7, f): f is called before the seventh training step, once."""
 
     def at_step(number: int, act: Callable[[], None]) -> None:
-        step, count = Fit.train_step, 0
+        step, count = TrainingStep.__call__, 0
 
-        def counted(self, x, y):
+        def counted(self, x, y, number):
             nonlocal count
             count += 1
             if count == number:
                 act()
-            return step(self, x, y)
+            return step(self, x, y, number)
 
-        monkeypatch.setattr(Fit, "train_step", counted)
+        monkeypatch.setattr(TrainingStep, "__call__", counted)
 
     return at_step
 
@@ -184,12 +185,14 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_pat
 
 def test_a_state_that_does_not_load_is_set_aside(config, at_step, capsys, monkeypatch):
     """Whole, by its checksum, but of another make: the run trains from the start."""
-    state = Fit.state
-    monkeypatch.setattr(Fit, "state", lambda self: {key: state(self)[key] for key in state(self) if key != "batches"})
+    state = Trainer.state
+    monkeypatch.setattr(
+        Trainer, "state", lambda self: {key: state(self)[key] for key in state(self) if key != "batches"}
+    )
     at_step(15, stop)
     with pytest.raises(Stopped):
         run_alone(config(*RUN), Display())
-    monkeypatch.setattr(Fit, "state", state)
+    monkeypatch.setattr(Trainer, "state", state)
     capsys.readouterr()
     assert run_alone(config(*RUN), Display()).run["status"] == "finished"
     assert "is of no use (KeyError: 'batches')" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from psilon_bench.records.run_files import read_run
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.jobs import launch
-from psilon_bench.training.trainer import Fit
+from psilon_bench.training.step import TrainingStep
 
 TINY = [
     "model.hidden=4",
@@ -76,9 +76,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     stacks: list[list[int]] = []
     train = runner.train
 
-    def noted(fit, configs, *rest):
+    def noted(engine, configs, *rest):
         stacks.append([config.seed for config in configs])
-        train(fit, configs, *rest)
+        train(engine, configs, *rest)
 
     monkeypatch.setattr(runner, "train", noted)
     return stacks
@@ -224,24 +224,24 @@ def test_one_diverges_and_one_raises(psilon, records, tmp_path):
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool], error: Exception) -> list[list[int]]:
     """From now on the training of such stacks raises at its third step; the seeds of all that began."""
     began: list[list[int]] = []
-    train, step = runner.train, Fit.train_step
+    train, step = runner.train, TrainingStep.__call__
     count = 0
 
-    def noted(fit, configs, *rest):
+    def noted(engine, configs, *rest):
         nonlocal count
         count = 0
         began.append([config.seed for config in configs])
-        train(fit, configs, *rest)
+        train(engine, configs, *rest)
 
-    def faulty(self, x, y):
+    def faulty(self, x, y, number):
         nonlocal count
         count += 1
         if count == 3 and fails(began[-1]):
             raise error
-        return step(self, x, y)
+        return step(self, x, y, number)
 
     monkeypatch.setattr(runner, "train", noted)
-    monkeypatch.setattr(Fit, "train_step", faulty)
+    monkeypatch.setattr(TrainingStep, "__call__", faulty)
     return began
 
 
@@ -316,16 +316,16 @@ def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
     """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
     common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
     grid(seeds(3), *common, "name=whole")
-    step, count = Fit.train_step, 0
+    step, count = TrainingStep.__call__, 0
 
-    def stops(self, x, y):
+    def stops(self, x, y, number):
         nonlocal count
         count += 1
         if count in (13, 33):
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y)
+        return step(self, x, y, number)
 
-    monkeypatch.setattr(Fit, "train_step", stops)
+    monkeypatch.setattr(TrainingStep, "__call__", stops)
     for _ in range(2):
         with pytest.raises(Stopped):
             grid(seeds(3), *common, "name=cut")
@@ -346,16 +346,16 @@ def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
 def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
     """A stack was stopped, then parts of it alone: all left a checkpoint."""
     length = (f"trainer.epochs={epochs}", "scheduler=constant")
-    step, count = Fit.train_step, 0
+    step, count = TrainingStep.__call__, 0
 
-    def stops(self, x, y):
+    def stops(self, x, y, number):
         nonlocal count
         count += 1
         if count in (3, 6, 9, 12):
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y)
+        return step(self, x, y, number)
 
-    monkeypatch.setattr(Fit, "train_step", stops)
+    monkeypatch.setattr(TrainingStep, "__call__", stops)
     for number in (4, 3, 2, 1):
         with pytest.raises(Stopped):
             grid(seeds(number), *length)

@@ -10,23 +10,26 @@ import torch
 from omegaconf import OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
-from psilon_bench.config.schema import TrainerSection
+from psilon_bench.config.schema import MetricsSection, TrainerSection
 from psilon_bench.data.task import Task
-from psilon_bench.metrics.network import curve_measures
 from psilon_bench.models.mlp import MLP
+from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.training.engine import Row
+from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Stack
-from psilon_bench.training.trainer import Fit, Row
+from psilon_bench.training.trainer import Trainer
 
 TRAINER = {**OmegaConf.load(CONF / "config.yaml").trainer, "epochs": 6, "num_batches": 5, "eval_every": 1}
+METRICS = MetricsSection(radii=[], lipschitz_points=1, unit_threshold=1e-3)
 ADAM = partial(torch.optim.Adam, lr=0.05, fused=True)
 
 
 @dataclass
 class Trained:
-    """A Fit that has run, and the rows of each of its members."""
+    """A Trainer that has run, and the rows of each of its members."""
 
-    fit: Fit
+    fit: Trainer
     rows: list[list[Row]]
 
 
@@ -37,8 +40,8 @@ def settings() -> Callable[..., TrainerSection]:
 
 
 @pytest.fixture
-def make(settings: Callable[..., TrainerSection]) -> Callable[..., Fit]:
-    """make(models, tasks): a Fit with Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
+def make(settings: Callable[..., TrainerSection]) -> Callable[..., Trainer]:
+    """make(models, tasks): a Trainer with Adam at a constant rate of 0.05 and no penalty, unless told otherwise."""
 
     def make(
         models: Sequence[MLP],
@@ -48,25 +51,32 @@ def make(settings: Callable[..., TrainerSection]) -> Callable[..., Fit]:
         optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
         factor: Callable[[int], float] = lambda epoch: 1.0,
         **changes: Any,
-    ) -> Fit:
-        return Fit(
+    ) -> Trainer:
+        own = settings(**changes)
+        recipe = Recipe(
             stack=Stack(models),
             tasks=tasks,
             regularizers=regularizer if isinstance(regularizer, list) else [regularizer or Regularizer()] * len(models),
             lams=lams or [0.0] * len(models),
             seeds=list(range(10, 10 + len(models))),
-            settings=settings(**changes),
-            optimizer=optimizer,
+            settings=own,
+            metrics=METRICS,
+            epochs=own.epochs,
+            optimizer=lambda parameters, lr: optimizer(parameters),
+            lr=0.0,
             scheduler=lambda made: torch.optim.lr_scheduler.LambdaLR(made, factor),
-            measures=partial(curve_measures, unit_threshold=1e-3),
+            autocast=None,
+            pruner=Pruner(),
+            num_parameters=0,
         )
+        return Trainer(recipe)
 
     return make
 
 
 @pytest.fixture
-def train(make: Callable[..., Fit]) -> Callable[..., Trained]:
-    """train(models, tasks): the Fit of `make`, run to its end."""
+def train(make: Callable[..., Trainer]) -> Callable[..., Trained]:
+    """train(models, tasks): the Trainer of `make`, run to its end."""
 
     def train(models: Sequence[MLP], *args: Any, **kwargs: Any) -> Trained:
         fit = make(models, *args, **kwargs)

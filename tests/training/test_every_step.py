@@ -13,8 +13,8 @@ from psilon_bench.config.options import options
 from psilon_bench.config.schema import ComponentSection, ModelSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
-from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
+from psilon_bench.training.engines import build_engine
 
 SMALL = {"hidden": 5, "depth": 2, "blocks": [[2, 3], [2]], "channels": [2, 3], "per_stage": 1}
 VALUES = {"steps": 4, "strength": 1.5, "threshold": 0.2}
@@ -70,7 +70,7 @@ def trained(run, state=None):
 
     Each state comes with the number of rows there were before it.
     """
-    fit, rows, states = runner.build([prepare(run)]), [], []
+    fit, rows, states = build_engine([prepare(run)]), [], []
 
     def keep():
         if state is None:
@@ -79,7 +79,7 @@ def trained(run, state=None):
     if state is not None:
         fit.load_state(state)
     fit.run(lambda member, row: rows.append(row), safe_point=keep)
-    return getattr(fit, "fit", fit), rows, states
+    return getattr(fit, "trainer", fit), rows, states
 
 
 @pytest.mark.parametrize(("pruner", "tuning"), [*((pruner, "1") for pruner in PRUNERS), ("l1_projection", "null")])

@@ -14,7 +14,8 @@ from psilon_bench.records.history import read_rows
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
-from psilon_bench.training.finetune import FineTuned
+from psilon_bench.training.engines import build_engine
+from psilon_bench.training.finetune import FineTuning
 
 RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "trainer.epochs=4", "trainer.eval_every=2", "tracking=none")
 TUNED = (*RUN, "pruner=magnitude", "pruner.amount=0.7", "trainer.prune_then_finetune=5", "optimizer.lr=0.02")
@@ -25,7 +26,7 @@ KINDS = {"magnitude": TUNED, "units": PATHPROX}
 
 @pytest.fixture
 def fitted(config):
-    """fitted(overrides, seeds, lams): a FineTuned of these members, not yet run."""
+    """fitted(overrides, seeds, lams): a FineTuning of these members, not yet run."""
     composed = functools.cache(config)
 
     def fitted(overrides, seeds=(0,), lams=(0.03, 0.01)):
@@ -34,7 +35,7 @@ def fitted(config):
             common.model_copy(update={"seed": seed, "reg": common.reg.model_copy(update={"lam": lam})})
             for seed, lam in zip(seeds, lams, strict=False)
         ]
-        return runner.build([prepare(one) for one in own])
+        return build_engine([prepare(one) for one in own])
 
     return fitted
 
@@ -43,13 +44,13 @@ def fitted(config):
 def test_zeros_stay_and_the_rest_learns(fitted, kind):
     """What is 0 after the pruning is exactly 0 at the end, and nothing else is; weights have moved, the loss fell."""
     fit = fitted(KINDS[kind])
-    fit.fit.run(lambda member, row: None)
+    fit.trainer.run(lambda member, row: None)
     fit.prune()
-    before = {name: value.clone() for name, value in fit.fit.stack.tensors.items()}
+    before = {name: value.clone() for name, value in fit.trainer.stack.tensors.items()}
     rows = rows_of(fit)[0]
     zeros, weights = 0, [(name, value) for name, value in before.items() if value.dim() > 1]
     for name, value in weights:
-        after = fit.fit.stack.tensors[name]
+        after = fit.trainer.stack.tensors[name]
         assert torch.equal(after == 0, value == 0)
         zeros += int((value == 0).sum())
         if value.any():
@@ -58,7 +59,7 @@ def test_zeros_stay_and_the_rest_learns(fitted, kind):
     assert [row["epoch"] for row in rows] == [6, 8, 9]
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
     assert rows[-1]["train/objective"] == rows[-1]["train/loss"]  # without the regularizer
-    assert rows[-1]["val/loss"] < fit.fit.unpruned[0]["pruned/val/loss"]
+    assert rows[-1]["val/loss"] < fit.trainer.unpruned[0]["pruned/val/loss"]
 
 
 def test_the_rate_is_the_last_of_the_training(fitted):
@@ -81,9 +82,9 @@ def test_members_of_a_stack_are_lone_runs(fitted, kind):
         (own,) = rows_of(alone)
         for one, other in zip(rows[index], own, strict=True):
             assert one == pytest.approx(other, rel=1e-9, abs=1e-12)
-        assert together.fit.unpruned[index] == pytest.approx(alone.fit.unpruned[0], rel=1e-9)
-        for name, value in alone.fit.stack.state(0).items():
-            torch.testing.assert_close(together.fit.stack.state(index)[name], value, rtol=1e-9, atol=1e-12)
+        assert together.trainer.unpruned[index] == pytest.approx(alone.trainer.unpruned[0], rel=1e-9)
+        for name, value in alone.trainer.stack.state(0).items():
+            torch.testing.assert_close(together.trainer.stack.state(index)[name], value, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("seeds", [(0,), (3, 4)])
@@ -100,9 +101,9 @@ def test_stopped_and_resumed_is_not_stopped(fitted, seeds, stop_at):
     second.load_state(torch.load(file, weights_only=True))
     after = rows_of(second)
     assert [one + other for one, other in zip(before, after, strict=True)] == expected
-    assert second.fit.unpruned == whole.fit.unpruned
-    for name, value in whole.fit.last.items():
-        assert torch.equal(second.fit.last[name], value)
+    assert second.trainer.unpruned == whole.trainer.unpruned
+    for name, value in whole.trainer.last.items():
+        assert torch.equal(second.trainer.last[name], value)
     for one, other in zip(whole.trained, second.trained, strict=True):
         assert one.keys() == other.keys() == {"model.pt", "best.pt"}
         assert all(torch.equal(one[file][name], other[file][name]) for file in one for name in one[file])
@@ -148,11 +149,11 @@ def test_a_stopped_run_goes_on(config, monkeypatch):
     runs = [config(*TUNED, "trainer.checkpoint_every=1", f"name={name}") for name in ("whole", "halves")]
     quiet = Display(Console(file=io.StringIO()))
     (whole,) = runner.run(runs[:1], quiet)
-    finish = FineTuned.finish
-    monkeypatch.setattr(FineTuned, "finish", lambda self, records: (_ for _ in ()).throw(KeyboardInterrupt))
+    outcomes = FineTuning.outcomes
+    monkeypatch.setattr(FineTuning, "outcomes", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         runner.run(runs[1:], quiet)
-    monkeypatch.setattr(FineTuned, "finish", finish)
+    monkeypatch.setattr(FineTuning, "outcomes", outcomes)
     (halves,) = runner.run(runs[1:], quiet)
     assert halves.run["times"]["resumed"]
     one, other = (pd.read_csv(record.folder / "history.csv") for record in (whole, halves))

@@ -46,7 +46,7 @@ def networks():
 
 @pytest.fixture
 def fresh(make, networks, task):
-    """fresh(3): always the same Fit, on uneven tasks of its members, with decay."""
+    """fresh(3): always the same Trainer, on uneven tasks of its members, with decay."""
 
     def fresh(size, **changes):
         tasks = [task("regression", seed=i, sizes=(23, 11, 7)) for i in range(size)]
@@ -66,7 +66,7 @@ def test_training_steps_alone_are_in_training_mode(fresh, size):
     assert Normed.modes.count(True) == 7 * 5
     assert Normed.modes.count(False) == 4
     Normed.modes.clear()
-    fit.jacobians(3)
+    fit.evaluation.jacobians(3)
     fit.stack.network(size - 1)(torch.zeros(1, 5).double())
     assert Normed.modes == [False, False]
 
@@ -121,7 +121,7 @@ def test_snapshots_have_the_statistics_of_their_moment(fresh, select):
     rows = rows_of(fit)
     assert len({len(own) for own in rows}) > 1
     fit.select()
-    again = fit.measure(fit.val, "val", lambda model: {})
+    again = fit.evaluation.scores(fit.evaluation.val, "val")
     for own, row, member in zip(again, rows, fit.members, strict=True):
         chosen = member.best_row if select == "best" else row[-1]
         assert own["val/loss"] == pytest.approx(chosen["val/loss"], rel=1e-12)

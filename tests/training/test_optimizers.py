@@ -17,6 +17,7 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.sweep import sweep
 from psilon_bench.sweep.stacks import choose
+from psilon_bench.training.engines import build_engine
 from psilon_bench.training.optimizer import is_elementwise
 
 CPU = torch.device("cpu")
@@ -109,7 +110,7 @@ def test_what_mixes_networks_trains_one_by_one(runs, kind):
     assert choose(group).size == 1
     same(group, runs(kind, "results_dir=alone"))
     with pytest.raises(ValueError, match=r"optimizer=own mixes networks that share a tensor: train them one by one"):
-        runner.build([prepare(one) for one in group])
+        build_engine([prepare(one) for one in group])
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from psilon_bench.errors import UsageError
 from psilon_bench.records import networks as saved
 from psilon_bench.run.checks import prepare
 from psilon_bench.training import precision
-from psilon_bench.training.compiled import compile_if_asked, compile_step
-from psilon_bench.training.engines import build_fit, fit_under
+from psilon_bench.training.compiled import compile_step
+from psilon_bench.training.engines import build_trainer, build_under
 
 GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wine")
 
@@ -68,7 +68,7 @@ def test_recovery_never_takes_bfloat16(config, monkeypatch):
         "optimizer=sgd",
         "trainer.num_batches=1",
     )
-    assert build_fit([prepare(config(*overrides, "hardware.precision=auto"))]).precision == "float32"
+    assert build_trainer([prepare(config(*overrides, "hardware.precision=auto"))]).precision == "float32"
 
 
 def test_gain_is_the_median_ratio_after_a_warm_up():
@@ -80,8 +80,8 @@ def test_gain_is_the_median_ratio_after_a_warm_up():
 def test_a_resumed_run_keeps_its_precision(config):
     """Whatever a new trial would find."""
     members = [config(*TINY, *GRID, "hardware.precision=auto")]
-    stopped = fit_under([prepare(one) for one in members], torch.bfloat16)
-    resumed = fit_under([prepare(one) for one in members], None)
+    stopped = build_under([prepare(one) for one in members], torch.bfloat16)
+    resumed = build_under([prepare(one) for one in members], None)
     resumed.load_state(stopped.state())
     assert resumed.precision == "bfloat16"
 
@@ -109,9 +109,9 @@ def test_compiled_is_as_uncompiled(config, more, networks):
 
     def rows(compiled):
         seeds = [config(*TINY, *GRID, *more, f"seed={seed}") for seed in range(networks)]
-        fit = build_fit([prepare(own) for own in seeds])
+        fit = build_trainer([prepare(own) for own in seeds])
         if compiled:
-            assert compile_step(fit) is None
+            assert compile_step(fit.training_step, fit.batches, fit.randomness) is None
         every = []
         fit.run(lambda member, row: every.append({"member": member} | row))
         return pd.DataFrame(every)
@@ -126,9 +126,9 @@ def test_compiled_is_as_uncompiled(config, more, networks):
 def test_what_is_compiled(config, asked, networks):
     """What is asked for, but for stacks on a CPU, which it slows."""
     own = config(*TINY, *GRID, f"hardware.compile={asked}".lower())
-    fit = build_fit([prepare(own) for _ in range(networks)])
-    assert compile_if_asked(fit, own.hardware) is None
-    assert (fit.compiled is not None) == (asked and networks == 1)
+    fit = build_trainer([prepare(own) for _ in range(networks)])
+    assert fit.compile(own.hardware) is None
+    assert (fit.training_step.compiled is not None) == (asked and networks == 1)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -140,8 +140,8 @@ def test_every_run_of_a_long_sweep_is_compiled(config, monkeypatch):
     monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
     monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
     for seed in range(4):
-        fit = build_fit([prepare(config(*TINY, *GRID, f"seed={seed}"))])
-        assert compile_step(fit) is None
+        fit = build_trainer([prepare(config(*TINY, *GRID, f"seed={seed}"))])
+        assert compile_step(fit.training_step, fit.batches, fit.randomness) is None
 
 
 @pytest.mark.slow

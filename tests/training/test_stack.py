@@ -14,7 +14,7 @@ from psilon_bench.config.options import options
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.path_norm import PathNorm
 from psilon_bench.run.checks import fits, prepare
-from psilon_bench.training.engines import build_fit
+from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.stack import Shared, Stack
 
 GRID = [("seed=0", "reg.lam=0.0"), ("seed=3", "reg.lam=1e-4"), ("seed=1", "reg.lam=0.05", "dataset.split_seed=7")]
@@ -44,11 +44,11 @@ FITTING = [(model, reg) for model in MODELS for reg in fitting(model)]
 
 def trained(*runs):
     """The rows of each configuration in one stack, its selected network, and what is measured of it."""
-    fit = build_fit([prepare(run) for run in runs])
+    fit = build_trainer([prepare(run) for run in runs])
     rows = [[] for _ in runs]
     fit.run(lambda member, row: rows[member].append(row))
     fit.select()
-    tests = fit.measure(fit.test, "test", lambda model: {})
+    tests = fit.evaluation.scores(fit.evaluation.test, "test")
     return [(rows[i], fit.stack.state(i), tests[i], fit.members[i]) for i in range(len(runs))]
 
 
@@ -137,7 +137,7 @@ def test_early_stopping_is_each_members_own(train, network, task):
         together = run(copy.deepcopy(models), tasks, lams=lams)
         together.fit.select()
         assert len({len(rows) for rows in together.rows}) > 2
-        measured = together.fit.measure(together.fit.val, "val", lambda model: {})
+        measured = together.fit.evaluation.scores(together.fit.evaluation.val, "val")
         for own, rows, member in zip(measured, together.rows, together.fit.members, strict=True):
             losses = [row["val/loss"] for row in rows]
             assert own["val/loss"] == pytest.approx(min(losses) if select == "best" else losses[-1], rel=1e-12)

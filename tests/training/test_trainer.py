@@ -124,15 +124,15 @@ def test_select_takes_the_last_or_the_best(overfitting, select, early_stopping):
     losses = [row["val/loss"] for row in trained.rows[0]]
     assert min(losses) < losses[-1]
     trained.fit.select()
-    (measured,) = trained.fit.measure(trained.fit.val, "val", lambda model: {})
+    (measured,) = trained.fit.evaluation.scores(trained.fit.evaluation.val, "val")
     assert measured["val/loss"] == pytest.approx(min(losses) if select == "best" else losses[-1], rel=1e-12)
 
 
 def test_scores_do_not_depend_on_the_evaluation_chunks(train, network, task, monkeypatch):
     """A split larger than one chunk is measured whole."""
     trained = train([network("pnet", 5, 3), network("pnet", 5, 3)], [task("multiclass"), task("multiclass", seed=1)])
-    whole = trained.fit.measure(trained.fit.val, "val", lambda model: {})
-    monkeypatch.setattr("psilon_bench.training.trainer.EVALUATION_ROWS", 4)
-    parts = trained.fit.measure(trained.fit.val, "val", lambda model: {})
+    whole = trained.fit.evaluation.scores(trained.fit.evaluation.val, "val")
+    monkeypatch.setattr("psilon_bench.training.evaluation.ROWS_AT_ONCE", 4)
+    parts = trained.fit.evaluation.scores(trained.fit.evaluation.val, "val")
     for one, other in zip(whole, parts, strict=True):
         assert one == pytest.approx(other, rel=1e-12)

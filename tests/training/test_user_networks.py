@@ -15,6 +15,7 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.sweep import sweep
 from psilon_bench.sweep.stacks import choose
+from psilon_bench.training.engines import build_engine
 
 RUN = ("dataset=wine", "reg=none", "trainer.epochs=4", "trainer.num_batches=3", "trainer.eval_every=1", "tracking=none")
 ALONE = {"Dropped", "Scaled", "Shifted", "Branching"}
@@ -70,7 +71,7 @@ def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsy
 def test_stopped_and_resumed_is_not_stopped(runs, network, stop_at):
     """History and weights to the last bit, in another process with other random numbers."""
     (one, *_) = runs(network)
-    whole, first, second = (runner.build([prepare(one)]) for _ in range(3))
+    whole, first, second = (build_engine([prepare(one)]) for _ in range(3))
     expected, before, file = rows_of(whole), rows_of(first, stop_at), io.BytesIO()
     torch.save(first.state(), file)
     file.seek(0)
@@ -89,7 +90,7 @@ def test_random_numbers_are_the_runs_own(runs):
         torch.manual_seed(0)
         torch.rand(draws)
         expected = torch.get_rng_state()
-        histories.append(rows_of(runner.build([prepare(one)])))
+        histories.append(rows_of(build_engine([prepare(one)])))
         choose([first, other])
         assert torch.equal(torch.get_rng_state(), expected)
     assert histories[0] == histories[1] != histories[2]
@@ -101,7 +102,7 @@ def test_frozen_parameters_stay(runs):
     for size in (1, 3):
         members = [prepare(one) for one in group[:size]]
         starts = [{name: value.clone() for name, value in member.model.state_dict().items()} for member in members]
-        fit = runner.build(members)
+        fit = build_engine(members)
         rows_of(fit)
         for index, start in enumerate(starts):
             for name, value in fit.stack.state(index).items():
@@ -110,7 +111,7 @@ def test_frozen_parameters_stay(runs):
 
 def test_tied_weights_stay_tied(runs):
     """In every network that comes out of a stack."""
-    fit = runner.build([prepare(one) for one in runs("Tied")])
+    fit = build_engine([prepare(one) for one in runs("Tied")])
     rows_of(fit)
     for index in range(3):
         network = fit.stack.network(index)

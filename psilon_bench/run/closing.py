@@ -1,0 +1,45 @@
+"""The end of a run: what an engine returned, or what ended it, becomes the last word of a record."""
+
+import contextlib
+import traceback
+from collections.abc import Sequence
+
+from psilon_bench.errors import RecordsFailed
+from psilon_bench.records.record import Record
+from psilon_bench.training.engine import Engine, Outcome
+
+
+def close(records: Sequence[Record], engine: Engine) -> None:
+    """Write what came of each member into its record, and close it; records that have ended for good stay."""
+    for record, outcome in zip(records, engine.outcomes(), strict=True):
+        if not record.closed:
+            write(record, outcome)
+
+
+def write(record: Record, outcome: Outcome) -> None:
+    """Write all files of an outcome, then run.json with its status."""
+    record.restore()
+    for name, tensors in outcome.tensors.items():
+        record.save_tensors(name, tensors)
+    for name, value in outcome.objects.items():
+        record.save_object(name, value)
+    for name, table in outcome.tables.items():
+        record.write(name, table.to_csv(index=False))
+    record.run |= outcome.details | {"diverged": outcome.diverged}
+    record.finish(outcome.status, outcome.metrics, outcome.reason)
+
+
+def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
+    """Record `killed` for a signal; `failed`, with the traceback in the folder, for anything else.
+
+    A folder that cannot be written keeps its run.json, which says `running` of a process that is gone.
+    """
+    killed = isinstance(error, KeyboardInterrupt)
+    reason = str(error) if isinstance(error, RecordsFailed) else f"{type(error).__name__}: {error}".rstrip(": ")
+    for record in records:
+        if record.closed:
+            continue
+        with contextlib.suppress(OSError):
+            record.finish("killed" if killed else "failed", reason=reason)
+            if not killed:
+                record.write("error.txt", traceback.format_exc())

@@ -1,0 +1,85 @@
+"""The contract of engines: what trains a stack of networks or fits a baseline returns values and writes nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import pandas as pd
+from torch import Tensor
+
+from psilon_bench.config.schema import HardwareSection
+
+Row = dict[str, float]  # numbers by the names of metrics
+Ended = Literal["finished", "failed"]
+OnRow = Callable[[int, Row], None]
+
+
+@dataclass
+class Progress:
+    """How far one member of a stack has come."""
+
+    status: Literal["running"] | Ended = "running"
+    reason: str | None = None
+    last_row: Row = field(default_factory=dict)
+    best_row: Row = field(default_factory=dict)
+    waited: int = 0  # evaluations since the best
+
+
+@dataclass
+class Outcome:
+    """All that came of one member; each mapping has the names of the files or the keys that its values belong to."""
+
+    status: Ended
+    reason: str | None
+    metrics: Row
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # state_dicts, on the CPU
+    objects: dict[str, object] = field(default_factory=dict)  # fitted objects of scikit-learn
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)  # what run.json has beside the metrics
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the member failed by its own numbers, as it would again."""
+        return self.status == "failed"
+
+
+class Engine(Protocol):
+    """What trains the members of a stack, or fits one baseline."""
+
+    @property
+    def members(self) -> Sequence[Progress]:
+        """Return how far each member has come."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Return the type in which steps multiply matrices, such as float32."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Return where the members are, such as cpu or cuda:0."""
+        ...
+
+    def compile(self, hardware: HardwareSection) -> str | None:
+        """Compile the training step where `hardware` asks for it and it pays; the reason where that fails."""
+        ...
+
+    def run(self, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]) -> None:
+        """Train to the end. on_row(member, row) gets each row of a history as soon as it exists.
+
+        safe_point is called between steps, on_epoch(epoch) after epochs; where they raise, `state` is whole.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides the rest of the run; empty for what cannot be stopped on its way."""
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on, bit for bit, from the `state` of an engine that was built of the same members."""
+        ...
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Test what `run` has left, and yield what came of each member, in their order."""
+        ...

@@ -1,0 +1,103 @@
+"""What is measured of the members of a stack on rows that they do not train on, and of the networks themselves."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.data.task import Split
+from psilon_bench.metrics import prediction
+from psilon_bench.metrics.certificate import certified_accuracies
+from psilon_bench.metrics.lipschitz import jacobians
+from psilon_bench.metrics.units import weight_decay_objectives
+from psilon_bench.models.units import HasUnits
+from psilon_bench.training.batches import Rows
+from psilon_bench.training.engine import Row
+from psilon_bench.training.randomness import Randomness
+from psilon_bench.training.recipe import Recipe
+from psilon_bench.training.stack import Stack
+
+ROWS_AT_ONCE = 8192  # of all members together, in one forward pass
+OfNetwork = Callable[[nn.Module], dict[str, Tensor]]
+
+
+def nothing(model: nn.Module) -> dict[str, Tensor]:
+    """Measure nothing of the network itself."""
+    return {}
+
+
+class Evaluation:
+    """Scores, certificates and slopes of all members, in the precision of their parameters: none is under autocast."""
+
+    def __init__(self, recipe: Recipe, train: Rows, randomness: Randomness) -> None:
+        self.stack, self.kind, self.train, self.randomness = recipe.stack, recipe.kind, train, randomness
+        parameter = next(iter(self.stack.parameters.values()))
+
+        def rows(splits: list[Split]) -> Rows:
+            return Rows(splits, parameter.device, parameter.dtype)
+
+        tasks = recipe.tasks
+        self.val = rows([task.val for task in tasks])
+        self.test = rows([task.test for task in tasks])
+        names = tasks[0].extra_tests  # tasks of one shape have the same
+        self.extra_tests = {name: rows([task.extra_tests[name] for task in tasks]) for name in names}
+
+    def of(self, stack: Stack) -> "Evaluation":
+        """Return the same evaluation of other networks, of the same members."""
+        evaluation = copy.copy(self)
+        evaluation.stack = stack
+        return evaluation
+
+    @torch.no_grad()
+    def scores(self, rows: Rows, split: str, of_network: OfNetwork = nothing, radii: Sequence[float] = ()) -> list[Row]:
+        """Return the scores on these rows, named `split/...`, and the network's measures; one dictionary a member.
+
+        Of classes also the certified accuracy at these L_inf radii, for networks that have a bound.
+        """
+        certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
+
+        def measured(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
+            scores = prediction.scores(self.kind, logits, y)
+            if certified:
+                scores |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified)
+            return {f"{split}/{name}": value for name, value in scores.items()} | of_network(model)
+
+        return self.over(rows, measured)
+
+    @torch.no_grad()
+    def decay_objectives(self, weight_decay: Tensor) -> list[Row]:
+        """Return the objectives of weight decay (members,) over all training rows, without augmentation.
+
+        Networks without units have none: their dictionaries are empty.
+        """
+        if not (isinstance(self.stack.model, HasUnits) and self.stack.model.units()):
+            return [{} for _ in range(self.stack.size)]
+
+        def objectives(model: nn.Module, logits: Tensor, y: Tensor, lam: Tensor) -> dict[str, Tensor]:
+            return weight_decay_objectives(model, prediction.loss(self.kind, logits, y), lam)
+
+        return self.over(self.train, objectives, weight_decay)
+
+    def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *values: Tensor) -> list[Row]:
+        """Return function(network, its logits on all of these rows, their y, *its values), one dictionary a member."""
+        chunks = rows.chunks(max(64, ROWS_AT_ONCE // self.stack.size))
+        in_dims = (0, rows.in_dim, *[0] * len(values))
+        with self.randomness.own():
+            logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+            found = self.stack.map(function, logits, rows.y, *values, in_dims=in_dims)
+        columns = {name: value.tolist() for name, value in found.items()}
+        return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
+
+    def jacobians(self, points: int) -> list[Tensor]:
+        """Return d logits / d input of every member at its first test rows, (points, outputs, inputs), on the CPU."""
+        x = next(self.test.chunks(points))
+        by_member = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
+        with self.randomness.own():
+            return list(jacobians(lambda x: self.stack.map(forward, x, in_dims=(0,)), by_member).cpu())
+
+
+def forward(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits in the precision of the parameters, as the saved network gives them."""
+    return model(x)

@@ -1,0 +1,181 @@
+"""What comes of trained networks: tested, pruned, certified, in the forms in which they are kept."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.data.task import Task
+from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
+from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.training.engine import Outcome, Row
+from psilon_bench.training.evaluation import Evaluation
+from psilon_bench.training.stack import Stack
+
+if TYPE_CHECKING:
+    from psilon_bench.training.trainer import Trainer
+
+States = dict[str, dict[str, Tensor]]  # state_dicts of a network by the names of their files
+
+
+def trained_states(trainer: "Trainer") -> list[States]:
+    """Return what training gave, unpruned, of each member: model.pt is selected, best.pt or last.pt the other.
+
+    The selected parameters are to be in the stack; see Trainer.select.
+    """
+    other, values = ("last", trainer.last) if trainer.recipe.settings.select == "best" else ("best", trainer.best)
+    stack = trainer.stack
+    return [{"model.pt": stack.state(index), f"{other}.pt": stack.state(index, values)} for index in range(stack.size)]
+
+
+def pruned_networks(trainer: "Trainer") -> list[nn.Module]:
+    """Return plain networks with exact zeros in the place of those in the stack."""
+    selected: list[Any] = [trainer.stack.network(index) for index in range(trainer.stack.size)]
+    networks = [network.plain() for network in selected]
+    for network in networks:
+        trainer.recipe.pruner.prune(network)
+    return networks
+
+
+def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterator[Outcome]:
+    """Test the selected networks, pruned where the recipe says so, and yield what came of each member.
+
+    unpruned: what training gave before it was pruned, where this trainer only fine-tuned what was left.
+    """
+    recipe, stack = trainer.recipe, trainer.stack
+    trainer.select()
+    pruned = recipe.prunes or unpruned is not None
+    if unpruned is None:
+        unpruned = trained_states(trainer)
+        if recipe.prunes:
+            stack = Stack(pruned_networks(trainer))
+    evaluation = trainer.evaluation.of(stack)
+    metrics = final_metrics(trainer, evaluation)
+    jacobians = evaluation.jacobians(recipe.metrics.lipschitz_points)
+    for index, (progress, task) in enumerate(zip(trainer.members, recipe.tasks, strict=True)):
+        local = spectral_norm(jacobians[index])
+        outcome = Outcome("failed" if progress.status == "failed" else "finished", progress.reason, {})
+        outcome.tensors |= unpruned[index]
+        outcome.objects["preprocessing.skops"] = task.preprocessing
+        outcome.details["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
+        finished = outcome.status == "finished"
+        chosen = progress.best_row if recipe.settings.select == "best" and finished else progress.last_row
+        outcome.metrics |= chosen
+        if finished:
+            outcome.metrics |= metrics[index]
+            export(outcome, stack.network(index), task, pruned)
+            outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
+        seconds = trainer.seconds / stack.size  # its share of the stack's time
+        outcome.metrics |= {
+            "num_parameters": recipe.num_parameters,
+            "best/val/loss": progress.best_row.get("val/loss", float("nan")),
+            "best/step": progress.best_row.get("step", 0),
+            "time/fit_s": seconds,
+            "time/step_ms": 1000 * seconds / trainer.step,
+        }
+        yield outcome
+
+
+def final_metrics(trainer: "Trainer", evaluation: Evaluation) -> list[Row]:
+    """Return scores, bounds and sparsities of every member, and the scores that it had before it was pruned."""
+    metrics = trainer.recipe.metrics
+    of_network = partial(final_measures, unit_threshold=metrics.unit_threshold)
+    val = evaluation.scores(evaluation.val, "val", of_network)
+    test = test_scores(evaluation.scores, evaluation.test, evaluation.extra_tests, metrics.radii)
+    before: Sequence[Row] = trainer.unpruned or [{} for _ in val]
+    return [first | then | earlier for first, then, earlier in zip(val, test, before, strict=True)]
+
+
+def test_scores(
+    scores: Callable[..., list[Row]], test: Any, extra_tests: Mapping[str, Any], radii: Sequence[float]
+) -> list[Row]:
+    """Return scores on the test rows, on each extra test set (`test/fog/loss`), and their mean (`test/extra/loss`).
+
+    scores(rows, split) gives a dictionary for each member; radii: of certified accuracies on the test rows alone.
+    """
+    found: list[Row] = scores(test, "test", radii=radii)
+    extra = [scores(rows, f"test/{name}") for name, rows in extra_tests.items()]
+    for index, row in enumerate(found):
+        for score in ("loss", "accuracy"):
+            values = [v for sets in extra for key, v in sets[index].items() if key.endswith(f"/{score}")]
+            if values:
+                row[f"test/extra/{score}"] = sum(values) / len(values)
+        for sets in extra:
+            row.update(sets[index])
+    return found
+
+
+def local_measures(local: Tensor, jacobians: Tensor, bound: float | None) -> Row:
+    """Return how steep a network is at test rows (points,), and how far above that its certificate lies."""
+    steepest = entries_sum(jacobians).max().item()
+    gap = {} if bound is None else {"lipschitz_gap": bound / steepest if steepest else float("inf")}
+    return {"lipschitz_local": local.mean().item(), "lipschitz_local/max": local.max().item()} | gap
+
+
+def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
+    """Add the plain pruned network, the compact one where it is smaller, what inputs are worth, which units are dead.
+
+    `num_units/layer1` ... count the units that the compact network has left.
+    """
+    if pruned:
+        outcome.tensors["pruned.pt"] = state_of(network)
+    if hasattr(network, "input_bounds"):
+        add_inputs(outcome, input_table(task, network.input_bounds()))
+    if hasattr(network, "alive_units"):
+        units = unit_table(network)
+        if not units["alive"].all():
+            outcome.tables["units.csv"] = units
+    if hasattr(network, "compact"):
+        add_compact(outcome, network)
+
+
+def add_inputs(outcome: Outcome, bounds: pd.DataFrame) -> None:
+    """Add the table of input_table, and which inputs the network reads where that is not all of them."""
+    outcome.tables["inputs.csv"] = bounds
+    outcome.metrics["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
+    read = bounds["bound"] > 0
+    outcome.metrics["num_inputs"] = int(read.sum())
+    if not read.all():
+        outcome.details["inputs_kept"] = bounds["input"][read].tolist()
+
+
+def add_compact(outcome: Outcome, network: Any) -> None:
+    """Add the network without what is dead where that is smaller, and its sizes."""
+    compact, inputs = network.compact()
+    outcome.metrics["compact/num_parameters"] = num_parameters(compact)
+    if hasattr(network, "weights"):
+        outcome.metrics |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
+    if num_parameters(compact) < num_parameters(network.plain()):
+        taken = {} if inputs is None else {"inputs": inputs.cpu()}
+        outcome.tensors["compact.pt"] = taken | state_of(compact)
+
+
+def state_of(network: nn.Module) -> dict[str, Tensor]:
+    """Return the state_dict on the CPU."""
+    return {name: value.detach().cpu() for name, value in network.state_dict().items()}
+
+
+def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
+    """Return a row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
+
+    bounds: (inputs,). Raw outputs of a regression are in units of the target. A bound of 0: the network does not read
+    that input.
+    """
+    bound = bounds.detach().double().cpu()
+    scales = torch.tensor(task.input_scales or [1.0] * len(bound), dtype=torch.float64)
+    raw = bound / scales * task.target_scale
+    return pd.DataFrame({"input": task.feature_names, "bound": bound, "scale": scales, "bound_raw": raw})
+
+
+def unit_table(network: Any) -> pd.DataFrame:
+    """Return a row a hidden unit: whether it is alive, with how many weights other than 0 it reads and is read."""
+    nonzero = [(weight != 0).cpu() for weight in network.weights()]
+    pairs = zip(network.alive_units(), nonzero[:-1], nonzero[1:], strict=True)
+    layers = [
+        {"layer": k, "unit": range(len(alive)), "alive": alive.cpu(), "reads": ins.sum(dim=1), "read": outs.sum(dim=0)}
+        for k, (alive, ins, outs) in enumerate(pairs, start=1)
+    ]
+    return pd.concat([pd.DataFrame(layer) for layer in layers], ignore_index=True)

@@ -1,0 +1,110 @@
+"""One training step of all members of a stack: objectives, gradients, the optimizer, regularizer and pruner."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from psilon_bench.metrics import prediction
+from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.training.recipe import Recipe
+from psilon_bench.training.stack import Dim
+
+Gradients = tuple[Tensor | None, ...]  # by parameters
+Slopes = tuple[Tensor, Tensor, Gradients]  # objectives (members,), losses (members,), gradients of the objectives' sum
+
+
+class TrainingStep:
+    """Call it with a batch: objective = loss + lam * penalty of each member, and the update that follows from it.
+
+    lam is (members,). The sum over members is what is differentiated, so no member feels another.
+    """
+
+    def __init__(self, recipe: Recipe, optimizer: torch.optim.Optimizer, batch_dim: Dim, steps: int) -> None:
+        """batch_dim: how members share a batch, see Stack.map. steps: in the whole run."""
+        self.stack, self.kind, self.pruner = recipe.stack, recipe.kind, recipe.pruner
+        self.optimizer, self.batch_dim, self.steps = optimizer, batch_dim, steps
+        self.regularizers, self.regularizer = recipe.regularizers, recipe.regularizers[0]
+        parameter = next(iter(self.stack.parameters.values()))
+        self.device = parameter.device
+        self.lams = torch.tensor(recipe.lams, device=parameter.device, dtype=parameter.dtype)
+        self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
+        self.remembers = type(self.regularizer).before_step is not Regularizer.before_step
+        self.projects = type(self.pruner).after_step is not Pruner.after_step
+        self.blends = type(self.pruner).at_step is not Pruner.at_step
+        self.set_autocast(recipe.autocast)
+        self.set_progress(0.0)
+        self.compiled: Callable[..., Slopes] | None = None
+
+    def set_autocast(self, autocast: torch.dtype | None) -> None:
+        """Call the networks in this type; None: in that of their parameters."""
+        self.autocast_type = autocast
+        self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
+
+    @property
+    def precision(self) -> str:
+        """Return the name of the type in which matrices are multiplied."""
+        return str(self.autocast_type or self.lams.dtype).removeprefix("torch.")
+
+    def set_progress(self, progress: float) -> None:
+        """Give the regularizers the values they have at this share of the epochs, 0 in the first and 1 in the last."""
+        self.values: dict[str, Tensor] = {}  # (members,) each
+        if self.regularizer.stackable:
+            values = [regularizer.values(progress) for regularizer in self.regularizers]
+            self.values = {name: self.lams.new_tensor([one[name] for one in values]) for name in values[0]}
+
+    def start(self) -> None:
+        """Change the networks as regularizer and pruner want them before the first step."""
+        self.stack.change(lambda model, values: self.regularizer.at_start(model, **values), self.values, in_dims=(0,))
+        if self.projects:
+            self.stack.change(self.pruner.after_step)
+
+    def __call__(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
+        """Take the step with this number, from 0; return objectives and losses before it, (members,) each, not read."""
+        self.pruner.at_step(self.stack.model, number, self.steps)
+        blending = self.blends and number >= self.pruner.first_step(self.steps)
+        slopes = self.slopes if self.compiled is None or blending else self.compiled
+        with self.stack.training():
+            objective, loss, gradients = slopes(x, y, self.lams, self.values)
+        parameters = self.stack.parameters.values()
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        with torch.no_grad():
+            self.shrinking_step() if self.shrinks else self.optimizer.step()
+        for parameter in parameters:
+            parameter.grad = None  # nobody holds on to what a CUDA graph writes over
+        if self.projects:
+            self.stack.change(self.pruner.after_step)
+        return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
+
+    def slopes(self, x: Tensor, y: Tensor, lams: Tensor, values: dict[str, Tensor]) -> Slopes:
+        """Return objectives, losses and gradients of all members on a batch."""
+        in_dims = (self.batch_dim, self.batch_dim, 0, 0)
+        objective, loss = self.stack.map(self.objective, x, y, lams, values, in_dims=in_dims)
+        gradient = torch.autograd.grad(objective.sum(), list(self.stack.parameters.values()), allow_unused=True)
+        # fused optimizers take it for granted that a gradient lies in memory as its parameter does
+        return objective.detach(), loss.detach(), tuple(one if one is None else one.contiguous() for one in gradient)
+
+    def objective(
+        self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor, values: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Return (loss + lam * penalty, loss) of one network on one batch."""
+        with self.autocast:
+            logits = model(x)
+        loss = prediction.loss(self.kind, logits.to(self.lams.dtype), y)
+        return loss + lam * self.regularizer.penalty(model, **values), loss
+
+    def shrinking_step(self) -> None:
+        """Take the optimizer's step, between what the regularizer does before it and after it."""
+        step = self.optimizer.param_groups[0]["lr"] * self.lams
+
+        def before(model: nn.Module, step: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return self.regularizer.before_step(model, step, **values)
+
+        def after(model: nn.Module, step: Tensor, kept: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+            self.regularizer.after_step(model, step, kept, **values)
+
+        kept = self.stack.map(before, step, self.values, in_dims=(0, 0)) if self.remembers else {}
+        self.optimizer.step()
+        self.stack.change(after, step, kept, self.values, in_dims=(0, 0, 0))
