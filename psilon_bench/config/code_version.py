@@ -1,4 +1,4 @@
-"""Which code makes the numbers: a digest of the sources that compute, read once when this module is imported.
+"""The version of the code that makes the numbers: a digest of the sources that compute, read once at import.
 
 Editing a file while a run trains does not change what the run was computed with, so nothing is read again later.
 """
