@@ -49,7 +49,7 @@ class DamagedEntry(Exception):
 
 
 def cache_folder() -> Path:
-    """The user's cache; a user without a home, as in containers, has one among the temporary files."""
+    """Return the user's cache folder; of a user without a home, as in containers, a temporary folder."""
     try:
         return user_cache_path("psilon_bench")
     except RuntimeError:  # there is no home

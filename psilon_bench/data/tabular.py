@@ -88,9 +88,8 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     columns of prose, numbers that are infinite or become so when they are scaled.
     """
     frame, notes = _labelled_rows(raw)
-    target = frame[raw.target]
+    target, inputs = frame[raw.target], frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     targets.check_target(target, raw.regression, raw.place)
-    inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
     values, classes = _values(target, raw.regression)
     parts = parts or _split(values, frame, raw, options)
