@@ -134,7 +134,7 @@ def pruning_figures(blocks: int) -> Figures:
     x, y = torch.randn(400, 28), torch.randint(0, 2, (400, 1)).float()
 
     def pnet(blend: float) -> Step:
-        model = MLP(28, 1, hidden=500, depth=3, normalization=1, share=True)
+        model = MLP(28, 1, hidden=500, depth=3, normalization=1, share=True, activation="relu", init="orthogonal")
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
         for layer in model.norm_layers():
             layer.blend, layer.strength = blend, 1.2

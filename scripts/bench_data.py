@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data import higgs, store
 
@@ -85,9 +86,7 @@ def convert(path: Path) -> None:
 
 
 def load(name: str, **values: Any) -> Any:
-    import yaml
-
-    section = yaml.safe_load((CONF / "dataset" / f"{name}.yaml").read_text())
+    section = read_option(CONF / "dataset" / f"{name}.yaml")
     return DatasetSection.model_validate({**section, "split_seed": 0, **values}).build(name=name)
 
 

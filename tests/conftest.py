@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,9 +62,11 @@ def network() -> Callable[..., MLP]:
     """network("pnet", 5, 2): an MLP in float64 with random lengths of both signs and random biases."""
     kinds = {"pnet": (1, True), "rows": (1, False), "snet": (2, False), "shared": (2, True), "plain": (None, False)}
 
-    def network(kind: str, num_features: int, num_outputs: int, hidden: int = 4, depth: int = 2, **more: str) -> MLP:
+    def network(
+        kind: str, num_features: int, num_outputs: int, hidden: int = 4, depth: int = 2, activation: Any = "relu"
+    ) -> MLP:
         normalization, share = kinds[kind]
-        model = MLP(num_features, num_outputs, hidden, depth, normalization, share, **more).double()
+        model = MLP(num_features, num_outputs, hidden, depth, normalization, share, activation, "orthogonal").double()
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(torch.randn_like(parameter))

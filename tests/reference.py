@@ -9,7 +9,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 from torch.nn import functional as F
 
-from psilon_bench.config.schema import TrainerSection
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Split, Task
 from psilon_bench.models.linear import NormLinear
 from psilon_bench.models.mlp import MLP

@@ -170,7 +170,7 @@ def test_a_component_from_a_folder_of_configurations(psilon_run, tmp_path, monke
     monkeypatch.setenv("PSILON_COMPONENTS", "")
     (tmp_path / "own" / "model").mkdir(parents=True)
     (tmp_path / "own" / "model" / "wide.yaml").write_text(
-        "name: wide\n_target_: wide_of_mine.Wide\nhidden: 4\ndepth: 1\n", encoding="utf-8"
+        "defaults: [mlp]\nname: wide\n_target_: wide_of_mine.Wide\nhidden: 4\ndepth: 1\n", encoding="utf-8"
     )
     (tmp_path / "wide_of_mine.py").write_text(
         "from psilon_bench.models.mlp import MLP\nclass Wide(MLP):\n    pass\n", encoding="utf-8"

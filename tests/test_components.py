@@ -4,17 +4,18 @@ import inspect
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from psilon_bench.config.check import SUPPLIED, check, check_arguments
 from psilon_bench.config.components import locate
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import Config
 
 COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
-BUILT = [(group, name) for group, name in COMPONENTS if "_target_" in OmegaConf.load(CONF / group / f"{name}.yaml")]
 PRESETS = ("experiment", "suite")  # of whole configurations; the other groups are sections of one
+SECTIONS = [(group, name) for group, name in COMPONENTS if group not in PRESETS]
+BUILT = [(group, name) for group, name in SECTIONS if "_target_" in read_option(CONF / group / f"{name}.yaml")]
 
 
 def test_every_section_has_options_and_every_folder_is_a_section():

@@ -1,11 +1,15 @@
 """The check of a composed configuration: what is wrong is named, and the fingerprint knows what determines numbers."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from psilon_bench.config.check import check
+from psilon_bench.config.components import locate
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import Config
 from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError
@@ -148,3 +152,38 @@ def test_flat_and_title(config):
 def test_nearest(word, expected):
     """The nearest names, the best first; all of them where none is near."""
     assert nearest(word, ["vgg", "snet", "pnet"]) == expected
+
+
+OPTIONS = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name in Config.model_fields]
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_an_option_is_read_as_hydra_composes_it(composed, path):
+    """The options that a file builds on included; references to other sections are not resolved."""
+    group = path.parent.name
+    cfg = composed(f"{group}={path.stem}")
+    assert read_option(path) == OmegaConf.to_container(cfg, resolve=False)[group]
+
+
+def test_an_option_of_a_users_folder_builds_on_one_of_conf(tmp_path):
+    """A file's values lie over those of its bases, a later base's over an earlier one's; `_self_` is no option."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "narrow.yaml").write_text("name: narrow\nhidden: 7\ndepth: 9\n")
+    (folder / "mine.yaml").write_text("defaults: [snet, narrow, _self_]\nname: mine\ndepth: 1\n")
+    expected = read_option(CONF / "model" / "snet.yaml") | {"name": "mine", "hidden": 7, "depth": 1}
+    assert read_option(folder / "mine.yaml") == expected
+    (folder / "mine.yaml").write_text("defaults: [nowhere]\n")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_option(folder / "mine.yaml")
+
+
+@pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_value_stands_in_the_configuration_or_in_the_code(path):
+    """What an option sets has no default in its target. torch's defaults are torch's: writing them down pins them."""
+    option = read_option(path)
+    if not option.get("_target_", "").startswith("psilon_bench."):
+        pytest.skip("torch's own class, or no class")
+    parameters = inspect.signature(locate(option["_target_"])).parameters
+    twice = [key for key in option if key in parameters and parameters[key].default is not inspect.Parameter.empty]
+    assert twice == []

@@ -115,7 +115,7 @@ def test_any_other_value_is_another_run(left, right):
 def test_any_other_byte_of_the_numeric_code_is_another_version(tmp_path):
     """Of every file that computes; renaming one counts, too."""
     files = code.numeric_sources()
-    assert {file.name for file in files} >= {"trainer.py", "mlp.py", "p_norm_decay.py", "outcome.py", "split.py"}
+    assert {file.name for file in files} >= {"trainer.py", "mlp.py", "p_norm_decay.py", "outcomes.py", "split.py"}
     assert not {"cli.py", "tracking.py", "report.py", "display.py"} & {file.name for file in files}
     places = []
     for file in files:

@@ -17,9 +17,11 @@ def unit_network(kind: str) -> tuple[nn.Module, Tensor]:
         x = torch.randn(7, 2, 8, 9).double()
     else:
         depth = {"mlp": 3, "leaky": 5, "odd": 4, "factorized": 3}[kind]
-        make = FactorizedMLP if kind == "factorized" else MLP
-        activation = "leaky_relu" if kind == "leaky" else "relu"
-        model, x = make(6, 3, hidden=5, depth=depth, activation=activation, init="kaiming"), torch.randn(7, 6).double()
+        if kind == "factorized":
+            model = FactorizedMLP(6, 3, 5, depth, "relu", "kaiming")
+        else:
+            model = MLP(6, 3, 5, depth, None, False, "leaky_relu" if kind == "leaky" else "relu", "kaiming")
+        x = torch.randn(7, 6).double()
     model.double()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -26,7 +26,7 @@ def list_() -> None:
     from psilon_bench.run.printing import folding, laid_out, plain_console
 
     keys = ("name", "target", "rows", "features", "fetched")
-    rows = [(key, *(str(store.about(key).get(k, "")) for k in keys)) for key in store.entries()]
+    rows = [(key, *(str(store.read_about(key).get(k, "")) for k in keys)) for key in store.entries()]
     console = plain_console()
     console.print(str(store.root()), soft_wrap=True)
     console.print(laid_out(console, folding("entry", *keys), rows))
@@ -44,8 +44,8 @@ def fetch_openml(task_ids: tuple[int, ...]) -> None:
     from psilon_bench.data import openml_fetch
 
     for task_id in task_ids:
-        task = openml_fetch.task(task_id, offline=False)
-        data = openml_fetch.data(task.about["data_id"], offline=False)
+        task = openml_fetch.obtain_task(task_id, offline=False)
+        data = openml_fetch.obtain_data(task.about["data_id"], offline=False)
         _say(f"task {task_id}, data set", data.about)
 
 
@@ -56,7 +56,7 @@ def fetch_data(data_ids: tuple[int, ...]) -> None:
     from psilon_bench.data import openml_fetch
 
     for data_id in data_ids:
-        _say("data set", openml_fetch.data(data_id, offline=False).about)
+        _say("data set", openml_fetch.obtain_data(data_id, offline=False).about)
 
 
 @fetch.command("suite")
@@ -95,7 +95,7 @@ def info(number: int) -> None:
             f"`psilon-data fetch data {number}` for a data set."
         )
     for key in found:
-        print(f"{store.root() / key}\n{json.dumps(store.about(key), indent=2)}")
+        print(f"{store.root() / key}\n{json.dumps(store.read_about(key), indent=2)}")
 
 
 @commands.command()
@@ -107,8 +107,8 @@ def verify(context: click.Context) -> None:
     damaged = 0
     for key in store.entries():
         try:
-            store.read(key)
-        except store.Damaged as damage:
+            store.read_entry(key)
+        except store.DamagedEntry as damage:
             print(f"damaged: {damage}; it will be set aside and fetched anew when next used")
             damaged += 1
     print(f"{store.root()}: {len(list(store.entries()))} entries, {damaged} damaged")

@@ -114,12 +114,12 @@ def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) 
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     if folders or not uri:
         raise UsageError("--mlflow EXPERIMENT needs --uri (or MLFLOW_TRACKING_URI), and no FOLDER.")
-    from psilon_bench.report.from_mlflow import fetch
+    from psilon_bench.report.from_mlflow import fetch_records
 
     with tempfile.TemporaryDirectory(prefix="psilon-report-") as folder:
         place = Path(folder, as_file_name(experiment))
         place.mkdir()
-        fetch(experiment, uri, place, say)
+        fetch_records(experiment, uri, place, say)
         yield [place]
 
 

@@ -1,1 +1,1 @@
-"""The typed schema, the check of a composed configuration against it, and what tells configurations apart."""
+"""Configuration: the typed schema, the check of a composed configuration against it, and the identity of a run."""

@@ -1,4 +1,4 @@
-"""Addresses of tracking servers: files that sqlite finds again, and no secret in what is shown or recorded."""
+"""Addresses of tracking servers: sqlite files are found again from any folder, and secrets are never shown."""
 
 import re
 from pathlib import Path
@@ -16,16 +16,16 @@ SECRET = re.compile(r"(?i)([?&;][\w.-]*(?:pass|pwd|token|secret|credential|key|o
 
 
 def redacted(text: str) -> str:
-    """The text without the passwords of the addresses in it: http://me:secret@host becomes http://host.
+    """Return the text without the passwords of the addresses in it: http://me:secret@host becomes http://host.
 
-    A database keeps its user, postgresql://me@host/db. By an expression, for it must find what no library takes for an
-    address as well.
+    A database keeps its user, postgresql://me@host/db. A regular expression does it, for it must also find what no
+    library takes for an address.
     """
     return ADDRESS.sub(lambda found: without_secrets(found[0]), text)
 
 
 def without_secrets(address: str) -> str:
-    """One address, as it may be written down; the name of an sqlite file is no secret, whatever it holds."""
+    """Return one address as it may be written down; the name of an sqlite file is no secret, whatever it holds."""
     if address.startswith(("sqlite", "file:")):
         return address
     keeps_user = not address.startswith("http")
@@ -34,12 +34,12 @@ def without_secrets(address: str) -> str:
 
 
 def user_of(login: str) -> str:
-    """`me@` of `me:secret@`."""
+    """Return `me@` of `me:secret@`."""
     return login.rstrip("@").partition(":")[0] + "@"
 
 
 def resolved(uri: str) -> str:
-    """The same address, wherever it is used: an sqlite file by its absolute path."""
+    """Return the address as it is valid in any working folder: an sqlite file by its absolute path."""
     if not uri.startswith("sqlite"):
         return uri
     file = database_of(uri)
@@ -47,7 +47,7 @@ def resolved(uri: str) -> str:
 
 
 def sqlite_uri(file: Path) -> str:
-    """sqlite:///FILE, from which SQLAlchemy makes this very file; UsageError where it cannot."""
+    """Return sqlite:///FILE, from which SQLAlchemy makes this very file; UsageError where it cannot."""
     path = file.absolute().as_posix()
     plain = f"sqlite:///{path}"
     if not set(path) & set("?%"):
@@ -64,7 +64,7 @@ def sqlite_uri(file: Path) -> str:
 
 
 def database_of(uri: str) -> Path | None:
-    """The file of sqlite:///FILE; None where the address names none."""
+    """Return the file of sqlite:///FILE; None where the address names no file."""
     name = uri.partition("://")[2][1:]
     if set(name) & set("?%"):
         from sqlalchemy.engine import make_url

@@ -1,4 +1,4 @@
-"""What holds for every value of a configuration, whatever section it stands in."""
+"""Bounds that hold for every value of a configuration, in whatever section it stands."""
 
 import math
 import unicodedata
@@ -13,7 +13,10 @@ LONGEST_TEXT = 4096  # of a path on Linux
 
 
 def check_values(values: dict[str, Any]) -> None:
-    """UsageError for the first number that is not finite or too large, or text that no file or terminal should get."""
+    """Raise UsageError for the first value out of bounds.
+
+    A number must be finite and not too large; text must not hold what no file name or terminal should get.
+    """
     for key, value in every(values, ""):
         rule = broken_rule(key, value)
         if rule is not None:
@@ -21,7 +24,7 @@ def check_values(values: dict[str, Any]) -> None:
 
 
 def every(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of all that is no container; elements of a list have the list's key."""
+    """Yield the dotted key and value of each leaf; elements of a list have the list's key."""
     if isinstance(value, dict):
         for name, inner in sorted(value.items(), key=lambda item: isinstance(item[1], dict)):  # a section's own first
             yield from every(inner, f"{key}.{name}" if key else str(name))
@@ -33,7 +36,7 @@ def every(value: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def broken_rule(key: str, value: Any) -> str | None:
-    """What the value should be and is not."""
+    """Return what the value should be and is not; None for a value within bounds."""
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
     if isinstance(value, int):

@@ -15,7 +15,7 @@ from psilon_bench.errors import UsageError
 
 
 def check(cfg: DictConfig) -> Config:
-    """The typed configuration, or a UsageError that names the first key that is wrong. Loads no data."""
+    """Return the typed configuration; UsageError that names the first key that is wrong. No data are loaded."""
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -33,7 +33,7 @@ def check(cfg: DictConfig) -> Config:
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """Return the configuration with every path of its own resolved, once and for all."""
+    """Return the configuration with all paths absolute, whatever the working folder becomes later."""
     changes: dict[str, Any] = {"results_dir": absolute(config.results_dir)}
     for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
         component = getattr(config, section)
@@ -51,9 +51,9 @@ SUPPLIED = {
 
 
 def check_arguments(section: str, component: ComponentSection) -> None:
-    """UsageError unless the target is of its section's kind and the keys fit its signature, types and ranges included.
+    """Raise UsageError unless the target is of its section's kind and the keys fit its signature and its types.
 
-    What the target's annotations leave open has bounds of its own: bounds.check_values, arguments.check_signs.
+    What the target's annotations leave open has bounds elsewhere: bounds.check_values and signature.check_signs.
     """
     check_kind(section, component.target)
     target = locate(component.target)

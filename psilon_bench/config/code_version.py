@@ -1,4 +1,4 @@
-"""Which code makes the numbers: a digest of the sources that compute, read once when this module is imported.
+"""The version of the code that makes the numbers: a digest of the sources that compute, read once at import.
 
 Editing a file while a run trains does not change what the run was computed with, so nothing is read again later.
 """
@@ -62,7 +62,7 @@ def source_of(target: Callable[..., Any]) -> str:
     Empty for what belongs to this package, to the standard library or to an installed library.
     """
     classes = inspect.getmro(target) if inspect.isclass(target) else (inspect.unwrap(target),)
-    places = {place for one in classes if (place := place_of(one)) is not None}
+    places = {place for one in classes if (place := module_path(one)) is not None}
     return " ".join(sorted(digest_of(with_imports(place), place.parent) for place in places))
 
 
@@ -77,7 +77,7 @@ def with_imports(place: Path) -> list[Path]:
     return sorted({*files_of(place), *(file for file in beside if file.is_relative_to(place.parent))})
 
 
-def place_of(component: Any) -> Path | None:
+def module_path(component: Any) -> Path | None:
     """Return the file or the package folder that a component of your own is defined in; None for all others."""
     name = getattr(component, "__module__", "")
     top = name.partition(".")[0]

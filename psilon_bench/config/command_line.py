@@ -11,7 +11,7 @@ HOME = re.compile(r"""(?<=[=,\[])~[^,\[\](){}"']*""")  # a value that begins wit
 
 
 def arranged(arguments: list[str]) -> list[str]:
-    """Hydra's options wherever they stand, then the overrides; UsageError for what is neither."""
+    """Return Hydra's options, wherever they stood, and then the overrides; UsageError for what is neither."""
     options = parsed(arguments)
     if options.config_dir is not None:
         add_folder(Path(options.config_dir))
@@ -22,7 +22,7 @@ def arranged(arguments: list[str]) -> list[str]:
 
 
 def parsed(arguments: list[str]) -> Any:
-    """Hydra's options and, as `overrides`, all else."""
+    """Return Hydra's options as attributes, and all else as `overrides`; UsageError for an unknown option."""
     from hydra._internal.utils import get_args_parser  # the parser that hydra.main reads sys.argv with
 
     def refuse(message: str) -> NoReturn:
@@ -34,7 +34,7 @@ def parsed(arguments: list[str]) -> Any:
 
 
 def checked(overrides: list[str], multirun: bool) -> list[str]:
-    """The overrides, a value that begins with ~ in quotes; UsageError for the first that cannot be meant."""
+    """Return the overrides, quoted where a value begins with ~; UsageError for the first that cannot be meant."""
     if not overrides:
         return []
     from psilon_bench.config.overrides import check_choice, check_lone, parse
@@ -49,7 +49,7 @@ def checked(overrides: list[str], multirun: bool) -> list[str]:
 
 
 def in_quotes(override: str) -> str:
-    """The override; Hydra's grammar takes ~ as the first letter of a value in quotes alone."""
+    """Return the override, quoted where Hydra's grammar needs it: it takes ~ as a first letter in quotes alone."""
     if not HOME.search(override):
         return override
     from psilon_bench.config.overrides import is_readable, quoted

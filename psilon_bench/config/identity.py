@@ -23,12 +23,12 @@ class Identity:
 
     @functools.cached_property
     def key(self) -> str:
-        """16 hex digits that stand for all three; run.json has them as `identity`."""
+        """Return 16 hex digits that stand for all three; run.json has them as `identity`."""
         return digest([self.fingerprint, self.data, self.code])
 
     @classmethod
     def of_record(cls, run: dict[str, Any]) -> "Identity":
-        """Return the identity of a run.json; a record of an earlier version has no code version, which equals none."""
+        """Return the identity of a run.json; an old record has the code version `unknown`, which equals no other."""
         return cls(run["fingerprint"], run["task"]["checksum"], run.get("code_version") or "unknown")
 
 
@@ -47,7 +47,7 @@ def canonical(value: Any) -> Any:
 
 
 def difference(before: Identity, now: Identity) -> str:
-    """Say in what two runs of one fingerprint differ."""
+    """Return in words what differs between two runs of one fingerprint: the data or the code."""
     if before.data != now.data:
         return f"data changed since (checksum {before.data[:8]} -> {now.data[:8]})"
     return f"the code that makes the numbers changed since (version {before.code[:8]} -> {now.code[:8]})"

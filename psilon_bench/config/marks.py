@@ -1,4 +1,4 @@
-"""What a component says of its arguments: which are files it reads, which determine no number.
+"""Marks on the arguments of a component: which arguments are files that it reads, which determine no number.
 
     def load(name: str, path: InputPath | None, offline: Annotated[bool, NO_NUMBER]) -> Task: ...
 
@@ -19,12 +19,14 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 class Mark:
-    """A word about an argument, in its annotation."""
+    """A property of an argument, written in its annotation."""
 
     def __init__(self, word: str) -> None:
+        """Name the mark."""
         self.word = word
 
     def __repr__(self) -> str:
+        """Return the mark's name, which does not change between processes."""
         return self.word
 
 
@@ -56,7 +58,7 @@ def _carries(hint: Any, mark: Mark) -> bool:
 
 
 def settled_by(settle: Settle) -> Callable[[Target], Target]:
-    """Say of a component: `settle(arguments)` is the arguments without those that others have made meaningless."""
+    """Return a decorator of a component: `settle` gives its arguments without those that others make meaningless."""
 
     def mark_target(target: Target) -> Target:
         target.settle = settle  # type: ignore[attr-defined]

@@ -3,11 +3,11 @@
 import typing
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from pydantic import ValidationError
 from yaml import YAMLError
 
 from psilon_bench.config.conf_folder import option_files
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import ComponentSection, Config
 from psilon_bench.config.signature import first_line
 from psilon_bench.errors import UsageError
@@ -25,7 +25,7 @@ def options(group: str) -> dict[str, ComponentSection]:
 def section_of(file: Path, schema: type[ComponentSection]) -> ComponentSection:
     """Return the section that a file of a group holds."""
     try:
-        return schema.model_validate(OmegaConf.to_container(OmegaConf.load(file)))
+        return schema.model_validate(read_option(file))
     except ValidationError as error:
         raise UsageError(f"{file}: {first_line(error, file.parent.name, schema)}") from error
     except (YAMLError, OSError) as error:  # OSError: OmegaConf's for a file that holds a number or a word

@@ -1,4 +1,4 @@
-"""Overrides one by one: what Hydra's grammar cannot read is told with the quotes it needs, what it reads is checked."""
+"""Overrides one by one: an override that Hydra's grammar cannot read is told with the quotes it needs."""
 
 import functools
 import shlex
@@ -14,12 +14,12 @@ from psilon_bench.errors import UsageError, short
 
 @functools.cache
 def parser() -> OverridesParser:
-    """Hydra's own."""
+    """Return Hydra's parser of overrides."""
     return OverridesParser.create()
 
 
 def parse(override: str) -> Override:
-    """UsageError where Hydra's grammar does not take it, with the way to write it."""
+    """Return an override as Hydra reads it; UsageError, with the way to write it, where Hydra cannot."""
     try:
         (parsed,) = parser().parse_overrides([override])
     except (HydraException, ValueError, RecursionError) as error:  # ValueError: a number of 5000 digits
@@ -28,7 +28,7 @@ def parse(override: str) -> Override:
 
 
 def is_readable(override: str) -> bool:
-    """Whether Hydra's grammar takes it."""
+    """Tell whether Hydra's grammar takes an override."""
     try:
         parse(override)
     except UsageError:
@@ -37,7 +37,7 @@ def is_readable(override: str) -> bool:
 
 
 def unreadable(override: str, error: Exception) -> str:
-    """What is wrong with the override, and how its value is quoted where that helps."""
+    """Return what is wrong with an override, and how its value is quoted where that helps."""
     key, equals, value = override.partition("=")
     if not equals:
         return f"{short(override)} is neither an option nor key=value. psilon-run --help shows what there is."
@@ -51,7 +51,7 @@ def unreadable(override: str, error: Exception) -> str:
 
 
 def is_key(key: str) -> bool:
-    """Whether Hydra takes it with some value."""
+    """Tell whether Hydra takes this key with some value."""
     try:
         return bool(parser().parse_override(f"{key}=1").key_or_group)
     except HydraException:
@@ -59,17 +59,17 @@ def is_key(key: str) -> bool:
 
 
 def quoted(value: str) -> str:
-    """As Hydra's grammar reads it as this text."""
+    """Return a value in the quotes by which Hydra's grammar reads it as this text."""
     return QuotedString(value, Quote.double).with_quotes()
 
 
 def shell_quoted(key: str, value: str) -> str:
-    """key=value as a shell needs it; a long value is left out."""
+    """Return KEY=VALUE as a shell needs it; a long value is left out."""
     return shlex.quote(f"{key}={quoted(value)}") if len(value) <= 80 else f"""'{key}="..."'"""
 
 
 def check_choice(override: Override) -> None:
-    """UsageError where a group is to have no option, or several at once."""
+    """Raise UsageError where a group is to have no option, or several at once."""
     group = override.key_or_group
     value = override.value()
     if isinstance(value, str) or override.is_add() or override.is_force_add() or group not in sections():
@@ -85,14 +85,14 @@ def check_choice(override: Override) -> None:
 
 @functools.cache
 def sections() -> frozenset[str]:
-    """The groups of which every run has an option."""
+    """Return the groups of which every run has an option."""
     from omegaconf import OmegaConf
 
     return frozenset(key for entry in OmegaConf.load(CONF / "config.yaml").defaults for key in entry if key != "_self_")
 
 
 def check_lone(override: Override) -> None:
-    """UsageError where a single run is given several values."""
+    """Raise UsageError where a single run is given several values."""
     if override.is_sweep_override():
         key, _, value = str(override.input_line).partition("=")
         raise UsageError(

@@ -1,28 +1,24 @@
-"""The typed schema of a run, the check of a composed configuration against it, and the run's fingerprint."""
+"""The typed schema of a run: sections of the configuration, the configuration as a whole, and its fingerprint."""
 
 import inspect
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
 )
 
-from psilon_bench.config.addresses import TrackingUri
 from psilon_bench.config.code_version import code_version, digest_of, files_of
 from psilon_bench.config.components import locate
 from psilon_bench.config.identity import Identity, digest
 from psilon_bench.config.marks import INPUT_PATH, marked, settled
+from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection
 
-Finite = Field(allow_inf_nan=False)
-MOST_THREADS = max(256, os.cpu_count() or 1)
-Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
 Name = Annotated[
     str,
     Field(
@@ -32,14 +28,8 @@ Name = Annotated[
 ]
 
 
-class Section(BaseModel):
-    """A part of the configuration: strict types, no unknown keys, immutable."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
 class ComponentSection(Section):
-    """A section that names the class or function it is made by; the other keys are that one's arguments."""
+    """A section that names the class or function it is made by; its other keys are the arguments of that target."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     name: Name
@@ -47,7 +37,7 @@ class ComponentSection(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keys that are not the schema's own."""
+        """Return the keys that are the target's arguments."""
         return dict(self.__pydantic_extra__ or {})
 
     @property
@@ -93,14 +83,14 @@ class ComponentSection(Section):
 
 
 class DatasetSection(ComponentSection):
-    """A source of data. Its function gets `name` too."""
+    """The section of a data source, whose function gets `name` as an argument, too."""
 
     def content(self, path: str) -> str:
         """Return a word in the place of a file: the checksum of the task counts beside the fingerprint."""
         return "a file"
 
     def text(self) -> str:
-        """Return the whole section as JSON, which is what the task cache goes by."""
+        """Return the whole section as JSON, which is the key of the task cache."""
         return self.model_dump_json(by_alias=True)
 
     def source(self) -> str:
@@ -109,7 +99,7 @@ class DatasetSection(ComponentSection):
 
 
 class ModelSection(ComponentSection):
-    """A network. Its target is given what it names of SUPPLIED."""
+    """The section of a network, whose target is given those values of check.SUPPLIED that it has parameters for."""
 
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and with those of `extra` that it has parameters for.
@@ -129,44 +119,19 @@ class ModelSection(ComponentSection):
 
 
 class RegularizerSection(ComponentSection):
-    """A penalty and the one lambda in front of it."""
+    """The section of a penalty, with the one lambda in front of it."""
 
     lam: Annotated[float, Field(ge=0), Finite]
 
 
 class OptimizerSection(ComponentSection):
-    """One of torch's, with its (peak) learning rate."""
+    """The section of one of torch's optimizers, with its (peak) learning rate."""
 
     lr: Annotated[float, Field(gt=0), Finite]
 
     def make(self, parameters: list[Any], lr: float | None = None) -> Any:
         """Return the optimizer of these parameters, at the section's learning rate or at this one."""
         return self.build(parameters, lr=self.lr if lr is None else lr)
-
-
-class TrainerSection(Section):
-    """How long, in which batches, when to look and when to stop. Lengths are in epochs, of a schedule as it says."""
-
-    epochs: PositiveInt
-    num_batches: PositiveInt
-    batch_size: PositiveInt | None
-    eval_every: PositiveInt
-    checkpoint_every: PositiveInt | None
-    early_stopping: PositiveInt | None
-    target_loss: Annotated[float, Field(gt=0), Finite] | None
-    schedule: Literal["epoch", "step"]
-    select: Literal["last", "best"]
-    prune_then_finetune: PositiveInt | None
-
-    def determining(self) -> dict[str, Any]:
-        """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
-        unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
-        return self.model_dump(exclude=unused)
-
-    @property
-    def all_epochs(self) -> int:
-        """Those of the training and of the fine-tuning after it."""
-        return self.epochs + (self.prune_then_finetune or 0)
 
 
 class MetricsSection(Section):
@@ -188,28 +153,8 @@ class MetricsSection(Section):
         return self.model_dump(exclude={"functions"}) | functions
 
 
-class HardwareSection(Section):
-    """Where and in what precision; of these the precision alone determines the numbers."""
-
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
-    threads: Threads | None
-    plan: Literal["auto", "stacked", "serial", "processes"]
-    stack_size: Literal["auto"] | PositiveInt
-    workers: Threads | None
-    precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
-    compile: bool
-
-
-class TrackingSection(Section):
-    """Where MLflow's view of the record goes."""
-
-    name: Literal["mlflow", "none"]
-    uri: TrackingUri | None
-    experiment: Annotated[str, Field(min_length=1, max_length=250)]
-
-
 class Config(Section):
-    """One run, whole. Values live in conf/, none here."""
+    """The configuration of one run as a whole; values live in conf/, none in this class."""
 
     name: Name
     seed: NonNegativeInt
@@ -231,14 +176,14 @@ class Config(Section):
     _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles
 
     def told_apart(self, overrides: str) -> "Config":
-        """The same run, with these overrides in its title."""
+        """Return the same run, with these overrides in its title."""
         config = self.model_copy()
         config._told_apart = overrides and f" {overrides}"
         return config
 
     @property
     def title(self) -> str:
-        """What a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
+        """Return what a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
         if self.model.is_baseline:
             tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
             told = [one for one in self._told_apart.split() if self.model.is_told_by(one)]
@@ -247,11 +192,11 @@ class Config(Section):
         return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}{self._told_apart}"
 
     def nested(self) -> dict[str, Any]:
-        """Plain containers, as config.yaml holds them."""
+        """Return the configuration in plain containers, as config.yaml holds it."""
         return self.model_dump(by_alias=True)
 
     def flat(self) -> dict[str, Any]:
-        """Dotted keys to leaves: {'reg.lam': 0.001, ...}."""
+        """Return dotted keys to leaves: {'reg.lam': 0.001, ...}."""
         return dict(leaves(self.nested()))
 
     def determining(self) -> dict[str, Any]:
@@ -280,22 +225,22 @@ class Config(Section):
 
     @property
     def data(self) -> str | None:
-        """The checksum that the data had when the run was planned; None where nobody has looked at them."""
+        """Return the checksum that the data had when the run was planned; None before anybody looked at them."""
         return None if self._identity is None else self._identity.data
 
     @property
     def identity(self) -> Identity:
-        """What is computed: configuration, data and code."""
+        """Return what is computed: configuration, data and code."""
         assert self._identity is not None, "the data have not been looked at"
         return self._identity
 
     @property
     def components(self) -> list[ComponentSection]:
-        """The sections that name a class or function."""
+        """Return the sections that name a class or function."""
         return [self.dataset, self.model, self.reg, self.optimizer, self.scheduler, self.pruner]
 
     def structure(self) -> str:
-        """Hash of all but the values in which the members of a stack may differ."""
+        """Return a hash of all but the values in which the members of a stack may differ."""
         values = self.nested()
         del values["seed"], values["reg"]["lam"]
         values["dataset"].pop("split_seed", None)
@@ -311,7 +256,7 @@ def absolute(path: str) -> str:
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """(dotted key, leaf) of nested dictionaries."""
+    """Yield the dotted key and the value of each leaf of nested dictionaries."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{key}.")

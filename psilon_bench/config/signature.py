@@ -16,7 +16,7 @@ from psilon_bench.errors import LONGEST, UsageError, short, shown
 
 @functools.cache
 def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> type[BaseModel]:
-    """A pydantic model of the target's parameters, less the supplied ones."""
+    """Return a pydantic model of the target's parameters without the supplied ones."""
     function = target.__init__ if inspect.isclass(target) else target
     # torch.optim imports the abstract types of its annotations for type checkers alone
     hints = typing.get_type_hints(function, localns=vars(collections.abc), include_extras=True)
@@ -33,7 +33,7 @@ def signature_schema(target: Callable[..., Any], supplied: frozenset[str]) -> ty
 
 
 def as_meant(hint: Any) -> Any:
-    """The annotation for values from a configuration, where pydantic alone would take too much or too little.
+    """Return the annotation for values from a configuration, where pydantic alone would take too much or too little.
 
     A list is as good as a tuple; the elements of an iterable are checked, too; true is not the 1 of a Literal.
     """
@@ -46,12 +46,12 @@ def as_meant(hint: Any) -> Any:
 
 
 def without_bool(value: Any) -> Any:
-    """true and false as words, which equal no number."""
+    """Return true and false as words, which equal no number; other values are kept."""
     return str(value) if isinstance(value, bool) else value
 
 
 def check_signs(section: str, target: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    """UsageError for a number below 0 where torch's own default is not: a rate, a length, a share, a decay."""
+    """Raise UsageError for a number below 0 where torch's default is not: a rate, a length, a share, a decay."""
     parameters = inspect.signature(target).parameters
     for name, value in arguments.items():
         values = value if isinstance(value, list) else [value]
@@ -61,12 +61,12 @@ def check_signs(section: str, target: Callable[..., Any], arguments: dict[str, A
 
 
 def is_negative(value: Any) -> bool:
-    """Whether this is a number below 0."""
+    """Tell whether a value is a number below 0."""
     return isinstance(value, int | float) and value < 0
 
 
 def first_line(error: ValidationError, section: str, schema: type[BaseModel]) -> str:
-    """The first of pydantic's findings in one line: key, value, rule, and the nearest key for an unknown one."""
+    """Return the first of pydantic's findings in one line: key, value, rule, and the nearest key for an unknown one."""
     finding = error.errors()[0]
     path, fields = ([section] if section else []), fields_of(schema)
     rule = None
@@ -89,14 +89,14 @@ def first_line(error: ValidationError, section: str, schema: type[BaseModel]) ->
 
 
 def fields_of(schema: Any) -> dict[str, FieldInfo]:
-    """The fields of a section by the names they have in a configuration; of anything else none."""
+    """Return the fields of a section by the names they have in a configuration; no fields of any other class."""
     if not (inspect.isclass(schema) and issubclass(schema, BaseModel)):
         return {}
     return {field.alias or name: field for name, field in schema.model_fields.items()}
 
 
 def nearest(word: str, known: Iterable[str], whole: Mapping[str, str] | None = None) -> str:
-    """A remedy: ' Did you mean ...?' or ' Choose from: ...'. whole: the known words as they are to be written."""
+    """Return a remedy, ` Did you mean ...?` or ` Choose from: ...`; `whole` has the known words as they are written."""
     known = sorted(known)
     close = difflib.get_close_matches(word[:LONGEST], known, n=3, cutoff=0.5)
     written = [whole[one] if whole else one for one in close or known]

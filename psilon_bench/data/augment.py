@@ -1,4 +1,4 @@
-"""The usual augmentation of CIFAR-10, on the batch's own device: pad, crop back at random, flip every other image."""
+"""Random crop and flip of training images, the usual augmentation of CIFAR-10 (He et al. 2016, section 4.2)."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """One gather for the whole batch. `black` is what a black pixel is after normalisation, per channel.
+    """Pads each image of a batch, crops it at a random position to its size, and flips it with probability 1/2.
 
-    The normalisation is fitted on the training rows, so tasks with other splits have another `black`.
+    All images of a batch are taken in one gather, on the device of the batch. `padding` is in pixels, on each side.
+    `black` is the value of a black pixel after normalisation, per channel; the normalisation is fitted on the training
+    rows, so tasks with other splits have another `black`.
     """
 
     padding: int
     black: tuple[float, ...]
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the augmented batch, (n, channels, height, width) as `x`; `generator` lies on the device of `x`."""
         n, channels, height, width = x.shape
         padded = self._padded(x)
         shift = torch.randint(2 * self.padding + 1, (2, n, 1), generator=generator, device=x.device)
@@ -29,6 +32,7 @@ class CropAndFlip:
         return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
     def _padded(self, x: Tensor) -> Tensor:
+        """Return the batch with `padding` black pixels on each side of every image."""
         n, _, height, width = x.shape
         p = self.padding
         black = torch.tensor(self.black, dtype=x.dtype, device=x.device)[:, None, None]

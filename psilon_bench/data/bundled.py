@@ -1,4 +1,4 @@
-"""Small real data sets that come with scikit-learn: nothing to fetch, ready in milliseconds."""
+"""Small real data sets that come with scikit-learn: nothing is fetched, and they are ready in milliseconds."""
 
 import hashlib
 from typing import Literal
@@ -9,27 +9,33 @@ from sklearn import datasets
 
 from psilon_bench.data import cache
 from psilon_bench.data.split import Size
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 
-Name = Literal["breast_cancer", "wine", "digits", "diabetes"]
+BundledName = Literal["breast_cancer", "wine", "digits", "diabetes"]
 UCI = "CC BY 4.0"
 LICENCES = {"breast_cancer": UCI, "wine": UCI, "digits": UCI, "diabetes": "not stated (Efron et al. 2004)"}
 
 
 def load(
-    name: Name,
+    name: BundledName,
     train_size: Size | None,
     val_size: Size | None,
     test_size: Size | None,
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
 ) -> Task:
-    return make_task(_raw(name), Choices([train_size, val_size, test_size], max_rows, split_seed))
+    """Return one of scikit-learn's data sets as a task.
+
+    The sizes are numbers or fractions of the rows in use, at most `max_rows` (None: all); data/split.py has the rule.
+    Categories and classes keep their proportions in every split. Raises UsageError for sizes that do not fit.
+    """
+    return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))
-def _raw(name: Name) -> RawTable:
+def _raw(name: BundledName) -> RawTable:
+    """Return the data set as a raw table; its checksum is that of the table written as CSV."""
     frame, classes = _read(name)
     return RawTable(
         name=name,
@@ -43,8 +49,12 @@ def _raw(name: Name) -> RawTable:
     )
 
 
-def _read(name: Name) -> tuple[pd.DataFrame, list[str]]:
-    """diabetes comes centred and scaled over all its rows, unless asked for as measured."""
+def _read(name: BundledName) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table (rows x features and `target`) and the names of the classes, none for regression.
+
+    Classes are written as their names. diabetes is taken as it was measured: scikit-learn would centre and scale it
+    over all rows, those of the test set included.
+    """
     options = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(as_frame=True, **options)
     classes = [str(c) for c in bunch.get("target_names", [])]

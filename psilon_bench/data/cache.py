@@ -1,4 +1,4 @@
-"""What was read stays in memory, up to a number of bytes: raw tables and images, and the tasks made of them."""
+"""A cache in memory, bounded in bytes, of what was read: raw tables and images, and the tasks made of them."""
 
 import contextlib
 import dataclasses
@@ -21,13 +21,17 @@ TASK_BYTES = 1 << 28
 SHAPE_BYTES = 1 << 24
 LOCK = threading.RLock()
 Function = TypeVar("Function", bound=Callable[..., Any])
-Mark = tuple[Hashable, ...]
+CacheKey = tuple[Hashable, ...]
 
 
 class Bounded(LRUCache[Any, Any]):
-    """Values of at most so many bytes together, the least recently used go first; the last one stays in any case."""
+    """A cache whose values take at most `limit` bytes together; the values used longest ago are dropped first.
+
+    A value larger than the limit is kept alone, so that the value used last is always at hand.
+    """
 
     def __init__(self, limit: int) -> None:
+        """Make an empty cache for `limit` bytes."""
         super().__init__(limit, getsizeof=lambda value: min(limit, size_of(value)))
 
 
@@ -36,14 +40,14 @@ tasks = Bounded(TASK_BYTES)
 shapes = Bounded(SHAPE_BYTES)
 
 
-def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Function], Function]:
-    """Decorates a function whose results are kept in `cache`; they are shared, so nobody may change them.
+def cached_by_bytes(cache: Bounded, key: Callable[..., CacheKey]) -> Callable[[Function], Function]:
+    """Return a decorator that keeps a function's results in `cache`; results are shared, so no caller may change them.
 
-    key: of the arguments, all that decides the result, such as `mark` of a file that is read.
+    `key` gets the arguments of a call and returns everything that decides the result, such as `file_key` of a file.
     """
 
     def decorate(function: Function) -> Function:
-        def own(*args: Any, **kwargs: Any) -> Mark:
+        def own(*args: Any, **kwargs: Any) -> CacheKey:
             return (function, *key(*args, **kwargs))
 
         return cached(cache, key=own, lock=LOCK)(function)  # type: ignore[return-value]
@@ -51,14 +55,14 @@ def cached_by_bytes(cache: Bounded, key: Callable[..., Mark]) -> Callable[[Funct
     return decorate
 
 
-def mark(path: Path) -> Mark:
-    """What changes where the content of a file changes, or of a file in a folder: place, size, time of change."""
+def file_key(path: Path) -> CacheKey:
+    """Return a key that changes with a file, or a file in a folder: path, size, time of change and inode."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return (str(path.absolute()), *map(stamp, files))
+    return (str(path.absolute()), *map(file_stamp, files))
 
 
-def stamp(file: Path) -> Mark:
-    """Place, size, time of change and inode of a file; its place alone where it is not there (any more)."""
+def file_stamp(file: Path) -> CacheKey:
+    """Return path, size, time of change (ns) and inode of a file; the path alone where the file does not exist."""
     try:
         stat = file.stat()
     except OSError:
@@ -68,16 +72,22 @@ def stamp(file: Path) -> Mark:
 
 @contextlib.contextmanager
 def unchanged(*paths: Path | str | None) -> Iterator[None]:
-    """Around the reading of files and of their checksum: UsageError where one of them changed in the meantime."""
-    before = [mark(Path(path)) for path in paths if path is not None]
+    """Raise UsageError on leaving the context where one of these files changed within it; None stands for no file.
+
+    Data and their checksum are read within it, so that the checksum is that of the data.
+    """
+    before = [file_key(Path(path)) for path in paths if path is not None]
     yield
-    if before != [mark(Path(path)) for path in paths if path is not None]:
+    if before != [file_key(Path(path)) for path in paths if path is not None]:
         names = ", ".join(str(path) for path in paths if path is not None)
         raise UsageError(f"{names} changed while it was read. Give the same command again when it stays as it is.")
 
 
-def kept_still(*names: str) -> Callable[[Function], Function]:
-    """Decorates a source of data, called by keywords: the files of these arguments may not change while it reads."""
+def requires_unchanged(*names: str) -> Callable[[Function], Function]:
+    """Return a decorator for a source, called by keywords: the files of these arguments may not change meanwhile.
+
+    The decorated function raises UsageError where one of them did.
+    """
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
@@ -92,7 +102,10 @@ def kept_still(*names: str) -> Callable[[Function], Function]:
 
 @functools.singledispatch
 def size_of(value: Any) -> int:
-    """Bytes of tensors, arrays and data frames, in containers and dataclasses too; of other objects a lower bound."""
+    """Return the bytes of tensors, arrays and data frames, those in containers and dataclasses included.
+
+    The size of any other object is a lower bound: what it refers to is not counted.
+    """
     if dataclasses.is_dataclass(value):
         return sum(size_of(getattr(value, field.name)) for field in dataclasses.fields(value))
     return sys.getsizeof(value)
@@ -100,25 +113,30 @@ def size_of(value: Any) -> int:
 
 @size_of.register
 def _(value: Tensor) -> int:
+    """Return the bytes of the storage that the tensor views."""
     return value.untyped_storage().nbytes()
 
 
 @size_of.register
 def _(value: np.ndarray) -> int:
+    """Return the bytes of the array."""
     return value.nbytes
 
 
 @size_of.register
 def _(value: pd.DataFrame) -> int:
+    """Return the bytes of the frame, its text included."""
     return int(value.memory_usage(deep=True).sum())
 
 
 @size_of.register(list)
 @size_of.register(tuple)
 def _(value: Any) -> int:
+    """Return the bytes of the elements."""
     return sum(map(size_of, value))
 
 
 @size_of.register
 def _(value: dict) -> int:
+    """Return the bytes of the values."""
     return sum(map(size_of, value.values()))

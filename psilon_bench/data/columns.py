@@ -1,4 +1,4 @@
-"""The columns of a file -> a data frame of numbers, levels and dates: by their type, text by what it holds."""
+"""From the columns of a file to a data frame of numbers, levels and dates: by the type of a column, or by its text."""
 
 from dataclasses import dataclass, field
 
@@ -20,8 +20,8 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What was read; `levels` and `dates` name the columns that are no numbers."""
+class TypedFrame:
+    """A data frame (rows x columns) that was read; `levels` and `dates` name the columns that hold no numbers."""
 
     frame: pd.DataFrame
     levels: list[str]
@@ -30,8 +30,8 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """Reads the columns of a file one by one."""
+class ColumnReader:
+    """Reads the columns of a file one by one, and collects notes on what it decided."""
 
     content: Content
     form: Form
@@ -41,14 +41,18 @@ class Reader:
     notes: list[str] = field(default_factory=list)
     missing: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> word -> cells that it leaves empty
 
-    def read(self, names: list[str]) -> Frame:
-        """These columns. UsageError in one line for cells without a meaning, and for types that are no column."""
+    def read(self, names: list[str]) -> TypedFrame:
+        """Return the columns of these names.
+
+        Raises UsageError in one line for cells without a meaning, and for types of which no column can be made.
+        """
         made = {name: self._column(name) for name in names}
         frame = pd.DataFrame({name: series for name, (series, _) in made.items()})
         levels, dates = ([name for name, (_, own) in made.items() if own == role] for role in ("level", "date"))
-        return Frame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
+        return TypedFrame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
 
     def _column(self, name: str) -> tuple[pd.Series, Role]:
+        """Return the values of a column, one a row, and whether they are numbers, levels or dates."""
         cells = self.content.table[name]
         if types.is_string(cells.type) or types.is_large_string(cells.type) or types.is_string_view(cells.type):
             series, role = self._text(name, cells)
@@ -63,6 +67,7 @@ class Reader:
         return series, "level" if name in self.verbatim else role
 
     def _text(self, name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:
+        """Return the values of a column of text; the usual column of plain numbers does not pass through TextColumn."""
         typed, target = self.content.lines is None, name == self.target
         verbatim = name in self.verbatim or (typed and target)
         quick = None if typed or verbatim or target else _plain_numbers(cells, self.form)
@@ -77,12 +82,13 @@ class Reader:
         return series, role
 
     def _categories(self, name: str, series: pd.Series) -> pd.Series:
+        """Return a column of categories without the levels that dataset.missing names, and without levels of no row."""
         gone = [level for level in series.cat.categories if str(level) in self.form.words]
         self.missing[name] = {str(level): int((series == level).sum()) for level in gone}
         return series.cat.remove_categories(gone).cat.remove_unused_categories()
 
     def _without_values(self, name: str, series: pd.Series) -> pd.Series:
-        """Numbers of dataset.missing are no values."""
+        """Return a column of numbers with those numbers missing that dataset.missing names."""
         for value in [] if pd.api.types.is_bool_dtype(series) else self.form.values:
             found = (series == value).fillna(False)
             if found.any():
@@ -91,18 +97,18 @@ class Reader:
         return series
 
     def _missing_notes(self) -> list[str]:
-        """One line on which words count as missing, in which columns and how often."""
+        """Return one note on which words count as missing, in which columns and how often; no note where none does."""
         told = {name: {word: n for word, n in words.items() if n} for name, words in self.missing.items()}
         parts = [
             f"{name!r} ({', '.join(f'{n} {word!r}' if word else f'{n} empty' for word, n in words.items())})"
             for name, words in told.items()
             if words
         ]
-        return [f"missing: {checks.names(parts)}"] if parts else []
+        return [f"missing: {checks.name_list(parts)}"] if parts else []
 
 
 def _typed(name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:
-    """Of a file that knows the types of its columns. Durations and times of day are in seconds."""
+    """Return values and role of a column whose type the file knows; durations and times of day are in seconds."""
     kind = cells.type
     if types.is_null(kind) or types.is_floating(kind):
         return cells.cast(pa.float64()).to_pandas(), "number"
@@ -123,13 +129,14 @@ def _typed(name: str, cells: pa.ChunkedArray) -> tuple[pd.Series, Role]:
 
 
 def _nullable(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype:
+    """Return the pandas type of truth values or integers that can be missing."""
     if types.is_boolean(kind):
         return pd.BooleanDtype()
     return pd.UInt64Dtype() if kind == pa.uint64() else pd.Int64Dtype()
 
 
 def _decimals(cells: pa.ChunkedArray) -> pd.Series:
-    """Whole ones are exact."""
+    """Return decimals as numbers: exact integers where all are whole, else float64."""
     try:
         return cells.cast(pa.int64()).to_pandas(types_mapper=_nullable)
     except pa.ArrowInvalid:
@@ -137,7 +144,10 @@ def _decimals(cells: pa.ChunkedArray) -> pd.Series:
 
 
 def _plain_numbers(cells: pa.ChunkedArray, form: Form) -> tuple[pd.Series, dict[str, int]] | None:
-    """Most columns by far, without a look at each word, and what is missing; None where a cell is something else."""
+    """Return a column of plain numbers, and the words in it that count as missing with the number of cells of each.
+
+    Most columns by far are read here, without a look at each word. None stands for a column with any other cell.
+    """
     if not form.plain:
         return None
     text = pc.utf8_trim_whitespace(cells)
@@ -151,7 +161,7 @@ def _plain_numbers(cells: pa.ChunkedArray, form: Form) -> tuple[pd.Series, dict[
 
 
 def _cast(cells: pa.ChunkedArray) -> pd.Series | None:
-    """Numbers, integers exactly; None where there is none, or something else."""
+    """Return text as numbers, integers exactly; None where no cell holds a number or some cell holds something else."""
     try:
         cells.slice(0, HEAD).cast(pa.float64())
         numbers = cells.cast(pa.float64())
@@ -169,7 +179,7 @@ def _cast(cells: pa.ChunkedArray) -> pd.Series | None:
 
 
 def _settled(series: pd.Series) -> pd.Series:
-    """NumPy's type where nothing is missing, and where only its floats are."""
+    """Return the column in NumPy's type where nothing is missing; NumPy has no missing integers or truth values."""
     if isinstance(series.dtype, pd.api.extensions.ExtensionDtype) and not series.isna().any():
         return series.astype(series.dtype.numpy_dtype)
     return series

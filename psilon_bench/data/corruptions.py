@@ -1,7 +1,7 @@
 """Corrupted test sets, one per corruption: MNIST-C (Mu & Gilmer 2019) and CIFAR-10-C (Hendrycks & Dietterich 2019).
 
-MNIST-C is a folder a corruption with test_images.npy and test_labels.npy; CIFAR-10-C is a file a corruption (all five
-severities, one after the other) and one labels.npy. Pixels are (n, h, w, c) or (n, h, w).
+MNIST-C has a folder for each corruption, with test_images.npy and test_labels.npy. CIFAR-10-C has a file for each
+corruption (all five severities, one after the other) and one labels.npy. Pixels are (n, h, w, c) or (n, h, w).
 """
 
 import functools
@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from psilon_bench.data import store
+from psilon_bench.data.image_files import LabelledImages
 from psilon_bench.errors import UsageError
 
-Pair = tuple[np.ndarray, np.ndarray]
 
+def read_corruptions(folder: Path, max_rows: int | None, seed: int) -> dict[str, LabelledImages]:
+    """Return uint8 pixels (n, c, h, w) and int64 labels (n,) of every corruption, by its name.
 
-def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
-    """uint8 pixels (n, c, h, w) and labels of every corruption; at most `max_rows` of each, the same rows of all."""
+    At most `max_rows` images of each are taken (None: all), drawn by `seed`, the same rows of all corruptions. Raises
+    UsageError where the folder has no such files, or where they are damaged.
+    """
     pairs = {name: _rows(images, labels, max_rows, seed) for name, images, labels in _files(folder)}
     if not pairs:
         raise UsageError(
@@ -28,8 +31,8 @@ def read(folder: Path, max_rows: int | None, seed: int) -> dict[str, Pair]:
     return pairs
 
 
-def checksum(folder: Path) -> str:
-    """Return the sha256 of all files that `read` reads, whichever rows are used."""
+def corruptions_checksum(folder: Path) -> str:
+    """Return the sha256 of all files that `read_corruptions` reads, whichever rows are used."""
     files = sorted({path for _, *pair in _files(folder) for path in pair})
     stamps = tuple((file, file.stat().st_size, file.stat().st_ctime_ns) for file in files)
     return _checksum(stamps)
@@ -37,10 +40,12 @@ def checksum(folder: Path) -> str:
 
 @functools.lru_cache(maxsize=8)  # CIFAR-10-C takes seconds
 def _checksum(stamps: tuple[tuple[Path, int, int], ...]) -> str:
-    return hashlib.sha256(" ".join(store.sha256(file) for file, *_ in stamps).encode()).hexdigest()
+    """Return the sha256 of files that are identified by path, size and time of change, so that each is read once."""
+    return hashlib.sha256(" ".join(store.file_sha256(file) for file, *_ in stamps).encode()).hexdigest()
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """Yield the name of each corruption with its file of images and its file of labels."""
     for images in sorted(folder.glob("*/test_images.npy")):
         yield images.parent.name, images, images.parent / "test_labels.npy"
     if (folder / "labels.npy").is_file():
@@ -49,7 +54,8 @@ def _files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
                 yield images.stem, images, folder / "labels.npy"
 
 
-def _rows(images: Path, labels: Path, max_rows: int | None, seed: int) -> Pair:
+def _rows(images: Path, labels: Path, max_rows: int | None, seed: int) -> LabelledImages:
+    """Return pixels and labels of one corruption, at most `max_rows` of them."""
     try:
         pixels, y = np.load(images, mmap_mode="r"), np.load(labels)
     except (ValueError, OSError, EOFError) as error:

@@ -14,7 +14,7 @@ SEPARATED = re.compile(rf"[+-]?[$€£]? ?({GROUPED}|\d+([.,]\d+)?) ?[%$€£]?"
 
 @dataclass(frozen=True)
 class Form:
-    """What dataset.missing, .decimal and .thousands say."""
+    """The spelling of numbers and missing values, as dataset.missing, dataset.decimal and dataset.thousands set it."""
 
     missing: Sequence[str | float] = ()  # besides MISSING in numbers and dates, and in levels too
     decimal: str = "."
@@ -22,22 +22,22 @@ class Form:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Of `missing`, as text."""
+        """Return the entries of `missing` as text."""
         return frozenset(str(word) for word in self.missing)
 
     @cached_property
     def values(self) -> list[float]:
-        """Of `missing`, those that are numbers."""
+        """Return the entries of `missing` that are numbers."""
         found = [self.number(str(word)) for word in self.missing]
         return [value for value in found if value is not None]
 
     @property
     def plain(self) -> bool:
-        """Whether numbers are written as programs write them."""
+        """Tell whether numbers are written as programs write them: with a decimal point and without separators."""
         return self.decimal == "." and self.thousands is None
 
     def number(self, word: str) -> int | float | None:
-        """What a cell says; None for what is no number."""
+        """Return the number that a cell says; None for a cell that says no number."""
         text = word.strip()
         if self.thousands is not None and self.thousands in text:
             mark = re.escape(self.thousands)
@@ -57,7 +57,10 @@ class Form:
 
 
 def date(word: str) -> datetime | None:
-    """A day or a moment in ISO 8601 (2024-12-31, 2024-12-31T23:59:59+01:00), in UTC where it names its zone."""
+    """Return the day or moment of a word in ISO 8601 (2024-12-31, 2024-12-31T23:59:59+01:00); None for any other word.
+
+    A moment that names its time zone is converted to UTC.
+    """
     if "-" not in word:
         return None
     try:
@@ -68,15 +71,15 @@ def date(word: str) -> datetime | None:
 
 
 def is_missing(word: str) -> bool:
-    """Whether a cell among numbers or dates says that there is no value."""
+    """Tell whether a cell among numbers or dates says that its value is missing."""
     return word.strip().lower() in MISSING
 
 
 def is_error(word: str) -> bool:
-    """Whether a spreadsheet wrote it where it had no result: #DIV/0!."""
+    """Tell whether a cell is the error that a spreadsheet writes in place of a result, such as #DIV/0!."""
     return SPREADSHEET_ERROR.fullmatch(word.strip()) is not None
 
 
 def is_separated(word: str) -> bool:
-    """Whether it looks like a number with separators or a unit: 1,234 or 1.234,50 or $5 or 12%."""
+    """Tell whether a cell looks like a number with separators or a unit: 1,234 or 1.234,50 or $5 or 12%."""
     return SEPARATED.fullmatch(word.strip()) is not None

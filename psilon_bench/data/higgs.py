@@ -1,7 +1,7 @@
-"""Higgs (Baldi, Sadowski, Whiteson 2014): the UCI file of 11 million rows, or the sample that OpenML has as a task.
+"""Higgs (Baldi, Sadowski & Whiteson 2014): the UCI file of 11 million rows, or the sample that OpenML has as a task.
 
-The UCI file (csv or csv.gz: label, 21 low-level features, 7 derived from them) passes once in chunks through a float32
-Parquet copy in the cache; from there only the rows in use are read.
+The UCI file (csv or csv.gz: label, 21 low-level features, 7 features derived from them) is converted once, in chunks,
+to a float32 Parquet file in the cache; from that file only the rows in use are read.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from psilon_bench.config.marks import NO_NUMBER, InputPath, settled_by
 from psilon_bench.data import cache, openml, store
-from psilon_bench.data.split import Rows, Size, resolve_sizes, split_rows
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -38,13 +38,13 @@ SOURCE = "https://archive.ics.uci.edu/dataset/280/higgs"
 LICENCE = "CC BY 4.0"
 
 
-def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that matter: with a file no id of OpenML does."""
+def higgs_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `load` that determine the data: with a file, no id of OpenML does."""
     kept = without_protocol(arguments)
     return kept | {"task_id": None} if kept["path"] else kept
 
 
-@settled_by(without_unused)
+@settled_by(higgs_arguments)
 def load(
     name: str,
     path: InputPath | None,
@@ -59,21 +59,27 @@ def load(
     split_seed: NonNegativeInt,
     offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
-    """With `path` the UCI file, else OpenML's `task_id`. split `uci`: test rows come from the last 500,000 alone."""
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
+    """Return the task of telling Higgs bosons (1) from background (0) by 28, 21 or 7 features.
+
+    `path` is the UCI file; where it is None, OpenML's task `task_id` is used. With split `uci` the test rows come from
+    the last 500,000 rows of the file, as the authors take them. The other arguments are those of every table; `offline`
+    forbids fetching. Raises UsageError for a damaged file, for sizes that do not fit, and for `uci` without a file.
+    """
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
     left_out = {"all": [], "low": HIGH, "high": LOW}[features]
     if path is not None:
-        return _from_file(name, Path(path).expanduser(), left_out, split, choices)
+        return _from_file(name, Path(path).expanduser(), left_out, split, options)
     if split == "uci":
         raise UsageError("dataset.split=uci needs the UCI file, but dataset.path=null. Set dataset.path=HIGGS.csv.gz.")
-    raw = replace(openml.raw_table(task_id, None, None, offline), name=name)
-    return make_task(raw.without([c for c in left_out if c in raw.frame]), choices)
+    raw = replace(openml.openml_table(task_id, None, None, offline), name=name)
+    return make_task(raw.without([c for c in left_out if c in raw.frame]), options)
 
 
-def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: Choices) -> Task:
+def _from_file(name: str, path: Path, left_out: list[str], split: str, options: TaskOptions) -> Task:
+    """Return the task made of the rows in use of the UCI file."""
     entry, labels = _with_labels(path)
     file = pq.ParquetFile(entry.table)
-    parts = _parts(labels, split, choices)
+    parts = _parts(labels, split, options)
     rows = np.sort(np.concatenate(parts))
     frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
     raw = RawTable(
@@ -88,36 +94,42 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, choices: 
         notes=[f"{len(rows)} of the {len(labels)} rows of {path.name}"],
         lines=range(1, len(labels) + 1),
     )
-    return make_task(raw, choices, [np.searchsorted(rows, part) for part in parts])
+    return make_task(raw, options, [np.searchsorted(rows, part) for part in parts])
 
 
-def _place(path: Path) -> cache.Mark:
-    return (str(store.root()), *cache.mark(path))
+def _place(path: Path) -> cache.CacheKey:
+    """Return the key of a converted file: the cache's folder and the file's state."""
+    return (str(store.root()), *cache.file_key(path))
 
 
 @cache.cached_by_bytes(cache.raw, _place)
 def _with_labels(path: Path) -> tuple[store.Entry, np.ndarray]:
+    """Return the cache's entry of the file, and the labels (rows,) of all rows."""
     entry = converted(path)
     return entry, pq.read_table(entry.table, columns=[LABEL])[LABEL].to_numpy()
 
 
-def _parts(labels: np.ndarray, split: str, choices: Choices) -> list[Rows]:
-    counts = resolve_sizes(len(labels), choices.sizes, choices.max_rows)
+def _parts(labels: np.ndarray, split: str, options: TaskOptions) -> list[RowNumbers]:
+    """Return the row numbers of the training, validation and test set."""
+    counts = resolve_sizes(len(labels), options.sizes, options.max_rows)
     if split == "random":
-        return split_rows(len(labels), counts, choices.split_seed, labels)
+        return split_rows(len(labels), counts, options.split_seed, labels)
     head = len(labels) - UCI_TEST_ROWS
     if sum(counts[:2]) > head or counts[2] > UCI_TEST_ROWS:
         raise UsageError(
             f"dataset.split=uci tests on the last {UCI_TEST_ROWS} rows and trains on the {max(head, 0)} before, but "
             f"{counts[0]} + {counts[1]} and {counts[2]} are asked for. Set other sizes, or dataset.split=random."
         )
-    first = split_rows(head, counts[:2], choices.split_seed, labels[:head])
-    (last,) = split_rows(UCI_TEST_ROWS, counts[2:], choices.split_seed, labels[head:])
+    first = split_rows(head, counts[:2], options.split_seed, labels[:head])
+    (last,) = split_rows(UCI_TEST_ROWS, counts[2:], options.split_seed, labels[head:])
     return [*first, last + head]
 
 
-def _read_rows(file: pq.ParquetFile, rows: Rows, columns: list[str]) -> pd.DataFrame:
-    """The given rows (sorted), one row group at a time: 11 million rows never stand in memory."""
+def _read_rows(file: pq.ParquetFile, rows: RowNumbers, columns: list[str]) -> pd.DataFrame:
+    """Return the given rows (sorted row numbers) of these columns.
+
+    One row group is read at a time, so that the 11 million rows never stand in memory.
+    """
     tables, start = [], 0
     for group in range(file.num_row_groups):
         stop = start + file.metadata.row_group(group).num_rows
@@ -129,7 +141,11 @@ def _read_rows(file: pq.ParquetFile, rows: Rows, columns: list[str]) -> pd.DataF
 
 
 def converted(path: Path) -> store.Entry:
-    """The file as Parquet in the cache, found again by its place, size, inode and time of change."""
+    """Return the cache's entry of the file as Parquet, made first where it is missing.
+
+    The entry is found again by the file's path, size, inode and time of change. Raises UsageError where there is no
+    file.
+    """
     if not path.is_file():
         raise UsageError(f"dataset.path must be a file, but {path} is not. Set dataset.path=HIGGS.csv.gz.")
     stat = path.stat()
@@ -139,12 +155,16 @@ def converted(path: Path) -> store.Entry:
 
 
 def converted_still(path: Path, folder: Path) -> store.About:
-    """convert, of a file that stays as it is meanwhile."""
+    """Convert the file and raise UsageError where it changed meanwhile."""
     with cache.unchanged(path):
         return convert(path, folder)
 
 
 def convert(path: Path, folder: Path) -> store.About:
+    """Write the file's rows to data.parquet in `folder`, and return what is known of them.
+
+    Raises UsageError with the number of rows read where the file is damaged.
+    """
     print(f"converting {path} once, into {store.root()}", file=sys.stderr)
     schema = pa.schema([(c, pa.float32()) for c in COLUMNS])
     rows = 0
@@ -158,7 +178,7 @@ def convert(path: Path, folder: Path) -> store.About:
                 f"Higgs needs a whole csv or csv.gz of {len(COLUMNS)} numbers a row (label, 21 low-level, 7 derived), "
                 f"but {path.name} fails after {rows} rows: {' '.join(str(error).split())[:160]}. Fetch the file anew."
             ) from error
-    source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.sha256(path)}
+    source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.file_sha256(path)}
     return {
         "name": "higgs",
         "rows": rows,
@@ -170,7 +190,7 @@ def convert(path: Path, folder: Path) -> store.About:
 
 
 def _groups(path: Path) -> Iterator[pa.Table]:
-    """Tables of ROW_GROUP rows or a little more, out of the reader's smaller batches."""
+    """Yield tables of ROW_GROUP rows or slightly more, made of the reader's smaller batches."""
     convert = pa_csv.ConvertOptions(column_types={c: pa.float32() for c in COLUMNS}, null_values=[])
     read = pa_csv.ReadOptions(column_names=COLUMNS, block_size=1 << 22)
     waiting: list[pa.RecordBatch] = []
@@ -185,6 +205,7 @@ def _groups(path: Path) -> Iterator[pa.Table]:
 
 
 def _check_labels(batch: pa.RecordBatch, path: Path) -> None:
+    """Raise UsageError for a label other than 0 or 1."""
     labels = batch.column(LABEL).to_numpy()
     wrong = labels[(labels != 0) & (labels != 1)]
     if len(wrong):

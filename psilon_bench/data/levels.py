@@ -1,4 +1,4 @@
-"""Levels of categories, and names of classes: one spelling whatever type they arrive in, and their order."""
+"""Levels of categories and names of classes: one spelling whatever type they arrive in, and their order."""
 
 import math
 import re
@@ -9,7 +9,7 @@ LARGEST_EXACT = 2**53  # above it floats skip whole numbers
 
 
 def spelled(level: object) -> str:
-    """3, 3.0, "3" and "3.0" are the level "3"; "007" and "1.10" stay as they are."""
+    """Return the spelling of a level: 3, 3.0, "3" and "3.0" are the level "3"; "007" and "1.10" are kept."""
     if isinstance(level, str):
         whole = WHOLE.fullmatch(level)
         return whole[1] if whole else level
@@ -20,20 +20,23 @@ def spelled(level: object) -> str:
     return spelled(str(level))
 
 
-def label(level: object) -> str:
-    """The name of a class: text as it is. A missing value elsewhere makes whole numbers floats; they stay 0, 1, 2."""
+def class_name(level: object) -> str:
+    """Return the name of a class: text as it is, and whole numbers without a fraction.
+
+    Whole numbers arrive as floats where a value is missing elsewhere in the column; the classes stay 0, 1, 2.
+    """
     return level if isinstance(level, str) else spelled(level)
 
 
 def natural(level: object) -> tuple[bool, float, str]:
-    """Sorts numbers by value, 2 before 10, and then text."""
+    """Return a sorting key by which numbers come first, in the order of their values (2 before 10), and then text."""
     text = str(level)
     value = _value(text)
     return (value is None, 0 if value is None else value, text)
 
 
 def _value(text: str) -> float | None:
-    """A number or None. Whole numbers stay integers, which Python compares exactly."""
+    """Return the number that a text says, None for other text; integers, which compare exactly, stay integers."""
     for kind in (int, float):
         try:
             value = kind(text)

@@ -1,4 +1,4 @@
-"""Any supervised OpenML task, or a data set with one of its columns as the target, from our cache."""
+"""Any supervised OpenML task, or an OpenML data set with one of its columns as the target, from the data cache."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from psilon_bench.data import cache, checks, openml_fetch
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.store import Entry
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -31,15 +31,18 @@ def load(
     split_seed: NonNegativeInt,
     offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
-    """The task says what the target is; for a data set it is `target`, or the default of OpenML.
+    """Return a supervised task of OpenML, or one made of an OpenML data set.
 
-    `name` is the config's; the Task is called what OpenML calls the data.
+    One of `task_id` and `data_id` is set. A task says what the target is; of a data set it is `target`, or OpenML's
+    default target where that is None. `name` is the configuration's; the Task is called what OpenML calls the data.
+    Raises UsageError for ids or columns that do not exist, and for data that cannot be fetched.
     """
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
-    return make_task(raw_table(task_id, data_id, target, offline).without(drop), choices)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding).with_protocol(protocol)
+    return make_task(openml_table(task_id, data_id, target, offline).without(drop), options)
 
 
-def raw_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
+def openml_table(task_id: int | None, data_id: int | None, target: str | None, offline: bool) -> RawTable:
+    """Return the rows of an OpenML task or data set as a raw table; see `load` for the arguments and errors."""
     if (task_id is None) == (data_id is None):
         raise UsageError(
             f"OpenML data is named by one of its ids, but dataset.task_id={_shown(task_id)} and "
@@ -48,7 +51,7 @@ def raw_table(task_id: int | None, data_id: int | None, target: str | None, offl
         )
     regression = None
     if task_id is not None:
-        task = openml_fetch.task(task_id, offline).about
+        task = openml_fetch.obtain_task(task_id, offline).about
         data_id, regression = task["data_id"], task["regression"]
         if target not in (None, task["target"]):
             raise UsageError(
@@ -57,19 +60,22 @@ def raw_table(task_id: int | None, data_id: int | None, target: str | None, offl
             )
         target = task["target"]
     assert data_id is not None
-    return _raw(openml_fetch.data(data_id, offline), target, regression)
+    return _raw(openml_fetch.obtain_data(data_id, offline), target, regression)
 
 
 def _shown(value: object) -> object:
+    """Return a value as the command line writes it."""
     return "null" if value is None else value
 
 
-def _content(entry: Entry, target: str | None, regression: bool | None) -> cache.Mark:
+def _content(entry: Entry, target: str | None, regression: bool | None) -> cache.CacheKey:
+    """Return the key of the table made of an entry of the cache: its checksums, the target and the kind of task."""
     return (str(entry.path), *entry.about["sha256"].values(), target, regression)
 
 
 @cache.cached_by_bytes(cache.raw, _content)
 def _raw(entry: Entry, target: str | None, regression: bool | None) -> RawTable:
+    """Return an entry of the cache as a raw table; where `regression` is None, the type of the target decides."""
     about = entry.about
     frame = pd.read_parquet(entry.table)
     target = target or about["target"]

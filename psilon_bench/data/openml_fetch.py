@@ -1,7 +1,8 @@
-"""The one place that talks to OpenML: the openml client fetches, retried with back-off; the result goes into our store.
+"""Fetching from OpenML, by the openml client with retries; what is fetched goes into the data cache.
 
-The client deletes cache entries that it fails to read and is not safe to run twice at once. So each fetch gives it a
-folder of its own, into which what the user's own client cache (OPENML_CACHE_DIR) already holds is copied first.
+No other module talks to OpenML. The client deletes entries of its cache that it fails to read, and cannot run twice at
+once. So each fetch gives it a new folder, into which what the user's client cache (OPENML_CACHE_DIR) already holds is
+copied first.
 """
 
 import re
@@ -34,24 +35,33 @@ WAIT = wait_exponential_jitter(initial=1, max=20)  # seconds between attempts: a
 TIMEOUT = (10, 60)  # seconds to connect, and without a byte
 DATABASE_DOWN = 107  # the one server answer that means: ask again
 
-Seed = Callable[[str], None]  # copies an entry of the user's own client cache to where the client will look
-Ask = Callable[[Any, Seed], About]
+SeedCache = Callable[[str], None]  # copies an entry of the user's own client cache to where the client will look
+Request = Callable[[Any, SeedCache], About]
 
 
-def task(task_id: int, offline: bool) -> Entry:
-    """about: data_id, target, regression."""
+def obtain_task(task_id: int, offline: bool) -> Entry:
+    """Return the cache's entry of an OpenML task, fetched first where it is missing.
+
+    `about` has data_id, target and regression. Raises UsageError where `offline` forbids fetching, where the task is
+    not supervised, or where the server refuses.
+    """
     remedy = f"Run `psilon-data fetch openml {task_id}` with a network first."
     return store.obtain(f"task/{task_id}", lambda folder: _fetch_task(task_id, folder), offline=offline, remedy=remedy)
 
 
-def data(data_id: int, offline: bool) -> Entry:
-    """The data set's rows as Parquet; about: name, target, categorical, source, licence and more."""
+def obtain_data(data_id: int, offline: bool) -> Entry:
+    """Return the cache's entry of an OpenML data set, fetched first where it is missing; its rows are a Parquet file.
+
+    `about` has name, target, categorical, source, licence and more. Raises UsageError as `obtain_task` does.
+    """
     remedy = f"Run `psilon-data fetch data {data_id}` with a network first."
     return store.obtain(f"data/{data_id}", lambda folder: _fetch_data(data_id, folder), offline=offline, remedy=remedy)
 
 
 def _fetch_task(task_id: int, folder: Path) -> About:
-    def ask(openml: Any, seed: Seed) -> About:
+    """Fetch the description of a task, and return what is known of it."""
+
+    def ask(openml: Any, seed: SeedCache) -> About:
         seed(f"tasks/{task_id}")
         for data_id in _data_ids(Path(openml.config.get_cache_directory(), "tasks", str(task_id), "task.xml")):
             seed(f"datasets/{data_id}")
@@ -73,6 +83,7 @@ def _fetch_task(task_id: int, folder: Path) -> About:
 
 
 def _unsupervised(task_id: int, kind: str) -> UsageError:
+    """Return the error for a task that is neither classification nor regression."""
     return UsageError(
         f"An OpenML task must be supervised classification or regression, but {task_id} is {kind!r}. "
         "Choose another dataset.task_id, or name the data set with dataset.data_id."
@@ -80,12 +91,17 @@ def _unsupervised(task_id: int, kind: str) -> UsageError:
 
 
 def _data_ids(task_xml: Path) -> list[str]:
-    """Read from the file, because the client would fetch a data set's description before telling its id."""
+    """Return the ids of the data sets that a task's file names.
+
+    The file is read because the client would fetch a data set's description before telling its id.
+    """
     return re.findall(r"data_set_id>\s*(\d+)", task_xml.read_text(encoding="utf-8")) if task_xml.exists() else []
 
 
 def _fetch_data(data_id: int, folder: Path) -> About:
-    def ask(openml: Any, seed: Seed) -> About:
+    """Fetch the rows of a data set into data.parquet of the folder, and return what is known of them."""
+
+    def ask(openml: Any, seed: SeedCache) -> About:
         seed(f"datasets/{data_id}")
         options = {"download_data": True, "download_features_meta_data": True}
         data = openml.datasets.get_dataset(data_id, **options)
@@ -110,6 +126,7 @@ def _fetch_data(data_id: int, folder: Path) -> About:
 
 
 def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
+    """Return the table of a data set, which columns are levels, and the names of the columns."""
     if "sparse" in str(data.format).lower():
         raise UsageError(
             f"Data must be dense, but OpenML data set {data.id} is {data.format}. Choose another data set, "
@@ -123,17 +140,25 @@ def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
 
 
 def _storable(frame: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
-    """Levels as text: the client gives ordered categories, integers or text, by the format it happened to get."""
+    """Return the table with levels as text.
+
+    The client gives ordered categories, integers or text, by the file format that it happened to get.
+    """
     levels = {c: frame[c].astype("str").where(frame[c].notna()).astype("category") for c in categorical}
     return frame.assign(**levels)
 
 
 def _origin(source: str) -> About:
+    """Return address, time and library versions of a fetch."""
     versions = {package: version(package) for package in ("openml", "pandas", "pyarrow")}
     return {"source": source, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions}
 
 
-def _with_retries(ask: Ask, folder: Path, what: str) -> About:
+def _with_retries(ask: Request, folder: Path, what: str) -> About:
+    """Return the answer to a request, which is repeated where that may help.
+
+    Raises UsageError where all attempts failed, and where the server gave a definite refusal.
+    """
     attempts = Retrying(stop=ATTEMPTS, wait=WAIT, retry=retry_if_exception(_may_pass), before_sleep=_say_again)
     print(f"fetching {what} into {store.root()}", file=sys.stderr)
     try:
@@ -150,20 +175,22 @@ def _with_retries(ask: Ask, folder: Path, what: str) -> About:
         raise _refusal(error, what) from error
 
 
-def _attempt(ask: Ask, scratch: Path, attempts: Retrying) -> About:
+def _attempt(ask: Request, scratch: Path, attempts: Retrying) -> About:
+    """Make one attempt in a new folder; the first alone trusts the user's client cache."""
     number = attempts.statistics["attempt_number"]
     with _client(scratch / str(number), seeded=number == 1) as (openml, seed):
         return ask(openml, seed)
 
 
 def _say_again(state: RetryCallState) -> None:
+    """Say on stderr which attempt failed, why, and when the next one begins."""
     cause = state.outcome.exception() if state.outcome else None
     wait = state.next_action.sleep if state.next_action else 0
     print(f"  attempt {state.attempt_number} failed ({_brief(cause)}); again in {wait:.0f} s", file=sys.stderr)
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Would asking again help? Not where the server gave a definite answer, nor with a mistake of ours."""
+    """Tell whether asking again may help: not after a definite answer of the server, nor after a mistake of ours."""
     from openml.exceptions import OpenMLHashException, OpenMLServerError, OpenMLServerException
     from requests.exceptions import RequestException
     from urllib3.exceptions import HTTPError
@@ -174,10 +201,11 @@ def _may_pass(error: BaseException) -> bool:
 
 
 class _Unreadable(Exception):
-    """The client could not parse what it got; Parquet comes without a checksum, so the bytes may be to blame."""
+    """The client could not parse what it got; Parquet comes without a checksum, so the bytes may be damaged."""
 
 
 def _refusal(error: Exception, what: str) -> UsageError:
+    """Return the UsageError for a definite refusal of the server; any other error is raised again."""
     from openml.exceptions import PyOpenMLError
 
     if isinstance(error, PyOpenMLError):
@@ -186,15 +214,18 @@ def _refusal(error: Exception, what: str) -> UsageError:
 
 
 def _brief(error: BaseException | None) -> str:
-    """One line; of a failed connection the reason at the bottom of it, not the layers around."""
+    """Return an error in one line; of a failed connection the reason at the bottom, not the layers around it."""
     error = getattr(error.args[0], "reason", None) or error if error and error.args else error
     text = " ".join(str(getattr(error, "message", "") or error).split())
     return f"{type(error).__name__}: {text[:160]}"
 
 
 @contextmanager
-def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, Seed]]:
-    """openml on a fresh folder, one attempt a request. A second try does not trust the user's own cache again."""
+def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, SeedCache]]:
+    """Yield the openml client on a new folder, and a function that copies from the user's cache to it.
+
+    A request is tried once. Unless `seeded`, nothing is copied: a second try does not trust the user's cache again.
+    """
     import openml
 
     own = Path(openml.config.get_cache_directory())
@@ -210,6 +241,7 @@ def _client(folder: Path, seeded: bool) -> Iterator[tuple[Any, Seed]]:
 
 @contextmanager
 def _configured(openml: Any, folder: Path) -> Iterator[None]:
+    """Point the client at a folder within the context, and restore its settings afterwards."""
     before = openml.config.get_config_as_dict()
     openml.config.set_root_cache_directory(folder)
     openml.config.set_retry_policy("human", n_retries=1)
@@ -222,7 +254,10 @@ def _configured(openml: Any, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    """openml sets no time limit on its requests: a server that falls silent would hold a run for ever."""
+    """Set a time limit on the client's requests within the context.
+
+    The client sets none, and a server that falls silent would hold a run for ever.
+    """
     import requests
 
     send = requests.Session.send

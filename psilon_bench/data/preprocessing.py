@@ -1,11 +1,13 @@
-"""Raw rows of a table -> model inputs: one scikit-learn ColumnTransformer, fitted on the training rows alone.
+"""From raw rows of a table to inputs of a model: one scikit-learn ColumnTransformer, fitted on the training rows alone.
 
-Numbers: median for missing values (with an indicator column where training rows lack some), then standardised.
-Categories, `onehot`: one 0/1 column per level seen in training; a missing value is a level, an unseen one is all zeros.
-Categories, `codes`: the level's number in order (numbers by value, then text), from there on treated as a number; an
-unseen level is missing.
-Dates, `ordinal`: days since 1970, treated as a number; `cyclic`: beside it sine and cosine of the place in the year,
-the week and the day.
+Numbers: the median replaces missing values (with an indicator column where training rows lack some), then they are
+standardised.
+Categories, `onehot`: one 0/1 column per level of the training rows; a missing value is a level, and an unseen level is
+all zeros.
+Categories, `codes`: the number of the level in order (numbers by value, then text), from there on treated as a number;
+an unseen level is missing.
+Dates, `ordinal`: days since 1970, treated as a number; `cyclic`: sine and cosine of the place in the year, the week
+and the day stand beside it.
 """
 
 import datetime
@@ -31,11 +33,11 @@ EPOCH = pd.Timestamp(0)
 
 
 def constant_columns(frame: pd.DataFrame) -> list[str]:
-    """Columns that say nothing: one value throughout, or none at all."""
+    """Return the names of columns that hold one value in all rows, or no value."""
     return [c for c in frame if frame[c].nunique(dropna=False) <= 1]
 
 
-def build(
+def build_transformer(
     train: pd.DataFrame,
     categorical: list[str],
     encoding: Encoding,
@@ -43,7 +45,11 @@ def build(
     date_encoding: DateEncoding = "ordinal",
     missing: Missing = (),
 ) -> ColumnTransformer:
-    """Unfitted; columns other than those of `train` are ignored, so new rows may carry the target or an id along."""
+    """Return an unfitted transformer from a table (rows x columns) to inputs, float64 (rows, features).
+
+    `categorical` and `dates` name columns of `train`; all others hold numbers. `missing` are words and numbers that
+    count as missing. Columns that `train` does not have are ignored, so new rows may carry the target or an id along.
+    """
     others = {*categorical, *dates}
     parts = [
         ("number", _scaled(_function(as_number, missing)), [c for c in train if c not in others]),
@@ -58,23 +64,26 @@ def build(
 
 
 def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:
+    """Return a pipeline step that calls a function."""
     arguments = None if missing is None else {"missing": list(missing)}
     return FunctionTransformer(function, kw_args=arguments, feature_names_out=names)
 
 
 def _cycles(train: pd.DataFrame) -> FunctionTransformer:
-    """Of the day only where some moment is not midnight."""
+    """Return the step that makes cyclic columns of dates; days have a cycle where some moment is not midnight."""
     timed = np.nan_to_num(as_days(train) % 1).any()
     kept = {"periods": [name for name in CYCLES if timed or name != "day"]}
     return FunctionTransformer(as_cycles, kw_args=kept, feature_names_out=cycle_names)
 
 
 def _scaled(*first: Any, indicator: bool = True) -> Pipeline:
+    """Return the steps that impute and standardise numbers, after the steps given."""
     steps = [SimpleImputer(strategy="median", add_indicator=indicator), StandardScaler()]
     return Pipeline([*zip(("number", "encode"), first, strict=False), *zip(("impute", "scale"), steps, strict=True)])
 
 
 def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, missing: Missing) -> Pipeline:
+    """Return the steps that encode levels."""
     text = _function(as_text, missing)
     if encoding == "onehot":
         encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore", feature_name_combiner=level_name)
@@ -90,13 +99,13 @@ def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, mi
 
 
 def _ordered(column: pd.Series) -> np.ndarray:
-    """The levels, and missing at the end where some are."""
+    """Return the levels of a column in natural order, with NaN at the end where a value is missing."""
     found = sorted(column.dropna().unique(), key=levels.natural)
     return np.array([*found, *([np.nan] if column.isna().any() else [])], dtype=object)
 
 
 def as_number(frame: pd.DataFrame, missing: Missing = ()) -> np.ndarray:
-    """Float64, NaN for missing values; UsageError for text that is no number."""
+    """Return float64 (rows, columns) with NaN for missing values; UsageError for text that is no number."""
     if frame.shape[1] == 0:
         return np.empty(frame.shape)
     form = Form(tuple(missing))
@@ -104,6 +113,7 @@ def as_number(frame: pd.DataFrame, missing: Missing = ()) -> np.ndarray:
 
 
 def _numbers(column: pd.Series, form: Form) -> np.ndarray:
+    """Return a column as float64, with NaN for missing values; durations are in seconds."""
     if pd.api.types.is_timedelta64_dtype(column):
         column = column.dt.total_seconds()
     if not pd.api.types.is_numeric_dtype(column):
@@ -113,7 +123,7 @@ def _numbers(column: pd.Series, form: Form) -> np.ndarray:
 
 
 def _from_objects(column: pd.Series, form: Form) -> pd.Series:
-    """Numbers that arrive as text or among it, where a column's new rows hold `?` or NA."""
+    """Return numbers that arrive as text or among text, as in new rows that hold `?` or NA."""
     codes, found = pd.factorize(column)
     values = [_number(value, form) for value in found.tolist()]
     if None in values:
@@ -125,7 +135,7 @@ def _from_objects(column: pd.Series, form: Form) -> pd.Series:
 
 
 def _number(value: Any, form: Form) -> float | None:
-    """None for what is no number."""
+    """Return a cell as a number, NaN for a missing one; None for what is no number."""
     if isinstance(value, str):
         return np.nan if is_missing(value) or value in form.words else form.number(value)
     if isinstance(value, datetime.timedelta):
@@ -139,12 +149,13 @@ def _number(value: Any, form: Form) -> float | None:
 
 
 def as_text(frame: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
-    """Levels as text, so that 3, 3.0, "3" and the category 3 are one level; missing stays missing."""
+    """Return the table with levels as text: 3, 3.0, "3" and the category 3 are one level, and missing stays missing."""
     words = Form(tuple(missing)).words
     return frame.apply(lambda column: _spelled(column, words))
 
 
 def _spelled(column: pd.Series, missing: Collection[str]) -> pd.Series:
+    """Return a column of levels as text, with NaN for the words in `missing`."""
     codes, found = pd.factorize(column)
     text = [levels.spelled(level) for level in found.tolist()]
     lookup = np.array([*(np.nan if word in missing else word for word in text), np.nan], dtype=object)
@@ -152,11 +163,12 @@ def _spelled(column: pd.Series, missing: Collection[str]) -> pd.Series:
 
 
 def as_days(frame: pd.DataFrame) -> np.ndarray:
-    """Days since 1970, with fractions, NaN for missing values; UsageError for text that is no date."""
+    """Return days since 1970, float64 (rows, columns), NaN for missing; UsageError for text that is no date."""
     return np.column_stack([(_moments(frame[c]) - EPOCH) / pd.Timedelta(days=1) for c in frame])
 
 
 def _moments(column: pd.Series) -> pd.Series:
+    """Return a column of dates as timestamps without a time zone (UTC)."""
     if not pd.api.types.is_datetime64_any_dtype(column):
         codes, found = pd.factorize(column)
         lookup = pd.Series([*(_moment(column.name, value) for value in found.tolist()), pd.NaT])
@@ -165,6 +177,7 @@ def _moments(column: pd.Series) -> pd.Series:
 
 
 def _moment(name: Any, value: Any) -> Any:
+    """Return a cell as a timestamp; UsageError for text that is no date."""
     if not isinstance(value, str):
         return pd.Timestamp(value)
     if is_missing(value):
@@ -176,28 +189,28 @@ def _moment(name: Any, value: Any) -> Any:
 
 
 def as_cycles(frame: pd.DataFrame, periods: Sequence[str]) -> np.ndarray:
-    """Sine and cosine of each period, for each column of dates."""
+    """Return sine and cosine of each period for each column of dates, (rows, 2 * columns * periods)."""
     angles = [2 * np.pi * days / CYCLES[name] for days in as_days(frame).T for name in periods]
     return np.column_stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)])
 
 
 def cycle_names(transformer: FunctionTransformer, columns: Sequence[str]) -> np.ndarray:
-    """`when_year_sin` and so on."""
+    """Return the names of the cyclic columns, such as when_year_sin."""
     periods = transformer.kw_args["periods"]
     names = [f"{c}_{name}_{wave}" for c in columns for name in periods for wave in ("sin", "cos")]
     return np.array(names, dtype=object)
 
 
-def absent(transformer: object, rows: object) -> list[str]:
-    """The columns that `rows` must have and has not."""
+def missing_columns(transformer: object, rows: object) -> list[str]:
+    """Return the columns that the fitted transformer needs and `rows` lacks."""
     if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
         return []
     needed = dict.fromkeys(c for part, _, names in transformer.transformers_ if part != "remainder" for c in names)
     return [column for column in needed if column not in rows]
 
 
-def unseen(transformer: object, rows: object) -> dict[str, list[str]]:
-    """Column -> the levels that the training rows did not have, one for each row that holds such a level."""
+def unseen_levels(transformer: object, rows: object) -> dict[str, list[str]]:
+    """Return by column the levels that the training rows did not have, one for each row that holds such a level."""
     if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
         return {}  # pixels
     columns = next(names for part, _, names in transformer.transformers_ if part == "category")
@@ -211,11 +224,12 @@ def unseen(transformer: object, rows: object) -> dict[str, list[str]]:
 
 
 def level_name(column: str, level: object) -> str:
+    """Return the name of the 0/1 column of a level: COLUMN=LEVEL."""
     return f"{column}={'missing' if level != level else level}"  # only NaN differs from itself
 
 
 def input_scales(transformer: ColumnTransformer) -> list[float]:
-    """Raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
+    """Return raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
     scales: list[float] = []
     for name, columns in transformer.output_indices_.items():
         steps = getattr(transformer.named_transformers_.get(name), "named_steps", {})
@@ -225,4 +239,5 @@ def input_scales(transformer: ColumnTransformer) -> list[float]:
 
 
 def feature_names(transformer: ColumnTransformer) -> list[str]:
+    """Return the name of each input that the fitted transformer makes."""
     return [name.partition("__")[2] for name in transformer.get_feature_names_out()]

@@ -1,6 +1,6 @@
-"""Text with separators (CSV, TSV) -> cells of text. Every line must have as many fields as the header; pyarrow parses.
+"""From text with separators (CSV, TSV) to cells of text: each line must have as many fields as the header.
 
-The csv module reads the header, and tells on which line a row begins where that cannot be counted.
+pyarrow parses. The csv module reads the header, and tells on which line a row begins where that cannot be counted.
 """
 
 import csv
@@ -16,11 +16,14 @@ from psilon_bench.errors import UsageError
 
 SPACES = "spaces"  # as many as there are
 SEPARATORS = (",", ";", "\t", "|", SPACES)
-BLOCK = 1 << 26  # bytes that are parsed at a time; a line must fit
+BLOCK_BYTES = 1 << 26  # bytes that are parsed at a time; a line must fit
 
 
 def native(content: bytes) -> pa.BufferReader:
-    """In Arrow's own memory: its threads may let go of their input after the call, and of Python's at exit abort."""
+    """Return the bytes in a buffer of Arrow's memory.
+
+    Arrow's threads may let go of their input after the call, and letting go of Python's memory at exit aborts.
+    """
     copy = pa.BufferOutputStream()
     copy.write(content)
     return pa.BufferReader(copy.getvalue())
@@ -28,27 +31,27 @@ def native(content: bytes) -> pa.BufferReader:
 
 @dataclass(frozen=True)
 class Text:
-    """A file of text."""
+    """The text of a file and the separator of its fields."""
 
     content: str
     file: str
     separator: str  # "": the one that makes most fields of the header
 
     def separated_by(self, mark: str) -> "Text":
-        """By one space, in the same lines, where that is any number of them."""
+        """Return the text with this separator; runs of spaces become one space, in the same lines."""
         if mark != SPACES:
             return replace(self, separator=mark)
         lines = (" ".join(line.split()) for line in io.StringIO(self.content, newline=None))
         return replace(self, content="\n".join(lines), separator=" ")
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """(line it ends on, fields) of every row, empty lines too, which have no fields."""
+        """Yield the line that each row ends on and the fields of the row; an empty line is a row without fields."""
         reader = csv.reader(io.StringIO(self.content, newline=""), delimiter=self.separator)
         for row in reader:
             yield reader.line_num, row
 
     def starts(self) -> Iterator[int]:
-        """The line that each row begins on, the header's first."""
+        """Yield the line that each row begins on, the header's first."""
         before = 0
         for line, row in self.rows():
             if row:
@@ -58,7 +61,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Head:
-    """The header's names, the line it ends on, and the fields of the first row below it."""
+    """The names of the header, the line it ends on, and the fields of the first row below it."""
 
     names: list[str]
     line: int
@@ -66,6 +69,7 @@ class Head:
 
     @classmethod
     def of(cls, text: Text) -> "Head":
+        """Return the header of a text; ValueError where it has no columns."""
         rows = ((line, row) for line, row in text.rows() if row)
         line, names = next(rows, (0, []))
         if not names:
@@ -73,7 +77,7 @@ class Head:
         return cls([name.strip() for name in names], line, next(rows, (0, names))[1])
 
     def widened(self) -> list[str]:
-        """The names, with empty ones where the first row, or the header alone, ends in separators."""
+        """Return the names, with empty names where the first row, or the header alone, ends in separators."""
         extra = len(self.first) - len(self.names)
         if extra > 0 and not any(field.strip() for field in self.first[len(self.names) :]):
             return [*self.names, *[""] * extra]
@@ -82,8 +86,11 @@ class Head:
         return self.names
 
 
-def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
-    """The columns, the line that each row begins on, and notes."""
+def read_separated(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
+    """Return the columns as text (rows x columns), the line that each row begins on, and notes.
+
+    Raises UsageError where a line has another number of fields than the header, or where the separator cannot be right.
+    """
     notes: list[str] = []
     if not text.separator:
         text = replace(text, separator=_likely(text))
@@ -101,13 +108,16 @@ def read(text: Text) -> tuple[pa.Table, Sequence[int], list[str]]:
 
 
 def _likely(text: Text) -> str:
-    """The mark that makes most names of the header; spaces, which names may hold, where no mark makes two."""
+    """Return the separator that makes most names of the header.
+
+    Spaces, which may stand in names, are taken where no other separator makes two names.
+    """
     names = {mark: len(Head.of(text.separated_by(mark)).names) for mark in SEPARATORS[:-1]}
     return max(names, key=lambda mark: names[mark]) if max(names.values()) > 1 else SPACES
 
 
 def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
-    """Cells of text, and the rows that have another number of fields."""
+    """Return the cells as text, and the rows that have another number of fields."""
     columns = [str(index) for index in range(len(names))]
     odd: list[pa_csv.InvalidRow] = []
 
@@ -117,7 +127,7 @@ def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_
 
     table = pa_csv.read_csv(
         native(text.content.encode()),
-        pa_csv.ReadOptions(use_threads=False, block_size=BLOCK, skip_rows=skip, column_names=columns),
+        pa_csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, skip_rows=skip, column_names=columns),
         pa_csv.ParseOptions(delimiter=text.separator, newlines_in_values=True, invalid_row_handler=note),
         pa_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), null_values=[]),
     )
@@ -125,13 +135,17 @@ def _parsed(text: Text, names: list[str], skip: int) -> tuple[pa.Table, list[pa_
 
 
 def _lines(text: Text, head: Head, rows: int) -> Sequence[int]:
-    """Of the rows below the header. Without empty lines and cells of several lines, nothing is read again."""
+    """Return the line that each row below the header begins on.
+
+    Where no line is empty and no cell spans lines, they are counted, and the text is not read again.
+    """
     if text.content.count("\n") + (not text.content.endswith("\n")) == head.line + rows:
         return range(head.line + 1, head.line + rows + 1)
     return [*text.starts()][1:]
 
 
 def _check_separator(text: Text, names: list[str]) -> None:
+    """Raise UsageError where the header is one field that holds another separator."""
     other = _others(text, names)
     if len(names) == 1 and other:
         raise UsageError(
@@ -141,10 +155,12 @@ def _check_separator(text: Text, names: list[str]) -> None:
 
 
 def _others(text: Text, names: list[str]) -> list[str]:
+    """Return the other separators that stand in these names."""
     return [mark for mark in SEPARATORS[:-1] if mark != text.separator and mark in "".join(names)]
 
 
 def _uneven(text: Text, head: Head, line: int, fields: int, number: int, shown: str) -> UsageError:
+    """Return the error for a line whose number of fields is not that of the header."""
     others = _others(text, head.names)
     hint = f"set {setting('dataset.sep', others[0])}" if others else "set dataset.sep where another separator is meant"
     more = f"; {number} lines differ" if number > 1 else ""
@@ -157,7 +173,10 @@ def _uneven(text: Text, head: Head, line: int, fields: int, number: int, shown: 
 def _named(
     text: Text, table: pa.Table, head: Head, names: list[str], lines: Sequence[int], notes: list[str]
 ) -> pa.Table:
-    """Columns by their names; empty ones without a name are left out, and a first one that counts the rows."""
+    """Return the columns under their names.
+
+    Empty columns without a name are left out, and so is a first column without a name that counts the rows.
+    """
     kept, empty = {}, 0
     for index, name in enumerate(names):
         cells = table.column(index)
@@ -179,5 +198,6 @@ def _named(
 
 
 def _counts(cells: pa.ChunkedArray) -> bool:
+    """Tell whether cells count the rows from 0 or 1."""
     words = cells.to_pylist()
     return any(words == [str(row + start) for row in range(len(words))] for start in (0, 1))

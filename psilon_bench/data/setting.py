@@ -9,7 +9,7 @@ LITERALS = {"null", "true", "false", "nan", "inf"}  # words that Hydra takes for
 
 
 def setting(key: str, value: str | Sequence[object]) -> str:
-    """`dataset.drop=[id]`, `'dataset.drop=["a,b"]'`; other sequences than text get brackets."""
+    """Return KEY=VALUE as it is typed: `dataset.drop=[id]`, `'dataset.drop=["a,b"]'`; lists get brackets."""
     words = [value] if isinstance(value, str) else list(value)
     plain = all(isinstance(word, float | int) or _is_plain(str(word)) for word in words)
     text = ",".join(str(w) if isinstance(w, float | int) or _is_plain(str(w)) else _quoted(str(w)) for w in words)
@@ -18,9 +18,11 @@ def setting(key: str, value: str | Sequence[object]) -> str:
 
 
 def _is_plain(word: str) -> bool:
+    """Tell whether a word needs no quotes."""
     return PLAIN.fullmatch(word) is not None and word.lower() not in LITERALS
 
 
 def _quoted(word: str) -> str:
+    """Return a word in double quotes."""
     escaped = word.replace('"', '\\"')
     return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""Sparse recovery: which x, among all with A x = b, few of whose entries are not 0? A is drawn or yours."""
+"""Sparse recovery: which x with A x = b has few entries that are not 0? A and b are drawn, or read from your files."""
 
 import hashlib
 import json
@@ -16,11 +16,10 @@ from psilon_bench.errors import UsageError
 from psilon_bench.machine.memory import check_free
 
 REMEDY = "Set dataset.num_measurements or dataset.num_features to less."
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments that matter: a matrix of yours has its own size, measurements and vectors are not drawn."""
+def recovery_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `load` that determine the data: your files replace what would be drawn in their place."""
     overridden: set[str] = set()
     if arguments["matrix"]:
         overridden |= {"num_measurements", "num_features"}
@@ -31,8 +30,8 @@ def without_unused(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: None if key in overridden else value for key, value in arguments.items()}
 
 
-@settled_by(without_unused)
-@cache.kept_still("matrix", "measurements", "vector")
+@settled_by(recovery_arguments)
+@cache.requires_unchanged("matrix", "measurements", "vector")
 def load(
     name: str,
     num_measurements: PositiveInt,
@@ -45,35 +44,45 @@ def load(
     vector: InputPath | None,
     split_seed: NonNegativeInt,
 ) -> Task:
-    r"""Rows of A are the training inputs, entries of b = A x* + noise the targets; (M, N) and (M, 1), float64.
+    """Return the task of finding x* from A (M x N) and b = A x* + noise, in float64 (Chou, Rauhut & Ward 2023).
 
-    Validation and test rows are the unit vectors with the entries of x* as targets: outputs there are x itself, and
-    `*/error` is ||x - x*|| / ||x*||. A is M x N of N(0, 1/M); x* has `num_nonzero` entries of 1, of 1 or -1, or of
-    N(0, 1), at random places; noise N(0, noise^2).
-
-    matrix, measurements, vector: files (.npy, .csv) of A, b and x* instead. With b alone, x* is basis pursuit's
-    solution, min ||x||_1 subject to A x = b.
+    The rows of A are the training inputs (M, N), the entries of b their targets (M, 1). Validation and test rows are
+    the N unit vectors with the entries of x* as targets: outputs on them are x itself, and `*/error` is ||x - x*|| /
+    ||x*||. A has entries of N(0, 1/M); x* has `num_nonzero` entries of 1, of 1 or -1, or of N(0, 1), at random places;
+    the noise is N(0, noise^2). `matrix`, `measurements` and `vector` are files (.npy, .csv) of A, b and x* instead.
+    With b alone, x* is the solution of basis pursuit, min ||x||_1 subject to A x = b. Raises UsageError for files that
+    do not fit.
     """
     rng = np.random.default_rng(split_seed)
-    if matrix is None:
-        check_free(8 * num_features * (3 * num_measurements + 2 * num_features), "dataset=sparse_recovery", REMEDY)
-    a = (
-        rng.standard_normal((num_measurements, num_features)) / num_measurements**0.5
-        if matrix is None
-        else read("matrix", matrix, 2)
-    )
+    a = _draw_matrix(rng, num_measurements, num_features) if matrix is None else read_array("matrix", matrix, 2)
     notes = []
     if measurements is None:
-        x = planted(rng, a.shape[1], num_nonzero, entries) if vector is None else read("vector", vector, 1)
-        check_length("vector", x, a.shape[1], "columns")
+        x = draw_sparse_vector(rng, a.shape[1], num_nonzero, entries) if vector is None else _read_vector(vector, a)
         b = a @ x + noise * rng.standard_normal(len(a))
     else:
-        b = read("measurements", measurements, 1)
+        b = read_array("measurements", measurements, 1)
         check_length("measurements", b, len(a), "rows")
-        x = basis_pursuit(a, b) if vector is None else read("vector", vector, 1)
-        check_length("vector", x, a.shape[1], "columns")
+        x = basis_pursuit(a, b) if vector is None else _read_vector(vector, a)
         if vector is None:
             notes.append("errors are distances from basis pursuit's solution")
+    return _task(name, a, b, x, matrix or "drawn", files_checksum([matrix, measurements, vector]), notes)
+
+
+def _draw_matrix(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Return a matrix (rows, columns) of N(0, 1/rows); UsageError where memory is too small for it and its task."""
+    check_free(8 * columns * (3 * rows + 2 * columns), "dataset=sparse_recovery", REMEDY)
+    return rng.standard_normal((rows, columns)) / rows**0.5
+
+
+def _read_vector(path: str, a: np.ndarray) -> np.ndarray:
+    """Return the vector of a file; UsageError unless it has an entry for each column of A."""
+    x = read_array("vector", path, 1)
+    check_length("vector", x, a.shape[1], "columns")
+    return x
+
+
+def _task(name: str, a: np.ndarray, b: np.ndarray, x: np.ndarray, source: str, checksum: str, notes: list[str]) -> Task:
+    """Return the task of finding x from A and b; see `load`."""
     unit = Split(torch.eye(a.shape[1], dtype=torch.float64), torch.from_numpy(x)[:, None])
     return Task(
         name=name,
@@ -88,21 +97,21 @@ def load(
         target_scale=1.0,
         target_name="b",
         preprocessing=None,
-        source=matrix or "drawn",
+        source=source,
         licence="none",
-        checksum=checksum([matrix, measurements, vector]),
+        checksum=checksum,
         notes=notes,
     )
 
 
-def checksum(files: list[str | None]) -> str:
+def files_checksum(files: list[str | None]) -> str:
     """Return the sha256 of the files' content; what is drawn in their place counts by its arguments and seed."""
     contents = [None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
-def planted(rng: np.random.Generator, size: int, num_nonzero: int, entries: str) -> np.ndarray:
-    """A vector with so many entries that are not 0, at random places."""
+def draw_sparse_vector(rng: np.random.Generator, size: int, num_nonzero: int, entries: str) -> np.ndarray:
+    """Return a vector (size,) with `num_nonzero` entries that are not 0, at random places; UsageError for too many."""
     if num_nonzero > size:
         raise UsageError(
             f"dataset.num_nonzero={num_nonzero} is more than the {size} entries of x. Set it to at most {size}."
@@ -117,8 +126,11 @@ def planted(rng: np.random.Generator, size: int, num_nonzero: int, entries: str)
     return x
 
 
-def read(key: str, path: str, dimensions: int) -> np.ndarray:
-    """Numbers of a .npy or .csv file, float64; a column or a row counts as a vector."""
+def read_array(key: str, path: str, dimensions: int) -> np.ndarray:
+    """Return the float64 array of a .npy or .csv file; a single column or row counts as a vector.
+
+    Raises UsageError for other files, other `dimensions` (1 or 2), and entries that are not finite.
+    """
     kinds = {
         ".npy": lambda: np.load(path, allow_pickle=False),
         ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2),
@@ -148,7 +160,7 @@ def read(key: str, path: str, dimensions: int) -> np.ndarray:
 
 
 def check_length(key: str, values: np.ndarray, expected: int, what: str) -> None:
-    """UsageError where a vector does not fit the matrix."""
+    """Raise UsageError where a vector does not fit the matrix."""
     if len(values) != expected:
         raise UsageError(
             f"dataset.{key} must have as many entries as the matrix has {what}, {expected}, but it has {len(values)}. "
@@ -157,7 +169,11 @@ def check_length(key: str, values: np.ndarray, expected: int, what: str) -> None
 
 
 def basis_pursuit(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """argmin ||x||_1 subject to A x = b, as the linear program of its positive and its negative part; HiGHS."""
+    """Return argmin ||x||_1 subject to A x = b, for A (M, N) and b (M,).
+
+    It is the linear program of the positive and the negative part of x, solved by HiGHS. Raises UsageError where no x
+    has these measurements.
+    """
     from scipy.optimize import linprog
 
     size = a.shape[1]

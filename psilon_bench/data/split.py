@@ -1,4 +1,4 @@
-"""Which rows are train, validation and test: seeded, disjoint, in the classes' proportions or in whole groups."""
+"""The split into training, validation and test rows: disjoint, seeded, in the classes' proportions or whole groups."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,14 +9,18 @@ from pydantic import Field
 from psilon_bench.errors import UsageError
 
 Size = Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0, lt=1)]
-Rows = np.ndarray  # int64 row numbers
+RowNumbers = np.ndarray  # int64 row numbers
 NAMES = ("train", "val", "test")
 
 
 def resolve_sizes(
     rows: int, sizes: Sequence[Size | None], max_rows: int | None = None, names: Sequence[str] = NAMES
 ) -> list[int]:
-    """How many rows each split gets. Fractions are of all rows in use; those left None share the rest equally."""
+    """Return how many rows each split gets.
+
+    A size is a number of rows, a fraction of the rows in use (at most `max_rows`), or None; splits without a size share
+    the remaining rows equally. Raises UsageError where the sizes do not fit, or where a split would be empty.
+    """
     total = min(rows, max_rows or rows)
     counts = [0 if s is None else s if isinstance(s, int) else round(s * total) for s in sizes]
     rest = total - sum(counts)
@@ -31,6 +35,7 @@ def resolve_sizes(
 
 
 def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, names: Sequence[str]) -> None:
+    """Raise UsageError where the counts exceed the rows, or where a split has none."""
     asked = ", ".join(
         f"{name}_size={'null' if size is None else size}" for name, size in zip(names, sizes, strict=True)
     )
@@ -48,8 +53,12 @@ def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, na
 
 def split_rows(
     rows: int, counts: list[int], seed: int, labels: np.ndarray | None = None, groups: np.ndarray | None = None
-) -> list[Rows]:
-    """Row numbers for each count, in random order. Rows beyond the counts are left out."""
+) -> list[RowNumbers]:
+    """Return the row numbers of each split, int64 (count,), in random order; rows beyond the counts are left out.
+
+    With `labels` (rows,) every split has the classes' proportions; with `groups` (rows,) every group stays in one
+    split, and the counts are met as nearly as whole groups allow. Raises UsageError where a split would get no group.
+    """
     rng = np.random.default_rng(seed)
     if groups is not None:
         return _by_group(groups, counts, rng)
@@ -59,8 +68,11 @@ def split_rows(
     return np.split(order, np.cumsum(counts))[: len(counts)]
 
 
-def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
-    """Only rows in use are drawn: 100,000 of Higgs' 11 million take no shuffle of all of them."""
+def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[RowNumbers]:
+    """Return the row numbers of each split, in the proportions of the classes.
+
+    Only rows in use are drawn: 100,000 of the 11 million rows of Higgs need no shuffle of all.
+    """
     classes, left = np.unique(labels, return_counts=True)
     shares = []
     for place, count in enumerate(counts):
@@ -74,7 +86,7 @@ def _by_class(labels: np.ndarray, counts: list[int], rng: np.random.Generator) -
 
 
 def apportion(available: np.ndarray, count: int, later: int = 0) -> np.ndarray:
-    """Share `count` rows among the classes in proportion to the rows they have (largest remainder).
+    """Return how many of `count` rows each class gives, in proportion to its available rows (largest remainder).
 
     Each class gives at least one row and keeps one for each of the `later` splits, as far as the numbers allow it.
     """
@@ -91,8 +103,11 @@ def apportion(available: np.ndarray, count: int, later: int = 0) -> np.ndarray:
     return share
 
 
-def _by_group(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[Rows]:
-    """Whole groups in random order; a group goes to the split that the middle of its rows falls into."""
+def _by_group(groups: np.ndarray, counts: list[int], rng: np.random.Generator) -> list[RowNumbers]:
+    """Return the row numbers of each split, made of whole groups in random order.
+
+    A group goes to the split that the middle of its rows falls into.
+    """
     _, group = np.unique(groups, return_inverse=True)
     size = np.bincount(group)
     order = rng.permutation(len(size))

@@ -1,11 +1,12 @@
-"""The cache that runs read: one folder an entry, complete or absent, with a checksum of every file in it.
+"""The data cache on disk: a folder for each entry, complete or absent, with a checksum of every file in it.
 
     ROOT/<kind>/<id>/about.json         what it is, where it came from, sha256 of the other files
-    ROOT/<kind>/<id>/data.parquet       the rows (a task's entry has none: it only points at a data set)
+    ROOT/<kind>/<id>/data.parquet       the rows (an entry of a task has none: it points at a data set)
     ROOT/.locks, ROOT/.making, ROOT/.damaged
 
-An entry is made in ROOT/.making and renamed into place, so a kill at any moment leaves it absent. A lock per entry lets
-many processes that want it at once make it once. An entry whose bytes changed is moved to ROOT/.damaged and made anew.
+An entry is made in ROOT/.making and renamed to its place, so that a kill at any moment leaves it absent. Each entry has
+a lock, so that of many processes that want it at once one makes it. An entry whose bytes changed is moved to
+ROOT/.damaged and made anew.
 """
 
 import hashlib
@@ -25,27 +26,30 @@ from platformdirs import user_cache_path
 from psilon_bench.errors import UsageError
 
 About = dict[str, Any]
-Make = Callable[[Path], About]  # writes data files into the folder it is given, returns what about.json shall say
+EntryMaker = Callable[[Path], About]  # writes data files into the folder it is given, returns what about.json shall say
 SCRATCH = "scratch"  # a folder that `make` may use inside of its own; not kept
 
 
 @dataclass(frozen=True)
 class Entry:
+    """An entry that was read and whose checksums are right; `about` is the content of about.json."""
+
     key: str
     path: Path
     about: About
 
     @property
     def table(self) -> Path:
+        """Return the path of the rows."""
         return self.path / "data.parquet"
 
 
-class Damaged(Exception):
-    """The entry is there, but not as it was written."""
+class DamagedEntry(Exception):
+    """The entry exists, but not as it was written."""
 
 
 def cache_folder() -> Path:
-    """The user's cache; a user without a home, as in containers, has one among the temporary files."""
+    """Return the user's cache folder; of a user without a home, as in containers, a temporary folder."""
     try:
         return user_cache_path("psilon_bench")
     except RuntimeError:  # there is no home
@@ -53,45 +57,54 @@ def cache_folder() -> Path:
 
 
 def root() -> Path:
+    """Return the folder of the cache: PSILON_DATA, or the user's cache folder."""
     return Path(os.environ.get("PSILON_DATA") or cache_folder() / "data").expanduser().absolute()
 
 
 def entries() -> Iterator[str]:
+    """Yield the key KIND/ID of every entry, numbers in order of their value."""
     for about in sorted(root().glob("[!.]*/*/about.json"), key=lambda p: (p.parts[-3], p.parts[-2].zfill(12))):
         yield f"{about.parts[-3]}/{about.parts[-2]}"
 
 
-def about(key: str) -> About:
-    """What about.json says; nothing if it cannot be read. For people: runs `read` the entry, checksums and all."""
+def read_about(key: str) -> About:
+    """Return the content of about.json for a list of entries; a name that says so where it cannot be read.
+
+    No checksum is looked at; runs use `read_entry`.
+    """
     try:
         return dict(json.loads((root() / key / "about.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {"name": "not readable; see psilon-data verify"}
 
 
-def read(key: str) -> Entry | None:
-    """The entry, None if there is none. Raises Damaged if a checksum differs."""
+def read_entry(key: str) -> Entry | None:
+    """Return an entry; None where it does not exist. Raises DamagedEntry where a checksum differs."""
     path = root() / key
     try:
         about = json.loads((path / "about.json").read_text(encoding="utf-8"))
         sums = about["sha256"]
     except (FileNotFoundError, NotADirectoryError):
         if path.exists():
-            raise Damaged(f"{path} has no about.json") from None
+            raise DamagedEntry(f"{path} has no about.json") from None
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise Damaged(f"{path / 'about.json'} is not readable: {error}") from error
+        raise DamagedEntry(f"{path / 'about.json'} is not readable: {error}") from error
     for name, expected in sums.items():
-        if not (path / name).is_file() or sha256(path / name) != expected:
-            raise Damaged(f"{path / name} does not match its checksum")
+        if not (path / name).is_file() or file_sha256(path / name) != expected:
+            raise DamagedEntry(f"{path / name} does not match its checksum")
     return Entry(key, path, about)
 
 
-def obtain(key: str, make: Make, *, offline: bool, remedy: str) -> Entry:
-    """The entry, made first if it is missing or damaged. `remedy` says how to get it when offline."""
+def obtain(key: str, make: EntryMaker, *, offline: bool, remedy: str) -> Entry:
+    """Return an entry, made first where it is missing or damaged.
+
+    `make` writes the files into the folder it gets and returns what about.json is to say. Raises UsageError where
+    `offline` forbids making it; `remedy` then says how to get it.
+    """
     try:
-        found = read(key)
-    except Damaged as damage:
+        found = read_entry(key)
+    except DamagedEntry as damage:
         if offline:
             raise UsageError(f"Cached data must be whole, but {damage}. {remedy}") from None
     else:
@@ -102,42 +115,46 @@ def obtain(key: str, make: Make, *, offline: bool, remedy: str) -> Entry:
     return _make_locked(key, make)
 
 
-def _make_locked(key: str, make: Make) -> Entry:
+def _make_locked(key: str, make: EntryMaker) -> Entry:
+    """Return the entry, made under its lock where no other process has made it meanwhile."""
     with _lock(key):
         try:
-            found = read(key)
-        except Damaged:
+            found = read_entry(key)
+        except DamagedEntry:
             _set_aside(key)
             found = None
         return found or _make(key, make)
 
 
-def _make(key: str, make: Make) -> Entry:
+def _make(key: str, make: EntryMaker) -> Entry:
+    """Make an entry in ROOT/.making, rename it to its place, and return it."""
     making = root() / ".making" / _flat(key)
     shutil.rmtree(making, ignore_errors=True)  # what a killed process left; the lock says nobody else is at it
     making.mkdir(parents=True)
     try:
         about = make(making)
         shutil.rmtree(making / SCRATCH, ignore_errors=True)
-        sums = {p.name: sha256(p) for p in sorted(making.iterdir())}
+        sums = {p.name: file_sha256(p) for p in sorted(making.iterdir())}
         (making / "about.json").write_text(json.dumps({**about, "sha256": sums}, indent=1), encoding="utf-8")
         place = root() / key
         place.parent.mkdir(parents=True, exist_ok=True)
         making.rename(place)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    entry = read(key)
+    entry = read_entry(key)
     assert entry is not None
     return entry
 
 
 def _set_aside(key: str) -> None:
+    """Move a damaged entry to ROOT/.damaged."""
     place = root() / ".damaged" / f"{_flat(key)}-{time.time_ns()}"
     place.parent.mkdir(parents=True, exist_ok=True)
     (root() / key).rename(place)
 
 
 def _lock(key: str) -> FileLock:
+    """Return the lock of an entry; UsageError where the cache cannot be written."""
     folder = root() / ".locks"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -149,9 +166,11 @@ def _lock(key: str) -> FileLock:
 
 
 def _flat(key: str) -> str:
+    """Return a key as a file name."""
     return key.replace("/", "-")
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Your own table: one file, one target column; what is not said is inferred and stated in the task's notes."""
+"""A table of your own: one file and one target column; what is not said is inferred, and stated in the task's notes."""
 
 import codecs
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from psilon_bench.config.marks import InputPath, settled_by
 from psilon_bench.data import cache, checks, table_file
-from psilon_bench.data.columns import Reader
+from psilon_bench.data.columns import ColumnReader
 from psilon_bench.data.form import Form
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
-from psilon_bench.data.tabular import Choices, Protocol, RawTable, make_task, without_protocol
+from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 
@@ -27,7 +27,7 @@ Separator = Annotated[
 
 @dataclass(frozen=True)
 class Reading:
-    """How the file is read and what its columns are for; None: to be inferred."""
+    """How a file is read and what its columns are for; None stands for what is to be inferred."""
 
     target: str | None
     kind: str
@@ -62,18 +62,23 @@ def load(
     protocol: Protocol,
     split_seed: NonNegativeInt,
 ) -> Task:
-    """`group`: rows that agree in this column stay in one split; it is not an input. `name` is the config's."""
+    """Return the task of predicting one column of a table from the others.
+
+    Rows that agree in the column `group` stay in one split; that column is no input. `name` is the configuration's; the
+    Task is named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file
+    that cannot be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
+    """
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")
     check_form(decimal, thousands, charset)
     form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
-    choices = Choices([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
-    return make_task(raw_table(Path(path).expanduser(), reading), choices.with_protocol(protocol))
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
+    return make_task(table_of_file(Path(path).expanduser(), reading), options.with_protocol(protocol))
 
 
 def check_form(decimal: str, thousands: str | None, charset: str) -> None:
-    """UsageError for settings that no file can be read with."""
+    """Raise UsageError for settings that no file can be read with."""
     if decimal == thousands:
         raise UsageError(f"dataset.decimal and dataset.thousands must differ, but both are {decimal!r}. Set one.")
     try:
@@ -82,18 +87,22 @@ def check_form(decimal: str, thousands: str | None, charset: str) -> None:
         raise UsageError(f"dataset.charset={charset} is not known. Set utf-8, cp1252, latin-1 or utf-16.") from error
 
 
-def _content(file: Path, reading: Reading) -> cache.Mark:
-    return (reading, *cache.mark(file))
+def _content(file: Path, reading: Reading) -> cache.CacheKey:
+    """Return the key of a table: how the file is read, and the file's state."""
+    return (reading, *cache.file_key(file))
 
 
 @cache.cached_by_bytes(cache.raw, _content)
-def raw_table(file: Path, reading: Reading) -> RawTable:
-    """The file's rows: what depends on its content and on how it is read, not on the split."""
-    content = table_file.read(file, reading.separator, reading.charset)
+def table_of_file(file: Path, reading: Reading) -> RawTable:
+    """Return the rows of a file: what depends on its content and on how it is read, not on the split.
+
+    Raises UsageError as `load` does.
+    """
+    content = table_file.read_table_file(file, reading.separator, reading.charset)
     target, notes = _target(content.table.column_names, file, reading)
     verbatim = [*reading.categorical, *([reading.group] if reading.group else [])]
     kept = [name for name in content.table.column_names if name not in reading.drop]
-    read = Reader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
+    read = ColumnReader(content, reading.form, verbatim, target, reading.kind == "classes").read(kept)
     if target in read.dates:
         raise UsageError(
             f"A target must be numbers or classes, but {target!r} holds dates. Store it as a number, such as days."
@@ -118,7 +127,7 @@ def raw_table(file: Path, reading: Reading) -> RawTable:
 
 
 def _target(names: list[str], file: Path, reading: Reading) -> tuple[str, list[str]]:
-    """Its name, and a note where that was inferred. UsageError where a column that is named is not there."""
+    """Return the name of the target, and a note where it was inferred; UsageError for a column that does not exist."""
     target = reading.target or _guess_target(names, file)
     checks.check_target_name(target, names, file.name)
     inputs = [name for name in names if name != target]
@@ -129,7 +138,10 @@ def _target(names: list[str], file: Path, reading: Reading) -> tuple[str, list[s
 
 
 def _is_regression(target: pd.Series, kind: str, is_level: bool) -> tuple[bool, list[str]]:
-    """And a note on what was inferred."""
+    """Tell whether the target is a quantity, and return a note where that was inferred.
+
+    Raises UsageError for a regression target that holds text.
+    """
     notes = []
     if kind == "infer":
         kind = "classes" if _is_class(target, is_level) else "regression"
@@ -143,16 +155,18 @@ def _is_regression(target: pd.Series, kind: str, is_level: bool) -> tuple[bool, 
 
 
 def _guess_target(columns: list[str], file: Path) -> str:
+    """Return the first usual name of a target that is a column; UsageError where no column has such a name."""
     for guess in GUESSES:
         if guess in columns:
             return guess
     raise UsageError(
         f"A table needs a target, but dataset.target=null and {file.name} has no column named {', '.join(GUESSES)}. "
-        f"Columns: {checks.names(columns)}. Set dataset.target=<column>."
+        f"Columns: {checks.name_list(columns)}. Set dataset.target=<column>."
     )
 
 
 def _is_class(target: pd.Series, is_level: bool) -> bool:
+    """Tell whether a target holds classes: levels, truth values, or at most MAX_COUNTED_CLASSES whole numbers."""
     if is_level or pd.api.types.is_bool_dtype(target):
         return True
     values = target.dropna()

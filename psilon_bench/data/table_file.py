@@ -1,6 +1,6 @@
-"""A file of a table -> its columns: CSV, TSV, TXT (also gzipped), Parquet, Feather, ARFF.
+"""From the file of a table to its columns: CSV, TSV, TXT (also gzipped), Parquet, Feather, ARFF.
 
-The file is read once, as bytes; what is parsed is what the checksum is of.
+The file is read once, as bytes, and those bytes are both parsed and summed up in the checksum.
 """
 
 import csv
@@ -26,7 +26,7 @@ TAB = ("tab", r"\t")  # what a shell lets through
 
 @dataclass(frozen=True)
 class Content:
-    """Columns as the file has them: cells of text where it says no more of them."""
+    """The columns of a file as it has them (rows x columns): cells of text where the file knows no types."""
 
     name: str  # the file's, less its ending
     table: pa.Table
@@ -35,15 +35,20 @@ class Content:
     checksum: str  # sha256 of the file's bytes
 
     def __post_init__(self) -> None:
+        """Raise UsageError where two columns have the same name."""
         checks.check_names(self.table.column_names)
 
     def place(self, row: int) -> str:
-        """Where a person finds the row (counted from 0)."""
+        """Return where a person finds a row (counted from 0): its line in a file of text, else its number from 1."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
-def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
-    """Separator and charset are of files of text; UsageError in one line for what is no whole table."""
+def read_table_file(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
+    """Return the columns of a file, whose ending says what it is.
+
+    `separator` and `charset` hold for files of text; None infers the separator. Raises UsageError for what is no whole
+    table.
+    """
     if not path.is_file():
         raise UsageError(f"dataset.path must be a file, but {path} is not. Check the path (and its folder).")
     name, ending, packed = _split(path)
@@ -54,7 +59,7 @@ def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Co
         if ending in SEPARATED:
             separator = "\t" if separator in TAB else separator or SEPARATED[ending]
             text = Text(content.decode(charset).removeprefix(BOM), path.name, separator)
-            return Content(name, *separated.read(text), checksum)
+            return Content(name, *separated.read_separated(text), checksum)
         table = READERS[ending](content, charset)
         index = _index(table)
         notes = [f"left out {name!r}, which names the rows (pandas)" for name in index if not name.startswith("__")]
@@ -66,6 +71,7 @@ def read(path: Path, separator: str | None = None, charset: str = "utf-8") -> Co
 
 
 def _unreadable(path: Path, ending: str, error: Exception) -> UsageError:
+    """Return the error for a file that cannot be parsed."""
     brief = " ".join(str(error).split())[:160]
     coded = isinstance(error, UnicodeError)
     remedy = "Set dataset.charset to what it is written in, such as cp1252 or utf-16." if coded else "Check the file."
@@ -73,7 +79,7 @@ def _unreadable(path: Path, ending: str, error: Exception) -> UsageError:
 
 
 def _split(path: Path) -> tuple[str, str, bool]:
-    """The name without its ending, the ending in small letters, and whether the content is gzipped."""
+    """Return the name without its ending, the ending in lower case, and whether the content is gzipped."""
     packed = path.suffix.lower() == ".gz"
     inner = Path(path.stem) if packed else Path(path.name)
     ending = inner.suffix.lower()
@@ -87,7 +93,7 @@ def _split(path: Path) -> tuple[str, str, bool]:
 
 
 def _arff(content: bytes, charset: str) -> pa.Table:
-    """Nominal attributes are dictionaries; whole numbers come as floats, as the reader makes them."""
+    """Return the columns of an ARFF file: nominal attributes are dictionaries, and all numbers are floats."""
     import arff  # liac-arff, which openml brings
 
     try:
@@ -101,21 +107,24 @@ def _arff(content: bytes, charset: str) -> pa.Table:
 
 
 def _attribute(kind: str | list[str], cells: tuple) -> pa.Array:
+    """Return the column of one ARFF attribute."""
     if isinstance(kind, list):
         return pa.array(cells, pa.string()).dictionary_encode()
     return pa.array(cells, pa.string() if kind == "STRING" else pa.float64())
 
 
 def _parquet(content: bytes, charset: str) -> pa.Table:
+    """Return the columns of a Parquet file."""
     return pq.read_table(native(content))
 
 
 def _feather(content: bytes, charset: str) -> pa.Table:
+    """Return the columns of a Feather file."""
     return pyarrow.feather.read_table(native(content))
 
 
 def _index(table: pa.Table) -> list[str]:
-    """The names of the rows, which pandas stores among the columns."""
+    """Return the columns in which pandas stores the names of the rows."""
     index = (table.schema.pandas_metadata or {}).get("index_columns", [])
     return [name for name in index if isinstance(name, str)]
 

@@ -1,4 +1,4 @@
-"""From a raw table to a Task: choose rows, fit the preprocessing on the training rows, make tensors."""
+"""From a raw table to a Task: rows are chosen, preprocessing is fitted on the training rows, and tensors are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from psilon_bench.data import checks, preprocessing, targets
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
-from psilon_bench.data.split import NAMES, Rows, Size, resolve_sizes, split_rows
+from psilon_bench.data.split import NAMES, RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.errors import UsageError
 
@@ -28,14 +28,14 @@ PSILON: dict[str, Any] = {
 
 
 def without_protocol(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a source with the values that its protocol sets, in the place of those it overrides."""
+    """Return the arguments of a source with the values that its protocol sets in place of those it overrides."""
     psilon = PSILON if arguments.pop("protocol", "none") == "psilon" else {}
     return {key: psilon.get(key, value) for key, value in arguments.items()}
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """A data frame as its source gave it, with what the source knows about it."""
+    """A data frame (rows x columns) as its source gave it, with what the source knows about it."""
 
     name: str
     frame: pd.DataFrame  # inputs and target
@@ -52,18 +52,19 @@ class RawTable:
     lines: Sequence[int] | None = None  # of a file, the line that each row begins on
 
     def place(self, row: int) -> str:
-        """Where a person finds the row with this label of the frame's index."""
+        """Return where a person finds the row with this label of the frame's index."""
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
     def without(self, columns: list[str]) -> "RawTable":
+        """Return the table without these input columns; UsageError where one of them does not exist."""
         checks.check_present("dataset.drop", columns, [c for c in self.frame if c not in (self.target, self.group)])
         levels, dates = ([c for c in own if c not in columns] for own in (self.categorical, self.dates))
         return replace(self, frame=self.frame.drop(columns=columns), categorical=levels, dates=dates)
 
 
 @dataclass(frozen=True)
-class Choices:
-    """How to split and encode; see `with_protocol` for the papers' own choices."""
+class TaskOptions:
+    """How rows are split and columns encoded; `with_protocol` gives the choices of a paper."""
 
     sizes: list[Size | None]  # train, val, test
     max_rows: int | None
@@ -71,38 +72,41 @@ class Choices:
     encoding: Encoding = "onehot"
     dates: DateEncoding = "ordinal"
 
-    def with_protocol(self, protocol: Protocol) -> "Choices":
-        """What the protocol says of the same split; see PSILON."""
+    def with_protocol(self, protocol: Protocol) -> "TaskOptions":
+        """Return the options with the values of a protocol (see PSILON); the seed of the split stays."""
         if protocol == "none":
             return self
         sizes = [PSILON[f"{name}_size"] for name in NAMES]
         return replace(self, sizes=sizes, max_rows=PSILON["max_rows"], encoding=PSILON["encoding"])
 
 
-def make_task(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) -> Task:
-    """`parts`: row numbers of the splits, from a source that knows its own; `choices` make them otherwise."""
+def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | None = None) -> Task:
+    """Return the task of a raw table.
+
+    `parts` are the row numbers of the training, validation and test set, from a source that knows them; otherwise
+    `options` say how to split. Raises UsageError for a table that cannot be learnt from: too few rows or classes,
+    columns of prose, numbers that are infinite or become so when they are scaled.
+    """
     frame, notes = _labelled_rows(raw)
-    target = frame[raw.target]
+    target, inputs = frame[raw.target], frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     targets.check_target(target, raw.regression, raw.place)
-    inputs = frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
     values, classes = _values(target, raw.regression)
-    parts = parts or _split(values, frame, raw, choices)
+    parts = parts or _split(values, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
-        transformer, features = _fit(inputs.iloc[parts[0]], raw, choices, notes)
+        transformer, features = _fit(inputs.iloc[parts[0]], raw, options, notes)
         center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
-        train, val, test = (Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts)
+        splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts]
     scales = preprocessing.input_scales(transformer)
-    _check_overflow([train, val, test], scales, features, inputs, raw)
-    if not (y.isfinite().all() and np.isfinite(scale)):
-        raise checks.overflow("target", target, raw.place)
+    _check_overflow(splits, scales, features, inputs, raw)
+    _check_target_overflow(y, scale, target, raw)
     return Task(
         name=raw.name,
         kind=_kind(classes),
-        train=train,
-        val=val,
-        test=test,
+        train=splits[0],
+        val=splits[1],
+        test=splits[2],
         feature_names=features,
         input_scales=scales,
         num_outputs=len(classes) if len(classes) > 2 else 1,
@@ -119,7 +123,7 @@ def make_task(raw: RawTable, choices: Choices, parts: list[Rows] | None = None) 
 
 
 def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
-    """And without classes of which there are no rows."""
+    """Return the rows that have a target, without classes of no row, and notes on what was left out."""
     frame, notes = raw.frame, list(raw.notes)
     missing = frame[raw.target].isna()
     if missing.any():
@@ -131,6 +135,7 @@ def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]:
+    """Return the target as numbers (rows,) and the names of the classes; no names for regression."""
     if regression:
         return target.to_numpy(dtype=np.float64), []
     targets.check_class_sizes(target)
@@ -138,14 +143,16 @@ def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]
 
 
 def _kind(classes: list[str]) -> Kind:
+    """Return the kind of a task by its classes."""
     return "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
 
 
-def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choices) -> list[Rows]:
-    counts = resolve_sizes(len(frame), choices.sizes, choices.max_rows)
+def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, options: TaskOptions) -> list[RowNumbers]:
+    """Return the row numbers of each split; UsageError where the training rows lack a class."""
+    counts = resolve_sizes(len(frame), options.sizes, options.max_rows)
     groups = None if raw.group is None else pd.factorize(frame[raw.group], use_na_sentinel=False)[0]
     labels = None if raw.regression else values
-    parts = split_rows(len(frame), counts, choices.split_seed, labels, groups)
+    parts = split_rows(len(frame), counts, options.split_seed, labels, groups)
     if labels is not None and len(np.unique(labels[parts[0]])) < labels.max() + 1:
         raise UsageError(
             f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
@@ -154,28 +161,38 @@ def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, choices: Choi
     return parts
 
 
-def _fit(train: pd.DataFrame, raw: RawTable, choices: Choices, notes: list[str]) -> tuple[ColumnTransformer, list[str]]:
+def _fit(
+    train: pd.DataFrame, raw: RawTable, options: TaskOptions, notes: list[str]
+) -> tuple[ColumnTransformer, list[str]]:
+    """Return the transformer fitted on the training rows less constant columns, and the names of its outputs."""
     constant = preprocessing.constant_columns(train)
     if constant:
-        notes.append(f"dropped constant columns: {checks.names(constant)}")
+        notes.append(f"dropped constant columns: {checks.name_list(constant)}")
     varied = train.drop(columns=constant)
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
-    transformer = preprocessing.build(
-        varied, raw.categorical, choices.encoding, raw.dates, choices.dates, raw.missing
+    transformer = preprocessing.build_transformer(
+        varied, raw.categorical, options.encoding, raw.dates, options.dates, raw.missing
     ).fit(train)
     return transformer, preprocessing.feature_names(transformer)
 
 
 def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
+    """Return the transformed rows, float32 (rows, features)."""
     return torch.from_numpy(np.asarray(transformer.transform(rows), dtype=np.float32))
 
 
 def _check_overflow(
     splits: list[Split], scales: list[float], features: list[str], inputs: pd.DataFrame, raw: RawTable
 ) -> None:
-    """UsageError that names column and row where scaling has made a number infinite."""
+    """Raise UsageError that names column and row where scaling has made a number infinite."""
     finite = torch.stack([split.x.isfinite().all(dim=0) for split in splits]).all(dim=0)
     for name, scale, whole in zip(features, scales, finite.numpy(), strict=True):
         if name in inputs and not (whole and np.isfinite(scale)):
             raise checks.overflow("column", inputs[name], raw.place)
+
+
+def _check_target_overflow(y: Tensor, scale: float, target: pd.Series, raw: RawTable) -> None:
+    """Raise UsageError that names the row where scaling has made the target infinite."""
+    if not (y.isfinite().all() and np.isfinite(scale)):
+        raise checks.overflow("target", target, raw.place)

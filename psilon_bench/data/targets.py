@@ -6,31 +6,33 @@ import torch
 from torch import Tensor
 
 from psilon_bench.data import levels
-from psilon_bench.data.checks import Place
+from psilon_bench.data.checks import RowPlace
 from psilon_bench.data.levels import LARGEST_EXACT
 from psilon_bench.errors import UsageError
 
 
 def class_codes(target: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Class numbers and names, in natural order (numbers by value, 2 before 10)."""
+    """Return the class of each row, int64 (rows,), and the names of the classes in natural order (2 before 10)."""
     codes, found = pd.factorize(target)
     order = sorted(range(len(found)), key=lambda index: levels.natural(found[index]))
-    return np.argsort(order)[codes].astype(np.int64), [levels.label(found[index]) for index in order]
+    return np.argsort(order)[codes].astype(np.int64), [levels.class_name(found[index]) for index in order]
 
 
 def class_tensor(codes: np.ndarray, num_classes: int) -> Tensor:
-    """(n, 1) float 0/1 for two classes, (n,) int64 for more."""
+    """Return the targets of classification: float32 (n, 1) of 0 and 1 for two classes, int64 (n,) for more."""
     y = torch.from_numpy(np.ascontiguousarray(codes))
     return y.to(torch.float32)[:, None] if num_classes == 2 else y
 
 
 def scaled_tensor(y: np.ndarray, center: float, scale: float) -> Tensor:
+    """Return the targets of regression, (y - center) / scale, as float32 (n, 1)."""
     return torch.from_numpy((y - center) / scale).to(torch.float32)[:, None]
 
 
 def robust_scale(y: np.ndarray) -> tuple[float, float]:
-    """(median, IQR / 2); where half of the values agree and the IQR is 0, half the distance a standard deviation spans.
+    """Return median and IQR / 2 of a target (rows,), the scale of Biswas 2024 (arXiv 2404.19112).
 
+    Where half of the values agree and the IQR is 0, the scale is 0.6745 standard deviations, and 1 where that is 0 too.
     For a normal distribution IQR / 2 = 0.6745 standard deviations, so the fallback keeps the units comparable.
     """
     low, center, high = np.quantile(y, [0.25, 0.5, 0.75])
@@ -38,7 +40,8 @@ def robust_scale(y: np.ndarray) -> tuple[float, float]:
     return float(center), float(scale) or 1.0
 
 
-def check_target(target: pd.Series, regression: bool, place: Place) -> None:
+def check_target(target: pd.Series, regression: bool, place: RowPlace) -> None:
+    """Raise UsageError for a target that is infinite or has one value, or for classes that floats cannot tell apart."""
     if pd.api.types.is_numeric_dtype(target) and not pd.api.types.is_bool_dtype(target):
         _check_numbers(target, regression, place)
     if target.nunique() < 2:
@@ -49,7 +52,8 @@ def check_target(target: pd.Series, regression: bool, place: Place) -> None:
         )
 
 
-def _check_numbers(target: pd.Series, regression: bool, place: Place) -> None:
+def _check_numbers(target: pd.Series, regression: bool, place: RowPlace) -> None:
+    """Raise UsageError for a numeric target that is infinite, or whose classes floats cannot tell apart."""
     values = target.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         row = place(target.index[np.argmin(np.isfinite(values))])
@@ -63,6 +67,7 @@ def _check_numbers(target: pd.Series, regression: bool, place: Place) -> None:
 
 
 def check_class_sizes(target: pd.Series, num_splits: int = 3) -> None:
+    """Raise UsageError where a class has fewer rows than there are splits."""
     counts = target.value_counts()
     small = counts[counts < num_splits]
     if len(small):
@@ -74,4 +79,5 @@ def check_class_sizes(target: pd.Series, num_splits: int = 3) -> None:
 
 
 def _and_more(number: int) -> str:
+    """Return the end of a message that names one class of several."""
     return f" (and {number} more such classes)" if number else ""

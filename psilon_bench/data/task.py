@@ -1,4 +1,4 @@
-"""What a run learns from: three disjoint splits as tensors, and all that is needed to read them and new rows."""
+"""A task, which is what a run learns from: three disjoint splits as tensors, and how to read them and new rows."""
 
 import math
 from collections.abc import Callable
@@ -15,21 +15,22 @@ Kind = Literal["regression", "binary", "multiclass", "recovery"]
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs x: (n, features) or (n, channels, height, width), float32. Targets y: see Task."""
+    """Rows of a task: inputs x, (n, features) or (n, channels, height, width), and targets y as Task defines them."""
 
     x: Tensor
     y: Tensor
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.x)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A supervised task on the CPU in float32; whoever trains casts and moves it.
+    """A supervised task on the CPU in float32 (sparse recovery: float64); who trains on it casts and moves it.
 
-    y is (n, 1) float for regression (in units of `target_scale`) and binary (0 or 1), (n,) int64 for multiclass.
-    Everything fitted (the preprocessing, centre and scale) was fitted on `train` alone.
+    y is float (n, 1) for regression (in units of `target_scale`), binary classification (0 or 1) and recovery, and
+    int64 (n,) for multiclass. The preprocessing, the centre and the scale were fitted on `train` alone.
     """
 
     name: str
@@ -53,22 +54,24 @@ class Task:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None  # training batches only, on the batch's device
 
     def __post_init__(self) -> None:
-        """UsageError for numbers that training would turn into NaN, whichever source they come from."""
+        """Raise UsageError for numbers that training would turn into NaN, whichever source they come from."""
         splits = {"train": self.train, "val": self.val, "test": self.test, **self.extra_tests}
         for name, split in splits.items():
             check_finite(self.name, name, split)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
+        """Return the shape of one row of inputs: (features,) or (channels, height, width)."""
         return tuple(self.train.x.shape[1:])
 
     @property
     def num_features(self) -> int:
+        """Return the number of inputs of a row."""
         return math.prod(self.input_shape)
 
 
 def check_finite(task: str, name: str, split: Split) -> None:
-    """UsageError that names the first entry of inputs or targets that is infinite or no number."""
+    """Raise UsageError that names the first row of inputs or targets that is infinite or no number."""
     for what, values in (("inputs", split.x), ("targets", split.y)):
         if not values.isfinite().all():
             row = int((~values.isfinite()).flatten(1).any(dim=1).nonzero()[0])

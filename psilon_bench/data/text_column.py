@@ -1,4 +1,4 @@
-"""A column of text -> numbers, truth values, dates or levels; cells without a meaning among the others are told.
+"""From a column of text to numbers, truth values, dates or levels; a cell without a meaning is an error.
 
 Each rule looks at the different words of a column, and at the number of cells that hold each.
 """
@@ -27,7 +27,7 @@ SHOWN = 3  # words in a message
 
 @dataclass(frozen=True)
 class TextColumn:
-    """The different words of a column, and which cell holds which."""
+    """The different words of a column of text, and which cell holds which word."""
 
     name: str
     words: list[str]
@@ -42,13 +42,16 @@ class TextColumn:
 
     @classmethod
     def of(cls, name: str, cells: pa.ChunkedArray, **about: Any) -> "TextColumn":
-        """about: the other fields."""
+        """Return the column of these cells; `about` are the other fields."""
         array = cells.cast(pa.large_string()).dictionary_encode().unify_dictionaries().combine_chunks()
         array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
         return cls(name, array.dictionary.to_pylist(), array.indices.fill_null(-1).to_numpy(), **about)
 
     def read(self) -> tuple[pd.Series, Role]:
-        """As what most of its cells are. UsageError where the others have no meaning then."""
+        """Return the values (rows,) as what most cells are, and which role that is.
+
+        Raises UsageError where the other cells have no meaning then.
+        """
         if not self.content.any():
             nothing = self._series([None] * len(self.words)).astype(float)
             return self._noted_levels() if self.usual.any() else (nothing, "number")
@@ -64,41 +67,44 @@ class TextColumn:
         return (pd.to_datetime(self._series(dates)), "date") if dated else self._numbers(numbers)
 
     def levels(self) -> tuple[pd.Series, Role]:
-        """The words as they are; missing is what is empty, or among dataset.missing."""
+        """Return the words as they are; missing are empty cells and the words of dataset.missing."""
         return self._series(self.words, self.absent).astype("str"), "level"
 
     def _noted_levels(self) -> tuple[pd.Series, Role]:
+        """Return the words as levels, with a note on words that would be missing among numbers."""
         kept = [word for word in self._of(self.usual) if word]
         if kept:
             missing = setting("dataset.missing", kept)
-            self.notes.append(f"{checks.names(kept)} in {self.name!r}: levels, unless {missing}")
+            self.notes.append(f"{checks.name_list(kept)} in {self.name!r}: levels, unless {missing}")
         return self.levels()
 
     @cached_property
     def absent(self) -> Mask:
-        """Missing whatever the column is."""
+        """Return the mask (words,) of words that are missing in a column of any role."""
         told = [word.strip() in self.form.words or word in self.form.words for word in self.words]
         return np.array(told, dtype=bool) | np.array([not (self.typed or w.strip()) for w in self.words], dtype=bool)
 
     @cached_property
     def usual(self) -> Mask:
-        """Missing in a column of numbers or dates."""
+        """Return the mask (words,) of words that are missing in a column of numbers or dates alone."""
         return np.array([form.is_missing(word) for word in self.words], dtype=bool) & ~self.absent
 
     @cached_property
     def content(self) -> Mask:
-        """All others."""
+        """Return the mask (words,) of words that are never missing."""
         return ~self.absent & ~self.usual
 
     def _of(self, mask: Mask) -> list[str]:
+        """Return the words of a mask."""
         return [self.words[index] for index in np.flatnonzero(mask)]
 
     @cached_property
     def _counts(self) -> np.ndarray:
+        """Return how many cells hold each word, (words,)."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.words))
 
     def _series(self, values: list[Any], missing: Mask | None = None) -> pd.Series:
-        """A value for each word -> one for each cell, and what is missing is counted."""
+        """Return a value for each cell from a value for each word, and count which words are taken as missing."""
         missing = ~self.content if missing is None else missing
         self.taken.update({self.words[i].strip(): int(self._counts[i]) for i in np.flatnonzero(missing)})
         kept = [None if gone else value for value, gone in zip(values, missing, strict=True)]
@@ -107,6 +113,10 @@ class TextColumn:
         return pd.Series(lookup[self.codes], name=self.name)
 
     def _numbers(self, numbers: list[int | float | None]) -> tuple[pd.Series, Role]:
+        """Return the column as integers where all are whole and fit 64 bits, else as floats.
+
+        Numbers that a file calls text are levels, and so are numbers of a target that fit no integer type.
+        """
         if self.typed and not self.usual.any():
             self._check_typed()
             self.notes.append(f"{self.name!r} holds numbers that its file calls text: levels")
@@ -120,7 +130,7 @@ class TextColumn:
         return self.levels() if self.target else (self._series(numbers).astype(float), "number")
 
     def _check_others(self, parsed: Mask, what: str) -> None:
-        """UsageError where most cells are numbers (or dates), some with separators, and the rest are no levels."""
+        """Raise UsageError where most cells are numbers or dates, some with separators, and the others no levels."""
         odd = self.content & ~parsed
         separated = np.array([what == "numbers" and form.is_separated(word) for word in self.words]) & odd
         errors = np.array([form.is_error(word) for word in self.words]) & odd
@@ -130,6 +140,7 @@ class TextColumn:
             raise UsageError(self._told(odd, separated, what))
 
     def _told(self, odd: Mask, separated: Mask, what: str) -> str:
+        """Return the message on cells that are no numbers (or dates), with the settings that would make them such."""
         ways = separators(self._of(self.content & (separated | ~odd))) if separated.any() else []
         wrong = odd & ~separated if ways else odd
         if self._cells(separated) > self._cells(self.content) / 2 and not ways:
@@ -143,7 +154,7 @@ class TextColumn:
         )
 
     def _shown(self, mask: Mask) -> str:
-        """Some of these words, the first line that holds them and how often they are there."""
+        """Return some words of a mask, the first line that holds each, and in how many cells it stands."""
         found = np.flatnonzero(mask)
         parts = []
         for index in found[:SHOWN]:
@@ -153,6 +164,7 @@ class TextColumn:
         return ", ".join(parts) + more
 
     def _check_typed(self) -> None:
+        """Raise UsageError for numbers that a file calls text where they are too many to be levels."""
         if self.content.sum() > MANY:
             raise UsageError(
                 f"Column {self.name!r} holds numbers ({self._shown(self.content)}), but its file calls it text. Store "
@@ -160,6 +172,7 @@ class TextColumn:
             )
 
     def _cells(self, mask: Mask) -> int:
+        """Return how many cells hold the words of a mask."""
         return int(self._counts[mask].sum())
 
 
@@ -173,6 +186,6 @@ WRITTEN = (
 
 
 def separators(words: list[str]) -> list[str]:
-    """The settings by which these words are numbers; two at most."""
+    """Return the settings by which all these words are numbers, two at most."""
     fitting = [way for way in WRITTEN if all(Form(**way).number(word) is not None for word in words)]
     return [" ".join(setting(f"dataset.{key}", mark) for key, mark in way.items()) for way in fitting[:2]]

@@ -1,4 +1,4 @@
-"""Two classes in the plane, one inside the other, with outliers: where a network draws the line can be looked at."""
+"""Two classes in the plane, one inside a circle, with outliers: the decision regions of a network can be looked at."""
 
 import hashlib
 from typing import Annotated
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.memory import check_free
@@ -24,9 +24,11 @@ def load(
     outliers: NonNegativeInt,
     split_seed: NonNegativeInt,
 ) -> Task:
-    """Points uniform in the square [-1, 1]^2, of class `inside` where x1^2 + x2^2 < radius^2, else `outside`.
+    """Return the task of telling points inside a circle from those outside, after the toy of Yang et al. 2022.
 
-    `outliers` of the training points have the other class; validation and test points tell what is right.
+    Points are uniform in the square [-1, 1]^2, of class `inside` where x1^2 + x2^2 < radius^2, else `outside`.
+    `outliers` training points have the wrong class; validation and test points have the right one. Raises UsageError
+    for more outliers than training points, and for more points than memory holds.
     """
     if outliers > train_size:
         raise UsageError(
@@ -50,4 +52,4 @@ def load(
         checksum=hashlib.sha256(b"toy2d").hexdigest(),  # drawn: its arguments and its seed say what it is
     )
     parts = np.split(np.arange(len(frame)), np.cumsum(sizes)[:-1])
-    return make_task(raw, Choices(list(sizes), None, split_seed), parts)
+    return make_task(raw, TaskOptions(list(sizes), None, split_seed), parts)

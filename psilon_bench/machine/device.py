@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from psilon_bench.config.schema import HardwareSection
+from psilon_bench.config.sections import HardwareSection
 from psilon_bench.errors import UsageError
 
 # hardware.precision -> type of the parameters, type of autocast

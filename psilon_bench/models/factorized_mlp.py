@@ -25,7 +25,7 @@ class FactorizedMLP(MLP):
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
         init: Init,
     ) -> None:
-        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, activation=activation, init=init)
+        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init)
 
     def activations(self) -> list[nn.Module]:
         """What comes behind each layer but the last: nothing between the pairs."""

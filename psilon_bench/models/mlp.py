@@ -40,10 +40,10 @@ class MLP(nn.Module):
         num_outputs: PositiveInt,
         hidden: PositiveInt,
         depth: Depth,
-        normalization: Literal[1, 2] | None = None,
-        share: bool = False,
-        activation: Literal["relu", "leaky_relu", "tanh", "gelu"] = "relu",
-        init: Init = "orthogonal",
+        normalization: Literal[1, 2] | None,
+        share: bool,
+        activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
+        init: Init,
     ) -> None:
         super().__init__()
         self.q, self.share = normalization, share

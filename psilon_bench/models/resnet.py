@@ -71,7 +71,7 @@ class ResNet(nn.Module):
         input_shape: tuple[int, ...],
         channels: Annotated[list[PositiveInt], Field(min_length=1)],
         per_stage: Depth,
-        init: Init = "uniform",
+        init: Init,
     ) -> None:
         super().__init__()
         # a channel of one pixel and a batch of one image have no variance

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field, PositiveInt
 from torch import nn
 
-from psilon_bench.config.schema import TrainerSection
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
 

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from psilon_bench.config.schema import TrainerSection
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
 

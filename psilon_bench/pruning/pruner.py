@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from psilon_bench.config.schema import TrainerSection
+from psilon_bench.config.sections import TrainerSection
 
 
 class Pruner:

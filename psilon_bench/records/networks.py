@@ -49,11 +49,13 @@ class Saved:
 
     def _check(self, rows: Any) -> None:
         """UsageError for missing columns, a warning for levels that the network does not know."""
-        absent = preprocessing.absent(self.preprocessing, rows)
+        absent = preprocessing.missing_columns(self.preprocessing, rows)
         if absent:
-            raise UsageError(f"New rows must have the columns of the data, but {checks.names(absent)} are not there.")
-        for column, found in preprocessing.unseen(self.preprocessing, rows).items():
-            shown = checks.names(list(dict.fromkeys(found)), most=3)
+            raise UsageError(
+                f"New rows must have the columns of the data, but {checks.name_list(absent)} are not there."
+            )
+        for column, found in preprocessing.unseen_levels(self.preprocessing, rows).items():
+            shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
                 stacklevel=4,  # predict, and torch's frame around it

@@ -24,7 +24,7 @@ class LpNorm(Regularizer):
     """
 
     def __init__(
-        self, p: Annotated[float, Field(gt=0, allow_inf_nan=False)], scale: Annotated[float, Field(gt=0)] = 1.0
+        self, p: Annotated[float, Field(gt=0, allow_inf_nan=False)], scale: Annotated[float, Field(gt=0)]
     ) -> None:
         self.p, self.scale = p, scale
         self.weight_decay = 2 * scale if p == 2 else 0.0

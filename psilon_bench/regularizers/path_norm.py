@@ -27,7 +27,7 @@ class PathNorm(Regularizer):
     constant from L_inf inputs to L1 outputs where the activation's is at most 1, so other activations are refused.
     """
 
-    def __init__(self, bound: Bound = "improved") -> None:
+    def __init__(self, bound: Bound) -> None:
         self.bound: Bound = bound
 
     def check(self, model: nn.Module) -> None:

@@ -1,1 +1,1 @@
-"""From records to tables and figures. Each figure is one file in figures/."""
+"""Reports: from the records of runs to tables, figures and one HTML page; nothing is trained here."""

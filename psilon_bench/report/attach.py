@@ -1,9 +1,10 @@
-"""The report on MLflow's side: files and metrics on the parent run of the sweep, the summary as its description."""
+"""The report in MLflow: its files and metrics on the parent run of the sweep, its summary as that run's description."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psilon_bench.errors import UsageError
+from psilon_bench.report.escaping import markdown
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.report import Report
 from psilon_bench.tracking.content import milliseconds
@@ -18,7 +19,10 @@ FILES = ("report.html", "report.md", "tables", "figures")
 
 
 def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
-    """Put the files on every sweep that the runs belong to. Where MLflow is away this is said; the report stands."""
+    """Send the report's files in `out` to the MLflow run of every sweep that the runs belong to.
+
+    `say` gets one line a sweep. Where MLflow cannot be reached the line says so, and the report itself is whole.
+    """
     for folder, uri, run_id in parents(sorted({run.folder.parent for run in report.records.runs})):
         try:
             check_server(uri)
@@ -31,13 +35,13 @@ def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
 
 
 def parents(sweeps: Sequence[Path]) -> list[tuple[Path, str, str]]:
-    """Sweep folder, tracking server and id of the parent run, for the sweeps that MLflow knows."""
+    """Return folder, tracking server and id of the parent run of each sweep that MLflow knows."""
     known = ((sweep, Parent.read(sweep / PARENT)) for sweep in sweeps)
     return [(sweep, parent.uri, parent.run_id) for sweep, parent in known if parent is not None]
 
 
 def send(uri: str, run_id: str, report: Report, out: Path) -> None:
-    """Files below `report/`, the means of the chosen, the summary as description; an earlier report is overwritten."""
+    """Send files, metrics and description to one run; an earlier report of the run is overwritten."""
     client = client_of(uri)
     log(client, run_id, chosen(report), milliseconds())
     client.set_tag(run_id, DESCRIPTION, description(report))
@@ -49,7 +53,10 @@ def send(uri: str, run_id: str, report: Report, out: Path) -> None:
 
 
 def chosen(report: Report) -> dict[str, float]:
-    """`chosen test/loss/pnet pathnorm on cpu_act`: means over seeds. One metric, for each has a chart and a column."""
+    """Return the mean test metric of each chosen setting, by the name `chosen test/loss/METHOD on DATA SET`.
+
+    Only one metric is sent, because MLflow makes a chart and a column of each.
+    """
     found = [(choice.group, choice.setting) for choice in report.choices if choice.setting]
     return {
         f"chosen {report.metric.test}/{group.method} on {group.dataset}": mean.mean
@@ -59,8 +66,11 @@ def chosen(report: Report) -> dict[str, float]:
 
 
 def description(report: Report) -> str:
-    """Notes and summary in Markdown; a summary too long for a tag is left to report.html."""
-    notes = "\n".join(f"- {note}" for note in report.notes)
-    tables = [f"**{table.title}**\n\n{table.markdown()}" for table in report.tables[:1]]
+    """Return notes and summary in Markdown; a summary too long for a tag is left to report.html.
+
+    Names and notes come from records, so they are escaped: MLflow shows them as they are.
+    """
+    notes = "\n".join(f"- {markdown(note)}" for note in report.notes)
+    tables = [f"**{markdown(table.title)}**\n\n{table.markdown()}" for table in report.tables[:1]]
     whole = "\n\n".join([notes, *tables, "Artifacts: report/report.html"])
     return whole if len(whole) <= LONGEST_TAG else f"{notes}\n\nThe tables are in the artifacts: report/report.html"

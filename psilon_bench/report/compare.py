@@ -1,7 +1,7 @@
-"""Methods across data sets, by the test metric of what was chosen on validation.
+"""Comparison of methods across data sets, by the test metric of the settings that were chosen on validation.
 
-Ranks, scores scaled to [0, 1] on each data set (0: the worst of its methods, 1: the best), wins / ties / losses, the
-test of Friedman and, after it, of Nemenyi (Demsar 2006, JMLR 7), and bootstrap intervals of mean differences.
+It has ranks, scores scaled to [0, 1] on each data set (0: the worst of its methods, 1: the best), wins / ties / losses,
+the Friedman test followed by the Nemenyi test (Demsar 2006, JMLR 7), and bootstrap intervals of mean differences.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from psilon_bench.report.estimate import estimate, number
+from psilon_bench.report.estimate import estimate, rounded
 from psilon_bench.report.grouping import Setting
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.selection import Choice
@@ -25,7 +25,7 @@ RESAMPLES = 4999
 
 @dataclass(frozen=True)
 class Across:
-    """Data sets x methods, for the data sets on which every method has the test metric."""
+    """Mean test scores, data sets x methods, of the data sets on which every method has the test metric."""
 
     metric: Metric
     scores: pd.DataFrame  # means over seeds
@@ -33,19 +33,19 @@ class Across:
 
     @property
     def ranks(self) -> pd.DataFrame:
-        """1 is the best; equal scores share the mean of their ranks."""
+        """Return the rank of each method on each data set: 1 is the best; equal scores share their mean rank."""
         return (self.metric.sign * self.scores).rank(axis=1)
 
     @property
     def normalised(self) -> pd.DataFrame:
-        """1 is the best of a data set, 0 its worst; 1 for all where all are equal."""
+        """Return scores in [0, 1]: 1 is the best of a data set and 0 its worst; all are 1 where all are equal."""
         cost = self.metric.sign * self.scores
         worst, best = cost.max(axis=1), cost.min(axis=1)
         return cost.rsub(worst, axis=0).div((worst - best).where(worst > best), axis=0).fillna(1.0)
 
     @property
     def friedman(self) -> float | None:
-        """p of equal ranks; None with fewer than three methods or data sets."""
+        """Return the Friedman test's p-value of equal ranks; None with fewer than three methods or data sets."""
         if min(self.scores.shape) < 3:
             return None
         if (self.ranks.nunique(axis=1) == 1).all():  # all tied everywhere: 0/0
@@ -54,7 +54,7 @@ class Across:
 
     @property
     def nemenyi(self) -> pd.DataFrame | None:
-        """p of each pair of methods; None where there is no Friedman test."""
+        """Return the Nemenyi test's p-value of each pair, methods x methods; None where there is no Friedman test."""
         if self.friedman is None:
             return None
         import scikit_posthocs  # takes a second
@@ -63,7 +63,7 @@ class Across:
 
 
 def across(choices: Sequence[Choice], metric: Metric) -> Across:
-    """The means of the chosen settings on the test rows."""
+    """Return the mean test scores of the chosen settings."""
     means = {
         (choice.group.dataset, choice.group.method): mean.mean
         for choice in choices
@@ -77,17 +77,17 @@ def across(choices: Sequence[Choice], metric: Metric) -> Across:
 
 
 def tables(choices: Sequence[Choice], metric: Metric) -> list[Table]:
-    """Ranks, pairs on each data set, pairs across data sets; each where there is something to compare."""
+    """Return the tables of ranks, of pairs across data sets and of pairs on each data set; none without rows."""
     made = across(choices, metric)
     methods = made.scores.shape[1]
-    found = [pairs(choices, metric)]
+    found = [pairs_within(choices, metric)]
     if methods > 1 and len(made.scores) > 1:
         found = [ranks(made), pairs_across(made), *found]
     return found
 
 
 def ranks(made: Across) -> Table:
-    """One row a method, the best first."""
+    """Return the table of mean ranks, one row a method, the best first."""
     mean_rank, scores = made.ranks.mean(), made.normalised.mean()
     first = (made.ranks == 1).sum()
     rows: list[list[Cell]] = [
@@ -102,16 +102,19 @@ def ranks(made: Across) -> Table:
 
 
 def friedman_text(made: Across) -> str:
-    """What the tests say."""
+    """Return what the Friedman test says, in one sentence."""
     p = made.friedman
     if p is None:
         return "The Friedman test needs three methods and three data sets."
     verdict = "the ranks differ" if p < LEVEL else "no difference of ranks is shown"
-    return f"Friedman test: p = {number(p, 2)}, {verdict} at the {LEVEL:g} level."
+    return f"Friedman test: p = {rounded(p, 2)}, {verdict} at the {LEVEL:g} level."
 
 
 def pairs_across(made: Across) -> Table:
-    """Wins, ties, losses, Nemenyi's p, and the mean difference of normalised scores with its interval."""
+    """Return the table of pairs of methods across data sets.
+
+    It has wins / ties / losses, Nemenyi's p, and the mean difference of normalised scores with its 95 % interval.
+    """
     nemenyi, scores, cost = made.nemenyi, made.normalised, made.metric.sign * made.scores
     rows: list[list[Cell]] = []
     for a, b in itertools.combinations(made.ranks.mean().sort_values(kind="stable").index, 2):
@@ -125,8 +128,11 @@ def pairs_across(made: Across) -> Table:
     return Table("pairs_across", "Pairs of methods across data sets", columns, rows, note)
 
 
-def pairs(choices: Sequence[Choice], metric: Metric) -> Table:
-    """On each data set: the mean difference over the seeds that both methods have, with its interval over seeds."""
+def pairs_within(choices: Sequence[Choice], metric: Metric) -> Table:
+    """Return the table of pairs of methods on each data set.
+
+    It has the mean difference over the seeds that both methods have, with its 95 % interval over these seeds.
+    """
     rows: list[list[Cell]] = []
     by_dataset: dict[str, list[Choice]] = {}
     for choice in choices:
@@ -146,7 +152,7 @@ def pairs(choices: Sequence[Choice], metric: Metric) -> Table:
 
 
 def paired(a: Setting, b: Setting, metric: str) -> np.ndarray:
-    """a - b for every replicate that both have."""
+    """Return the differences a - b of a metric, (n,), one for each seed that both settings have."""
     other = {run.replicate: run.metrics[metric] for run in b.runs if metric in run.metrics}
     return np.array(
         [r.metrics[metric] - other[r.replicate] for r in a.runs if metric in r.metrics and r.replicate in other]
@@ -154,13 +160,16 @@ def paired(a: Setting, b: Setting, metric: str) -> np.ndarray:
 
 
 def interval_text(differences: np.ndarray) -> str:
-    """-0.1 to 0.2; few numbers give an interval that is too narrow, fewer than five none at all."""
+    """Return the interval of a mean in words; `n < 5` where the numbers are too few for one."""
     found = interval(differences)
-    return "n < 5" if found is None else f"{number(found[0], 3)} to {number(found[1], 3)}"
+    return "n < 5" if found is None else f"{rounded(found[0], 3)} to {rounded(found[1], 3)}"
 
 
 def interval(differences: np.ndarray) -> tuple[float, float] | None:
-    """Of the mean, 95 %, by scipy.stats.bootstrap (BCa); None for fewer than five numbers."""
+    """Return the 95 % interval of a mean by scipy.stats.bootstrap (BCa); None for fewer than five numbers.
+
+    An interval of few numbers is too narrow.
+    """
     if len(differences) < 5:
         return None
     if np.ptp(differences) == 0:  # BCa would be 0/0

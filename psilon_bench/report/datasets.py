@@ -1,7 +1,7 @@
-"""Which data set a run is of: by name and content (the checksum), never by name alone.
+"""The data set of a run: it is identified by name and content (the checksum), never by name alone.
 
-Two contents of one name get names that say what differs: the ends of their paths where these tell them apart, else
-checksum and time. Other rows or another preprocessing of one content (dataset.max_rows) are further data sets.
+Two contents of one name get names that say what differs: the ends of their paths where these differ, else checksum and
+time. Other rows or another preprocessing of one content (dataset.max_rows) are further data sets.
 
 Data that are drawn from random numbers may have a checksum for every seed. They are one data set all the same: the rule
 by which they are drawn makes them what they are, and that rule is in the configuration.
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import PurePath
 
 from psilon_bench.report.escaping import visible
-from psilon_bench.report.keys import partition, shown, varying
+from psilon_bench.report.keys import partition, value_text, varying
 from psilon_bench.report.records import Run
 
 PLACES = ("dataset.path", "dataset.corrupted", "dataset.corrupted_rows")  # the data in them are known by their content
@@ -24,8 +24,8 @@ DIGITS = 8  # of a checksum
 Contents = dict[str, list[Run]]  # runs by content; drawn data have the content ""
 
 
-def named(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs by the name of their data set; each of these names stands for one content and one way to take rows of it."""
+def runs_by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return runs by the name of their data set; each name stands for one content and one choice of rows from it."""
     result: dict[str, list[Run]] = {}
     for name, own in partition(runs, lambda run: run.dataset).items():
         ways = {way: by_content(part) for way, part in partition(own, partial(way_of, dataset_keys(own))).items()}
@@ -37,31 +37,34 @@ def named(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def dataset_keys(runs: Sequence[Run]) -> list[str]:
-    """Keys of `dataset` that vary: other rows, other preprocessing, so another data set."""
+    """Return the keys of `dataset` that vary: other rows or another preprocessing make another data set."""
     return [key for key in varying(runs) if key.startswith("dataset.") and key not in PLACES]
 
 
 def way_of(keys: Sequence[str], run: Run) -> str:
-    """How a run takes rows of its data, as far as it differs: max_rows=100 encoding=codes."""
-    return " ".join(f"{key.partition('.')[2]}={shown(run.params.get(key))}" for key in keys)
+    """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 encoding=codes`."""
+    return " ".join(f"{key.partition('.')[2]}={value_text(run.params.get(key))}" for key in keys)
 
 
 def by_content(runs: Sequence[Run]) -> Contents:
-    """Runs that take rows of one name in the same way, by the checksums of the data; drawn data are one content."""
+    """Return runs by the checksum of their data; drawn data are one content.
+
+    The runs have one name of a data set and take rows of it in the same way.
+    """
     if all(map(is_drawn, runs)) or looks_drawn(runs):
         return {"": list(runs)}
     return partition(runs, lambda run: run.checksum)
 
 
 def is_drawn(run: Run) -> bool:
-    """Whether the record says that its data are random numbers, none of them from a file."""
+    """Tell whether the record says that its data are random numbers, with no part from a file."""
     return run.source.startswith(DRAWN) and not has_place(run)
 
 
 def looks_drawn(runs: Sequence[Run]) -> bool:
-    """Whether every split seed has a checksum to itself, and no table, folder or address holds all of the data.
+    """Tell whether each split seed has its own checksum, and no table, folder or address holds all of the data.
 
-    A vector that is drawn for a matrix of one's own (dataset.matrix) looks like this.
+    A vector that is drawn for a matrix from a file (dataset.matrix) looks like this.
     """
     if any(has_place(run) or (run.kind != "recovery" and is_place(run.source)) for run in runs):
         return False
@@ -71,17 +74,17 @@ def looks_drawn(runs: Sequence[Run]) -> bool:
 
 
 def has_place(run: Run) -> bool:
-    """Whether the configuration names a file or folder of data."""
+    """Tell whether the configuration names a file or folder of data."""
     return any(run.params.get(key) for key in PLACES)
 
 
 def is_place(source: str) -> bool:
-    """Whether a source is an absolute path or an address."""
+    """Tell whether a source is an absolute path or an address."""
     return PurePath(source).is_absolute() or "://" in source
 
 
 def tell_apart(ways: Sequence[Contents]) -> dict[str, str]:
-    """For each content of one name, what tells it from the others; nothing where the values of `dataset` do."""
+    """Return for each content of one name what distinguishes it; nothing where the values of `dataset` do."""
     contents: Contents = {}
     for way in ways:
         for content, runs in way.items():
@@ -97,7 +100,7 @@ def tell_apart(ways: Sequence[Contents]) -> dict[str, str]:
 
 
 def by_checksum(contents: Contents) -> dict[str, str]:
-    """The path where there are several; checksum and time of the contents that have no path to themselves."""
+    """Return for each content its path where paths differ, and checksum and time where its path is not its alone."""
     own = own_places(contents, SOURCE)
     first = {content: own.get(content) or min(run.source for run in runs) for content, runs in contents.items()}
     paths = endings(first)
@@ -115,19 +118,19 @@ def by_checksum(contents: Contents) -> dict[str, str]:
 
 
 def own_places(contents: Contents, key: str) -> dict[str, str]:
-    """The first place of each content that no other content has; those that have none are left out."""
-    places = {content: {place_of(run, key) for run in runs} - {""} for content, runs in contents.items()}
+    """Return for each content the first place that no other content has; a content without such a place is left out."""
+    places = {content: {data_path(run, key) for run in runs} - {""} for content, runs in contents.items()}
     shared = Counter(place for own in places.values() for place in own)
     return {content: min(alone) for content, own in places.items() if (alone := [p for p in own if shared[p] == 1])}
 
 
-def place_of(run: Run, key: str) -> str:
-    """Where a run has its data from: the source of its record, or what a key of its configuration names."""
+def data_path(run: Run, key: str) -> str:
+    """Return where a run has its data from: the source in its record, or what a key of its configuration names."""
     return run.source if key == SOURCE else str(run.params.get(key) or "")
 
 
 def endings(paths: dict[str, str]) -> dict[str, str]:
-    """The last parts of each path, as few as tell all of them apart."""
+    """Return the last parts of each path, as few as distinguish all paths."""
     parts = {path: PurePath(path).parts for path in paths.values()}
     for count in range(1, max(map(len, parts.values())) + 1):
         found = {path: str(PurePath(*own[-count:])) for path, own in parts.items()}

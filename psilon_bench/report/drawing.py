@@ -1,4 +1,4 @@
-"""A figure, the points in it, and its files: PNG for print, SVG for light and dark, CSV of the points."""
+"""A figure with the points it shows, and its files: PNG for print, SVG for light and dark pages, CSV of the points."""
 
 import contextlib
 import csv
@@ -53,7 +53,7 @@ STYLE: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure. `points` are what it shows, one row a point, under `columns`."""
+    """A finished figure; `points` are what it shows, one row a point, under the names in `columns`."""
 
     name: str
     title: str
@@ -63,7 +63,7 @@ class Drawing:
     points: Sequence[Sequence[Any]]
 
     def save(self, folder: Path) -> None:
-        """NAME.png, NAME.svg and NAME.csv."""
+        """Write NAME.png, NAME.svg and NAME.csv to the folder."""
         lay_out(self.figure)
         self.figure.savefig(folder / f"{self.name}.png", facecolor="white")
         (folder / f"{self.name}.svg").write_text(self.svg(), encoding="utf-8")
@@ -72,7 +72,7 @@ class Drawing:
             csv.writer(file, lineterminator="\n").writerows(rows)
 
     def svg(self) -> str:
-        """Transparent, with text and axes in the reader's colour, light or dark."""
+        """Return the figure as a transparent SVG with text and axes in the reader's colour, light or dark."""
         file = io.StringIO()
         self.figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         head, tag, rest = file.getvalue().replace(INK, "currentColor").partition("<defs>")
@@ -81,7 +81,7 @@ class Drawing:
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """While figures are drawn and saved. A letter that no font has is a box, of which nobody needs to be warned."""
+    """Set the style of figures while they are drawn and saved; missing letters (boxes) give no warning."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         yield
@@ -94,7 +94,7 @@ TITLE_LETTER, MARGIN = 0.068, 0.3  # the same above a panel, and the room beside
 def panels(
     count: int, width: float = 3.4, height: float = 2.7, share_y: bool = False, across: int | None = None
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many axes, in rows of `across`, or of what looks well."""
+    """Return a figure with `count` axes of `width` x `height` inches, in rows of `across` (None: a usual number)."""
     across = across or (2 if count == 4 else min(count, 3))
     down = -(-count // across)
     figure = Figure(figsize=(max(width * across, 4.2), height * down))
@@ -109,18 +109,21 @@ def panels(
 
 
 def look(methods: Sequence[str], method: str) -> dict[str, Any]:
-    """Colour and marker of a method, the same in every figure."""
+    """Return colour and marker of a method, which are the same in every figure."""
     index = methods.index(method)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index // len(COLOURS) % len(MARKERS)]}
 
 
 def shades(count: int) -> np.ndarray:
-    """Colours of ordered values, (count, 4): viridis without its ends, which vanish on black and on white."""
+    """Return RGBA colours (count, 4) of ordered values: viridis without its ends, which vanish on black or white."""
     return mpl.colormaps["viridis"](np.linspace(0.25, 0.9, count))
 
 
 def lay_out(figure: Figure) -> None:
-    """Give the labels the room they need, once: left to itself, matplotlib measures all text again for every file."""
+    """Give the labels the room they need, once.
+
+    Left to itself, matplotlib measures all text again for every file.
+    """
     engine = figure.get_layout_engine()
     if engine is not None:
         for axes in figure.axes:
@@ -136,12 +139,12 @@ def lay_out(figure: Figure) -> None:
 
 
 def wrapped(text: str, inches: float) -> str:
-    """A name in as many lines as it needs, be it of one word."""
+    """Return a name in as many lines as it needs within `inches`, even a name of one word."""
     return textwrap.fill(text, max(10, int((inches - MARGIN) / TITLE_LETTER)))
 
 
 def nail_labels(axes: Axes, corner: Sequence[float]) -> None:
-    """Axis labels stay as far from the axes as they were measured, when their lower left corner was at `corner`.
+    """Fix the labels of both axes at the distance measured when the lower left corner of the axes was at `corner`.
 
     Otherwise all tick labels are measured again for every file.
     """
@@ -153,12 +156,12 @@ def nail_labels(axes: Axes, corner: Sequence[float]) -> None:
 
 
 def labelled(axes: Sequence[Axes]) -> dict[str, Any]:
-    """What has a label in any of the axes, each label once."""
+    """Return the artists that have a label in any of the axes, each label once."""
     return {name: handle for one in axes for handle, name in zip(*one.get_legend_handles_labels(), strict=True)}
 
 
 def legend(figure: Figure, found: dict[str, Any], heading: str = "") -> None:
-    """One legend below all axes. The last word on a figure: it is laid out, and made higher."""
+    """Put one legend below all axes; this comes last, for the figure is laid out and made higher."""
     lay_out(figure)
     if found:
         entry = 0.6 + max(map(len, found)) * LETTER
@@ -170,7 +173,7 @@ def legend(figure: Figure, found: dict[str, Any], heading: str = "") -> None:
 
 
 def add_below(figure: Figure, inches: float) -> None:
-    """So much room at the bottom; all axes keep their sizes and their distances."""
+    """Add room at the bottom of a figure; all axes keep their sizes and distances."""
     before, parts = figure.get_figheight(), figure.subplotpars
     after = before + inches
     figure.set_figheight(after)
@@ -178,7 +181,10 @@ def add_below(figure: Figure, inches: float) -> None:
 
 
 def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
-    """Logarithmic where the numbers ask for it (or `always`, if they can); 0 keeps a place beside the smallest."""
+    """Make an axis logarithmic where the values span a wide range, or where `always` asks for it and they are positive.
+
+    Zero among wide values keeps a place beside the smallest (symlog).
+    """
     set_scale = axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale
     positive = [value for value in values if value > 0]
     if values and min(values) == 0 and is_wide(positive):
@@ -198,21 +204,21 @@ def scale(axis: Axis, values: Sequence[float], always: bool = False) -> None:
 
 
 def unit_below(label: str) -> str:
-    """An axis label in two lines."""
+    """Return an axis label in two lines, the unit in the second."""
     return label.replace(" (", "\n(", 1)
 
 
 def pages(names: list[str]) -> Iterator[tuple[str, list[str]]]:
-    """Twelve at a time, with a number where there are more."""
+    """Yield names in pages of PANELS, each with its number, or with "" where one page holds them all."""
     for start in range(0, len(names), PANELS):
         yield (str(start // PANELS + 1) if len(names) > PANELS else ""), names[start : start + PANELS]
 
 
 def file_name(*words: str) -> str:
-    """Letters, digits and _ alone, not too many of them."""
+    """Return the words as a file name of letters, digits and . = - _, at most LONGEST_NAME long."""
     return "_".join(part for part in re.split(r"[^A-Za-z0-9.=-]+", " ".join(words)) if part)[:LONGEST_NAME]
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether numbers ask for a logarithmic axis: all positive, over more than a factor of 20."""
+    """Tell whether numbers need a logarithmic axis: all are positive, and they span more than a factor of 20."""
     return bool(values) and min(values) > 0 and max(values) > 20 * min(values)

@@ -1,4 +1,4 @@
-"""Data stays data: what records say, made harmless for a terminal, Markdown, a spreadsheet."""
+"""Escaping of text from records, which anybody may have written, for a terminal, Markdown, HTML and spreadsheets."""
 
 import html
 import re
@@ -11,7 +11,10 @@ BLOCK = re.compile(r"^(\d*)([-+=]+|[.)])(?=\s|$)")  # at the start of a line: a 
 
 
 def visible(value: Any) -> Any:
-    """Text in one line without control characters, which drive terminals and break XML; also of all text within."""
+    """Return text in one line without control characters, which drive terminals and break XML.
+
+    In dictionaries and lists all text is treated so; other values are returned as they are.
+    """
     if isinstance(value, str):
         return value if CONTROL.search(value) is None else CONTROL.sub(replacement, value).strip()
     if isinstance(value, dict):
@@ -20,26 +23,26 @@ def visible(value: Any) -> Any:
 
 
 def replacement(found: re.Match[str]) -> str:
-    """A space for what is white, a mark for what could not be shown."""
+    """Return a space for white space, and a replacement mark for what could not be shown."""
     return " " if found[0].isspace() else "\N{REPLACEMENT CHARACTER}"
 
 
 def markdown(text: str) -> str:
-    """Text that a reader of Markdown sees as it is: no HTML, no columns, no links, no emphasis, no formulas."""
+    """Return text that Markdown shows as it is: no HTML, columns, links, emphasis or formulas."""
     escaped = MARKDOWN.sub(r"\\\g<0>", html.escape(visible(text).strip(), quote=False))
     return BLOCK.sub(r"\1\\\2", escaped)
 
 
 def spreadsheet(cell: Any) -> Any:
-    """A field of a CSV file: text that would be a formula begins with an apostrophe; numbers stay as they are."""
+    """Return a field of a CSV file: text that would be a formula begins with an apostrophe; numbers are kept."""
     if not isinstance(cell, str):
         return cell
     text = visible(cell)
-    return f"'{text}" if text.startswith(FORMULA) and not all(map(is_number, text.split(" to "))) else text
+    return f"'{text}" if text.startswith(FORMULA) and not all(map(is_number_text, text.split(" to "))) else text
 
 
-def is_number(text: str) -> bool:
-    """Whether text is a number, as tables show it: -1,234.5"""
+def is_number_text(text: str) -> bool:
+    """Tell whether text is a number as tables show it: -1,234.5"""
     try:
         float(text.replace(",", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""A mean over seeds, with its spread and how many there were."""
+"""Mean over seeds, with the standard deviation and the number of runs."""
 
 import math
 import statistics
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean, standard deviation of a single run (n - 1 in the denominator; None for one run), number of runs."""
+    """Mean, standard deviation of a single run (n - 1 in the denominator; None for one run), and number of runs."""
 
     mean: float
     sd: float | None
     n: int
 
     def __str__(self) -> str:
-        """0.735 ± 0.012: two digits of the spread, the mean to the same place; of one run the number alone."""
+        """Return `0.735 ± 0.012`: two digits of the spread, the mean to the same place; for one run no spread."""
         if not self.sd or not math.isfinite(self.sd):
-            return number(self.mean) if self.sd is None else f"{number(self.mean)} ± {self.sd:.2g}"
+            return rounded(self.mean) if self.sd is None else f"{rounded(self.mean)} ± {self.sd:.2g}"
         places = max(0, 1 - math.floor(math.log10(self.sd)))
         if places > 7 or abs(self.mean) >= 1e9:
             return f"{self.mean:.4g} ± {self.sd:.2g}"
@@ -25,7 +25,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Of these runs; None where there are none."""
+    """Return the mean of these values with its spread; None for no values."""
     if not values:
         return None
     spread = statistics.stdev(values) if len(values) > 1 else None
@@ -36,6 +36,6 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, spread, len(values))
 
 
-def number(value: float, digits: int = 4) -> str:
-    """So many significant digits, large whole numbers in full."""
+def rounded(value: float, digits: int = 4) -> str:
+    """Return a number with `digits` significant digits; large whole numbers are written in full."""
     return f"{value:,.0f}" if 10**digits <= abs(value) < 1e9 else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""Records fetched back from MLflow, for a report where results_dir is out of reach."""
+"""Records fetched back from MLflow, for a report where results_dir cannot be reached."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +20,11 @@ FILES = {"run.json", "history.csv"}  # what a report reads
 NAME, RUN_ID = TypeAdapter(Name), TypeAdapter(RunId)
 
 
-def fetch(experiment: str, uri: str, folder: Path, say: Callable[[str], None]) -> None:
-    """The records of an experiment into folder/<sweep>/<run id>; UsageError where there is no such experiment."""
+def fetch_records(experiment: str, uri: str, folder: Path, say: Callable[[str], None]) -> None:
+    """Write the records of an experiment to folder/SWEEP/RUN_ID.
+
+    `say` gets a line on runs that are left out. Raises UsageError where the experiment or the server does not exist.
+    """
     uri = resolved(uri)
     check_server(uri, writes=False)
     try:
@@ -40,7 +43,7 @@ def fetch(experiment: str, uri: str, folder: Path, say: Callable[[str], None]) -
 
 
 def opened(experiment: str, uri: str) -> Place:
-    """The experiment of this name."""
+    """Return the experiment of this name; UsageError that lists the others where it does not exist."""
     client = client_of(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
@@ -50,7 +53,7 @@ def opened(experiment: str, uri: str) -> Place:
 
 
 def is_named_well(run: Any, say: Callable[[str], None]) -> bool:
-    """Whether sweep and id are names of ours: they become folders, and a server may say anything."""
+    """Tell whether a run's sweep and id are valid names: they become folders, and a server may say anything."""
     try:
         NAME.validate_python(run.data.tags.get("sweep"))
         RUN_ID.validate_python(run.info.run_id)
@@ -62,7 +65,7 @@ def is_named_well(run: Any, say: Callable[[str], None]) -> bool:
 
 
 def fetch_run(client: "MlflowClient", run: Any, folder: Path) -> bool:
-    """Whether MLflow has its run.json."""
+    """Write the files of one record, and tell whether MLflow has its run.json."""
     there = FILES & {file.path for file in client.list_artifacts(run.info.run_id)}
     if "run.json" not in there:
         return False

@@ -1,6 +1,6 @@
-"""Which runs are compared: data set x method, and within these the settings that were tried.
+"""Groups of runs that are compared: data set x method, and within these the settings that were tried.
 
-What belongs to whom is read off the runs. A configuration key that varies within a group is tuned; the seed and
+The runs themselves tell the grouping. A configuration key that varies within a group is tuned; the seed and
 dataset.split_seed never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from psilon_bench.report import datasets
-from psilon_bench.report.keys import order, partition, shown, varying
+from psilon_bench.report.keys import order, partition, value_text, varying
 from psilon_bench.report.records import Run
 
 METHOD = ("model.name", "reg.name", "pruner.name")
@@ -22,31 +22,31 @@ Values = tuple[tuple[str, Any], ...]
 class Setting:
     """One combination of tuned values with its finished runs, one per seed, in the order of their seeds."""
 
-    values: Values  # tuned key and value, as shown
+    values: Values  # tuned key and value, as keys.value_text shows it
     runs: list[Run]
     unfinished: list[Run]  # seeds that have no finished run: the latest of each
 
     @property
     def text(self) -> str:
-        """lam=0.001 lr=0.01"""
+        """Return the tuned values in words, `lam=0.001 lr=0.01`; `as given` where no value was tuned."""
         brief = [key.rpartition(".")[2] for key, _ in self.values]
         names = brief if len(set(brief)) == len(brief) else [key for key, _ in self.values]
         return (
-            " ".join(f"{name}={shown(value)}" for name, (_, value) in zip(names, self.values, strict=True))
+            " ".join(f"{name}={value_text(value)}" for name, (_, value) in zip(names, self.values, strict=True))
             or "as given"
         )
 
     def value(self, key: str) -> Any:
-        """Of one tuned key; None where it was not tuned."""
+        """Return the value of a tuned key; None where the key was not tuned."""
         return dict(self.values).get(key)
 
     def numbers(self, metric: str) -> list[float]:
-        """The metric of every run that has it."""
+        """Return the metric of every finished run that has it."""
         return [run.metrics[metric] for run in self.runs if metric in run.metrics]
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """All settings of one method on one data set."""
 
     dataset: str
@@ -56,49 +56,49 @@ class Group:
 
     @property
     def runs(self) -> list[Run]:
-        """The finished ones."""
+        """Return the finished runs of all settings."""
         return [run for setting in self.settings for run in setting.runs]
 
     @property
     def every_run(self) -> list[Run]:
-        """The finished ones, and the latest of each seed that has none."""
+        """Return the finished runs, and the latest run of each seed that has no finished one."""
         return [run for setting in self.settings for run in setting.runs + setting.unfinished]
 
     @property
     def seeds(self) -> set[tuple[int, Any]]:
-        """All replicates that any setting was to have."""
+        """Return the seeds (with split seeds) that any setting was to have."""
         return {run.replicate for run in self.every_run}
 
     def tuned(self) -> list[str]:
-        """The keys that vary."""
+        """Return the tuned keys."""
         return [key for key, _ in self.settings[0].values]
 
 
-def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[Group], list[Run]]:
-    """Groups in the order of data set and method, and the runs that a later one of the same settings replaced.
+def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[RunGroup], list[Run]]:
+    """Return the groups by data set and method, and the runs that a later run of the same settings replaced.
 
-    `by`: further keys that make a method, instead of being tuned.
+    `by` are further keys that make a method instead of being tuned.
     """
-    made: list[Group] = []
+    made: list[RunGroup] = []
     replaced: list[Run] = []
-    for dataset, own in datasets.named(runs).items():
+    for dataset, own in datasets.runs_by_dataset(runs).items():
         for method, members in partition(own, lambda run: method_name(run, by)).items():
             settings, old = settings_of(members, by)
-            made.append(Group(dataset, method, members[0].kind, settings))
+            made.append(RunGroup(dataset, method, members[0].kind, settings))
             replaced += old
     return sorted(made, key=lambda group: (group.dataset, group.method)), replaced
 
 
 def method_name(run: Run, by: Sequence[str]) -> str:
-    """pnet pathnorm, and what else makes it the method it is."""
+    """Return the name of a run's method, `pnet pathnorm`, with the values of the keys in `by`."""
     keys = METHOD[:1] if run.is_baseline else METHOD
     names = [str(run.params[key]) for key in keys if run.params.get(key) not in (None, "none")]
     own = [key for key in by if key in run.params]
-    return " ".join(names + [f"{key.rpartition('.')[2]}={shown(run.params[key])}" for key in own])
+    return " ".join(names + [f"{key.rpartition('.')[2]}={value_text(run.params[key])}" for key in own])
 
 
 def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:
-    """The settings of one group, sorted by their values, and the runs that were replaced."""
+    """Return the settings of one group, sorted by their values, and the runs that were replaced."""
     tuned = ("model.",) if runs[0].is_baseline else ("",)
     keys = [key for key in varying(runs) if key.startswith(tuned) and not key.startswith("dataset.") and key not in by]
     made, replaced = [], []
@@ -113,19 +113,19 @@ def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], 
 
 
 def without_followers(runs: Sequence[Run], keys: list[str]) -> list[str]:
-    """Leave out what the scheduler takes over from other keys: optimizer.lr=0.1 needs no scheduler.max_lr=0.1."""
+    """Return the keys without those that the scheduler takes from others, as max_lr is optimizer.lr."""
     leaders = [key for key in keys if not key.startswith(FOLLOWERS)]
     return [key for key in keys if key in leaders or not follows(runs, key, leaders)]
 
 
 def follows(runs: Sequence[Run], key: str, leaders: list[str]) -> bool:
-    """Whether equal leaders always mean an equal value of the key."""
+    """Tell whether equal values of the leading keys always mean an equal value of this key."""
     by_leaders = partition(runs, lambda run: tuple(run.params.get(leader) for leader in leaders))
     return bool(leaders) and all(len({run.params.get(key) for run in own}) == 1 for own in by_leaders.values())
 
 
 def latest_of(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Per replicate the latest finished run, or the latest at all; and the others."""
+    """Return for each seed its latest finished run, or its latest run where none finished; and all other runs."""
     latest, replaced = [], []
     for own in partition(runs, lambda run: run.replicate).values():
         *old, last = sorted(own, key=lambda run: (run.status == "finished", run.began))

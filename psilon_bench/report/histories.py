@@ -1,4 +1,4 @@
-"""history.csv of a record as columns of numbers, or what is wrong with it."""
+"""The history of a run: history.csv as columns of numbers, or an error that says what is wrong with it."""
 
 import csv
 from pathlib import Path
@@ -12,8 +12,11 @@ from psilon_bench.report.escaping import visible
 History = dict[str, np.ndarray]  # column -> values, all of one length
 
 
-def read(path: Path) -> History:
-    """The whole lines of the file, NaN where a row has nothing; empty without a row. Unreadable for anything else."""
+def read_history(path: Path) -> History:
+    """Return the columns (rows,) of the file's whole lines, NaN for empty cells; empty where the file has no row.
+
+    Raises Unreadable for a file that is no history: not UTF-8, not numbers, or steps that do not increase.
+    """
     try:
         lines = whole_lines(path)
         header, *rows = list(csv.reader(lines)) or [[]]
@@ -36,7 +39,7 @@ def read(path: Path) -> History:
 
 
 def first_fault(header: list[str], rows: list[list[str]]) -> str:
-    """The first row that is no row of numbers as long as the header; else the column that is missing."""
+    """Return what is wrong with the first row that does not fit the header, or with the header."""
     for line, row in enumerate(rows, start=2):
         if len(row) != len(header):
             return f"line {line} has {len(row)} fields and the header {len(header)}"
@@ -47,7 +50,7 @@ def first_fault(header: list[str], rows: list[list[str]]) -> str:
 
 
 def is_empty_or_number(cell: str) -> bool:
-    """Whether a cell may stand in a history."""
+    """Tell whether a cell may stand in a history."""
     try:
         float(cell or "nan")
     except ValueError:

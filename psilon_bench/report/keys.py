@@ -1,4 +1,4 @@
-"""Keys of the flat configuration: which of them differ between runs and touch their numbers; how values are shown."""
+"""Keys of the flat configuration: which keys differ between runs and affect their numbers, and how values are shown."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,7 +12,7 @@ WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precisi
 
 
 def varying(runs: Sequence[Run]) -> list[str]:
-    """Keys that have several values among these runs, in the order of the configuration, but for the seed."""
+    """Return the keys that have several values among these runs, in the order of the configuration, without seeds."""
     values: dict[str, set[Any]] = defaultdict(set)
     for run in runs:
         for key, value in run.params.items():
@@ -21,14 +21,14 @@ def varying(runs: Sequence[Run]) -> list[str]:
 
 
 def has_effect(key: str) -> bool:
-    """Whether a key is part of a setting: it changes the numbers and is no seed."""
+    """Tell whether a key is part of a setting: it affects the numbers and is no seed."""
     if key in REPEATED or key in WITHOUT_EFFECT or key.endswith("_target_"):
         return False
     return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
 
 
 def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:
-    """Runs by key, in the order of their first appearance."""
+    """Return runs by key, in the order in which the keys first appear."""
     result: dict[Hashable, list[Run]] = defaultdict(list)
     for run in runs:
         result[key(run)].append(run)
@@ -36,12 +36,12 @@ def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, 
 
 
 def order(value: Any) -> tuple[int, float, str]:
-    """Sorts None, numbers and words together."""
+    """Return a sorting key that puts None first, then numbers, then words."""
     if value is None:
         return 0, 0.0, ""
     return (1, value, "") if isinstance(value, int | float) else (2, 0.0, str(value))
 
 
-def shown(value: Any) -> str:
-    """A value as on the command line."""
+def value_text(value: Any) -> str:
+    """Return a value as the command line writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What figures are drawn from: the choices, and the histories of runs, read once. What cannot be used is kept apart."""
+"""The material of figures: choices and histories, each file read once; what cannot be used is kept apart."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ import numpy as np
 from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import Estimate, estimate
-from psilon_bench.report.grouping import Group, Setting
-from psilon_bench.report.histories import History, read
+from psilon_bench.report.grouping import RunGroup, Setting
+from psilon_bench.report.histories import History, read_history
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Damaged, Run
 from psilon_bench.report.selection import Choice, is_number
@@ -23,7 +23,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Material:
-    """All that a figure may show."""
+    """The choices, the metric and the files of records that a figure may show."""
 
     choices: Sequence[Choice]
     metric: Metric
@@ -34,7 +34,7 @@ class Material:
 
     @cached_property
     def datasets(self) -> dict[str, list[Choice]]:
-        """Choices by data set, those without a usable run left out."""
+        """Return the choices by data set, without those that have no usable run."""
         result: dict[str, list[Choice]] = {}
         for choice in self.choices:
             if choice.setting is not None:
@@ -43,27 +43,27 @@ class Material:
 
     @cached_property
     def methods(self) -> list[str]:
-        """Of all data sets, sorted: a method has the same colour everywhere."""
+        """Return the methods of all data sets, sorted, so that a method has the same colour everywhere."""
         return sorted({choice.group.method for choice in self.choices})
 
     def history(self, run: Run) -> History:
-        """history.csv as columns; empty where there is none, or none that can be read."""
+        """Return the columns (rows,) of a run's history; empty where it does not exist or cannot be read."""
         if run.folder not in self.histories:
             try:
-                self.histories[run.folder] = read(run.folder / "history.csv")
+                self.histories[run.folder] = read_history(run.folder / "history.csv")
             except Unreadable as error:
                 self.histories[run.folder] = {}
                 self.damaged.append(Damaged(error.path, error.reason))
         return self.histories[run.folder]
 
     def about(self, run: Run) -> RunJson:
-        """The whole of run.json."""
+        """Return the whole run.json of a run."""
         if run.folder not in self.abouts:
             self.abouts[run.folder] = run.about()
         return self.abouts[run.folder]
 
     def tried(self, run: Run, make: Callable[[Run], Made | None]) -> Made | None:
-        """What is made of a run's network; None, and a sentence in `left_out`, where that fails for whatever reason."""
+        """Return what `make` makes of a run's network; None, and a sentence in `left_out`, where that fails."""
         try:
             return make(run)
         except Exception as error:
@@ -71,7 +71,10 @@ class Material:
             return None
 
     def curve(self, setting: Setting, column: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps (T,) at which all runs have a value, 400 at most, and that column of their histories, (runs, T)."""
+        """Return the steps (T,) at which all runs have a value, and that column of their histories, (runs, T).
+
+        At most CURVE_POINTS steps are kept, evenly spaced.
+        """
         histories = [own for run in setting.runs if column in (own := self.history(run))]
         if not histories:
             return np.empty(0), np.empty((0, 0))
@@ -83,8 +86,8 @@ class Material:
         )
         return steps, np.stack([own[column][np.isin(own["step"], steps)] for own in histories])
 
-    def along(self, group: Group, key: str) -> list[tuple[float, Setting, Estimate]]:
-        """Value of a tuned key, the setting that is best among those of this value, and its validation metric."""
+    def along(self, group: RunGroup, key: str) -> list[tuple[float, Setting, Estimate]]:
+        """Return each value of a tuned key with the best setting of this value and its validation metric."""
         best: dict[float, tuple[Setting, Estimate]] = {}
         for setting in group.settings:
             value, mean = setting.value(key), estimate(setting.numbers(self.metric.name))
@@ -95,7 +98,7 @@ class Material:
         return [(value, *best[value]) for value in sorted(best)]
 
 
-def numeric_keys(group: Group) -> list[str]:
-    """Tuned keys with two or more numbers, lambda first."""
+def numeric_keys(group: RunGroup) -> list[str]:
+    """Return the tuned keys that have two or more numbers, lambda first."""
     keys = [key for key in group.tuned() if len({v for s in group.settings if is_number(v := s.value(key))}) > 1]
     return sorted(keys, key=lambda key: key != "reg.lam")

@@ -1,4 +1,4 @@
-"""What a metric's name tells: whether more of it is better, its unit, how an axis calls it."""
+"""The name of a metric: whether more of it is better, its unit, and how an axis calls it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,23 +41,27 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Metric:
-    """The validation metric that settings are chosen by. `sign` x value is to be small."""
+    """The validation metric that settings are chosen by; `sign` x value is to be small."""
 
     name: str
     direction: Direction
 
     @property
     def sign(self) -> int:
+        """Return 1 where less is better, else -1."""
         return 1 if self.direction == "min" else -1
 
     @property
     def test(self) -> str:
-        """The metric of the same name on the test rows."""
+        """Return the metric of the same name on the test rows."""
         return self.name.replace("val/", "test/", 1)
 
 
 def chosen_by(name: str, direction: Direction | None) -> Metric:
-    """The metric to choose by; UsageError for one of the test rows, or of unknown direction."""
+    """Return the metric to choose by.
+
+    Raises UsageError for a metric of the test rows, and for an unknown direction that is not given.
+    """
     if name.startswith("test/"):
         raise UsageError(
             f"--metric {name} is measured on the test rows, which are read once, after the choice. "
@@ -67,7 +71,7 @@ def chosen_by(name: str, direction: Direction | None) -> Metric:
 
 
 def direction_of(name: str) -> Direction:
-    """min or max, by the name alone."""
+    """Return min or max by the name alone; UsageError for a name that does not say it."""
     found = known_direction(name)
     if found is None:
         raise UsageError(f"Whether more or less of {name} is better is not known. Say --direction min or max.")
@@ -75,16 +79,16 @@ def direction_of(name: str) -> Direction:
 
 
 def known_direction(name: str) -> Direction | None:
-    """See direction_of; None for a name that says nothing."""
-    parts = [part for part in name.lower().split("/") if not is_number(part)]
+    """Return min or max by the name alone; None for a name that does not say it."""
+    parts = [part for part in name.lower().split("/") if not is_number_word(part)]
     word = parts[-1] if parts else ""
     if word.endswith(HIGHER):
         return "max"
     return "min" if word.endswith(LOWER) else None
 
 
-def is_number(word: str) -> bool:
-    """Whether a part of a name is a value, as the 0.1 of test/certified_accuracy/0.1."""
+def is_number_word(word: str) -> bool:
+    """Tell whether a part of a name is a value, as 0.1 in test/certified_accuracy/0.1."""
     try:
         float(word)
     except ValueError:
@@ -93,7 +97,7 @@ def is_number(word: str) -> bool:
 
 
 def label(name: str, kind: str | None = None) -> str:
-    """What an axis says: words and unit; the unit of a loss depends on the kind of task."""
+    """Return the words and unit of an axis; the unit of a loss depends on the kind of task."""
     words = WORDS.get(name, name)
     if name.endswith("/loss") and kind == "regression":
         return f"{words} (RMSE, target in IQR/2)"
@@ -103,6 +107,6 @@ def label(name: str, kind: str | None = None) -> str:
 
 
 def title(name: str) -> str:
-    """A label at the start of a line."""
+    """Return a label with a capital letter, for the start of a line."""
     words = label(name)
     return words[:1].upper() + words[1:]

@@ -1,7 +1,7 @@
-"""Networks of records for figures, rebuilt without running anything that a record says: it may be a stranger's.
+"""Networks of records for figures, rebuilt without running code that a record names: anybody may have written it.
 
 A network is made by a class that a YAML file names, of this package or of a folder that the command line names, and its
-weights are read as tensors alone. The preprocessing of a record is a pickle, which could run anything, and is not read.
+weights are read as tensors alone. The preprocessing of a record (preprocessing.skops) may name any class: it is not read.
 """
 
 from functools import cache
@@ -22,18 +22,21 @@ class Foreign(Exception):
 
 
 class Changed(Exception):
-    """The data are not what they were when the network was trained."""
+    """The data are not those that the network was trained on."""
 
 
 def network(run: Run, which: Which) -> Saved:
-    """The network of a record, without preprocessing; Foreign unless this package made it."""
+    """Return the network of a record, without preprocessing; Foreign unless its class is of this package."""
     check_own(section(run, "model"), "model")
     loaded, inputs, task = load_network(run.folder, which)
     return Saved(loaded, None, inputs, task)
 
 
 def task(run: Run) -> Task:
-    """The data set of a record, read or drawn again; Foreign unless this package does it, UsageError without data."""
+    """Return the task of a record, whose data are read or drawn again.
+
+    Raises Foreign unless the source is of this package, Changed for other data, and UsageError where data are missing.
+    """
     values = section(run, "dataset")
     check_own(values, "dataset")
     made = DatasetSection.model_validate(values)
@@ -44,12 +47,12 @@ def task(run: Run) -> Task:
 
 
 def section(run: Run, name: str) -> Any:
-    """A section of the configuration, read as plain values."""
+    """Return a section of the record's configuration, read as plain values."""
     return yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))[name]
 
 
 def check_own(values: dict[str, Any], group: str) -> None:
-    """Foreign unless the target is one that the package names for this group; nothing is imported to find out."""
+    """Raise Foreign unless the target is one that the package names for this group; nothing is imported to find out."""
     if values["_target_"] not in own_targets(group):
         raise Foreign(
             f"{group}._target_={values['_target_']} is not of this package, and a report runs no other code "

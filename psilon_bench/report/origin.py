@@ -1,4 +1,4 @@
-"""Where the numbers come from: commands, commits, versions, hardware."""
+"""The origin of the numbers: commands, code versions, commits, library versions, hardware."""
 
 import json
 import shlex
@@ -12,7 +12,7 @@ from psilon_bench.report.records import Run
 
 @dataclass(frozen=True)
 class Origin:
-    """Each distinct line with the number of runs it holds for, the most frequent first."""
+    """The distinct lines on the origin of runs, each with the number of runs it holds for, the most frequent first."""
 
     commands: list[tuple[str, int]]
     code: list[tuple[str, int]]  # versions of the package's numeric code
@@ -24,7 +24,7 @@ class Origin:
 
 
 def origin_of(runs: Sequence[Run]) -> Origin:
-    """Of all runs."""
+    """Return the origin of these runs."""
     counts = Counter(run.origin for run in runs)
     abouts = [(json.loads(text), count) for text, count in counts.items()]
     started = [run.started for run in sorted(runs, key=lambda run: run.began)] or [""]
@@ -32,21 +32,21 @@ def origin_of(runs: Sequence[Run]) -> Origin:
         commands=tally(abouts, lambda about: shlex.join(about["command"] or ["unknown"])),
         code=tally(abouts, lambda about: about["code_version"] or "unknown, of an earlier version"),
         commits=tally(abouts, lambda about: about["git_commit"] or "installed package, no commit"),
-        versions=tally(abouts, lambda about: pairs(about["versions"])),
-        hardware=tally(abouts, lambda about: pairs(about["hardware"])),
+        versions=tally(abouts, lambda about: listed_values(about["versions"])),
+        hardware=tally(abouts, lambda about: listed_values(about["hardware"])),
         first=started[0],
         last=started[-1],
     )
 
 
 def tally(abouts: Sequence[tuple[dict[str, Any], int]], line: Any) -> list[tuple[str, int]]:
-    """Runs by line."""
+    """Return each line with the number of runs that it describes, the most frequent first."""
     counts: Counter[str] = Counter()
     for about, count in abouts:
         counts[line(about)] += count
     return counts.most_common()
 
 
-def pairs(values: dict[str, Any] | None) -> str:
-    """torch 2.13.0, numpy 2.4"""
+def listed_values(values: dict[str, Any] | None) -> str:
+    """Return names with their values in one line: `torch 2.13.0, numpy 2.4`."""
     return ", ".join(f"{key} {value}" for key, value in (values or {}).items() if value is not None)

@@ -1,4 +1,4 @@
-"""All figures of a report: found by discovery, drawn, saved; side by side in processes where there are many."""
+"""All figures of a report: found by discovery, drawn and saved, in several processes where they are many."""
 
 import base64
 import importlib
@@ -27,7 +27,7 @@ MOST_PROCESSES = 4  # the kinds of figures with a figure a data set take longest
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that was saved: its words, and the SVG as a data: address."""
+    """A figure that was saved: its words, and its SVG as a data: address."""
 
     name: str
     title: str
@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Saved:
-    """Figures, a sentence for each that is missing, and the files of records that could not be read for them."""
+    """The saved figures, a sentence for each that is missing, and the files that could not be read for them."""
 
     pictures: list[Picture]
     problems: list[str]
@@ -85,7 +85,7 @@ def save_module(file: Path, material: Material, folder: Path) -> Saved:
 
 
 def not_drawn(left_out: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A sentence a reason."""
+    """Yield a sentence for each reason why networks are not drawn."""
     records: dict[str, list[str]] = {}
     for reason, record in dict.fromkeys(left_out):
         records.setdefault(reason, []).append(record)
@@ -94,7 +94,10 @@ def not_drawn(left_out: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def save(drawing: Drawing, folder: Path, taken: Set[str]) -> Picture:
-    """One figure, under a name that no other has, as names of files tell fewer data sets apart than their own do."""
+    """Save one figure under a name that no other figure has.
+
+    File names have fewer letters than names of data sets, so that two names may become one.
+    """
     name = next(name for name in numbered(drawing.name) if name.lower() not in taken)
     drawing = replace(drawing, name=name)
     drawing.save(folder)
@@ -103,6 +106,6 @@ def save(drawing: Drawing, folder: Path, taken: Set[str]) -> Picture:
 
 
 def numbered(name: str) -> Iterator[str]:
-    """A name, the name with 2, with 3 ..."""
+    """Yield a name, then the name with 2, with 3 and so on."""
     yield name
     yield from (f"{name}_{number}" for number in count(2))

@@ -1,4 +1,4 @@
-"""The run.json of every record below some folders, cut down to what a report reads."""
+"""Records of runs: the run.json of every record below some folders, reduced to what a report reads."""
 
 import json
 import sys
@@ -19,8 +19,10 @@ from psilon_bench.report.escaping import visible
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One record, its text without control characters. `status` is that of run.json, but `vanished` for one whose
-    process ended without a word."""
+    """One record, its text without control characters.
+
+    `status` is that of run.json, but `vanished` for a run whose process ended without writing one.
+    """
 
     folder: Path
     status: str
@@ -39,31 +41,31 @@ class Run:
 
     @property
     def is_baseline(self) -> bool:
-        """Fitted as a whole, as ridge is: reg, optimizer and trainer do nothing, and the title does not name reg."""
+        """Tell whether the run is a baseline, fitted as a whole: its title names no reg, which does nothing there."""
         return not self.title.startswith(f"{self.params.get('model.name')} {self.params.get('reg.name')}")
 
     @property
     def replicate(self) -> tuple[int, Any]:
-        """Seed and split seed: what is repeated, never tuned."""
+        """Return seed and split seed, which are repeated and never tuned."""
         return self.seed, self.params.get("dataset.split_seed")
 
     @property
     def began(self) -> float:
-        """Seconds since the epoch; `started` may be of another time zone than that of another run."""
+        """Return the start in seconds since the epoch; the time zone of `started` may differ between runs."""
         return datetime.fromisoformat(self.started).timestamp()
 
     def about(self) -> RunJson:
-        """The whole of run.json, read again: lists are not kept in memory for all runs."""
+        """Return the whole run.json, read again: its lists are not kept in memory for all runs."""
         return run_json.read(self.folder / "run.json")
 
     def history(self) -> list[str]:
-        """The whole lines of history.csv, header first."""
+        """Return the whole lines of history.csv, the header first."""
         return whole_lines(self.folder / "history.csv")
 
 
 @dataclass(frozen=True)
 class Damaged:
-    """A file of a record that cannot be used, and why."""
+    """A file of a record that cannot be used, and the reason."""
 
     path: Path
     reason: str
@@ -71,7 +73,7 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Records:
-    """What was found below `folders`."""
+    """The records found below `folders`."""
 
     folders: list[Path]
     runs: list[Run]
@@ -79,13 +81,13 @@ class Records:
 
 
 def scan(folders: Sequence[Path]) -> Records:
-    """Every record below the folders, once; UsageError where there is none at all."""
+    """Return every record below the folders, each once; UsageError where a folder or every record is missing."""
     found: dict[Path, Run | Damaged] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder. Call psilon-report <results_dir>/<name>.")
         for path in run_files(folder.absolute()):
-            found.setdefault(path, read(path))
+            found.setdefault(path, read_record(path))
     runs = [one for one in found.values() if isinstance(one, Run)]
     damaged = [one for one in found.values() if isinstance(one, Damaged)]
     if not found:
@@ -94,8 +96,8 @@ def scan(folders: Sequence[Path]) -> Records:
     return Records([folder.absolute() for folder in folders], runs, damaged)
 
 
-def read(path: Path) -> Run | Damaged:
-    """One record, or what is wrong with it."""
+def read_record(path: Path) -> Run | Damaged:
+    """Return the record of a run.json, or what is wrong with it."""
     try:
         about = run_json.read(path)
     except Unreadable as error:
@@ -120,9 +122,9 @@ def read(path: Path) -> Run | Damaged:
 
 
 def plain(value: Any) -> Any:
-    """Lists and the like as text, so that values can be compared and counted.
+    """Return a value that can be compared and counted.
 
-    Also nan, which equals nothing, and whole numbers beyond the largest float.
+    Lists and dictionaries become text, and so do nan, which equals nothing, and integers beyond the largest float.
     """
     is_huge = isinstance(value, int) and abs(value) > sys.float_info.max
     if isinstance(value, list | dict) or is_huge or value != value:

@@ -1,4 +1,4 @@
-"""Our numbers beside those that were expected: of a paper, or of an independent implementation.
+"""Reference numbers of a paper, or of an independent implementation, beside those of the records.
 
 references/NAME.yaml goes with the runs of `name=NAME`. It is a list; each entry is one number:
 
@@ -9,8 +9,8 @@ references/NAME.yaml goes with the runs of `name=NAME`. It is a list; each entry
       source: independent implementation, one seed
       chosen: false                              # true: only the settings that were chosen by validation
 
-Ours is the mean over the seeds of the one setting that fits `where`; where several settings fit, the entry says too
-little and this is told instead of a number. Test metrics are read here for settings that were not chosen, too, since
+The number of the records is the mean over the seeds of the one setting that fits `where`; where several settings fit,
+the table says so instead of a number. Test metrics are read here for settings that were not chosen, too, since
 reference numbers are given for them; nothing is chosen by them.
 """
 
@@ -27,7 +27,7 @@ from yaml import YAMLError
 from psilon_bench.errors import UsageError
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.grouping import Setting
-from psilon_bench.report.keys import shown
+from psilon_bench.report.keys import value_text
 from psilon_bench.report.records import Run
 from psilon_bench.report.selection import Choice
 from psilon_bench.report.table import Cell, Table
@@ -36,7 +36,7 @@ FOLDER = Path(__file__).parent / "references"
 
 
 class Expected(BaseModel):
-    """One entry of the file."""
+    """One entry of a file of reference numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     where: dict[str, bool | int | float | str | None]
@@ -48,7 +48,7 @@ class Expected(BaseModel):
 
 
 def file_of(runs: Sequence[Run]) -> Path:
-    """The file that goes with these runs; UsageError where there is none."""
+    """Return the file that goes with the name of these runs; UsageError unless exactly one file does."""
     names = sorted({str(run.params.get("name")) for run in runs})
     found = [path for name in names if (path := FOLDER / f"{name}.yaml").exists()]
     if len(found) != 1:
@@ -60,8 +60,8 @@ def file_of(runs: Sequence[Run]) -> Path:
     return found[0]
 
 
-def load(path: Path) -> list[Expected]:
-    """The entries of a file; UsageError that names what is wrong."""
+def load_expected(path: Path) -> list[Expected]:
+    """Return the entries of a file; UsageError that names what is wrong with it."""
     try:
         content = OmegaConf.to_container(OmegaConf.load(path))  # reads 1e-3 as a number, which plain YAML does not
         return TypeAdapter(list[Expected]).validate_python(content)
@@ -74,18 +74,18 @@ def load(path: Path) -> list[Expected]:
 
 
 def table(choices: Sequence[Choice], expected: Sequence[Expected]) -> Table:
-    """One row an entry."""
-    rows = [row(choices, entry) for entry in expected]
+    """Return the table of reference numbers beside the numbers of the records, one row an entry."""
+    rows = [expected_row(choices, entry) for entry in expected]
     verdicts = [str(one[6]) for one in rows]
     counts = ", ".join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
     columns = ["where", "metric", "ours", "n", "reference", "difference", "verdict", "tolerance", "source"]
     return Table("reference", "Beside the reference", columns, rows, f"{counts}, of {len(rows)}.")
 
 
-def row(choices: Sequence[Choice], entry: Expected) -> list[Cell]:
-    """Ours, the reference, and whether they agree."""
-    settings = [setting for setting in candidates(choices, entry) if fits(setting, entry.where)]
-    where = " ".join(f"{key}={shown(value)}" for key, value in entry.where.items())
+def expected_row(choices: Sequence[Choice], entry: Expected) -> list[Cell]:
+    """Return the row of an entry: the record's number, the reference, and whether they agree."""
+    settings = [setting for setting in candidates(choices, entry) if has_values(setting, entry.where)]
+    where = " ".join(f"{key}={value_text(value)}" for key, value in entry.where.items())
     ours = estimate(settings[0].numbers(entry.metric)) if len(settings) == 1 else None
     difference = None if ours is None else ours.mean - entry.value
     about: list[Cell] = [where, entry.metric, ours, ours.n if ours else 0, entry.value, difference]
@@ -93,27 +93,27 @@ def row(choices: Sequence[Choice], entry: Expected) -> list[Cell]:
 
 
 def candidates(choices: Sequence[Choice], entry: Expected) -> list[Setting]:
-    """All settings with a finished run, or the chosen."""
+    """Return the settings that an entry may be about: those chosen, or all that have a finished run."""
     if entry.chosen:
         return [choice.setting for choice in choices if choice.setting]
     return [setting for choice in choices for setting in choice.group.settings if setting.runs]
 
 
-def fits(setting: Setting, where: dict[str, Any]) -> bool:
-    """Whether the setting's runs have these values."""
+def has_values(setting: Setting, where: dict[str, Any]) -> bool:
+    """Tell whether the runs of a setting have these values of configuration keys."""
     run = setting.runs[0]
     return all(equal(run.dataset if key == "data set" else run.params.get(key), value) for key, value in where.items())
 
 
 def equal(ours: Any, theirs: Any) -> bool:
-    """Numbers up to rounding."""
+    """Tell whether two values are equal, numbers up to rounding."""
     if isinstance(ours, int | float) and isinstance(theirs, int | float):
         return math.isclose(ours, theirs, rel_tol=1e-9)
     return bool(ours == theirs)
 
 
 def verdict(settings: Sequence[Setting], ours: Estimate | None, entry: Expected) -> str:
-    """inside, OUTSIDE, or why there is no number."""
+    """Return `inside`, `OUTSIDE`, or why there is no number."""
     if len(settings) > 1:
         return f"{len(settings)} settings fit"
     if ours is None:

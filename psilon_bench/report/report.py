@@ -1,4 +1,4 @@
-"""psilon-report: scan, choose, tabulate. Readable as prose; each step has a file of its own."""
+"""The making of a report: records are scanned, settings chosen, and tables made; each step has its own file."""
 
 import shlex
 import sys
@@ -11,7 +11,7 @@ from typing import Literal
 from psilon_bench.errors import UsageError
 from psilon_bench.report import compare, reference, summary
 from psilon_bench.report.escaping import visible
-from psilon_bench.report.grouping import Group, groups_of
+from psilon_bench.report.grouping import RunGroup, groups_of
 from psilon_bench.report.keys import has_effect
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.origin import Origin, origin_of
@@ -22,7 +22,7 @@ from psilon_bench.report.table import Table
 
 @dataclass(frozen=True)
 class Report:
-    """All that is written down, but for the figures."""
+    """All contents of a report but its figures."""
 
     title: str
     command: str
@@ -34,7 +34,7 @@ class Report:
     origin: Origin
 
     def leave_out(self, files: Sequence[Damaged]) -> None:
-        """Say that these files, which were found while figures were drawn, cannot be read."""
+        """Add a note and table rows on files that could not be read while figures were drawn."""
         if files:
             named = listed([f"{visible(str(file.path))}: {file.reason}" for file in files])
             self.notes.append(f"{len(files)} histories are damaged and left out of the figures: {named}.")
@@ -45,9 +45,11 @@ class Report:
 def make(
     folders: Sequence[Path], metric: Metric, by: Sequence[str] = (), references: Path | Literal["by name"] | None = None
 ) -> Report:
-    """Everything that can be said of the records below the folders.
+    """Return the report of all records below the folders.
 
-    `references`: a file of expected numbers, or the one that goes with the name of the runs.
+    Settings are chosen by `metric`; `by` are keys that make a method. `references` is a file of expected numbers, or
+    `by name` for the file that goes with the name of the runs. Raises UsageError where there are no records, or where
+    they lack a key or the metric.
     """
     records = scan(folders)
     check_keys(by, records.runs)
@@ -60,10 +62,10 @@ def make(
         *([reference.table(choices, expected(references, records.runs))] if references else []),
         summary.doubts(choices),
         *compare.tables(choices, metric),
-        summary.unfinished(groups),
+        summary.unfinished_runs(groups),
         summary.damaged_files(records.damaged),
-        summary.settings(choices),
-        summary.numbers(choices),
+        summary.all_settings(choices),
+        summary.all_metrics(choices),
     ]
     return Report(
         title=visible(", ".join(dict.fromkeys(folder.name for folder in records.folders))),
@@ -78,12 +80,12 @@ def make(
 
 
 def expected(references: Path | Literal["by name"], runs: Sequence[Run]) -> list[reference.Expected]:
-    """The entries of the file."""
-    return reference.load(reference.file_of(runs) if references == "by name" else Path(references))
+    """Return the reference numbers for these runs."""
+    return reference.load_expected(reference.file_of(runs) if references == "by name" else Path(references))
 
 
 def check_keys(by: Sequence[str], runs: Sequence[Run]) -> None:
-    """UsageError for a --by that is no key of the configuration."""
+    """Raise UsageError for a --by that is no key of the configuration."""
     known = {key for run in runs for key in run.params if has_effect(key)}
     for key in by:
         if key not in known:
@@ -91,7 +93,7 @@ def check_keys(by: Sequence[str], runs: Sequence[Run]) -> None:
 
 
 def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
-    """UsageError where no finished run has the metric, though there are finished runs."""
+    """Raise UsageError where there are finished runs and none has the metric."""
     runs = [run for choice in choices for run in choice.group.runs]
     if runs and not any(choice.setting for choice in choices):
         names = sorted({name for run in runs for name in run.metrics if not name.startswith("test/")})
@@ -99,7 +101,7 @@ def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
 
 
 def counted(records: Records, current: Sequence[Run], replaced: Sequence[Run]) -> Iterator[str]:
-    """How many records there are, and how many are of use."""
+    """Yield notes on how many records there are, and how many are of use."""
     by_status: dict[str, int] = {}
     for run in current:
         by_status[run.status] = by_status.get(run.status, 0) + 1
@@ -117,7 +119,7 @@ def counted(records: Records, current: Sequence[Run], replaced: Sequence[Run]) -
 
 
 def cautions(choices: Sequence[Choice]) -> Iterator[str]:
-    """What holds for the report as a whole."""
+    """Yield notes that hold for the report as a whole."""
     yield from of_one_name([choice.group for choice in choices])
     yield from of_several_versions([run for choice in choices for run in choice.group.runs])
     kinds = {choice.group.kind for choice in choices}
@@ -130,8 +132,8 @@ def cautions(choices: Sequence[Choice]) -> Iterator[str]:
         yield "One seed only: no standard deviation, and differences may be chance. Add seeds: seed=0,1,2."
 
 
-def of_one_name(groups: Sequence[Group]) -> Iterator[str]:
-    """Which name several data sets have."""
+def of_one_name(groups: Sequence[RunGroup]) -> Iterator[str]:
+    """Yield a note for each name that several data sets have."""
     labels: dict[str, set[str]] = {}
     for group in groups:
         labels.setdefault(group.every_run[0].dataset, set()).add(group.dataset)
@@ -142,7 +144,7 @@ def of_one_name(groups: Sequence[Group]) -> Iterator[str]:
 
 
 def of_several_versions(runs: Sequence[Run]) -> Iterator[str]:
-    """How many finished runs are of which version of the code, where these are several."""
+    """Yield a note on the code versions of the finished runs where these are several."""
     counts = Counter(code_text(run.code_version) for run in runs)
     if len(counts) > 1:
         yield f"The runs are of {len(counts)} code versions, whose numbers may differ: {per_version(counts)}."

@@ -1,4 +1,4 @@
-"""The choice of tuned values: by the mean VALIDATION metric over seeds. No test number is read here.
+"""The choice of tuned values, by the mean VALIDATION metric over seeds; no test number is read here.
 
 A setting is chosen from those that are complete enough: it has at least as many finished seeds as the upper half of the
 settings has, so that no setting wins by one lucky seed, or because its bad seeds diverged. Of equal means the largest
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psilon_bench.report.datasets import is_drawn
-from psilon_bench.report.estimate import Estimate, estimate, number
-from psilon_bench.report.grouping import Group, Setting
+from psilon_bench.report.estimate import Estimate, estimate, rounded
+from psilon_bench.report.grouping import RunGroup, Setting
 from psilon_bench.report.keys import order
 from psilon_bench.report.metric import Metric
 
@@ -23,7 +23,7 @@ TOLD = 3  # settings named in a note, the rest is counted
 
 @dataclass(frozen=True)
 class Doubt:
-    """A word for the table and a sentence for below it."""
+    """A reason to doubt a choice: a word for the table and a sentence for below it."""
 
     flag: str  # edge, tie, seeds, passed over, one seed, no metric, code, data
     note: str
@@ -33,14 +33,14 @@ class Doubt:
 class Choice:
     """The setting of a group that stands for it; None where no run can be used."""
 
-    group: Group
+    group: RunGroup
     setting: Setting | None
     validation: Estimate | None
     doubts: list[Doubt]
 
 
-def choose(group: Group, metric: Metric) -> Choice:
-    """See above."""
+def choose(group: RunGroup, metric: Metric) -> Choice:
+    """Return the best setting of a group by the validation metric, with its doubts; the module has the rule."""
     scored = [(setting, mean) for setting in group.settings if (mean := estimate(setting.numbers(metric.name)))]
     if not scored:
         return Choice(group, None, None, [Doubt("no metric", f"no finished run with {metric.name}")])
@@ -54,7 +54,7 @@ def choose(group: Group, metric: Metric) -> Choice:
         *edges(setting, group.settings),
         *missing(group, metric.name),
         *passed_over([(other, m) for other, m in scored if metric.sign * m.mean < best], enough),
-        *alone(mean),
+        *one_seed(mean),
         *mixed_code(group.settings),
         *mixed_data(group.settings),
     ]
@@ -62,13 +62,13 @@ def choose(group: Group, metric: Metric) -> Choice:
 
 
 def ties(chosen: Setting, tied: Sequence[Setting]) -> list[Doubt]:
-    """Others with the same mean."""
+    """Return a doubt where other settings have the same mean."""
     others = [setting.text for setting in tied if setting is not chosen]
     return [Doubt("tie", f"same mean: {listed(others)}")] if others else []
 
 
 def edges(chosen: Setting, settings: Sequence[Setting]) -> list[Doubt]:
-    """Tuned numbers beyond which nothing was tried; 0 is an end by nature."""
+    """Return a doubt for each tuned number at an end of the values that were tried; 0 is an end by nature."""
     doubts = []
     for key, value in chosen.values:
         tried = [v for setting in settings if is_number(v := setting.value(key))]
@@ -76,17 +76,17 @@ def edges(chosen: Setting, settings: Sequence[Setting]) -> list[Doubt]:
             continue
         for end, word in ((min(tried), "smallest"), (max(tried), "largest")):
             if value == end:
-                doubts.append(Doubt("edge", f"{key}={number(value)} is the {word} of {len(set(tried))} tried"))
+                doubts.append(Doubt("edge", f"{key}={rounded(value)} is the {word} of {len(set(tried))} tried"))
     return doubts
 
 
 def is_number(value: object) -> bool:
-    """True and False are not."""
+    """Tell whether a value is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def missing(group: Group, metric: str) -> list[Doubt]:
-    """Settings that lack a seed which others have."""
+def missing(group: RunGroup, metric: str) -> list[Doubt]:
+    """Return a doubt where settings lack a seed that others have."""
     lacking = []
     for setting in group.settings:
         there = {run.replicate for run in setting.runs if metric in run.metrics}
@@ -99,18 +99,18 @@ def missing(group: Group, metric: str) -> list[Doubt]:
 
 
 def passed_over(better: Sequence[tuple[Setting, Estimate]], enough: int) -> list[Doubt]:
-    """Settings with a better mean of too few seeds."""
-    texts = [f"{setting.text} has a better mean ({number(mean.mean)}, n={mean.n})" for setting, mean in better]
+    """Return a doubt where settings with too few seeds have a better mean."""
+    texts = [f"{setting.text} has a better mean ({rounded(mean.mean)}, n={mean.n})" for setting, mean in better]
     return [Doubt("passed over", f"{listed(texts)}; compared were those with n={enough} or more")] if texts else []
 
 
-def alone(mean: Estimate) -> list[Doubt]:
-    """Nothing can be said of the spread."""
+def one_seed(mean: Estimate) -> list[Doubt]:
+    """Return a doubt where one seed leaves the spread unknown."""
     return [Doubt("one seed", "one seed only, no standard deviation")] if mean.n == 1 else []
 
 
 def mixed_code(settings: Sequence[Setting]) -> list[Doubt]:
-    """Settings whose runs are of several versions of the code."""
+    """Return a doubt where the runs of a setting are of several code versions."""
     versions = [(setting.text, Counter(code_text(run.code_version) for run in setting.runs)) for setting in settings]
     mixed = [f"{text} mixes {per_version(counts)}" for text, counts in versions if len(counts) > 1]
     remedy = "the same command again trains those of other versions anew, rerun=true all"
@@ -118,18 +118,18 @@ def mixed_code(settings: Sequence[Setting]) -> list[Doubt]:
 
 
 def code_text(version: str | None) -> str:
-    """Eight digits of a code version; records made before it was written down have none."""
+    """Return eight digits of a code version; `unknown` for records made before versions were written down."""
     return "unknown" if version is None else version[:8]
 
 
 def per_version(counts: Counter[str]) -> str:
-    """2 runs of 1a2b3c4d, 1 of unknown"""
+    """Return the number of runs of each code version: `2 runs of 1a2b3c4d, 1 of unknown`."""
     (first, count), *others = counts.most_common()
     return ", ".join([f"{count} runs of {first}", *(f"{count} of {name}" for name, count in others)])
 
 
 def mixed_data(settings: Sequence[Setting]) -> list[Doubt]:
-    """Settings whose runs have several checksums, where nothing says whether they were drawn or changed."""
+    """Return a doubt where the runs of a setting have several checksums and the record does not say they were drawn."""
     mixed = []
     for setting in settings:
         checksums = {run.checksum for run in setting.runs}
@@ -140,6 +140,6 @@ def mixed_data(settings: Sequence[Setting]) -> list[Doubt]:
 
 
 def listed(texts: Sequence[str]) -> str:
-    """The first few, and how many more."""
+    """Return the first few texts, and how many more there are."""
     more = f"; and {len(texts) - TOLD} more" if len(texts) > TOLD else ""
     return "; ".join(texts[:TOLD]) + more

@@ -1,10 +1,10 @@
-"""The tables of a selection: the chosen settings with their test numbers, all settings, and what did not end well."""
+"""Tables of a selection: chosen settings with their test numbers, all settings, and runs that did not end well."""
 
 from collections.abc import Iterable, Sequence
 
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import estimate
-from psilon_bench.report.grouping import Group, Setting
+from psilon_bench.report.grouping import RunGroup, Setting
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Damaged
 from psilon_bench.report.selection import Choice, listed
@@ -12,7 +12,7 @@ from psilon_bench.report.table import Cell, Table
 
 
 def summary(choices: Sequence[Choice], metric: Metric) -> Table:
-    """One row a method and data set: what was chosen, and its numbers, those of the test rows among them."""
+    """Return the table of chosen settings, one row a method and data set, with validation and test numbers."""
     settings = [choice.setting for choice in choices if choice.setting]
     columns = test_metrics(settings, metric) + [name for name in metrics_of(settings) if name.endswith("sparsity")]
     columns = [name for name in columns if any(run.metrics.get(name) for one in settings for run in one.runs)]
@@ -29,8 +29,8 @@ def summary(choices: Sequence[Choice], metric: Metric) -> Table:
     return Table("summary", "Chosen by validation", [*head, *columns, "flags"], rows, note)
 
 
-def numbers(choices: Sequence[Choice]) -> Table:
-    """Every final metric of the chosen settings."""
+def all_metrics(choices: Sequence[Choice]) -> Table:
+    """Return the table of every final metric of the chosen settings."""
     chosen = [(choice, choice.setting) for choice in choices if choice.setting]
     columns = metrics_of([setting for _, setting in chosen])
     rows: list[list[Cell]] = [
@@ -41,8 +41,8 @@ def numbers(choices: Sequence[Choice]) -> Table:
     return Table("numbers", title, ["data set", "method", "chosen", *columns], rows, brief=False)
 
 
-def settings(choices: Sequence[Choice]) -> Table:
-    """Every setting that was tried, without a look at the test rows."""
+def all_settings(choices: Sequence[Choice]) -> Table:
+    """Return the table of every setting that was tried, without metrics of the test rows."""
     every = [setting for choice in choices for setting in choice.group.settings]
     columns = [name for name in metrics_of(every) if not name.startswith("test/")]
     rows: list[list[Cell]] = [
@@ -62,7 +62,7 @@ def settings(choices: Sequence[Choice]) -> Table:
 
 
 def doubts(choices: Sequence[Choice]) -> Table:
-    """The flags in words, equal ones together."""
+    """Return the table of doubts in words, equal ones together."""
     where: dict[tuple[str, str], list[str]] = {}
     for choice in choices:
         for doubt in choice.doubts:
@@ -71,8 +71,8 @@ def doubts(choices: Sequence[Choice]) -> Table:
     return Table("doubts", "What to doubt", ["flag", "why", "where"], rows)
 
 
-def unfinished(groups: Sequence[Group]) -> Table:
-    """Runs that have no numbers: failed, killed, vanished, or still running."""
+def unfinished_runs(groups: Sequence[RunGroup]) -> Table:
+    """Return the table of runs without numbers: failed, killed, vanished, or still running."""
     rows: list[list[Cell]] = [
         [group.dataset, run.title, run.status, run.reason, visible(run.folder.name)]
         for group in groups
@@ -83,20 +83,20 @@ def unfinished(groups: Sequence[Group]) -> Table:
 
 
 def damaged_files(damaged: Sequence[Damaged]) -> Table:
-    """Files of records that cannot be read."""
+    """Return the table of files that cannot be read."""
     rows: list[list[Cell]] = [[visible(str(one.path)), one.reason] for one in damaged]
     return Table("damaged", "Damaged files, left out", ["file", "what is wrong"], rows)
 
 
 def metrics_of(settings: Iterable[Setting]) -> list[str]:
-    """Every final metric, in the order of the records."""
+    """Return the names of all final metrics of these settings, in the order of the records."""
     return list(dict.fromkeys(name for setting in settings for run in setting.runs for name in run.metrics))
 
 
 def test_metrics(settings: Sequence[Setting], metric: Metric) -> list[str]:
-    """test/loss and its like, the counterpart of the validation metric first; not those of parts (test/fog/loss).
+    """Return the names of test metrics, the counterpart of the validation metric first.
 
-    Of the corrupted test sets the mean of all (test/extra/loss).
+    Of the corrupted test sets the mean over all is taken (test/extra/loss), and no single set (test/fog/loss).
     """
     names = [name for name in metrics_of(settings) if name.startswith("test/")]
     found = [name for name in names if name.count("/") == 1 or name.startswith("test/extra/")]

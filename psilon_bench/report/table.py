@@ -1,4 +1,4 @@
-"""A table, and how it looks in a terminal, in CSV, LaTeX and Markdown. The same cells everywhere."""
+"""A table, and its form in a terminal, in CSV, LaTeX and Markdown; the cells are the same everywhere."""
 
 import csv
 import io
@@ -12,14 +12,14 @@ from tabulate import tabulate
 
 from psilon_bench.report import escaping
 from psilon_bench.report.escaping import spreadsheet, visible
-from psilon_bench.report.estimate import Estimate, number
+from psilon_bench.report.estimate import Estimate, rounded
 
 Cell = str | int | float | Estimate | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells. `name` is that of its files."""
+    """Rows of cells under named columns; `name` is the name of its files."""
 
     name: str
     title: str
@@ -29,7 +29,7 @@ class Table:
     brief: bool = True  # worth showing in a terminal
 
     def terminal(self) -> RichTable:
-        """For rich, with nothing in it read as markup."""
+        """Return the table for rich; no text in it is read as markup."""
         table = RichTable(
             title=Text(self.title),
             title_justify="left",
@@ -47,7 +47,7 @@ class Table:
         return table
 
     def listed(self) -> Text:
-        """For a terminal that the table does not fit: a paragraph a row."""
+        """Return the table for a terminal that is too narrow for it: a paragraph for each row."""
         text = Text(self.title, style="bold").append("\n", style="not bold")
         for first, *others in self.texts():
             cells = [f"{column} {cell}" for column, cell in zip(self.columns[1:], others, strict=True) if cell]
@@ -55,7 +55,10 @@ class Table:
         return text.append(f"{self.note}\n", style="not bold italic")
 
     def csv(self) -> str:
-        """Numbers in full; a mean over seeds makes three columns: mean, sd and n. No text is a formula."""
+        """Return the table as CSV with numbers in full; a mean over seeds makes three columns: mean, sd and n.
+
+        No text begins as a formula.
+        """
         spread = [any(isinstance(row[i], Estimate) for row in self.rows) for i in range(len(self.columns))]
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
@@ -63,58 +66,60 @@ class Table:
             [
                 spreadsheet(name)
                 for column, is_mean in zip(self.columns, spread, strict=True)
-                for name in names(column, is_mean)
+                for name in csv_columns(column, is_mean)
             ]
         )
         for row in self.rows:
-            writer.writerow([part for cell, is_mean in zip(row, spread, strict=True) for part in parts(cell, is_mean)])
+            writer.writerow(
+                [part for cell, is_mean in zip(row, spread, strict=True) for part in csv_fields(cell, is_mean)]
+            )
         return file.getvalue()
 
     def latex(self) -> str:
-        """For \\usepackage{booktabs}."""
+        r"""Return the table for LaTeX with \\usepackage{booktabs}."""
         made = tabulate(self.texts(), self.columns, "latex_booktabs", disable_numparse=True, colalign=self.align())
         return made.replace("±", r"$\pm$") + "\n"
 
     def markdown(self) -> str:
-        """A pipe table, as GitHub reads it."""
+        """Return the table as a pipe table, as GitHub reads it."""
         rows = [[escaping.markdown(cell) for cell in row] for row in self.texts()]
         columns = [escaping.markdown(column) for column in self.columns]
         return tabulate(rows, columns, "pipe", disable_numparse=True, colalign=self.align())
 
     def texts(self) -> list[list[str]]:
-        """As shown."""
+        """Return the cells as they are shown."""
         return [[text(cell) for cell in row] for row in self.rows]
 
     def align(self) -> list[str] | None:
-        """Words left, numbers right."""
+        """Return the alignment of each column: words left, numbers right; None for a table without rows."""
         return ["left" if self.is_text(i) else "right" for i in range(len(self.columns))] if self.rows else None
 
     def is_text(self, index: int) -> bool:
-        """Whether a column holds words."""
+        """Tell whether a column holds words."""
         return any(isinstance(row[index], str) for row in self.rows)
 
 
 def text(cell: Cell) -> str:
-    """As shown; nothing for None."""
+    """Return a cell as it is shown; an empty text for None."""
     if cell is None:
         return ""
-    return number(cell) if isinstance(cell, float) else visible(str(cell))
+    return rounded(cell) if isinstance(cell, float) else visible(str(cell))
 
 
 def sort_key(cell: Cell) -> float | str:
-    """What a column is sorted by."""
+    """Return what a column is sorted by."""
     if isinstance(cell, Estimate):
         return cell.mean
     return cell if isinstance(cell, int | float) else (cell or "").lower()
 
 
-def names(column: str, is_mean: bool) -> list[str]:
-    """Columns of the CSV file that a column makes."""
+def csv_columns(column: str, is_mean: bool) -> list[str]:
+    """Return the columns of the CSV file that a column makes."""
     return [column, f"{column} sd", f"{column} n"] if is_mean else [column]
 
 
-def parts(cell: Cell, is_mean: bool) -> list[object]:
-    """Fields of the CSV file that a cell makes."""
+def csv_fields(cell: Cell, is_mean: bool) -> list[object]:
+    """Return the fields of the CSV file that a cell makes."""
     if not is_mean:
         return [spreadsheet(cell)]
     return [cell.mean, cell.sd, cell.n] if isinstance(cell, Estimate) else [cell, None, None]

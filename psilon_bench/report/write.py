@@ -1,4 +1,4 @@
-"""The report's folder: report.html (whole in one file), report.md, tables/ and figures/."""
+"""The folder of a report: report.html (whole in one file), report.md, tables/ and figures/."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from psilon_bench.report.table import sort_key, text
 
 
 def write(report: Report, out: Path, material: Material | None = None) -> Path:
-    """Write all files, those of figures where there is material for them; the path of report.html.
+    """Write all files of a report to `out` and return the path of report.html; figures need `material`.
 
-    What cannot be drawn is added to the report's notes, and damaged files are to its table of these.
+    What cannot be drawn is added to the report's notes, and damaged files to its table of these.
     """
     fresh(out / "figures")
     saved = save_figures(material, out / "figures") if material else Saved([], [], [])
@@ -28,7 +28,7 @@ def write(report: Report, out: Path, material: Material | None = None) -> Path:
 
 
 def save_tables(report: Report, folder: Path) -> None:
-    """CSV and LaTeX of each; those of an earlier report that are gone now are removed."""
+    """Write CSV and LaTeX of each table; files of an earlier report are removed."""
     fresh(folder)
     for table in report.tables:
         (folder / f"{table.name}.csv").write_text(table.csv(), encoding="utf-8")
@@ -36,7 +36,7 @@ def save_tables(report: Report, folder: Path) -> None:
 
 
 def fresh(folder: Path) -> None:
-    """A folder without the files of an earlier report; others are left alone."""
+    """Make the folder, without the files of an earlier report; other files are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in ("csv", "tex", "png", "svg"):
         for path in folder.glob(f"*.{suffix}"):
@@ -44,7 +44,10 @@ def fresh(folder: Path) -> None:
 
 
 def environment() -> Environment:
-    """Templates that fail on a name they do not know; HTML is escaped, Markdown where the filter `escaped` is."""
+    """Return the environment of the templates.
+
+    They fail on an unknown name. HTML is escaped everywhere, Markdown where the filter `escaped` is used.
+    """
     made = Environment(
         loader=PackageLoader("psilon_bench.report"),
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),

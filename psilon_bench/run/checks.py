@@ -7,7 +7,8 @@ from torch import nn
 
 from psilon_bench.config.identity import difference
 from psilon_bench.config.options import options
-from psilon_bench.config.schema import Config, TrainerSection
+from psilon_bench.config.schema import Config
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short

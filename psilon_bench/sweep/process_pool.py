@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from psilon_bench.config.schema import Config, HardwareSection
+from psilon_bench.config.schema import Config
+from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine import garbage
 from psilon_bench.machine.device import set_up
 from psilon_bench.machine.signals import Stopped

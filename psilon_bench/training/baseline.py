@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from psilon_bench.config.schema import HardwareSection
+from psilon_bench.config.sections import HardwareSection
 from psilon_bench.data.task import Split
 from psilon_bench.machine.signals import at_once
 from psilon_bench.metrics import prediction

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 import pandas as pd
 from torch import Tensor
 
-from psilon_bench.config.schema import HardwareSection
+from psilon_bench.config.sections import HardwareSection
 
 Row = dict[str, float]  # numbers by the names of metrics
 Ended = Literal["finished", "failed"]

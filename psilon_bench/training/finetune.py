@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config.schema import HardwareSection
+from psilon_bench.config.sections import HardwareSection
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.engine import OnRow, Outcome, Progress

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from psilon_bench.config.schema import MetricsSection, TrainerSection
+from psilon_bench.config.schema import MetricsSection
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Kind, Task
 from psilon_bench.metrics.network import curve_measures
 from psilon_bench.pruning.pruner import Pruner

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psilon_bench.config.schema import HardwareSection
+from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
 from psilon_bench.training.batches import Batches, Rows

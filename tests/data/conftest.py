@@ -14,6 +14,7 @@ from sklearn import datasets
 
 from psilon_bench.config.check import check_arguments
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data import openml_fetch
 
@@ -37,7 +38,7 @@ def load() -> Callable[..., Any]:
     """load("wine", train_size=9): the dataset's YAML with these values, called as a run calls it."""
 
     def load(dataset: str, **values: Any) -> Any:
-        cfg = OmegaConf.create({"seed": 0, "dataset": OmegaConf.load(CONF / "dataset" / f"{dataset}.yaml")})
+        cfg = OmegaConf.create({"seed": 0, "dataset": read_option(CONF / "dataset" / f"{dataset}.yaml")})
         assert set(values) <= set(cfg.dataset)
         section = {**OmegaConf.to_container(cfg, resolve=True)["dataset"], **values}
         checked = DatasetSection.model_validate(section)

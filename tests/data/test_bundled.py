@@ -5,10 +5,10 @@ import inspect
 
 import pytest
 import torch
-import yaml
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import read_option
 from psilon_bench.errors import UsageError
 
 FILES = sorted((CONF / "dataset").glob("*.yaml"))
@@ -22,7 +22,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_dataset_gives_a_value_for_every_argument_of_its_target(file):
-    content = yaml.safe_load(file.read_text())
+    content = read_option(file)
     arguments = inspect.signature(locate(content.pop("_target_"))).parameters
     assert set(content) == set(arguments)
     assert all(p.default is p.empty for p in arguments.values())  # values live in conf/ alone

@@ -54,12 +54,12 @@ def test_rows_arrive_as_they_are_in_the_file(path, rows, load, packed):
 def test_the_file_is_converted_once(path, load, monkeypatch):
     first = load("higgs", path=str(path))
     (key,) = store.entries()
-    groups = higgs.pq.ParquetFile(store.read(key).table).num_row_groups
+    groups = higgs.pq.ParquetFile(store.read_entry(key).table).num_row_groups
     assert groups > 1
     monkeypatch.setattr(higgs, "convert", None)
     again = load("higgs", path=str(path))
     assert torch.equal(first.test.x, again.test.x)
-    assert first.checksum == store.sha256(path)
+    assert first.checksum == store.file_sha256(path)
 
 
 def test_features_are_chosen(path, load):

@@ -62,7 +62,7 @@ def raw(path: str, **values: object) -> table.RawTable:
     """Before it is split and encoded."""
     form = Form(**{key: values.pop(key) for key in ("missing", "decimal", "thousands") if key in values})
     asked = {"target": None, "kind": "infer", "drop": (), "group": None, "categorical": (), "separator": None}
-    return table.raw_table(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
+    return table.table_of_file(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
 
 
 # the fields of a line

@@ -21,7 +21,7 @@ def test_a_regression_task_arrives_whole(server, load):
 def test_the_rows_are_those_of_the_server(server):
     """ARFF and Parquet, levels, holes and all: what the cache holds is what was served."""
     for number in (1, 2, 3):
-        cached = pd.read_parquet(openml_fetch.data(number, offline=False).table)
+        cached = pd.read_parquet(openml_fetch.obtain_data(number, offline=False).table)
         pd.testing.assert_frame_equal(
             cached.astype("str"), server.data[number].frame.astype(cached.dtypes).astype("str"), check_dtype=False
         )
@@ -135,7 +135,7 @@ def test_bad_requests_are_one_clear_line(server, load, values, message):
     with pytest.raises(UsageError, match=message) as raised:
         load("openml", **values)
     assert "\n" not in str(raised.value)
-    assert all(store.read(key) for key in store.entries())
+    assert all(store.read_entry(key) for key in store.entries())
 
 
 def test_a_definite_answer_is_not_asked_for_again(server, load):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from psilon_bench.data import preprocessing, targets
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.errors import UsageError
 
 
@@ -19,12 +19,12 @@ def raw(frame: pd.DataFrame, regression: bool = True, **more: object) -> RawTabl
     return RawTable("people", frame, "price", regression, levels, "here", "none", "0", **more)
 
 
-def choices(**more: object) -> Choices:
-    return Choices(**{"sizes": [0.5, 0.25, 0.25], "max_rows": None, "split_seed": 3, **more})
+def options(**more: object) -> TaskOptions:
+    return TaskOptions(**{"sizes": [0.5, 0.25, 0.25], "max_rows": None, "split_seed": 3, **more})
 
 
 def test_training_rows_are_standardised_and_the_others_only_nearly(people):
-    task = make_task(raw(people.drop(columns="id")), choices())
+    task = make_task(raw(people.drop(columns="id")), options())
     place = task.feature_names.index("age")
     x = task.train.x[:, place]
     torch.testing.assert_close(x.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
@@ -35,13 +35,13 @@ def test_training_rows_are_standardised_and_the_others_only_nearly(people):
 def test_nothing_outside_the_training_rows_changes_the_inputs(people):
     """Other values in val and test rows leave the training inputs and the target's scale as they were."""
     frame = people.drop(columns="id")
-    task = make_task(raw(frame), choices())
+    task = make_task(raw(frame), options())
     used = np.sort(_rows_of(task, frame))
     spoiled = frame.copy()
     others = np.setdiff1d(np.arange(len(frame)), used)
     spoiled.loc[others, ["age", "price"]] *= 100
     spoiled.loc[others, "colour"] = "violet"
-    again = make_task(raw(spoiled), choices())
+    again = make_task(raw(spoiled), options())
     torch.testing.assert_close(again.train.x, task.train.x)
     torch.testing.assert_close(again.train.y, task.train.y)
     assert again.feature_names == task.feature_names
@@ -54,7 +54,7 @@ def _rows_of(task, frame):
 
 
 def test_holes_get_the_median_and_an_indicator(people):
-    task = make_task(raw(people[["age", "income", "price"]]), choices())
+    task = make_task(raw(people[["age", "income", "price"]]), options())
     assert task.feature_names == ["age", "income", "missingindicator_income"]
     holes = task.train.x[:, 2] > 0
     assert 0 < holes.sum() < len(task.train) / 2
@@ -62,7 +62,7 @@ def test_holes_get_the_median_and_an_indicator(people):
 
 
 def test_levels_become_columns_and_unseen_ones_zeros(people):
-    task = make_task(raw(people[["age", "colour", "price"]]), choices())
+    task = make_task(raw(people[["age", "colour", "price"]]), options())
     assert task.feature_names == ["age", "colour=blue", "colour=green", "colour=red", "colour=missing"]
     assert set(task.train.x[:, 1:].unique().tolist()) == {0.0, 1.0}
     assert (task.train.x[:, 1:].sum(1) == 1).all()
@@ -71,7 +71,7 @@ def test_levels_become_columns_and_unseen_ones_zeros(people):
 
 
 def test_codes_are_one_standardised_column(people):
-    task = make_task(raw(people[["age", "colour", "price"]]), choices(encoding="codes"))
+    task = make_task(raw(people[["age", "colour", "price"]]), options(encoding="codes"))
     assert task.feature_names == ["age", "colour", "missingindicator_colour"]
     torch.testing.assert_close(task.train.x[:, 1].std(correction=0), torch.tensor(1.0))
     new = pd.DataFrame({"age": [30.0, 30.0, 30.0, 30.0], "colour": ["blue", "green", "red", "violet"]})
@@ -84,7 +84,7 @@ def test_codes_are_one_standardised_column(people):
 def test_codes_of_numbers_are_in_their_order():
     """1, 2, 10, 11 and then text."""
     frame = pd.DataFrame({"a": ["10", "2", "x", "1", "11"] * 20, "price": np.arange(100.0)})
-    task = make_task(raw(frame), choices(encoding="codes"))
+    task = make_task(raw(frame), options(encoding="codes"))
     codes = task.preprocessing.transform(pd.DataFrame({"a": ["1", "2", "10", "11", "x"]}))[:, 0]
     np.testing.assert_allclose(np.diff(codes), codes[1] - codes[0], rtol=1e-9)
     assert codes[1] > codes[0]
@@ -107,25 +107,25 @@ def test_numbers_of_any_source_are_finite(task):
 def test_levels_of_classes_that_no_row_has_are_none(people):
     """A categorical target may come with more levels than the rows at hand have, of any source."""
     target = pd.Categorical(["x", "z"] * 60, categories=["x", "y", "z"])
-    task = make_task(raw(people[["age", "price"]].assign(price=target), regression=False), choices())
+    task = make_task(raw(people[["age", "price"]].assign(price=target), regression=False), options())
     assert (task.kind, task.classes) == ("binary", ["x", "z"])
 
 
 def test_levels_are_text_whatever_their_type():
     frame = pd.DataFrame({"a": pd.Categorical([3, 1, 3, 1] * 5), "price": np.arange(20.0)})
-    task = make_task(raw(frame), choices())
+    task = make_task(raw(frame), options())
     assert task.feature_names == ["a=1", "a=3"]
     assert task.preprocessing.transform(pd.DataFrame({"a": ["3"]})).tolist() == [[0, 1]]
 
 
 def test_constant_columns_are_dropped_and_named(people):
-    task = make_task(raw(people[["age", "planet", "price"]]), choices())
+    task = make_task(raw(people[["age", "planet", "price"]]), options())
     assert task.feature_names == ["age"]
     assert "dropped constant columns: planet" in task.notes
 
 
 def test_the_transformer_survives_pickling_and_ignores_other_columns(people):
-    task = make_task(raw(people.drop(columns="id")), choices())
+    task = make_task(raw(people.drop(columns="id")), options())
     again = pickle.loads(pickle.dumps(task.preprocessing))
     np.testing.assert_array_equal(again.transform(people), task.preprocessing.transform(people))
     assert again.transform(people).shape == (len(people), task.num_features)
@@ -133,14 +133,14 @@ def test_the_transformer_survives_pickling_and_ignores_other_columns(people):
 
 def test_only_numbers_or_only_levels_work():
     y = np.arange(20.0)
-    assert make_task(raw(pd.DataFrame({"a": y, "price": y})), choices()).num_features == 1
+    assert make_task(raw(pd.DataFrame({"a": y, "price": y})), options()).num_features == 1
     for encoding, features in (("onehot", 2), ("codes", 1)):
         frame = pd.DataFrame({"a": list("uv") * 10, "price": y})
-        assert make_task(raw(frame), choices(encoding=encoding)).num_features == features
+        assert make_task(raw(frame), options(encoding=encoding)).num_features == features
 
 
 def test_regression_targets_are_in_units_of_half_the_iqr(people):
-    task = make_task(raw(people[["age", "price"]]), choices())
+    task = make_task(raw(people[["age", "price"]]), options())
     low, middle, high = task.train.y.quantile(torch.tensor([0.25, 0.5, 0.75]))
     torch.testing.assert_close(middle, torch.tensor(0.0), atol=1e-6, rtol=0)
     torch.testing.assert_close(high - low, torch.tensor(2.0))
@@ -168,14 +168,14 @@ def test_classes_are_in_natural_order():
 
 def test_rows_without_a_target_are_left_out_and_counted(people):
     people.loc[[3, 4], "price"] = None
-    task = make_task(raw(people[["age", "price"]]), choices())
+    task = make_task(raw(people[["age", "price"]]), options())
     assert "left out 2 rows without a target" in task.notes
     assert len(task.train) + len(task.val) + len(task.test) == 118
 
 
 def test_groups_are_kept_whole_and_no_input(people):
     frame = people.drop(columns="id")
-    task = make_task(raw(frame, group="house"), choices(sizes=[0.6, 0.2, 0.2]))
+    task = make_task(raw(frame, group="house"), options(sizes=[0.6, 0.2, 0.2]))
     assert "house" not in task.feature_names
     assert len(task.train) % 5 == 0
 
@@ -192,32 +192,32 @@ def test_groups_are_kept_whole_and_no_input(people):
 )
 def test_bad_columns_are_refused(people, change, message):
     with pytest.raises(UsageError, match=message):
-        make_task(raw(people.drop(columns="id").assign(**change)), choices())
+        make_task(raw(people.drop(columns="id").assign(**change)), options())
 
 
 def test_rare_classes_are_refused(people):
     frame = people[["age", "price"]].assign(price=["a"] * 60 + ["b"] * 58 + ["c"] * 2)
     with pytest.raises(UsageError, match=r"a row in each of the 3 splits, but 'price' has 2 of class 'c'"):
-        make_task(raw(frame, regression=False), choices())
+        make_task(raw(frame, regression=False), options())
 
 
 def test_training_rows_must_hold_every_class(people):
     frame = people[["age", "price"]].assign(price=[f"class {i % 20}" for i in range(120)])
     with pytest.raises(UsageError, match=r"hold every class, but 10 rows of people miss some of the 20"):
-        make_task(raw(frame, regression=False), choices(sizes=[10, 50, 50]))
+        make_task(raw(frame, regression=False), options(sizes=[10, 50, 50]))
 
 
 def test_all_inputs_constant_is_refused(people):
     with pytest.raises(UsageError, match="Some input column must vary"):
-        make_task(raw(people[["planet", "price"]]), choices())
+        make_task(raw(people[["planet", "price"]]), options())
     with pytest.raises(UsageError, match="at least one input column"):
-        make_task(raw(people[["price"]]), choices())
+        make_task(raw(people[["price"]]), options())
 
 
 def test_feature_names_may_look_alike():
     """A number named like a level of another column must not break anything."""
     frame = pd.DataFrame({"a=u": np.arange(20.0), "a": list("uv") * 10, "price": np.arange(20.0)})
-    assert make_task(raw(frame), choices()).feature_names == ["a=u", "a=u", "a=v"]
+    assert make_task(raw(frame), options()).feature_names == ["a=u", "a=u", "a=v"]
 
 
 def test_constant_columns_sees_holes():

@@ -64,5 +64,5 @@ def test_a_kill_in_mid_fetch_leaves_nothing_broken(server, fetch, cache):
 
     finish(fetch(1))
     assert list(store.entries()) == ["data/1", "task/1"]
-    assert all(store.read(key) for key in store.entries())
+    assert all(store.read_entry(key) for key in store.entries())
     assert list((cache / ".making").iterdir()) == []

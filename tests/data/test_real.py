@@ -54,8 +54,8 @@ def test_every_real_task_loads_with_its_rows_and_features(client, load):
 
 
 def _fetched(task_id: int) -> store.About:
-    data_id = openml_fetch.task(task_id, offline=False).about["data_id"]
-    return openml_fetch.data(data_id, offline=False).about
+    data_id = openml_fetch.obtain_task(task_id, offline=False).about["data_id"]
+    return openml_fetch.obtain_data(data_id, offline=False).about
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_eight_fetchers_of_real_data(client, cache):
     for process in processes:
         process.join()
     assert [p.exitcode for p in processes] == [0] * 8
-    assert len([key for key in store.entries() if store.read(key)]) == 8
+    assert len([key for key in store.entries() if store.read_entry(key)]) == 8
     assert not (cache / ".damaged").exists()
 
 
@@ -117,9 +117,9 @@ def test_a_kill_at_any_moment_of_a_real_fetch(client, cache, delay):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     process.close()
-    assert all(store.read(key) for key in store.entries())
+    assert all(store.read_entry(key) for key in store.entries())
     _fetch_suites()
-    assert len([key for key in store.entries() if store.read(key)]) == 8
+    assert len([key for key in store.entries() if store.read_entry(key)]) == 8
 
 
 def _wait_for(place: Path) -> None:

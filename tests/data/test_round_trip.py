@@ -42,7 +42,7 @@ def column(draw: st.DrawFn) -> pd.Series:
 def read(path: Path) -> table.RawTable:
     """As the intake reads it by default."""
     asked = table.Reading("target", "infer", (), None, (), None, "utf-8", Form())
-    return table.raw_table(path, asked)
+    return table.table_of_file(path, asked)
 
 
 def written(frame: pd.DataFrame, folder: str, ending: str) -> Path:

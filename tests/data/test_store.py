@@ -41,7 +41,7 @@ def test_a_failing_maker_leaves_nothing(cache):
 
     with pytest.raises(RuntimeError, match="dropped"):
         obtain(fail)
-    assert store.read("data/1") is None
+    assert store.read_entry("data/1") is None
     assert list(store.entries()) == []
     assert list((cache / ".making").iterdir()) == []
 
@@ -74,8 +74,8 @@ def remove_about(entry: store.Entry) -> None:
 @pytest.mark.parametrize("damage", [spoil_data, remove_data, spoil_about, remove_about])
 def test_a_damaged_entry_is_set_aside_and_made_anew(cache, damage):
     damage(obtain())
-    with pytest.raises(store.Damaged):
-        store.read("data/1")
+    with pytest.raises(store.DamagedEntry):
+        store.read_entry("data/1")
     with pytest.raises(UsageError, match=r"must be whole, but .*data/1.* Run `psilon-data fetch data 1`"):
         obtain(never, offline=True)
     assert obtain().table.read_bytes() == b"rows"
@@ -125,7 +125,7 @@ def test_a_kill_while_making_leaves_it_absent_and_unlocked(cache):
     process.join()
     process.close()
     assert half.exists()
-    assert store.read("data/1") is None
+    assert store.read_entry("data/1") is None
     assert obtain().table.read_bytes() == b"rows"
     assert not half.exists()
 

@@ -120,7 +120,7 @@ def test_what_a_network_reports(network):
     assert final.keys() == curve | counts | {"lipschitz_bound"} | {f"weight_sparsity/layer{k}" for k in (1, 2, 3)}
     torch.testing.assert_close(final["lipschitz_bound"], model.path_norm())
     assert of_network.num_parameters(model) == (4 * 5 + 1 + 4) + (4 * 4 + 1 + 4) + (3 * 4 + 3 + 3)
-    assert of_network.num_parameters(MLP(5, 3, hidden=4, depth=1)) == (4 * 5 + 4) + (3 * 4 + 3)
+    assert of_network.num_parameters(MLP(5, 3, 4, 1, None, False, "relu", "orthogonal")) == (4 * 5 + 4) + (3 * 4 + 3)
     with torch.no_grad():
         model.layers[1].v[:2] = 0
     assert of_network.final_measures(model, 1e-3)["weight_sparsity/layer2"] == 0.5

@@ -17,7 +17,7 @@ from psilon_bench.training.engines import build_trainer
 @pytest.mark.parametrize(("threshold", "first", "second"), [(0.0, 2, 4), (1e-3, 1, 4), (2.0, 1, 0), (5.0, 0, 0)])
 def test_counts_by_hand(threshold, first, second):
     """Sizes 0, 0 (w = 0), 8e-4 and 5 in the first pair, all 2 in the second; at the threshold is not above it."""
-    model = MLP(1, 2, hidden=4, depth=3).double()
+    model = MLP(1, 2, 4, 3, None, False, "relu", "orthogonal").double()
     with torch.no_grad():
         for layer in model.layers:
             layer.weight.zero_()

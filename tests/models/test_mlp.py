@@ -13,7 +13,7 @@ SHAPES = [(3, 2, 4, 2), (1, 1, 1, 1), (5, 3, 2, 3), (2, 4, 5, 1)]
 
 def test_the_layers_of_pnet():
     """One shared g in every layer but the last, which has one per output; q = 1 everywhere."""
-    model = MLP(num_features=7, num_outputs=3, hidden=5, depth=2, normalization=1, share=True)
+    model = MLP(7, 3, 5, 2, 1, True, "relu", "orthogonal")
     assert [tuple(layer.v.shape) for layer in model.layers] == [(5, 7), (5, 5), (3, 5)]
     assert [layer.g.numel() for layer in model.layers] == [1, 1, 3]
     assert {layer.q for layer in model.layers} == {1}
@@ -64,7 +64,7 @@ def test_the_bound_holds(network, kind, activation):
 
 def test_the_bound_is_met():
     """With positive weights and inputs, an equal step of all inputs reaches the path norm: no smaller bound."""
-    model = MLP(3, 2, hidden=4, depth=2, normalization=1, share=True).double()
+    model = MLP(3, 2, 4, 2, 1, True, "relu", "orthogonal").double()
     with torch.no_grad():
         for layer in model.layers:
             layer.v.copy_(torch.rand_like(layer.v) + 0.1)
@@ -76,7 +76,7 @@ def test_constants_of_the_activations():
     """The steepest slope over a fine grid is the table's constant, GELU's included (1.129 at the square root of 2)."""
     x = torch.linspace(-6, 6, 100_001).double()
     for name in ACTIVATIONS:
-        model = MLP(1, 1, 1, depth=1, activation=name)
+        model = MLP(1, 1, 1, 1, None, False, name, "orthogonal")
         y = model.activation(x.clone())
         slope = (y.diff() / x.diff()).abs().max().item()
         assert slope <= model.lipschitz_activation * (1 + 1e-9)
@@ -110,6 +110,7 @@ def test_the_start_follows_the_seed():
     states = []
     for seed in (4, 4, 5):
         torch.manual_seed(seed)
-        states.append(torch.cat([value.flatten() for value in MLP(5, 2, 4, 2, 1, True).state_dict().values()]))
+        model = MLP(5, 2, 4, 2, 1, True, "relu", "orthogonal")
+        states.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])

@@ -9,7 +9,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.models.resnet import ResNet
 from psilon_bench.regularizers.shrunk import shrunk
 
-SMALL = {"num_outputs": 3, "input_shape": (2, 5, 7), "channels": [4, 6], "per_stage": 2}
+SMALL = {"num_outputs": 3, "input_shape": (2, 5, 7), "channels": [4, 6], "per_stage": 2, "init": "uniform"}
 
 
 @pytest.fixture
@@ -115,4 +115,4 @@ def test_images_that_are_too_small_are_refused():
     with pytest.raises(UsageError, match=r"model\.channels halves .* need 9 pixels, but these are 5 x 7\. Make it sho"):
         ResNet(**SMALL | {"channels": [2, 2, 2, 2]})
     with pytest.raises(UsageError, match=r"A ResNet network takes images"):
-        ResNet(3, (13,), [4], 1)
+        ResNet(3, (13,), [4], 1, "uniform")

@@ -15,7 +15,9 @@ from psilon_bench.pruning.magnitude import Magnitude
 def network(kind: str, seed: int = 0, sparse: float = 0.0, depth: int = 3) -> MLP | CReLUResNet:
     """A small one in float64 with lengths of both signs; `sparse` of the directions are 0."""
     torch.manual_seed(seed)
-    made = MLP(5, 2, 7, depth, 1, True) if kind == "pnet" else CReLUResNet(5, 2, 7, depth, 1, True)
+    made = (
+        MLP(5, 2, 7, depth, 1, True, "relu", "orthogonal") if kind == "pnet" else CReLUResNet(5, 2, 7, depth, 1, True)
+    )
     made = made.double()
     with torch.no_grad():
         for parameter in made.parameters():

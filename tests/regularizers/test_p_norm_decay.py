@@ -132,7 +132,7 @@ def test_the_penalty_has_slope_0_at_0(network):
     with torch.no_grad():
         model.layers[0].weight[1] = 0
     weight = model.layers[0].weight
-    penalty = LpNorm(p=0.6).penalty(model)
+    penalty = LpNorm(p=0.6, scale=1.0).penalty(model)
     assert penalty.item() == pytest.approx(sum(abs(x) ** 0.6 for w in model.weights() for x in w.flatten().tolist()))
     (slope,) = torch.autograd.grad(penalty, weight)
     expected = (0.6 * weight.abs() ** -0.4 * weight.sign()).where(weight != 0, 0)
@@ -202,7 +202,7 @@ def test_directions_have_no_size(network, kind, regularizer):
 
 def test_what_starts_at_zero_is_refused():
     """It would be 0 for ever; with p = 2, or left out, it is not. Nothing to decay is refused too."""
-    model = MLP(3, 2, 4, 1)
+    model = MLP(3, 2, 4, 1, None, False, "relu", "orthogonal")
     decay(0.8).check(model)
     with pytest.raises(UsageError, match=r"p=0\.8 a weight that is 0 stays 0, and layers\.0\.bias starts at 0"):
         decay(0.8, exclude=["gains"]).check(model)

@@ -162,7 +162,7 @@ def test_limits(kind):
 def test_a_channel_is_a_dense_unit():
     """The change of a pair of convolutions is that of dense layers with all weights of a channel in a row."""
     model, _ = unit_network("vgg")
-    dense = MLP(1, 1, hidden=1, depth=3).double()
+    dense = MLP(1, 1, 1, 3, None, False, "relu", "orthogonal").double()
     for i, convolution in enumerate(model.convolutions):
         weight, bias = convolution.weight.detach(), convolution.bias.detach()
         rows = weight.transpose(1, 3).reshape(-1, weight.shape[1]) if i % 2 else weight.flatten(1)
@@ -187,7 +187,7 @@ def objectives(model, x, y, lam):
 def decayed():
     """A network at a minimum of F_wd, by gradient descent to the last digits; with its data and lambda."""
     torch.manual_seed(1)  # a minimum with no kink on a row, so that gradients can tell
-    model, x = MLP(3, 2, hidden=6, depth=3, init="kaiming").double(), torch.randn(12, 3).double()
+    model, x = MLP(3, 2, 6, 3, None, False, "relu", "kaiming").double(), torch.randn(12, 3).double()
     y, lam = torch.stack([2 * (x[:, 0] - 0.3 * x[:, 1]).relu(), x[:, 1] - 0.5 * x[:, 2]], dim=1), 0.05
     lbfgs = torch.optim.LBFGS(
         model.parameters(), max_iter=3000, tolerance_grad=1e-13, tolerance_change=0, line_search_fn="strong_wolfe"

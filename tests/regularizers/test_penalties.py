@@ -17,7 +17,7 @@ KINDS = ["pnet", "rows", "snet", "shared", "plain"]
 @pytest.fixture
 def by_hand() -> MLP:
     """W_1 = [[3, -4], [0, 1]], W_2 = [[-2, 0.5]], with biases that must not count."""
-    model = MLP(2, 1, hidden=2, depth=1).double()
+    model = MLP(2, 1, 2, 1, None, False, "relu", "orthogonal").double()
     with torch.no_grad():
         model.layers[0].weight.copy_(torch.tensor([[3.0, -4.0], [0.0, 1.0]]))
         model.layers[1].weight.copy_(torch.tensor([[-2.0, 0.5]]))
@@ -29,11 +29,11 @@ def by_hand() -> MLP:
 @pytest.mark.parametrize(
     ("regularizer", "expected"),
     [
-        (LpNorm(p=2.0), 9 + 16 + 1 + 4 + 0.25),
+        (LpNorm(p=2.0, scale=1.0), 9 + 16 + 1 + 4 + 0.25),
         (LpNorm(p=2.0, scale=0.5), (9 + 16 + 1 + 4 + 0.25) / 2),
-        (LpNorm(p=1.0), 3 + 4 + 1 + 2 + 0.5),
+        (LpNorm(p=1.0, scale=1.0), 3 + 4 + 1 + 2 + 0.5),
         (LpNorm(p=1.5, scale=3.0), 3 * (3**1.5 + 8 + 1 + 2**1.5 + 0.5**1.5)),
-        (PathNorm(), 2 * (3 + 4) + 0.5 * 1),
+        (PathNorm("improved"), 2 * (3 + 4) + 0.5 * 1),
         (Regularizer(), 0.0),
     ],
 )
@@ -51,7 +51,7 @@ def test_l2_of_scale_one_has_gradient_two_w(network, kind):
     model = network(kind, 4, 3)
     weights = [weight_of(layer) for layer in model.layers]
     expected = torch.autograd.grad(weights, list(model.parameters()), [2 * w for w in weights], allow_unused=True)
-    own = torch.autograd.grad(LpNorm(p=2.0).penalty(model), list(model.parameters()), allow_unused=True)
+    own = torch.autograd.grad(LpNorm(p=2.0, scale=1.0).penalty(model), list(model.parameters()), allow_unused=True)
     same_gradients(own, expected)
 
 
@@ -61,7 +61,7 @@ def test_path_norm_gradient_is_that_of_the_product(network, kind):
     model = network(kind, 4, 3)
     product = path_norm_by_product([weight_of(layer) for layer in model.layers])
     expected = torch.autograd.grad(product, list(model.parameters()), allow_unused=True)
-    own = torch.autograd.grad(PathNorm().penalty(model), list(model.parameters()), allow_unused=True)
+    own = torch.autograd.grad(PathNorm("improved").penalty(model), list(model.parameters()), allow_unused=True)
     same_gradients(own, expected)
 
 
@@ -76,7 +76,7 @@ def test_path_norm_gradient_by_differences(network):
     """dP/dg_k of P-Net by central differences."""
     model = network("pnet", 3, 2)
     g, h = model.layers[1].g, 1e-6
-    (gradient,) = torch.autograd.grad(PathNorm().penalty(model), g)
+    (gradient,) = torch.autograd.grad(PathNorm("improved").penalty(model), g)
     values = []
     for move in (h, -2 * h):
         with torch.no_grad():
@@ -88,20 +88,20 @@ def test_path_norm_gradient_by_differences(network):
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
 def test_path_norm_takes_slopes_of_at_most_one(network, activation):
     """Where the path norm is a bound, it fits."""
-    PathNorm().check(network("snet", 3, 2, activation=activation))
+    PathNorm("improved").check(network("snet", 3, 2, activation=activation))
 
 
 def test_path_norm_refuses_gelu(network):
     """The rule, the constant and the remedy."""
     with pytest.raises(UsageError, match=r"slope at most 1, and the model's has 1\.129 \(take model\.activation=relu"):
-        PathNorm().check(network("pnet", 3, 2, activation="gelu"))
+        PathNorm("improved").check(network("pnet", 3, 2, activation="gelu"))
 
 
 @pytest.mark.parametrize(
     ("regularizer", "message"),
     [
-        (PathNorm(), r"it needs a 1-path-norm, and Sequential offers no path_norm\(\)"),
-        (LpNorm(p=1.0), r"it needs the weights, and Sequential offers no power_sum\(p\)"),
+        (PathNorm("improved"), r"it needs a 1-path-norm, and Sequential offers no path_norm\(\)"),
+        (LpNorm(p=1.0, scale=1.0), r"it needs the weights, and Sequential offers no power_sum\(p\)"),
     ],
 )
 def test_networks_without_weights_are_refused(regularizer, message):

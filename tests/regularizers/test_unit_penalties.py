@@ -20,7 +20,7 @@ PATH_PROX = PathProx("compensated", True, "kept")
 
 def by_hand() -> MLP:
     """Rows (3, 4) and (0, 2); columns (1, 0) and (-3, 4); then (2, 1), in no pair; biases that must not count."""
-    model = MLP(2, 1, hidden=2, depth=2).double()
+    model = MLP(2, 1, 2, 2, None, False, "relu", "orthogonal").double()
     weights = [[[3.0, 4.0], [0.0, 2.0]], [[1.0, -3.0], [0.0, 4.0]], [[2.0, 1.0]]]
     with torch.no_grad():
         for layer, weight in zip(model.layers, weights, strict=True):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from made_records import write_record
 
-from psilon_bench.report.datasets import named
+from psilon_bench.report.datasets import runs_by_dataset
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
@@ -42,7 +42,7 @@ def drawn(record):
 @pytest.fixture
 def sizes(tmp_path):
     """The number of runs of each data set, by its name."""
-    return lambda: {name: len(runs) for name, runs in named(scan([tmp_path]).runs).items()}
+    return lambda: {name: len(runs) for name, runs in runs_by_dataset(scan([tmp_path]).runs).items()}
 
 
 def doubts(made, flag):

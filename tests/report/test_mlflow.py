@@ -14,7 +14,7 @@ from tiny import TINY
 
 from psilon_bench.errors import UsageError
 from psilon_bench.report.attach import DESCRIPTION, LONGEST_TAG, attach, description
-from psilon_bench.report.from_mlflow import fetch
+from psilon_bench.report.from_mlflow import fetch_records
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
 from psilon_bench.report.write import write
@@ -62,13 +62,13 @@ def test_to_mlflow_and_back(place, config, tmp_path):
     assert Path(fetched).read_text(encoding="utf-8") == (out / "tables/summary.csv").read_text()
 
     said.clear()
-    fetch("tests", uri, tmp_path / "fetched", said.append)
+    fetch_records("tests", uri, tmp_path / "fetched", said.append)
     assert said == [f"1 runs have no whole record in MLflow (still running, or not sent): {records[2].run['title']}"]
     theirs = make([tmp_path / "fetched"], METRIC)
     assert theirs.tables[0].rows[0][:-1] == ours.tables[0].rows[0][:-1]  # the flags know of the third run, or do not
     assert theirs.choices[0].setting.runs[0].history() == ours.choices[0].setting.runs[0].history()
     with pytest.raises(UsageError, match=r"--mlflow nothing is no experiment at .* There are: .*tests"):
-        fetch("nothing", uri, tmp_path / "nothing", print)
+        fetch_records("nothing", uri, tmp_path / "nothing", print)
 
 
 @pytest.mark.parametrize("sweep", ["/tmp/elsewhere", "../up", "", "a/b", None])
@@ -84,7 +84,7 @@ def test_a_servers_word_for_a_folder_is_not_taken(place, config, tmp_path, sweep
     else:
         place.client.set_tag(mirrors[0].run_id, "sweep", sweep)
     said: list[str] = []
-    fetch("tests", place.uri, tmp_path / "deep" / "fetched", said.append)
+    fetch_records("tests", place.uri, tmp_path / "deep" / "fetched", said.append)
     assert len(said) == 1
     assert said[0].startswith(f"the run '{mirrors[0].run_id}' is left out: its tag sweep={sweep!r} is no name")
     found = [path.relative_to(tmp_path) for path in tmp_path.rglob("run.json") if "artifacts" not in path.parts]
@@ -96,9 +96,9 @@ def test_a_servers_word_for_a_folder_is_not_taken(place, config, tmp_path, sweep
 def test_a_place_to_read_from_is_not_made(tmp_path):
     """A mistyped file, an experiment that is not there, a server that is away: one line each."""
     with pytest.raises(UsageError, match=r"typo\.db cannot be used: unable to open database file\."):
-        fetch("tests", f"sqlite:///{tmp_path}/typo.db", tmp_path / "fetched", print)
+        fetch_records("tests", f"sqlite:///{tmp_path}/typo.db", tmp_path / "fetched", print)
     with pytest.raises(UsageError, match=r"tracking\.uri=http://127\.0\.0\.1:9 does not answer"):
-        fetch("tests", "http://me:secret@127.0.0.1:9", tmp_path / "fetched", print)
+        fetch_records("tests", "http://me:secret@127.0.0.1:9", tmp_path / "fetched", print)
     assert not list(tmp_path.iterdir())
 
 
@@ -122,6 +122,14 @@ def test_long_summaries_do_not_fit_a_tag(tmp_path):
     made.tables[0].rows.extend(made.tables[0].rows * 200)
     assert len(description(made)) < LONGEST_TAG
     assert "The tables are in the artifacts" in description(made)
+
+
+def test_a_description_shows_what_records_say(tmp_path):
+    """No note becomes a link, HTML or emphasis on MLflow's page."""
+    write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0})
+    made = make([tmp_path], METRIC)
+    made.notes.append("[data](https://example.org) <b>of</b> *mine*")
+    assert r"- \[data\](https://example.org) &lt;b&gt;of&lt;/b&gt; \*mine\*" in description(made)
 
 
 @pytest.mark.parametrize(

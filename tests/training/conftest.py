@@ -10,7 +10,8 @@ import torch
 from omegaconf import OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
-from psilon_bench.config.schema import MetricsSection, TrainerSection
+from psilon_bench.config.schema import MetricsSection
+from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.models.mlp import MLP
 from psilon_bench.pruning.pruner import Pruner

@@ -20,7 +20,7 @@ def fresh(make, network, task):
         models = [network("plain" if size > 1 else "pnet", 5, 1, hidden=15) for _ in range(size)]
         tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(size)]
         lams, changes = [10.0**-i for i in range(size)], {"epochs": 9, "eval_every": 2, "early_stopping": 1} | more
-        fit = make(models, tasks, PathNorm(), lams, factor=lambda epoch: 0.9**epoch, **changes)
+        fit = make(models, tasks, PathNorm("improved"), lams, factor=lambda epoch: 0.9**epoch, **changes)
         fit.batches.augments = [lambda x, own: x + 0.1 * torch.rand(x.shape, generator=own, dtype=x.dtype)] * size
         return fit
 

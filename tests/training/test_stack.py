@@ -105,7 +105,9 @@ def test_a_member_that_diverges_leaves_the_others_alone(train, network, task):
 
     def run(chosen, order):
         sgd = partial(torch.optim.SGD, lr=0.01)
-        return train(copy.deepcopy(chosen), order, LpNorm(p=2.0), [lams[models.index(m)] for m in chosen], sgd)
+        return train(
+            copy.deepcopy(chosen), order, LpNorm(p=2.0, scale=1.0), [lams[models.index(m)] for m in chosen], sgd
+        )
 
     together = run(models, tasks)
     assert [member.status for member in together.fit.members] == ["finished", "failed", "finished"]
@@ -117,7 +119,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(train, network, task):
     calm = copy.deepcopy(models)
     with torch.no_grad():
         calm[1].layers[0].g.mul_(1e-9)
-    without = train(calm, tasks, LpNorm(p=2.0), [0.01, 0.0, 0.02], partial(torch.optim.SGD, lr=0.01))
+    without = train(calm, tasks, LpNorm(p=2.0, scale=1.0), [0.01, 0.0, 0.02], partial(torch.optim.SGD, lr=0.01))
     for member in (0, 2):
         assert together.rows[member] == without.rows[member]
         for name, value in together.fit.stack.state(member).items():
@@ -131,7 +133,7 @@ def test_early_stopping_is_each_members_own(train, network, task):
     tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(4)]
     lams, together = [0.0, 1e-3, 1e-2, 0.1], {}
     for select in ("last", "best"):
-        run = partial(train, regularizer=PathNorm(), epochs=25, early_stopping=2, select=select)
+        run = partial(train, regularizer=PathNorm("improved"), epochs=25, early_stopping=2, select=select)
         together = run(copy.deepcopy(models), tasks, lams=lams)
         together.fit.select()
         assert len({len(rows) for rows in together.rows}) > 2

@@ -16,8 +16,8 @@ from psilon_bench.regularizers.regularizer import Regularizer
 PENALTIES = {
     "none": (Regularizer(), lambda weights: torch.zeros(())),
     "l2": (LpNorm(p=2.0, scale=0.7), lambda weights: 0.7 * sum((w**2).sum() for w in weights)),
-    "lasso": (LpNorm(p=1.0), lambda weights: sum(w.abs().sum() for w in weights)),
-    "pathnorm": (PathNorm(), reference.path_norm_by_product),
+    "lasso": (LpNorm(p=1.0, scale=1.0), lambda weights: sum(w.abs().sum() for w in weights)),
+    "pathnorm": (PathNorm("improved"), reference.path_norm_by_product),
 }
 RUNS = [
     ("pnet", "binary", "pathnorm", 0.02),

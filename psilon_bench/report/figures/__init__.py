@@ -1,1 +1,1 @@
-"""One figure a file: `draw(material)` yields drawings where the data for them is there; PLACE orders them."""
+"""Figures, one in each module: `draw(material)` yields drawings where their data exist; PLACE orders modules."""

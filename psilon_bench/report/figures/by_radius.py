@@ -1,4 +1,4 @@
-"""Test metrics that a run has at several values, such as test/certified_accuracy/0.1, against that value."""
+"""Test metrics that a run has at several values, such as test/certified_accuracy/0.1, against these values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.material import Material
-from psilon_bench.report.metric import is_number, label, title
+from psilon_bench.report.metric import is_number_word, label, title
 from psilon_bench.report.selection import Choice
 from psilon_bench.report.summary import metrics_of
 
@@ -14,22 +14,22 @@ PLACE = 50
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure for each metric with two or more values, twelve data sets on each."""
+    """Yield a figure for each metric with two or more values, twelve data sets on each."""
     names = metrics_of([choice.setting for choice in material.choices if choice.setting])
     parts = [
         (stem, value)
         for stem, _, value in (name.rpartition("/") for name in names)
-        if stem.startswith("test/") and is_number(value)
+        if stem.startswith("test/") and is_number_word(value)
     ]
     for stem in dict.fromkeys(stem for stem, _ in parts):
         values = sorted({value for own, value in parts if own == stem}, key=float)
-        datasets = [name for name in material.datasets if points_of(material.datasets[name], stem, values)]
+        datasets = [name for name in material.datasets if _points_of(material.datasets[name], stem, values)]
         for page, some in pages(datasets) if len(values) > 1 else ():
-            yield figure(material, stem, values, some, page)
+            yield _figure(material, stem, values, some, page)
 
 
-def points_of(choices: Sequence[Choice], stem: str, values: Sequence[str]) -> list[list[Any]]:
-    """Method, setting, value, mean, sd, n."""
+def _points_of(choices: Sequence[Choice], stem: str, values: Sequence[str]) -> list[list[Any]]:
+    """Return rows of method, setting, value, mean, standard deviation and number of runs."""
     return [
         [choice.group.method, choice.setting.text, float(value), mean.mean, mean.sd, mean.n]
         for choice in choices
@@ -38,12 +38,12 @@ def points_of(choices: Sequence[Choice], stem: str, values: Sequence[str]) -> li
     ]
 
 
-def figure(material: Material, stem: str, values: Sequence[str], datasets: Sequence[str], page: str) -> Drawing:
-    """Some data sets."""
+def _figure(material: Material, stem: str, values: Sequence[str], datasets: Sequence[str], page: str) -> Drawing:
+    """Return the figure of one metric on these data sets."""
     made, axes = panels(len(datasets))
     points: list[list[Any]] = []
     for axis, dataset in zip(axes, datasets, strict=True):
-        rows = points_of(material.datasets[dataset], stem, values)
+        rows = _points_of(material.datasets[dataset], stem, values)
         for method in dict.fromkeys(row[0] for row in rows):
             own = [row for row in rows if row[0] == method]
             bars = [row[4] or 0 for row in own]

@@ -13,21 +13,24 @@ PLACE = 5
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure, with three methods and three data sets or more."""
+    """Yield one figure where there are three methods and three data sets or more."""
     made = across(material.choices, material.metric)
     if made.nemenyi is not None:
-        yield figure(made, material.methods)
+        yield _figure(made, material.methods)
 
 
 def critical_difference(made: Across) -> float:
-    """Of mean ranks: q(1 - level; k, inf) / sqrt 2 * sqrt(k (k + 1) / (6 N)) for k methods on N data sets."""
+    """Return the critical difference of mean ranks for k methods on N data sets (Demsar 2006, section 3.2.2).
+
+    It is q(1 - level; k, inf) / sqrt 2 * sqrt(k (k + 1) / (6 N)), where q is the studentised range.
+    """
     datasets, methods = made.scores.shape
     q = float(stats.studentized_range.ppf(1 - LEVEL, methods, np.inf))
     return q / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def figure(made: Across, methods: list[str]) -> Drawing:
-    """By scikit-posthocs."""
+def _figure(made: Across, methods: list[str]) -> Drawing:
+    """Return the diagram, drawn by scikit-posthocs."""
     import scikit_posthocs  # takes a second
 
     names = (max(map(len, methods)) + 10) * 1.25 * LETTER  # on each side, with ranks

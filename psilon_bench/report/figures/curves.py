@@ -1,4 +1,4 @@
-"""Validation against step, one panel a method, one colour a lambda: figure 1 of PSiLON (Biswas 2024)."""
+"""The validation metric against step, one panel a method, one colour a lambda: figure 1 of PSiLON (Biswas 2024)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from psilon_bench.report.drawing import Drawing, file_name, legend, panels, scale, shades, unit_below
 from psilon_bench.report.grouping import Setting
-from psilon_bench.report.keys import shown
+from psilon_bench.report.keys import value_text
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
@@ -17,16 +17,19 @@ PLACE = 10
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a data set."""
+    """Yield one figure a data set."""
     for dataset, choices in material.datasets.items():
         curves = [(choice, tuned_curves(material, choice)) for choice in choices]
         curves = [(choice, own) for choice, own in curves if own]
         if curves:
-            yield figure(material, dataset, curves)
+            yield _figure(material, dataset, curves)
 
 
 def tuned_curves(material: Material, choice: Choice) -> list[tuple[float, Setting]]:
-    """A setting for every value of the key tuned first, or the chosen alone; none for baselines, of one row each."""
+    """Return a setting for every value of the first tuned key, or the chosen setting where nothing is tuned.
+
+    Settings whose history has one row, as those of baselines, are left out.
+    """
     keys = numeric_keys(choice.group)
     along = [(value, setting) for value, setting, _ in material.along(choice.group, keys[0])] if keys else []
     assert choice.setting is not None
@@ -34,8 +37,8 @@ def tuned_curves(material: Material, choice: Choice) -> list[tuple[float, Settin
     return [(value, setting) for value, setting in found if len(material.curve(setting, material.metric.name)[0]) > 1]
 
 
-def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list[tuple[float, Setting]]]]) -> Drawing:
-    """All methods on one data set."""
+def _figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list[tuple[float, Setting]]]]) -> Drawing:
+    """Return the figure of all methods on one data set."""
     made, axes = panels(len(curves), share_y=True)
     values = sorted({value for _, own in curves for value, _ in own if value == value})
     colours = shades(len(values) or 1)
@@ -56,7 +59,7 @@ def figure(material: Material, dataset: str, curves: Sequence[tuple[Choice, list
     scale(axes[0].yaxis, means)
     axes[0].set_ylabel(unit_below(label(material.metric.name, curves[0][0].group.kind)))
     keys = {key for choice, _ in curves for key in numeric_keys(choice.group)[:1]}
-    entries = {shown(value): Line2D([], [], color=colour) for value, colour in zip(values, colours, strict=False)}
+    entries = {value_text(value): Line2D([], [], color=colour) for value, colour in zip(values, colours, strict=False)}
     legend(made, entries, " / ".join(label(key) for key in sorted(keys)))
     return Drawing(
         name=file_name("curves", dataset),

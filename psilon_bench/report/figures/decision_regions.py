@@ -1,7 +1,7 @@
-"""Where networks of two inputs draw the line between classes, with their training points: the toy of PathProx.
+"""Decision regions of networks of two inputs, with their training points: the toy of PathProx (Yang et al. 2022).
 
-Needs the networks of the records and their data set: reports of records fetched from MLflow have no such figure. The
-preprocessing is fitted again on the same rows; that of the record is a pickle, which a report does not read.
+The networks of the records and their data set are needed, so reports of records fetched from MLflow have no such
+figure. The preprocessing is fitted again on the same rows; that of the record is not read (see report/networks.py).
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ ROOM = 0.05  # around the training points, of their range
 
 @dataclass(frozen=True)
 class Plane:
-    """What a network makes of two raw inputs. `train`: the points, their `class`, and what they are `taken` for."""
+    """Predictions of a network on a grid of two raw inputs; `train` has points, their class, and the class `taken`."""
 
     names: list[str]
     classes: list[str]
@@ -38,14 +38,17 @@ class Plane:
 
     @property
     def log_odds(self) -> np.ndarray:
-        """Of each class against the best of the others: piecewise linear as the network is, 0 on the line."""
+        """Return the log odds of each class against the best other class, (GRID, GRID, classes).
+
+        They are piecewise linear as the network is, and 0 on the line between regions.
+        """
         logs = np.log(self.probabilities.clip(1e-12))
         others = [np.delete(logs, index, axis=2).max(axis=2) for index in range(len(self.classes))]
         return logs - np.stack(others, axis=2)
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a data set: a row a method, a column a seed."""
+    """Yield one figure a data set: a row a method, a column a seed."""
     for dataset, choices in material.datasets.items():
         planes = [
             (choice.group.method, run, plane)
@@ -55,17 +58,17 @@ def draw(material: Material) -> Iterator[Drawing]:
             if has_plane(material, run) and (plane := material.tried(run, plane_of))
         ]
         if planes:
-            yield figure(dataset, planes)
+            yield _figure(dataset, planes)
 
 
 def has_plane(material: Material, run: Run) -> bool:
-    """Whether there is a network of two inputs that tells classes apart."""
+    """Tell whether the run has a network of two inputs that classifies."""
     task = material.about(run).task
     return bool(task.classes) and task.num_features == 2 and (run.folder / "model.pt").exists()
 
 
 def plane_of(run: Run) -> Plane | None:
-    """None where the data are not at hand, or where the two inputs are not raw numbers."""
+    """Return the predictions of a run's network; None where data are missing or the inputs are not raw numbers."""
     from psilon_bench.report import networks  # torch takes a second
 
     saved = networks.network(run, "pruned" if (run.folder / "pruned.pt").exists() else "model")
@@ -91,8 +94,8 @@ def plane_of(run: Run) -> Plane | None:
     return Plane(names, task.classes, (first, second), probabilities, train)
 
 
-def figure(dataset: str, planes: list[tuple[str, Run, Plane]]) -> Drawing:
-    """Methods on one data set."""
+def _figure(dataset: str, planes: list[tuple[str, Run, Plane]]) -> Drawing:
+    """Return the figure of all methods on one data set."""
     most = max(sum(method == other for other, _, _ in planes) for method, _, _ in planes)
     made, axes = panels(len(planes), width=2.7, height=2.7, across=most)
     classes, names = planes[0][2].classes, planes[0][2].names
@@ -100,7 +103,7 @@ def figure(dataset: str, planes: list[tuple[str, Run, Plane]]) -> Drawing:
     found |= {"taken for another class": Line2D([], [], marker="x", color=INK, markersize=8, linestyle="none")}
     rows: list[list[Any]] = []
     for axis, (method, run, plane) in zip(axes, planes, strict=True):
-        show(axis, plane)
+        _show(axis, plane)
         axis.set_title(f"{method}, seed {run.seed}")
         if run.params.get("dataset.radius"):  # of toy2d
             axis.add_patch(Circle((0, 0), run.params["dataset.radius"], fill=False, linestyle=":", edgecolor=INK))
@@ -118,8 +121,8 @@ def figure(dataset: str, planes: list[tuple[str, Run, Plane]]) -> Drawing:
     )
 
 
-def show(axis: Axes, plane: Plane) -> None:
-    """One network."""
+def _show(axis: Axes, plane: Plane) -> None:
+    """Draw regions, borders and training points of one network."""
     first, second = plane.grid
     colours = np.array([to_rgb(colour) for colour in COLOURS[: len(plane.classes)]])
     image = (plane.probabilities @ colours).clip(0, 1)
@@ -139,13 +142,13 @@ def show(axis: Axes, plane: Plane) -> None:
 
 
 def style_of(index: int) -> dict[str, Any]:
-    """Dots of a class."""
+    """Return the style of the dots of a class."""
     look = {"marker": MARKERS[index % len(MARKERS)], "color": COLOURS[index % len(COLOURS)], "markersize": 4.5}
     return look | {"linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.5}
 
 
 def rows_of(plane: Plane) -> Iterator[list[Any]]:
-    """The grid with the likeliest class and its probability, then the training points."""
+    """Yield the grid with the likeliest class and its probability, then the training points."""
     for i, second in enumerate(plane.grid[1]):
         for j, first in enumerate(plane.grid[0]):
             best = int(plane.probabilities[i, j].argmax())
@@ -156,5 +159,5 @@ def rows_of(plane: Plane) -> Iterator[list[Any]]:
 
 
 def coordinates(first: float, second: float) -> list[str]:
-    """Four digits are enough for a picture."""
+    """Return coordinates with four digits, which are enough for a figure."""
     return [f"{first:.4g}", f"{second:.4g}"]

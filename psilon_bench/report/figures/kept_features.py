@@ -1,4 +1,4 @@
-"""Which inputs the pruned networks still read, by name. Needs `inputs_kept`, a list of names, in run.json."""
+"""The inputs that pruned networks still read, by name, from the list `inputs_kept` in run.json."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SLANT = 0.04  # inches that a letter of a slanted name takes downwards
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a data set on which a chosen network dropped an input."""
+    """Yield one figure for each data set on which a chosen network dropped an input."""
     for dataset, choices in material.datasets.items():
         kept = {
             choice.group.method: lists
@@ -30,22 +30,22 @@ def draw(material: Material) -> Iterator[Drawing]:
             )
         }
         if len({len(own) for lists in kept.values() for own in lists}) > 1:
-            yield figure(dataset, kept)
+            yield _figure(dataset, kept)
 
 
-def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
-    """Names down, methods across; a cell is the fraction of seeds that kept the input."""
+def _figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
+    """Return the figure with names down and methods across; a cell is the fraction of seeds that kept the input."""
     counts = {method: Counter(name for own in lists for name in own) for method, lists in kept.items()}
     total = sum(counts.values(), Counter())
     names = [name for name, _ in total.most_common()]
     shown = names[:MOST]
     fractions = np.array([[counts[method][name] / len(kept[method]) for method in kept] for name in shown])
-    below = SLANT * max(len(cut(method)) for method in kept) if len(kept) > 1 else 0
+    below = SLANT * max(len(_shortened(method)) for method in kept) if len(kept) > 1 else 0
     made, (axis,) = panels(1, width=2.4 + 0.9 * len(kept), height=0.9 + below + 0.17 * len(shown))
     image = axis.imshow(fractions, aspect="auto", vmin=0, vmax=1, cmap="cividis")
     slanted: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len(kept) > 1 else {}
-    axis.set_xticks(range(len(kept)), [cut(method) for method in kept], **slanted)
-    axis.set_yticks(range(len(shown)), [cut(name) for name in shown])
+    axis.set_xticks(range(len(kept)), [_shortened(method) for method in kept], **slanted)
+    axis.set_yticks(range(len(shown)), [_shortened(name) for name in shown])
     axis.grid(False)
     made.colorbar(image, ax=axis, label="fraction\nof seeds")
     points: list[list[Any]] = [[n, m, counts[m][n] / len(kept[m]), len(kept[m])] for n in names for m in kept]
@@ -60,6 +60,6 @@ def figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     )
 
 
-def cut(name: str) -> str:
-    """A name that leaves the picture some room."""
+def _shortened(name: str) -> str:
+    """Return a name of at most LONGEST letters."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."

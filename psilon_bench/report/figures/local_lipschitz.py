@@ -1,4 +1,7 @@
-"""How steep the chosen networks are at test rows, and what is certified. Needs `lipschitz_local_values` in run.json."""
+"""Local Lipschitz constants of the chosen networks at test rows, beside the certificate.
+
+The values are the list `lipschitz_local_values` in run.json.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,26 +19,26 @@ BINS = 30
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """Twelve data sets on a figure, those of which a run has the values."""
+    """Yield figures of twelve data sets each, those of which a run has the values."""
     values = {
         dataset: own
         for dataset, choices in material.datasets.items()
-        if (own := {choice.group.method: v for choice in choices if len(v := values_of(material, choice))})
+        if (own := {choice.group.method: v for choice in choices if len(v := _values_of(material, choice))})
     }
     for page, datasets in pages(list(values)):
-        yield figure(material, {dataset: values[dataset] for dataset in datasets}, page)
+        yield _figure(material, {dataset: values[dataset] for dataset in datasets}, page)
 
 
-def values_of(material: Material, choice: Choice) -> np.ndarray:
-    """Of all seeds of the chosen setting, positive ones: the axis may be logarithmic."""
+def _values_of(material: Material, choice: Choice) -> np.ndarray:
+    """Return the positive values (n,) of all seeds of the chosen setting: the axis may be logarithmic."""
     assert choice.setting
     lists = [material.about(run).lipschitz_local_values for run in choice.setting.runs]
     pooled = np.array([value for own in lists for value in own or [] if value is not None], dtype=float)
     return pooled[pooled > 0]
 
 
-def figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: str) -> Drawing:
-    """Histograms, and a broken line where the mean certificate is."""
+def _figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: str) -> Drawing:
+    """Return histograms with a broken line at the mean certificate."""
     made, axes = panels(len(values))
     points: list[list[Any]] = []
     for axis, (dataset, by_method) in zip(axes, values.items(), strict=True):

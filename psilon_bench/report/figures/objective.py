@@ -1,4 +1,4 @@
-"""The objective against iteration of the chosen settings, both axes logarithmic: figure 4 of PathProx (Yang 2022)."""
+"""The objective against step of the chosen settings, both axes logarithmic: figure 4 of PathProx (Yang et al. 2022)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ OWN = (
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure for each objective in the histories, twelve data sets on each."""
+    """Yield figures for each objective in the histories, twelve data sets on each."""
     runs = [choice.setting.runs[0] for own in material.datasets.values() for choice in own if choice.setting]
     columns = dict.fromkeys(
         name for run in runs for name in material.history(run) if name.endswith(("objective", "objective_raw"))
@@ -26,19 +26,19 @@ def draw(material: Material) -> Iterator[Drawing]:
     for column in columns:
         drawn = [name for name, own in material.datasets.items() if any(has_curve(material, c, column) for c in own)]
         for page, datasets in pages(drawn):
-            yield figure(material, column, datasets, page)
+            yield _figure(material, column, datasets, page)
 
 
 def has_curve(material: Material, choice: Choice, column: str) -> bool:
-    """Not so for a baseline, which has one row."""
+    """Tell whether the chosen setting has a history of several rows, which baselines do not."""
     return choice.setting is not None and len(material.curve(choice.setting, column)[0]) > 1
 
 
-def figure(material: Material, column: str, datasets: list[str], page: str) -> Drawing:
-    """Some data sets."""
+def _figure(material: Material, column: str, datasets: list[str], page: str) -> Drawing:
+    """Return the figure of one objective on these data sets."""
     made, axes = panels(len(datasets))
     points = [
-        row for axis, dataset in zip(axes, datasets, strict=True) for row in lines(axis, material, dataset, column)
+        row for axis, dataset in zip(axes, datasets, strict=True) for row in _lines(axis, material, dataset, column)
     ]
     legend(made, labelled(axes))
     return Drawing(
@@ -51,8 +51,8 @@ def figure(material: Material, column: str, datasets: list[str], page: str) -> D
     )
 
 
-def lines(axis: Axes, material: Material, dataset: str, column: str) -> list[list[Any]]:
-    """All methods on one data set; the rows of their points."""
+def _lines(axis: Axes, material: Material, dataset: str, column: str) -> list[list[Any]]:
+    """Draw all methods on one data set, and return the rows of their points."""
     rows: list[list[Any]] = []
     for choice in material.datasets[dataset]:
         if choice.setting is None or not has_curve(material, choice, column):

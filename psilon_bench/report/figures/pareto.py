@@ -1,4 +1,4 @@
-"""Sparsity against performance: every setting a point, and the front of those that no other beats in both."""
+"""Sparsity against performance: every setting is a point, and the Pareto front joins those no other beats in both."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,17 +15,17 @@ PLACE = 30
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure for each sparsity that varies, twelve data sets on each."""
+    """Yield figures for each sparsity that varies, twelve data sets on each."""
     settings = [setting for choice in material.choices for setting in choice.group.settings]
     for sparsity in [name for name in metrics_of(settings) if name.endswith("sparsity")]:
-        points = {dataset: rows for dataset in material.datasets if (rows := points_of(material, dataset, sparsity))}
+        points = {dataset: rows for dataset in material.datasets if (rows := _points_of(material, dataset, sparsity))}
         points = {dataset: rows for dataset, rows in points.items() if len({row[2] for row in rows}) > 1}
         for page, datasets in pages(list(points)):
-            yield figure(material, sparsity, {dataset: points[dataset] for dataset in datasets}, page)
+            yield _figure(material, sparsity, {dataset: points[dataset] for dataset in datasets}, page)
 
 
-def points_of(material: Material, dataset: str, sparsity: str) -> list[list[Any]]:
-    """Method, setting, mean sparsity, mean performance, seeds, and whether it is on the front."""
+def _points_of(material: Material, dataset: str, sparsity: str) -> list[list[Any]]:
+    """Return rows of method, setting, mean sparsity, mean performance, number of runs, and membership of the front."""
     rows: list[list[Any]] = []
     for choice in material.datasets[dataset]:
         for setting in choice.group.settings:
@@ -36,13 +36,13 @@ def points_of(material: Material, dataset: str, sparsity: str) -> list[list[Any]
 
 
 def on_front(row: list[Any], rows: list[list[Any]], metric: Metric) -> bool:
-    """No other is at least as sparse and at least as good, and better in one."""
+    """Tell whether no other row is at least as sparse and at least as good, and better in one of the two."""
     x, y = row[2], metric.sign * row[3]
     return not any(r[2] >= x and metric.sign * r[3] <= y and (r[2], metric.sign * r[3]) != (x, y) for r in rows)
 
 
-def figure(material: Material, sparsity: str, points: dict[str, list[list[Any]]], page: str) -> Drawing:
-    """Some data sets."""
+def _figure(material: Material, sparsity: str, points: dict[str, list[list[Any]]], page: str) -> Drawing:
+    """Return the figure of one sparsity on these data sets."""
     made, axes = panels(len(points))
     for axis, (dataset, rows) in zip(axes, points.items(), strict=True):
         scatter(axis, material, rows)
@@ -61,7 +61,7 @@ def figure(material: Material, sparsity: str, points: dict[str, list[list[Any]]]
 
 
 def scatter(axis: Axes, material: Material, rows: list[list[Any]]) -> None:
-    """The settings by method, the front through them."""
+    """Draw the settings by method, and the front through them."""
     front = sorted((row[2], row[3]) for row in rows if row[5])
     axis.plot(*zip(*front, strict=True), color="0.55", linewidth=1, drawstyle="steps-pre", label="Pareto front")
     for method in dict.fromkeys(row[0] for row in rows):

@@ -5,8 +5,8 @@ from typing import Any
 
 from psilon_bench.report.drawing import Drawing, file_name, panels, scale, shades, unit_below
 from psilon_bench.report.estimate import Estimate, estimate
-from psilon_bench.report.grouping import Group
-from psilon_bench.report.keys import shown
+from psilon_bench.report.grouping import RunGroup
+from psilon_bench.report.keys import value_text
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import is_number
@@ -16,22 +16,25 @@ Point = tuple[tuple[float, ...], Estimate]
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a data set and method with two or more swept numbers; the key of most values is the x axis."""
+    """Yield one figure for each data set and method with two or more swept numbers.
+
+    The key of most values is the x axis.
+    """
     for choices in material.datasets.values():
         for choice in choices:
-            keys = sorted(numeric_keys(choice.group), key=lambda key: -len(values_of(choice.group, key)))[:3]
+            keys = sorted(numeric_keys(choice.group), key=lambda key: -len(_values_of(choice.group, key)))[:3]
             points = best_points(material, choice.group, keys)
             if len(keys) > 1 and points:
-                yield figure(material, choice.group, keys, points)
+                yield _figure(material, choice.group, keys, points)
 
 
-def values_of(group: Group, key: str) -> list[Any]:
-    """Numbers that were tried."""
+def _values_of(group: RunGroup, key: str) -> list[Any]:
+    """Return the numbers that were tried of a key, sorted."""
     return sorted({value for setting in group.settings if is_number(value := setting.value(key))})
 
 
-def best_points(material: Material, group: Group, keys: list[str]) -> list[Point]:
-    """Values of the keys and the best metric among the settings that have them."""
+def best_points(material: Material, group: RunGroup, keys: list[str]) -> list[Point]:
+    """Return values of the keys with the best metric among the settings that have them."""
     best: dict[tuple[float, ...], Estimate] = {}
     for setting in group.settings:
         values = tuple(setting.value(key) for key in keys)
@@ -43,8 +46,8 @@ def best_points(material: Material, group: Group, keys: list[str]) -> list[Point
     return sorted(best.items(), key=lambda point: point[0])
 
 
-def figure(material: Material, group: Group, keys: list[str], points: list[Point]) -> Drawing:
-    """x: the first key; colour: the second; panel: the third."""
+def _figure(material: Material, group: RunGroup, keys: list[str], points: list[Point]) -> Drawing:
+    """Return the figure with the first key as x, the second as colour and the third as panel."""
     shapes = sorted({values[2:] for values, _ in points})
     made, axes = panels(len(shapes), share_y=True)
     seconds = sorted({values[1] for values, _ in points})
@@ -53,11 +56,13 @@ def figure(material: Material, group: Group, keys: list[str], points: list[Point
         for colour, second in zip(colours, seconds, strict=True):
             own = [(v[0], mean) for v, mean in points if v[1:] == (second, *rest)]
             means, bars = [mean.mean for _, mean in own], [mean.sd or 0 for _, mean in own]
-            axis.errorbar([x for x, _ in own], means, bars, color=colour, marker="o", capsize=2, label=shown(second))
+            axis.errorbar(
+                [x for x, _ in own], means, bars, color=colour, marker="o", capsize=2, label=value_text(second)
+            )
         scale(axis.xaxis, [values[0] for values, _ in points])
         scale(axis.yaxis, [mean.mean for _, mean in points])
         axis.set(xlabel=label(keys[0]), ylabel=unit_below(label(material.metric.name, group.kind)))
-        axis.set_title(f"{keys[2]}={shown(rest[0])}" if rest else group.dataset)
+        axis.set_title(f"{keys[2]}={value_text(rest[0])}" if rest else group.dataset)
     axes[-1].legend(title=label(keys[1]))
     return Drawing(
         name=file_name("swept", f"{group.dataset} {group.method}"),

@@ -1,4 +1,4 @@
-"""What training took, per run."""
+"""Training time of every run, in seconds."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ NAME = 3.3  # inches of a line of a name, at most
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure: a row a data set, a point a run."""
+    """Yield one figure: a row a data set, a point a run."""
     points: list[list[Any]] = [
         [choice.group.dataset, choice.group.method, setting.text, run.seed, run.metrics[TIME]]
         for choice in material.choices

@@ -1,4 +1,4 @@
-"""Validation against each tuned number (lambda before all), all methods in one panel a data set."""
+"""The validation metric against each tuned number (lambda first), all methods in one panel a data set."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from psilon_bench.report.drawing import Drawing, file_name, labelled, legend, look, pages, panels, scale, unit_below
-from psilon_bench.report.estimate import number
+from psilon_bench.report.estimate import rounded
 from psilon_bench.report.material import Material, numeric_keys
 from psilon_bench.report.metric import label, title
 from psilon_bench.report.selection import Choice
@@ -16,22 +16,22 @@ FAR = 1000  # times below all that is swept
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a key, twelve data sets on each."""
+    """Yield figures for each tuned key, twelve data sets on each."""
     every = [choice for choices in material.datasets.values() for choice in choices]
     for key in dict.fromkeys(key for choice in every for key in numeric_keys(choice.group)):
         with_key = [name for name, own in material.datasets.items() if any(key in numeric_keys(c.group) for c in own)]
         for page, datasets in pages(with_key):
-            yield figure(material, key, datasets, page)
+            yield _figure(material, key, datasets, page)
 
 
-def figure(material: Material, key: str, datasets: list[str], page: str) -> Drawing:
-    """Some data sets."""
+def _figure(material: Material, key: str, datasets: list[str], page: str) -> Drawing:
+    """Return the figure of one key on these data sets."""
     made, axes = panels(len(datasets))
     points: list[list[Any]] = []
     for axis, dataset in zip(axes, datasets, strict=True):
         choices = [choice for choice in material.datasets[dataset] if key in numeric_keys(choice.group)]
         for choice in choices:
-            points += [[dataset, *row] for row in lines(axis, material, choice, key)]
+            points += [[dataset, *row] for row in _lines(axis, material, choice, key)]
         swept = [row for row in points if row[0] == dataset]
         floor = min(row[3] for row in swept) / FAR
         untuned = [choice for choice in material.datasets[dataset] if not choice.group.tuned()]
@@ -54,8 +54,8 @@ def figure(material: Material, key: str, datasets: list[str], page: str) -> Draw
     )
 
 
-def lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list[Any]]:
-    """One method; the rows of its points."""
+def _lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list[Any]]:
+    """Draw one method, and return the rows of its points."""
     along = material.along(choice.group, key)
     values, means = [value for value, _, _ in along], [mean.mean for _, _, mean in along]
     bars = [mean.sd or 0 for _, _, mean in along]
@@ -71,12 +71,12 @@ def lines(axis: Axes, material: Material, choice: Choice, key: str) -> list[list
 
 
 def level(axis: Axes, material: Material, choice: Choice, floor: float) -> list[Any]:
-    """A method of one setting, across; the row of its one point, which has no place on the axis.
+    """Draw a method of one setting as a line across, and return the row of its one point, without an x value.
 
-    Below `floor` it would leave no room for anything else: its mean is in the legend.
+    A line below `floor` would leave no room for the others, so that its mean stands in the legend.
     """
     assert choice.validation is not None
     method, mean = choice.group.method, choice.validation
-    name = method if mean.mean >= floor else f"{method} ({number(mean.mean)})"
+    name = method if mean.mean >= floor else f"{method} ({rounded(mean.mean)})"
     axis.axhline(mean.mean, color=look(material.methods, method)["color"], linestyle="--", label=name)
     return [method, None, mean.mean, mean.sd, mean.n, True]

@@ -1,6 +1,6 @@
 """The weights of a chosen network before and after pruning, a heat map a layer; exact zeros are grey.
 
-Needs model.pt and pruned.pt of the record: reports of records fetched from MLflow have no such figure.
+model.pt and pruned.pt of the record are needed, so reports of records fetched from MLflow have no such figure.
 """
 
 from collections.abc import Iterator
@@ -23,23 +23,23 @@ MAP = colormaps["viridis"].with_extremes(bad="0.8")
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """One figure a data set and method whose chosen network was pruned: that of the first seed."""
+    """Yield one figure for each data set and method whose chosen network was pruned, that of the first seed."""
     for dataset, choices in material.datasets.items():
         for choice in choices:
             runs = choice.setting.runs if choice.setting else []
             pruned = [run for run in runs if (run.folder / "pruned.pt").exists()]
             if pruned and (pair := material.tried(pruned[0], before_and_after)):
-                yield figure(dataset, choice, pruned[0], *pair)
+                yield _figure(dataset, choice, pruned[0], *pair)
 
 
 def before_and_after(run: Run) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-    """The weights of the trained and of the pruned network; None where they are the same."""
+    """Return the weights of the trained and of the pruned network; None where they are the same."""
     before, after = matrices(run, "model"), matrices(run, "pruned")
     return (before, after) if any((a != b).any() for a, b in zip(before, after, strict=True)) else None
 
 
 def matrices(run: Run, which: Literal["model", "pruned"]) -> list[np.ndarray]:
-    """The effective weights of every layer, (out, in); all weights of a channel in one row."""
+    """Return the effective weights of every layer, (out, in); all weights of a channel are in one row."""
     from psilon_bench.report import networks  # torch takes a second
 
     network: Any = networks.network(run, which).network
@@ -47,12 +47,12 @@ def matrices(run: Run, which: Literal["model", "pruned"]) -> list[np.ndarray]:
 
 
 def evenly(count: int, most: int) -> np.ndarray:
-    """Indices 0 ... count - 1, or so many of them from end to end."""
+    """Return the indices 0 ... count - 1, or `most` of them, evenly spaced from end to end."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def figure(dataset: str, choice: Choice, run: Run, before: list[np.ndarray], after: list[np.ndarray]) -> Drawing:
-    """Layers across, before above after."""
+def _figure(dataset: str, choice: Choice, run: Run, before: list[np.ndarray], after: list[np.ndarray]) -> Drawing:
+    """Return the figure with layers across, before pruning above and after it below."""
     layers = evenly(len(before), LAYERS)
     made, axes = panels(2 * len(layers), width=2.1, height=2.1, across=len(layers))
     top = max(np.abs(weight).max() for weight in before)

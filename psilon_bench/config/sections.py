@@ -1,0 +1,66 @@
+"""Sections of the configuration that name no component: training, hardware and tracking."""
+
+import os
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+from psilon_bench.config.addresses import TrackingUri
+
+Finite = Field(allow_inf_nan=False)
+MOST_THREADS = max(256, os.cpu_count() or 1)
+Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: strict types, no unknown keys, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class TrainerSection(Section):
+    """How long a run trains, in which batches, when it is evaluated and when it stops.
+
+    Lengths are in epochs; those of a schedule are in epochs or steps, as `schedule` says.
+    """
+
+    epochs: PositiveInt
+    num_batches: PositiveInt
+    batch_size: PositiveInt | None
+    eval_every: PositiveInt
+    checkpoint_every: PositiveInt | None
+    early_stopping: PositiveInt | None
+    target_loss: Annotated[float, Field(gt=0), Finite] | None
+    schedule: Literal["epoch", "step"]
+    select: Literal["last", "best"]
+    prune_then_finetune: PositiveInt | None
+
+    def determining(self) -> dict[str, Any]:
+        """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
+        unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
+        return self.model_dump(exclude=unused)
+
+    @property
+    def all_epochs(self) -> int:
+        """Return the epochs of the training and of the fine-tuning after it."""
+        return self.epochs + (self.prune_then_finetune or 0)
+
+
+class HardwareSection(Section):
+    """The device, the precision and the plan of a run; the precision alone determines the numbers."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
+    threads: Threads | None
+    plan: Literal["auto", "stacked", "serial", "processes"]
+    stack_size: Literal["auto"] | PositiveInt
+    workers: Threads | None
+    precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
+    compile: bool
+
+
+class TrackingSection(Section):
+    """The place of the record's view in MLflow."""
+
+    name: Literal["mlflow", "none"]
+    uri: TrackingUri | None
+    experiment: Annotated[str, Field(min_length=1, max_length=250)]
