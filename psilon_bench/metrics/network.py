@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
 from psilon_bench.metrics.units import unit_measures
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.offers import HasLipschitzBound, HasMeasures, HasPathNorm, HasWeights
+from psilon_bench.models.units import pairs_of
 
 
 def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
@@ -14,12 +15,12 @@ def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
 
     unit_threshold: the size ||w_k|| ||v_k|| at and below which a unit counts as inactive.
     """
-    result = model.measures() if hasattr(model, "measures") else {}
-    if hasattr(model, "path_norm"):
+    result = model.measures() if isinstance(model, HasMeasures) else {}
+    if isinstance(model, HasPathNorm):
         result["path_norm"] = model.path_norm()
-    if hasattr(model, "weights"):
+    if isinstance(model, HasWeights):
         result["near_sparsity"] = sparsity.weight_vectors_near_sparsity(model.weights())
-    if isinstance(model, HasUnits) and model.units():
+    if pairs_of(model):
         result |= unit_measures(model, unit_threshold)
     return result
 
@@ -27,11 +28,11 @@ def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
 def final_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
     """Those of the finished network."""
     result = curve_measures(model, unit_threshold)
-    if hasattr(model, "lipschitz_bound"):
+    if isinstance(model, HasLipschitzBound):
         result["lipschitz_bound"] = model.lipschitz_bound()
-    if "original" in getattr(model, "bounds", ()):
+    if isinstance(model, HasPathNorm) and "original" in model.bounds:
         result["path_norm/original"] = model.path_norm("original")
-    if hasattr(model, "weights"):
+    if isinstance(model, HasWeights):
         weights = model.weights()
         result["weight_sparsity"] = sparsity.weight_sparsity(weights)
         result["weight_sparsity/1e-13"] = sparsity.negligible(weights)

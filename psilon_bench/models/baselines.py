@@ -1,6 +1,6 @@
 """What networks are compared with: scikit-learn's ridge, random forest and gradient boosting, fitted as a whole."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from psilon_bench.data.task import Kind, Split
+from psilon_bench.models.offers import Bound, HasInputBounds, HasPathNorm, HasTaskKinds, HasWeights
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -20,14 +21,12 @@ Trees = Annotated[int, Field(gt=0, le=100_000)]
 EPS = np.finfo(np.float64).eps
 
 
-class Baseline(ABC):
+class Baseline(HasTaskKinds):
     """A scikit-learn estimator with the outputs of a network. Images are flattened, augmentation is for networks.
 
     It computes in float64 on the CPU, on as many threads as torch has, and sees the training rows alone.
     """
 
-    stackable = None  # one after the other
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression", "binary", "multiclass")  # of tasks that it fits
     tuned: ClassVar[dict[str, str]] = {}  # what tells the runs of a study apart, and what it is called in their titles
 
     def __init__(self, num_features: int, num_outputs: int) -> None:
@@ -66,7 +65,7 @@ class Baseline(ABC):
         return np.log(np.clip(self.estimator.predict_proba(x), EPS, 1 - EPS))
 
 
-class Ridge(Baseline):
+class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds):
     r"""argmin sum_i (y_i - w x_i - b)^2 + alpha ||w||^2; for classes sum_i CE_i + alpha/2 ||W||^2, logistic regression.
 
     Sums over rows, not means; the intercept is free. Its one layer has the numbers of a network's layer: the path norm
@@ -74,6 +73,8 @@ class Ridge(Baseline):
     """
 
     tuned: ClassVar = {"alpha": "alpha"}
+    bounds: tuple[Bound, ...] = ("improved",)
+    lipschitz_activation = 1.0
 
     def __init__(self, num_features: int, num_outputs: int, alpha: Positive, max_iter: PositiveInt) -> None:
         """max_iter: of L-BFGS, for classes."""
@@ -99,7 +100,7 @@ class Ridge(Baseline):
         """Of the one layer, (outputs, features)."""
         return [torch.from_numpy(np.atleast_2d(self.estimator.coef_))]
 
-    def path_norm(self) -> Tensor:
+    def path_norm(self, bound: Bound = "improved") -> Tensor:
         """sum |w|."""
         return self.weights()[0].abs().sum()
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from psilon_bench.data.sparse_recovery import basis_pursuit
 from psilon_bench.data.task import Kind, Split
 from psilon_bench.models.baselines import Baseline, rows
+from psilon_bench.models.offers import HasMeasures, HasWeights
 
 
-class BasisPursuit(Baseline):
+class BasisPursuit(Baseline, HasWeights, HasMeasures):
     r"""argmin ||x||_1 subject to A x = b, by linear programming; for `dataset=sparse_recovery` alone.
 
     Chen, Donoho & Saunders 1998. Of a noisy b it fits the noise too. UsageError in `fit` where no x has A x = b. What

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Depth, Linear, NormLinear
-
-Bound = Literal["improved", "original", "tight"]
+from psilon_bench.models.offers import Bound, HasCompact, HasInputBounds, HasNormLayers, HasPathNorm, HasPowerSum
 
 
 class CReLULinear(NormLinear):
@@ -88,7 +87,7 @@ def reads(layer: Any) -> Tensor:
     return (plus != 0) | (minus != 0)
 
 
-class CReLUResNet(nn.Module):
+class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds):
     r"""h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
 
     `depth` hidden layers (so depth - 1 blocks) of width `hidden`; normalization q and `share` as in `NormLinear`, the
@@ -101,7 +100,6 @@ class CReLUResNet(nn.Module):
     first: Any
     blocks: Any  # nn.ModuleList of CReLULinear
     last: Any
-    q: Literal[1, 2] | None  # None where the layers are plain
 
     def __init__(
         self,

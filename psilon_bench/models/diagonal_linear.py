@@ -6,10 +6,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from psilon_bench.models.offers import HasMeasures, HasStackableArguments, HasTaskKinds, HasWeightNorm, HasWeights
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class DiagonalLinear(nn.Module):
+class DiagonalLinear(nn.Module, HasWeights, HasWeightNorm, HasMeasures, HasTaskKinds, HasStackableArguments):
     r"""A -> A x with x = u^L elementwise or, where `signed`, u^L - w^L; (n, N) -> (n, outputs), no bias.
 
     power is L. Each output has an x of its own. normalization = 2: u, or (u, w) as one vector, is g v / ||v||_2; the

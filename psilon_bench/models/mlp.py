@@ -9,8 +9,18 @@ from torch import Tensor, nn
 
 from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
+from psilon_bench.models.offers import (
+    Bound,
+    HasAliveUnits,
+    HasCompact,
+    HasInputBounds,
+    HasNormLayers,
+    HasPathNorm,
+    HasPowerSum,
+    HasUnits,
+    Pair,
+)
 from psilon_bench.models.path_norm import input_path_norms, path_norm
-from psilon_bench.models.units import Pair
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -22,7 +32,7 @@ ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
 HOMOGENEOUS = ("relu", "leaky_relu")
 
 
-class MLP(nn.Module):
+class MLP(nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasPathNorm, HasInputBounds, HasUnits):
     r"""`depth` hidden layers of width `hidden`, then a linear output layer; (batch, features) -> (batch, outputs).
 
     normalization: None for plain layers, else the q of `NormLinear`. `share`: one length g per hidden layer; the
@@ -30,8 +40,7 @@ class MLP(nn.Module):
     P-Net (Biswas 2024): q = 1, share. S-Net with WN (Salimans & Kingma 2016): q = 2, one g per row.
     """
 
-    bounds = ("improved",)
-    q: Literal[1, 2] | None
+    bounds: tuple[Bound, ...] = ("improved",)
     layers: Any  # nn.ModuleList of Linear or NormLinear
 
     def __init__(
@@ -123,7 +132,7 @@ class MLP(nn.Module):
         """Lipschitz constant of the activation; the path norm bounds the network's where this is 1."""
         return ACTIVATIONS[self.activation_name][1]
 
-    def path_norm(self, bound: Literal["improved"] = "improved") -> Tensor:
+    def path_norm(self, bound: Bound = "improved") -> Tensor:
         """The 1-path-norm, a scalar, without variants.
 
         With q = 1 and shared lengths |g_1 ... g_(K-1)| sum_j |g_K,j|: O(K) work.

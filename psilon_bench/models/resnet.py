@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.models.linear import Depth, Init, Linear, powers, start
+from psilon_bench.models.offers import HasPlain, HasPowerSum, HasWeights
 from psilon_bench.models.vgg import check_images
 
 
@@ -54,7 +55,7 @@ class Block(nn.Module):
         return F.relu(self.skip(h) + self.norm2(self.conv2(inner)))
 
 
-class ResNet(nn.Module):
+class ResNet(nn.Module, HasPlain, HasPowerSum, HasWeights):
     r"""A 3 x 3 convolution with BatchNorm, stages of `per_stage` residual blocks, the mean over it, a linear layer.
 
     channels: one number a stage; every stage but the first halves height and width. He et al. 2016 with blocks of two

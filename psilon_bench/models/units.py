@@ -1,36 +1,16 @@
 """Homogeneous units: what models offer to regularizers and metrics that act on whole units."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-
-class Pair(NamedTuple):
-    """Two layers and the units between them, behind a homogeneous activation.
-
-    Unit k has incoming weights w_k = incoming.weight[k], a bias, and outgoing weights v_k = outgoing.weight[:, k]; of a
-    convolution they are all weights of a channel. Multiplying w_k and the bias by c > 0 and v_k by 1/c changes nothing.
-    """
-
-    incoming: Any  # nn.Linear or nn.Conv2d
-    outgoing: Any
+from psilon_bench.models.offers import HasUnits, Pair
 
 
-@runtime_checkable
-class HasUnits(Protocol):
-    """A network that says which of its layers are pairs, in the order in which they are applied.
-
-    From the first layer of the first pair to the last one of the last pair there is nothing but these layers,
-    homogeneous activations and pooling. `unpaired` layers lie before or behind them. `homogeneous`: whether the
-    activations are.
-    """
-
-    homogeneous: bool
-
-    def units(self) -> list[Pair]: ...
-
-    def unpaired(self) -> list[nn.Module]: ...
+def pairs_of(model: nn.Module) -> list[Pair]:
+    """Return the pairs of layers of a network; none where it offers no units."""
+    return model.units() if isinstance(model, HasUnits) else []
 
 
 def incoming_norms(pair: Pair) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from psilon_bench.errors import UsageError
 from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Linear, powers, start
-from psilon_bench.models.units import Pair
+from psilon_bench.models.offers import HasCompact, HasPowerSum, HasUnits, Pair
 
 Blocks = Annotated[list[Annotated[list[PositiveInt], Field(min_length=1)]], Field(min_length=1)]
 
@@ -34,7 +34,7 @@ class Conv(nn.Conv2d):
         return powers(self.weight, p).sum()
 
 
-class VGG(nn.Module):
+class VGG(nn.Module, HasCompact, HasPowerSum, HasUnits):
     r"""Convolutions with ReLU, 2 x 2 max-pooling between `blocks` of them; the mean over the image; one linear layer.
 
     blocks: the numbers of channels, [[64, 64], [128, 128], ...]. No BatchNorm. Convolutions (1, 2), (3, 4), ... are

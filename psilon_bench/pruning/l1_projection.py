@@ -7,6 +7,7 @@ from torch import nn
 
 from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasNormLayers
 from psilon_bench.pruning.pruner import Pruner
 
 
@@ -56,7 +57,7 @@ class ProjectedGradient(Pruner):
 
 def check_rows(model: nn.Module) -> None:
     """UsageError unless the network's rows are weight vectors of 1-norm |g|."""
-    if getattr(model, "q", None) != 1:
+    if not isinstance(model, HasNormLayers) or model.q != 1:
         raise UsageError(
             f"it projects weight vectors that are normalised by their 1-norm, and {type(model).__name__} has none as "
             f"configured (take model=pnet or psilon_resnet, or pruner=magnitude)"

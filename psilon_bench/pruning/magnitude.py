@@ -8,6 +8,7 @@ from torch import nn
 
 from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasPlain
 from psilon_bench.pruning.pruner import Pruner
 
 
@@ -19,8 +20,11 @@ class Magnitude(Pruner):
 
     def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError where the network has no weights to choose from."""
-        if not hasattr(model, "plain"):
-            raise UsageError(f"it needs the weights of a plain network, and {type(model).__name__} offers no plain()")
+        if not isinstance(model, HasPlain):
+            raise UsageError(
+                f"it needs the weights of a plain network, and {type(model).__name__} offers no plain() "
+                "(see HasPlain in psilon_bench.models.offers)"
+            )
 
     def first_step(self, steps: int) -> int:
         """After training."""

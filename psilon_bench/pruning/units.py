@@ -8,10 +8,11 @@ from torch import nn
 
 from psilon_bench.config.schema import TrainerSection
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasPlain
 from psilon_bench.models.units import (
-    HasUnits,
     incoming_norms,
     outgoing_norms,
+    pairs_of,
     scale_bias,
     scale_incoming,
     scale_outgoing,
@@ -31,7 +32,7 @@ class Units(Pruner):
 
     def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
         """UsageError where the network says of no layers that they are pairs with units between them."""
-        if not isinstance(model, HasUnits) or not model.units():
+        if not isinstance(model, HasPlain) or not pairs_of(model):
             raise UsageError(
                 f"it needs pairs of plain layers with units between them, and this {type(model).__name__} has none"
             )

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.offers import HasWeights
+from psilon_bench.models.units import pairs_of
 from psilon_bench.regularizers.regularizer import Regularizer
 
 
@@ -19,7 +20,7 @@ class GroupLasso(Regularizer):
 
     def check(self, model: nn.Module) -> None:
         """UsageError where the network does not offer plain layers in the order of application."""
-        if not isinstance(model, HasUnits) or not model.units():
+        if not isinstance(model, HasWeights) or not pairs_of(model):
             raise UsageError(f"it needs plain layers one after the other, and this {type(model).__name__} has none")
 
     def penalty(self, model: Any, **own: Tensor) -> Tensor:

@@ -1,19 +1,13 @@
 """L2, L1 (lasso) and any other p-norm of all weights, as a penalty by plain gradient."""
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasPowerSum
 from psilon_bench.regularizers.regularizer import Regularizer
-
-
-@runtime_checkable
-class HasPowerSum(Protocol):
-    """A network that sums the powers of its effective weights."""
-
-    def power_sum(self, p: float) -> Tensor: ...
 
 
 class LpNorm(Regularizer):
@@ -32,7 +26,10 @@ class LpNorm(Regularizer):
     def check(self, model: nn.Module) -> None:
         """UsageError where the network does not offer its weights."""
         if not isinstance(model, HasPowerSum):
-            raise UsageError(f"it needs the weights, and {type(model).__name__} offers no power_sum(p)")
+            raise UsageError(
+                f"it needs the weights, and {type(model).__name__} offers no power_sum(p) "
+                "(see HasPowerSum in psilon_bench.models.offers)"
+            )
 
     def penalty(self, model: HasPowerSum, **own: Tensor) -> Tensor:
         """The number itself, a scalar."""

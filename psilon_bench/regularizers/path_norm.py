@@ -1,23 +1,10 @@
 """The 1-path-norm of the network as penalty: a bound of its Lipschitz constant."""
 
-from typing import Literal, Protocol, runtime_checkable
-
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import Bound, HasPathNorm
 from psilon_bench.regularizers.regularizer import Regularizer
-
-Bound = Literal["improved", "original", "tight"]
-
-
-@runtime_checkable
-class HasPathNorm(Protocol):
-    """A network with a path norm by these bounds; `lipschitz_activation` is its activation's Lipschitz constant."""
-
-    lipschitz_activation: float
-    bounds: tuple[str, ...]
-
-    def path_norm(self, bound: Bound = ...) -> Tensor: ...
 
 
 class PathNorm(Regularizer):
@@ -33,7 +20,10 @@ class PathNorm(Regularizer):
     def check(self, model: nn.Module) -> None:
         """UsageError where the network has no such path norm, or it would bound nothing."""
         if not isinstance(model, HasPathNorm):
-            raise UsageError(f"it needs a 1-path-norm, and {type(model).__name__} offers no path_norm()")
+            raise UsageError(
+                f"it needs a 1-path-norm, and {type(model).__name__} offers no path_norm() "
+                "(see HasPathNorm in psilon_bench.models.offers)"
+            )
         if self.bound not in model.bounds:
             raise UsageError(
                 f"reg.bound={self.bound} is for residual networks, and {type(model).__name__} has one path norm "

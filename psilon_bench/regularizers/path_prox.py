@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import Pair
 from psilon_bench.models.units import (
-    Pair,
     half_squares,
     outgoing_squares,
     scale_bias,

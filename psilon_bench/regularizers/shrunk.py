@@ -4,6 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from psilon_bench.models.offers import HasWeightNorm
+
 Group = Literal["biases", "gains", "norms"]
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
@@ -33,7 +35,7 @@ def shrunk(model: nn.Module, exclude: list[Group]) -> dict[str, Tensor]:
 
 def clause_against(model: nn.Module, exclude: list[Group]) -> str | None:
     """Why the sizes of a network's weights cannot be shrunk, None where they can."""
-    if getattr(model, "q", None) is not None:
+    if isinstance(model, HasWeightNorm) and model.q is not None:
         return (
             "it shrinks single weights, and the directions of a weight-normalised network have no size: "
             "any factor leaves its function as it is"

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
-from psilon_bench.models.units import HasUnits, Pair, incoming_norms, scale_incoming
+from psilon_bench.models.offers import HasUnits, Pair
+from psilon_bench.models.units import incoming_norms, scale_incoming
 from psilon_bench.regularizers.regularizer import Regularizer
 
 

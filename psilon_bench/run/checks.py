@@ -14,6 +14,7 @@ from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine.device import place
 from psilon_bench.models.baselines import Baseline
+from psilon_bench.models.offers import HasTaskKinds
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import per_epoch
@@ -168,7 +169,7 @@ def fits(section: Any, model: nn.Module) -> bool:
 
 def check_kind(config: Config, task: Task, model: Any) -> None:
     """UsageError where there is nothing to predict, or nothing to recover."""
-    name, kinds = config.dataset.name, getattr(model, "kinds", Baseline.kinds)
+    name, kinds = config.dataset.name, (model if isinstance(model, HasTaskKinds) else HasTaskKinds).kinds
     if task.kind in kinds:
         return
     if task.kind == "recovery":

@@ -12,6 +12,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasWeights
 from psilon_bench.records.record import Record, Status
 from psilon_bench.training.member import Member
 from psilon_bench.training.stack import Stack
@@ -112,7 +113,7 @@ def export(network: Any, member: Member, record: Record) -> Row:
     if member.config.pruner.name != "none":
         record.save_tensors("pruned.pt", state_of(network))
     result: Row = {}
-    if hasattr(network, "input_bounds"):
+    if isinstance(network, HasInputBounds):
         bounds = input_table(member.task, network.input_bounds())
         record.write("inputs.csv", bounds.to_csv(index=False))
         result["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
@@ -120,14 +121,14 @@ def export(network: Any, member: Member, record: Record) -> Row:
         result["num_inputs"] = int(read.sum())
         if not read.all():
             record.run["inputs_kept"] = bounds["input"][read].tolist()
-    if hasattr(network, "alive_units"):
+    if isinstance(network, HasAliveUnits):
         units = unit_table(network)
         if not units["alive"].all():
             record.write("units.csv", units.to_csv(index=False))
-    if hasattr(network, "compact"):
+    if isinstance(network, HasCompact):
         compact, inputs = network.compact()
         result["compact/num_parameters"] = num_parameters(compact)
-        if hasattr(network, "weights"):
+        if isinstance(network, HasWeights):
             result |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
         if num_parameters(compact) < num_parameters(network.plain()):
             taken = {} if inputs is None else {"inputs": inputs.cpu()}

@@ -15,7 +15,7 @@ from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.offers import HasLipschitzBound, HasUnits
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.training.batches import Batches, Rows
@@ -310,7 +310,7 @@ class Fit:
 
         Classes: also the certified accuracy at L_inf radii, for networks that have a bound.
         """
-        certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
+        certified = radii if self.kind != "regression" and isinstance(self.stack.model, HasLipschitzBound) else ()
 
         def scores(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
             own = prediction.scores(self.kind, logits, y)
