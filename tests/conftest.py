@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import checked_shapes  # noqa: F401 - before the package is imported
 import pytest
 import torch
 from hydra import compose, initialize_config_dir

@@ -1,7 +1,8 @@
-"""The numbers that a network has without data: bounds, sparsity, sizes."""
+"""Measures of a network without data: bounds, sparsity, sizes."""
 
 from typing import Any
 
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
@@ -10,10 +11,10 @@ from psilon_bench.models.offers import HasLipschitzBound, HasMeasures, HasPathNo
 from psilon_bench.models.units import pairs_of
 
 
-def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
-    """Those worth a curve, recorded at every evaluation; only what the network offers.
+def curve_measures(model: Any, unit_threshold: float) -> dict[str, Shaped[Tensor, ""]]:
+    """Return the measures that are recorded at every evaluation, as far as the network or baseline offers them.
 
-    unit_threshold: the size ||w_k|| ||v_k|| at and below which a unit counts as inactive.
+    `unit_threshold` is the size ||w_k||_2 ||v_k||_2 up to which a unit counts as inactive.
     """
     result = model.measures() if isinstance(model, HasMeasures) else {}
     if isinstance(model, HasPathNorm):
@@ -25,8 +26,8 @@ def curve_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
     return result
 
 
-def final_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
-    """Those of the finished network."""
+def final_measures(model: Any, unit_threshold: float) -> dict[str, Shaped[Tensor, ""]]:
+    """Return the measures of a finished network or baseline: those of the curves, and those worth a look at the end."""
     result = curve_measures(model, unit_threshold)
     if isinstance(model, HasLipschitzBound):
         result["lipschitz_bound"] = model.lipschitz_bound()
@@ -43,5 +44,5 @@ def final_measures(model: Any, unit_threshold: float) -> dict[str, Tensor]:
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Trained numbers of one network: weights or directions, lengths, biases."""
+    """Return how many numbers of the network are trained: weights or directions, lengths, biases."""
     return sum(parameter.numel() for parameter in model.parameters())
