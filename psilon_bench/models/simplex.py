@@ -50,7 +50,8 @@ class _Threshold(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(lengths: Tensor, total: Tensor) -> Tensor:
+    def forward(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row 1"]:
+        """Return the threshold of every row."""
         everything = (lengths.sum(dim=-1, keepdim=True) - total) / lengths.shape[-1]
         if lengths.numel() // lengths.shape[-1] > 2 * SAMPLE:
             rows, totals = lengths.flatten(0, -2), total.expand_as(lengths[..., :1]).flatten()
@@ -67,10 +68,12 @@ class _Threshold(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Say that autograd stops here: `threshold` has the derivative."""
         ctx.mark_non_differentiable(output)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, int | None], lengths: Tensor, total: Tensor) -> tuple[Tensor, int]:
+        """Return the thresholds of all members, which are rows like others, and the axis of the members."""
         own = [
             x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
             for x, dim in zip((lengths, total), in_dims, strict=True)
@@ -99,15 +102,18 @@ class _Shrink(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(v: Tensor, tau: Tensor) -> Tensor:
+    def forward(v: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
+        """Return sign(v) max(|v| - tau, 0)."""
         return (v.abs() - tau).clamp_min_(0) * v.sign()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the result, whose signs are the mask."""
         ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by v, 1 where the result is not 0, and by tau, -sign(v) there."""
         (result,) = ctx.saved_tensors
         signs = result.sign()
         return grad * signs.abs(), -(grad * signs).sum(dim=-1, keepdim=True)

@@ -53,7 +53,7 @@ class VGG(nn.Module, HasCompact, HasPowerSum, HasUnits):
         check_images(input_shape, 2 ** (len(blocks) - 1), "VGG", "model.blocks", "vgg_tiny")
         channels = [input_shape[0], *itertools.chain.from_iterable(blocks)]
         self.convolutions = nn.ModuleList(itertools.starmap(Conv, itertools.pairwise(channels)))
-        self.pooled = set(itertools.accumulate(len(block) for block in blocks[:-1]))  # after so many convolutions
+        self.pooled = set(itertools.accumulate(len(block) for block in blocks[:-1]))  # behind these convolutions
         self.classifier = Linear(channels[-1], num_outputs, "kaiming")
 
     def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch output"]:
@@ -93,7 +93,8 @@ class VGG(nn.Module, HasCompact, HasPowerSum, HasUnits):
         """
         network = self.plain()
         chain = list(itertools.pairwise([*network.convolutions, network.classifier]))
-        for before, after in (*chain, *reversed(chain)):  # what is 0 makes what reads it alone 0, and backwards
+        # forwards, a channel dies with all that it reads; backwards, with all that reads it
+        for before, after in (*chain, *reversed(chain)):
             read = (after.weight != 0).transpose(0, 1).flatten(1).any(dim=1)
             alive = kept(read & ((before.weight != 0).flatten(1).any(dim=1) | (before.bias > 0)))
             before.weight, before.bias = nn.Parameter(before.weight[alive]), nn.Parameter(before.bias[alive])
