@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import checked_shapes  # before the package is imported
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -37,6 +38,11 @@ def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     GlobalHydra.instance().clear()
     torch.set_flush_denormal(False)  # psilon-run sets both; hypothesis needs all numbers
     torch.backends.mkldnn.matmul.fp32_precision = "none"
+
+
+@pytest.fixture(autouse=True)
+def _checked_shapes(request: pytest.FixtureRequest) -> None:
+    checked_shapes.switch(request.path, off=request.node.get_closest_marker("unchecked_shapes") is not None)
 
 
 @pytest.fixture

@@ -22,11 +22,16 @@ from psilon_bench.errors import UsageError, shown
 OURS = ("psilon_bench", "torch")
 METRICS = (["logits", "y"], ["model"])  # the parameters of a metric
 
+BASELINE = "psilon_bench.models.baselines.Baseline"
+STACKABLE = (  # the classes that say in which arguments the members of a stack may differ
+    "psilon_bench.models.offers.HasStackableArguments",
+    "psilon_bench.regularizers.regularizer.Regularizer",
+)
 # section -> the classes of which its target is one; of a function, the class that it is annotated to return. Words, for
 # they are of layers above and are imported only where a target is looked at.
 BASES = {
     "dataset": ("psilon_bench.data.task.Task",),
-    "model": ("torch.nn.Module", "psilon_bench.models.baselines.Baseline"),
+    "model": ("torch.nn.Module", BASELINE),
     "reg": ("psilon_bench.regularizers.regularizer.Regularizer",),
     "optimizer": ("torch.optim.Optimizer",),
     "scheduler": ("torch.optim.lr_scheduler.LRScheduler",),
@@ -116,16 +121,20 @@ def imported(key: str, target: str) -> Callable[..., Any]:
         raise UsageError(f"{key}={shown(target)} cannot be imported: {error}.") from error
 
 
+def derives(found: Any, *bases: str) -> bool:
+    """Return whether this is a class derived from one of `bases`, which are dotted names as in BASES."""
+    return inspect.isclass(found) and issubclass(found, tuple(pkgutil.resolve_name(name) for name in bases))
+
+
 @functools.cache
 def is_kind(section: str, found: Any) -> bool:
     """Whether this is what a section's target must be."""
-    bases = tuple(pkgutil.resolve_name(name) for name in BASES[section])
     if section != "dataset":
-        return inspect.isclass(found) and issubclass(found, bases)
+        return derives(found, *BASES[section])
     if not inspect.isfunction(found):
         return False
     made = typing.get_type_hints(found).get("return")
-    return inspect.isclass(made) and issubclass(made, bases)
+    return derives(made, *BASES[section])
 
 
 def kind(section: str) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 Settle = Callable[[dict[str, Any]], dict[str, Any]]
 Target = TypeVar("Target", bound=Callable[..., Any])
+_SETTLES: dict[Callable[..., Any], Settle] = {}  # by `settled_by`, not by an attribute: a network may have a `settle`
 
 
 class Mark:
@@ -61,7 +62,7 @@ def settled_by(settle: Settle) -> Callable[[Target], Target]:
     """Return a decorator of a component: `settle` gives its arguments without those that others make meaningless."""
 
     def mark_target(target: Target) -> Target:
-        target.settle = settle  # type: ignore[attr-defined]
+        _SETTLES[target] = settle
         return target
 
     return mark_target
@@ -69,7 +70,7 @@ def settled_by(settle: Settle) -> Callable[[Target], Target]:
 
 def settled(target: Callable[..., Any], arguments: dict[str, Any], content: Callable[[str], str]) -> dict[str, Any]:
     """Return the arguments that determine numbers; `content` of a file takes the place of its path."""
-    settle = getattr(target, "settle", None)
+    settle = _SETTLES.get(target)
     kept = settle(dict(arguments)) if settle is not None else dict(arguments)
     paths = marked(target, INPUT_PATH)
     return {

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from psilon_bench.config.code_version import code_version, digest_of, files_of
-from psilon_bench.config.components import locate
+from psilon_bench.config.components import BASELINE, STACKABLE, derives, locate
 from psilon_bench.config.identity import Identity, digest
 from psilon_bench.config.marks import INPUT_PATH, marked, settled
 from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection
@@ -43,18 +43,19 @@ class ComponentSection(Section):
     @property
     def stackable(self) -> tuple[str, ...]:
         """The arguments in which the members of a stack may differ, as the target says."""
-        return getattr(locate(self.target), "stackable", None) or ()
+        found: Any = locate(self.target)
+        return found.stackable if derives(found, *STACKABLE) else ()
 
     @property
     def tuned(self) -> dict[str, Any]:
         """The arguments that tell the runs of a baseline apart, by the names they have in a title."""
-        words = getattr(locate(self.target), "tuned", {})
-        return {word: self.arguments[name] for name, word in words.items()}
+        baseline: Any = locate(self.target)
+        return {word: self.arguments[name] for name, word in baseline.tuned.items()}
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the target is fitted as a whole, by a method of its own: optimizer, trainer and reg do nothing."""
-        return hasattr(locate(self.target), "fit")
+        """Whether the target is a baseline, which is fitted as a whole: optimizer, trainer and reg do nothing."""
+        return derives(locate(self.target), BASELINE)
 
     def determining(self) -> dict[str, Any]:
         """Return what of the section determines numbers: name, class or function (not where it lives), arguments."""
@@ -114,8 +115,8 @@ class ModelSection(ComponentSection):
     def is_told_by(self, override: str) -> bool:
         """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
         key = override.partition("=")[0]
-        words = getattr(locate(self.target), "tuned", {})
-        return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in words
+        baseline: Any = locate(self.target)
+        return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in baseline.tuned
 
 
 class RegularizerSection(ComponentSection):

@@ -1,1 +1,1 @@
-"""Measures of predictions and of networks: pure functions."""
+"""Measures of predictions and of networks, as pure functions."""

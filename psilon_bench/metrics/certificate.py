@@ -1,32 +1,38 @@
-"""What a Lipschitz bound promises of predictions: they hold wherever the inputs move by no more than a radius."""
+"""What a Lipschitz bound certifies: predictions that stay the same while inputs move by no more than a radius."""
 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from psilon_bench.data.task import Kind
+from psilon_bench.metrics.prediction import Logits, Targets
 
 
 def certified_accuracies(
-    kind: Kind, logits: Tensor, y: Tensor, bound: Tensor, radii: Sequence[float]
-) -> dict[str, Tensor]:
-    """`certified_accuracy/0.1` for each radius."""
+    kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radii: Sequence[float]
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the certified accuracy at each radius, by names such as `certified_accuracy/0.1`."""
     return {f"certified_accuracy/{radius:g}": certified_accuracy(kind, logits, y, bound, radius) for radius in radii}
 
 
-def certified_accuracy(kind: Kind, logits: Tensor, y: Tensor, bound: Tensor, radius: float) -> Tensor:
-    """Fraction of rows that are right and stay right for every change of the inputs by at most `radius` (L_inf).
+def certified_accuracy(
+    kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radius: float
+) -> Float[Tensor, ""]:
+    """Return the fraction of rows that are right and stay right when inputs move by at most `radius` (L_inf).
 
-    bound: of |f(x) - f(y)|_1 by |x - y|_inf. The margin is the logit of the right class less the largest other one
-    (binary: the logit, with the sign of the class); it changes by at most bound * radius, for a difference of two
-    coordinates is at most their L1 norm. So a row counts where its margin is above that.
+    `bound` is a B with |f(x) - f(y)|_1 <= B |x - y|_inf. The margin of a row changes by at most bound * radius, for a
+    difference of two coordinates is at most their L1 norm; so a row counts where its margin is above that.
     """
     return (margin(kind, logits, y) > bound * radius).to(logits.dtype).mean()
 
 
-def margin(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
-    """Positive where the prediction is right; shape (rows,)."""
+def margin(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"]:
+    """Return the logit of the right class less the largest other one; of two classes, the logit with the class's sign.
+
+    It is positive where the prediction is right.
+    """
     if kind == "binary":
         return (logits * (2 * y - 1)).squeeze(-1)
     right = torch.nn.functional.one_hot(y, logits.shape[-1]).bool()

@@ -1,16 +1,20 @@
-"""How steep a network really is at given points, beside what its path norm certifies."""
+"""How steep a network is at given points, to compare with what its path norm certifies."""
 
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
-def jacobians(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """d logits / d input (inputs as scaled for the network) at every row of x: (..., rows, outputs, inputs).
+def jacobians(
+    network: Callable[[Tensor], Tensor], x: Float[Tensor, "..."]
+) -> Float[Tensor, "*member batch output input"]:
+    """Return d logits / d input at every row of x, for inputs as scaled for the network.
 
-    x is (rows, ...) and `network` gives (rows, outputs); both may have the members of a stack in front. No row may
-    depend on another. One backward pass per output: torch.func.jacrev would import torch._dynamo, a second.
+    x is (batch, ...) and the network gives (batch, output); both may have the members of a stack in front. No row may
+    depend on another. It takes a backward pass for each output: torch.func.jacrev would import torch._dynamo, which
+    takes a second.
     """
     x = x.detach().requires_grad_()
     logits = network(x)
@@ -20,16 +24,19 @@ def jacobians(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.stack(gradients, dim=rows).flatten(rows + 1)
 
 
-def spectral_norm(jacobians: Tensor) -> Tensor:
-    """The largest singular value of each, L2 to L2: the local Lipschitz constant of PathProx's figures.
+def spectral_norm(jacobians: Float[Tensor, "*batch output input"]) -> Float[Tensor, "*batch"]:
+    """Return the largest singular value of each Jacobian, which is the local Lipschitz constant from L2 to L2.
 
-    NaN where a Jacobian is not finite: a diverged network must not end the stack it is in.
+    Yang et al. 2022 show it. It is NaN where a Jacobian is not finite: a diverged network must not end its stack.
     """
     finite = jacobians.isfinite().all(dim=(-2, -1))
     norms = torch.linalg.matrix_norm(jacobians.where(finite[..., None, None], 0), ord=2)
     return norms.where(finite, torch.nan)
 
 
-def entries_sum(jacobians: Tensor) -> Tensor:
-    """sum |J_ij| of each: at least the norm from L_inf to L1 (equal for one output), at most the path norm."""
+def entries_sum(jacobians: Float[Tensor, "*batch output input"]) -> Float[Tensor, "*batch"]:
+    """Return sum |J_ij| of each Jacobian.
+
+    It is at least the norm of J from L_inf to L1 (equal to it for one output) and at most the path norm.
+    """
     return jacobians.abs().sum(dim=(-2, -1))

@@ -1,40 +1,46 @@
-"""The numbers that a network has without data: bounds, sparsity, sizes."""
+"""Measures of a network without data: bounds, sparsity, sizes."""
 
 from collections.abc import Sequence
 from typing import Any
 
+from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
 from psilon_bench.metrics.functions import Function, values
 from psilon_bench.metrics.units import unit_measures
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.offers import HasLipschitzBound, HasMeasures, HasPathNorm, HasWeights
+from psilon_bench.models.units import pairs_of
 
 
-def curve_measures(model: Any, unit_threshold: float, functions: Sequence[Function] = ()) -> dict[str, Tensor]:
-    """Those worth a curve, recorded at every evaluation; only what the network offers.
+def curve_measures(
+    model: Any, unit_threshold: float, functions: Sequence[Function] = ()
+) -> dict[str, Shaped[Tensor, ""]]:
+    """Return the measures that are recorded at every evaluation, as far as the network or baseline offers them.
 
-    unit_threshold: the size ||w_k|| ||v_k|| at and below which a unit counts as inactive.
-    functions: metrics of your own.
+    `unit_threshold` is the size ||w_k||_2 ||v_k||_2 up to which a unit counts as inactive.
+    `functions` are metrics of your own.
     """
-    result = model.measures() if hasattr(model, "measures") else {}
-    if hasattr(model, "path_norm"):
+    result = model.measures() if isinstance(model, HasMeasures) else {}
+    if isinstance(model, HasPathNorm):
         result["path_norm"] = model.path_norm()
-    if hasattr(model, "weights"):
+    if isinstance(model, HasWeights):
         result["near_sparsity"] = sparsity.weight_vectors_near_sparsity(model.weights())
-    if isinstance(model, HasUnits) and model.units():
+    if pairs_of(model):
         result |= unit_measures(model, unit_threshold)
     return result | values(functions, model)
 
 
-def final_measures(model: Any, unit_threshold: float, functions: Sequence[Function] = ()) -> dict[str, Tensor]:
-    """Those of the finished network."""
+def final_measures(
+    model: Any, unit_threshold: float, functions: Sequence[Function] = ()
+) -> dict[str, Shaped[Tensor, ""]]:
+    """Return the measures of a finished network or baseline: those of the curves, and those worth a look at the end."""
     result = curve_measures(model, unit_threshold, functions)
-    if hasattr(model, "lipschitz_bound"):
+    if isinstance(model, HasLipschitzBound):
         result["lipschitz_bound"] = model.lipschitz_bound()
-    if "original" in getattr(model, "bounds", ()):
+    if isinstance(model, HasPathNorm) and "original" in model.bounds:
         result["path_norm/original"] = model.path_norm("original")
-    if hasattr(model, "weights"):
+    if isinstance(model, HasWeights):
         weights = model.weights()
         result["weight_sparsity"] = sparsity.weight_sparsity(weights)
         result["weight_sparsity/1e-13"] = sparsity.negligible(weights)
@@ -45,5 +51,5 @@ def final_measures(model: Any, unit_threshold: float, functions: Sequence[Functi
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Trained numbers of one network: weights or directions, lengths, biases."""
+    """Return how many numbers of the network are trained: weights or directions, lengths, biases."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,19 +1,23 @@
-"""Losses and scores of predictions, one network at a time; they vmap over members."""
+"""Losses and scores of the predictions of one network; `torch.func.vmap` adds the members of a stack."""
 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
 from psilon_bench.data.task import Kind
 from psilon_bench.metrics.functions import Function, values
 
+Logits = Float[Tensor, "batch output"]  # of regression predictions of the scaled target, of recovery A x
+Targets = Float[Tensor, "batch output"] | Int[Tensor, " batch"]  # the latter for more than two classes
 
-def loss(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
-    """What training minimises: a mean over rows of cross-entropy in nats or, for regression, of the SQUARED error.
 
-    For recovery half the SUM of squared errors, 1/2 ||A x - b||^2.
+def loss(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, ""]:
+    """Return what training minimises: a mean over rows of cross-entropy in nats or, for regression, of SQUARED errors.
+
+    For recovery it is half the SUM of squared errors, 1/2 ||A x - b||_2^2.
     """
     if kind == "recovery":
         return (logits - y).square().sum() / 2
@@ -22,22 +26,22 @@ def loss(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(logits, y) if kind == "multiclass" else F.mse_loss(logits, y)
 
 
-def reported(kind: Kind, mean_loss: Tensor) -> Tensor:
-    """What `*/loss` shows: cross-entropy as it is, for regression the root of the mean squared error."""
+def reported(kind: Kind, mean_loss: Float[Tensor, "*member"]) -> Float[Tensor, "*member"]:
+    """Return what `*/loss` shows: cross-entropy as it is, but for regression the root of the mean squared error."""
     return mean_loss.sqrt() if kind == "regression" else mean_loss
 
 
-def accuracy(kind: Kind, logits: Tensor, y: Tensor) -> Tensor:
-    """Fraction of rows put into the right class; a logit of exactly 0 counts as class 0."""
+def accuracy(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, ""]:
+    """Return the fraction of rows put into the right class; of two classes, a logit of exactly 0 is class 0."""
     if kind == "binary":
         return ((logits > 0) == (y > 0.5)).to(logits.dtype).mean()
     return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
 
 
-def scores(kind: Kind, logits: Tensor, y: Tensor, functions: Sequence[Function] = ()) -> dict[str, Tensor]:
-    """`loss`, and `accuracy` for classes, `error` and `support` for recovery, and the metrics of your own.
+def scores(kind: Kind, logits: Logits, y: Targets, functions: Sequence[Function] = ()) -> dict[str, Shaped[Tensor, ""]]:
+    """Return `loss`, and for classes `accuracy`, for recovery `error` and `support`, and your own `functions`.
 
-    `loss` of regression is in units of the scaled target.
+    The loss is cross-entropy in nats, and for regression the root mean squared error in units of the scaled target.
     """
     result = {"loss": reported(kind, loss(kind, logits, y))} | values(functions, logits, y)
     if kind == "recovery":
@@ -47,8 +51,12 @@ def scores(kind: Kind, logits: Tensor, y: Tensor, functions: Sequence[Function] 
     return result
 
 
-def recovery(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-    """error: ||x - y|| / ||y||. support: the fraction of entries with y != 0 where |x| exceeds all |x| with y = 0."""
+def recovery(x: Float[Tensor, "*shape"], y: Float[Tensor, "*shape"]) -> dict[str, Float[Tensor, ""]]:
+    """Return how well a vector x recovers the sparse vector y.
+
+    `error` is ||x - y||_2 / ||y||_2. `support` is the fraction of the entries with y != 0 at which |x| exceeds |x| at
+    all entries with y = 0.
+    """
     elsewhere = x.abs().masked_fill(y != 0, 0).amax()
     found = (x.abs() > elsewhere) & (y != 0)
     norm = torch.linalg.vector_norm(y).clamp_min(torch.finfo(y.dtype).tiny)

@@ -3,18 +3,19 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from psilon_bench.models.units import all_layers, half_squares, unit_sizes
 
 
-def unit_measures(model: Any, threshold: float) -> dict[str, Tensor]:
-    """By the size ||w_k|| ||v_k|| of the units: nothing to multiply where all their paths are 0.
+def unit_measures(model: Any, threshold: float) -> dict[str, Shaped[Tensor, ""]]:
+    """Return counts and sums of the units by their size ||w_k||_2 ||v_k||_2, which is 0 where all their paths are 0.
 
     unit_path_norm   sum of the sizes
-    unit_sparsity    fraction of units with size <= threshold: stable, while the exact zeros of a prox come and go
+    unit_sparsity    fraction of units of size <= threshold; it is stable, while the exact zeros of a prox come and go
     units/zero       number of units of size exactly 0
-    units/active/1   number of units above it in the first pair of layers, units/active/2 in the second, ...
+    units/active/1   number of units above the threshold in the first pair of layers, units/active/2 in the second
     """
     sizes = unit_sizes(model)
     every = torch.cat(sizes)
@@ -26,11 +27,14 @@ def unit_measures(model: Any, threshold: float) -> dict[str, Tensor]:
     } | active
 
 
-def weight_decay_objectives(model: Any, loss: Tensor, lam: Tensor) -> dict[str, Tensor]:
-    r"""F_pn = loss + lam sum_k ||w_k|| ||v_k|| + lam/2 squares of the layers in no pair, and F_wd; biases excluded.
+def weight_decay_objectives(
+    model: Any, loss: Float[Tensor, ""], lam: Float[Tensor, ""]
+) -> dict[str, Float[Tensor, ""]]:
+    r"""Return the two objectives of weight decay, F_pn and F_wd; biases are excluded (Yang et al. 2022).
 
-    wd_objective      F_pn: that of weight decay once every unit is balanced, ||w_k|| = ||v_k||; methods compare by it
-    wd_objective_raw  F_wd = loss + lam/2 squares of all weights, as they are; never below F_pn
+    wd_objective      F_pn = loss + lam sum_k ||w_k||_2 ||v_k||_2 + lam/2 sum w^2 over the layers in no pair: that of
+                      weight decay once every unit is balanced, ||w_k|| = ||v_k||; methods are compared by it
+    wd_objective_raw  F_wd = loss + lam/2 sum w^2 over all weights as they are; it is never below F_pn
     """
     sizes = torch.cat(unit_sizes(model)).sum()
     return {

@@ -1,1 +1,1 @@
-"""Networks, their layers, and baselines."""
+"""Networks and their layers, what networks may offer to regularizers, pruners and metrics, and baselines."""

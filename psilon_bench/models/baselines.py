@@ -1,18 +1,23 @@
-"""What networks are compared with: scikit-learn's ridge, random forest and gradient boosting, fitted as a whole."""
+"""Baselines that networks are compared with: scikit-learn's ridge, random forest and gradient boosting.
 
-from abc import ABC, abstractmethod
+They are fitted as a whole, without steps of an optimizer.
+"""
+
+from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from joblib import parallel_config
 from pydantic import Field, PositiveInt
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from psilon_bench.data.task import Kind, Split
+from psilon_bench.models.offers import Bound, HasInputBounds, HasPathNorm, HasTaskKinds, HasWeights
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -20,15 +25,14 @@ Trees = Annotated[int, Field(gt=0, le=100_000)]
 EPS = np.finfo(np.float64).eps
 
 
-class Baseline(ABC):
-    """A scikit-learn estimator with the outputs of a network. Images are flattened, augmentation is for networks.
+class Baseline(HasTaskKinds):
+    """A scikit-learn estimator that makes the outputs of a network.
 
-    It computes in float64 on the CPU, on as many threads as torch has, and sees the training rows alone.
+    It computes in float64 on the CPU, on as many threads as torch has, and sees the training rows alone. Images are
+    flattened and not augmented.
     """
 
-    stackable = None  # one after the other
-    kinds: ClassVar[tuple[Kind, ...]] = ("regression", "binary", "multiclass")  # of tasks that it fits
-    tuned: ClassVar[dict[str, str]] = {}  # what tells the runs of a study apart, and what it is called in their titles
+    tuned: ClassVar[dict[str, str]] = {}  # arguments that tell the runs of a study apart, with their words in titles
 
     def __init__(self, num_features: int, num_outputs: int) -> None:
         self.num_outputs = num_outputs
@@ -36,21 +40,21 @@ class Baseline(ABC):
 
     @abstractmethod
     def regressor(self, seed: int) -> Any:
-        """A fresh one."""
+        """Return a scikit-learn regressor that is not fitted yet."""
 
     @abstractmethod
     def classifier(self, seed: int) -> Any:
-        """A fresh one."""
+        """Return a scikit-learn classifier that is not fitted yet."""
 
     def fit(self, kind: Kind, train: Split, seed: int) -> None:
-        """Fit a fresh estimator to the training rows."""
+        """Fit a new estimator to the training rows; `self.estimator` holds it from then on."""
         self.estimator = (self.regressor if kind == "regression" else self.classifier)(seed)
         y = train.y.double() if kind == "regression" else train.y.long()
         with threads(torch.get_num_threads()):
             self.estimator.fit(rows(train.x), y.flatten().numpy())
 
-    def logits(self, kind: Kind, x: Tensor) -> Tensor:
-        """Outputs (n, num_outputs) as of a network: predictions of the scaled target, or logits, in float64."""
+    def logits(self, kind: Kind, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
+        """Return outputs like those of a network, in float64: predictions of the scaled target, or logits."""
         with threads(1):  # forests add up their trees in the order in which threads end
             if kind == "regression":
                 return torch.from_numpy(self.estimator.predict(rows(x)))[:, None]
@@ -61,22 +65,28 @@ class Baseline(ABC):
         every[:, self.estimator.classes_] = scores
         return torch.from_numpy(every)
 
-    def scores(self, x: np.ndarray) -> np.ndarray:
-        """Logits (n, known classes): log p, p kept in [eps, 1 - eps] (2.2e-16) as sklearn.metrics.log_loss does."""
+    def scores(self, x: Float[np.ndarray, "batch input"]) -> Float[np.ndarray, "batch class"]:
+        """Return a logit for each class that the training rows have: log p.
+
+        As in `sklearn.metrics.log_loss`, p is kept in [eps, 1 - eps], where eps is 2.2e-16.
+        """
         return np.log(np.clip(self.estimator.predict_proba(x), EPS, 1 - EPS))
 
 
-class Ridge(Baseline):
-    r"""argmin sum_i (y_i - w x_i - b)^2 + alpha ||w||^2; for classes sum_i CE_i + alpha/2 ||W||^2, logistic regression.
+class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds):
+    r"""Ridge regression, argmin sum_i (y_i - w x_i - b)^2 + alpha ||w||^2, and for classes logistic regression.
 
-    Sums over rows, not means; the intercept is free. Its one layer has the numbers of a network's layer: the path norm
-    sum |w| bounds the Lipschitz constant from L_inf inputs to L1 outputs, and is attained for one output.
+    The latter minimises sum_i CE_i + alpha/2 ||W||^2. Both are sums over rows, not means, and leave the intercept free.
+    It is a network of one layer: its path norm sum |w| bounds the Lipschitz constant from L_inf inputs to L1 outputs,
+    and is attained for one output.
     """
 
     tuned: ClassVar = {"alpha": "alpha"}
+    bounds: tuple[Bound, ...] = ("improved",)
+    lipschitz_activation = 1.0
 
     def __init__(self, num_features: int, num_outputs: int, alpha: Positive, max_iter: PositiveInt) -> None:
-        """max_iter: of L-BFGS, for classes."""
+        """`max_iter` bounds the iterations of L-BFGS, which fits classes."""
         super().__init__(num_features, num_outputs)
         self.alpha, self.max_iter = alpha, max_iter
 
@@ -90,30 +100,33 @@ class Ridge(Baseline):
 
         return LogisticRegression(C=1 / self.alpha, max_iter=self.max_iter)
 
-    def scores(self, x: np.ndarray) -> np.ndarray:
-        """The logits themselves; those of two classes are 0 and the one there is."""
+    def scores(self, x: Float[np.ndarray, "batch input"]) -> Float[np.ndarray, "batch class"]:
+        """Return the logits themselves; of two classes, the first has the logit 0."""
         scores = self.estimator.decision_function(x)
         return scores if scores.ndim == 2 else np.stack([np.zeros_like(scores), scores], axis=1)
 
-    def weights(self) -> list[Tensor]:
-        """Of the one layer, (outputs, features)."""
+    def weights(self) -> list[Float[Tensor, "output input"]]:
+        """Return the weights of the only layer."""
         return [torch.from_numpy(np.atleast_2d(self.estimator.coef_))]
 
-    def path_norm(self) -> Tensor:
-        """sum |w|."""
+    def path_norm(self, bound: Bound = "improved") -> Float[Tensor, ""]:
+        """Return sum |w|, whatever the bound."""
         return self.weights()[0].abs().sum()
 
-    def lipschitz_bound(self) -> Tensor:
-        """The path norm."""
+    def lipschitz_bound(self) -> Float[Tensor, ""]:
+        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf, which is the path norm."""
         return self.path_norm()
 
-    def input_bounds(self) -> Tensor:
-        """Per input, how far the outputs (L1) move at most when it moves by one; they add up to the bound."""
+    def input_bounds(self) -> Float[Tensor, " input"]:
+        """Return how far the outputs move at most (L1) when one input moves by 1; the sum is `lipschitz_bound`."""
         return self.weights()[0].abs().sum(dim=0)
 
 
 class RandomForest(Baseline):
-    """Breiman 2001; grown until leaves are pure or as small as allowed, probabilities are means over trees."""
+    """A random forest (Breiman 2001), grown until leaves are pure or as small as allowed.
+
+    Its probabilities are means over the trees.
+    """
 
     tuned: ClassVar = {"max_features": "features", "min_samples_leaf": "leaf"}
 
@@ -125,7 +138,7 @@ class RandomForest(Baseline):
         max_features: Literal["sqrt", "log2"] | Fraction,
         min_samples_leaf: PositiveInt,
     ) -> None:
-        """scikit-learn's own names."""
+        """The arguments have the names and meanings that scikit-learn gives them."""
         super().__init__(num_features, num_outputs)
         self.arguments = {
             "n_estimators": n_estimators,
@@ -145,9 +158,10 @@ class RandomForest(Baseline):
 
 
 class HistGBDT(Baseline):
-    """Gradient boosting on binned features (LightGBM's way): one tree a round, for classes one tree a class.
+    """Gradient boosting on binned features, as LightGBM does it: a tree in each round, or one for each class.
 
-    early_stopping: end when the loss on a tenth of the TRAINING rows, kept back, has not fallen for 10 rounds.
+    With `early_stopping` it ends when the loss on a tenth of the TRAINING rows, which it keeps back, has not fallen for
+    10 rounds.
     """
 
     tuned: ClassVar = {"learning_rate": "rate", "max_leaf_nodes": "leaves", "early_stopping": "stop"}
@@ -163,7 +177,7 @@ class HistGBDT(Baseline):
         l2_regularization: Annotated[float, Field(ge=0, allow_inf_nan=False)],
         early_stopping: bool,
     ) -> None:
-        """scikit-learn's own names; max_iter: rounds."""
+        """The arguments have the names and meanings that scikit-learn gives them; `max_iter` counts rounds."""
         super().__init__(num_features, num_outputs)
         self.arguments = {
             "learning_rate": learning_rate,
@@ -185,13 +199,13 @@ class HistGBDT(Baseline):
         return HistGradientBoostingClassifier(**self.arguments, random_state=seed)
 
 
-def rows(x: Tensor) -> np.ndarray:
-    """(n, features) in float64."""
+def rows(x: Float[Tensor, " batch *input"]) -> Float[np.ndarray, "batch flat_input"]:
+    """Return the inputs, flattened, in float64."""
     return x.flatten(1).double().numpy()
 
 
 @contextmanager
 def threads(number: int) -> Iterator[None]:
-    """Within, joblib, OpenMP and BLAS use so many."""
+    """Let joblib, OpenMP and BLAS use this number of threads within the context."""
     with parallel_config(n_jobs=number), threadpool_limits(number):
         yield

@@ -1,20 +1,24 @@
-"""What exact zeros save: the same outputs from fewer units and inputs."""
+"""What exact zeros save: networks of linear layers that give the same outputs from fewer units and inputs."""
 
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Matrix = Float[Tensor, "_unit _fan_in"]
+Bias = Float[Tensor, " _unit"]
 
 
 @torch.no_grad()
 def without_dead_units(
-    weights: list[Tensor], biases: list[Tensor], activations: Sequence[Callable[[Tensor], Tensor]]
-) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Smaller weights and biases with the same outputs, and the indices of the inputs that they take.
+    weights: list[Matrix], biases: list[Bias], activations: Sequence[Callable[[Tensor], Tensor]]
+) -> tuple[list[Matrix], list[Bias], Int[Tensor, " input"]]:
+    """Return smaller weights and biases that give the same outputs, and the indices of the inputs that they take.
 
-    weights W_1 (hidden, in) ... W_K (outputs, hidden), with K - 1 activations between them. A unit that reads nothing
-    is a constant, which goes into the next biases; a unit or an input that nobody reads goes away. Each layer and the
-    inputs keep one at least.
+    The weights are W_1 (hidden, input) ... W_K (output, hidden), with K - 1 activations between them. A unit that reads
+    nothing is a constant, which is added to the next biases. A unit or an input that nothing reads goes away. Each
+    layer keeps at least one unit, and the network at least one input.
     """
     weights, biases = list(weights), list(biases)
     for k in range(len(weights) - 1):
@@ -33,10 +37,10 @@ def without_dead_units(
 
 
 @torch.no_grad()
-def alive_units(weights: list[Tensor]) -> list[Tensor]:
-    """Of every hidden layer the units, as a mask, on a path of weights other than 0 from an input to an output.
+def alive_units(weights: list[Matrix]) -> list[Bool[Tensor, " _unit"]]:
+    """Return a mask for each hidden layer: the units on a path of nonzero weights from an input to an output.
 
-    weights as above. What `without_dead_units` leaves, but for the one that it keeps of a layer where none is alive.
+    The weights are those of `without_dead_units`, which leaves these units, and one of a layer where none is alive.
     """
     there = [weight != 0 for weight in weights]
     reading = [there[0].any(dim=1)]
@@ -50,8 +54,8 @@ def alive_units(weights: list[Tensor]) -> list[Tensor]:
     return alive
 
 
-def kept(alive: Tensor) -> Tensor:
-    """The mask, with the first kept where none is alive."""
+def kept(alive: Bool[Tensor, " unit"]) -> Bool[Tensor, " unit"]:
+    """Return the mask, with its first entry set where no entry is."""
     alive = alive.clone()
     alive[0] |= ~alive.any()
     return alive

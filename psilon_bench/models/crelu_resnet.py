@@ -4,21 +4,21 @@ import copy
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Depth, Linear, NormLinear
-
-Bound = Literal["improved", "original", "tight"]
+from psilon_bench.models.offers import Bound, HasCompact, HasInputBounds, HasNormLayers, HasPathNorm, HasPowerSum
 
 
 class CReLULinear(NormLinear):
-    r"""z = W+ relu(h) - W- relu(-h) + b: the positive and the negative part of h have a matrix each.
+    r"""A layer z = W+ relu(h) - W- relu(-h) + b, in which the positive and the negative part of h have a matrix each.
 
-    v is (out, 2 in), the directions of W+ beside those of W-. Row j of both is divided by the q-norm of
-    max(|v+_j|, |v-_j|), elementwise, so that with W~ = max(|W+|, |W-|) the rows of W~ have q-norm |g_j| (Biswas 2024).
-    Start: W- = W+ orthogonal (the layer is linear in h), and `length` in every g.
+    The parameter v is (unit, 2 fan_in), the directions of W+ beside those of W-. Row j of both is divided by the q-norm
+    of max(|v+_j|, |v-_j|), elementwise, so that the rows of W~ = max(|W+|, |W-|) have q-norm |g_j| (Biswas 2024). It
+    starts with W- = W+ orthogonal, so that it is linear in h, and with `length` in every g.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class CReLULinear(NormLinear):
         super().__init__(2 * in_features, out_features, q, share)
 
     def reset_parameters(self) -> None:
-        """Draw V anew, both halves alike; set g to the length of the start and b to 0."""
+        """Draw V anew, with both halves alike; set g to the length of the start and b to 0."""
         super().reset_parameters()
         half = self.v.shape[1] // 2
         with torch.no_grad():
@@ -36,64 +36,64 @@ class CReLULinear(NormLinear):
             self.v[:, half:] = self.v[:, :half]
         nn.init.constant_(self.g, self.length)
 
-    def sizes(self) -> Tensor:
-        """max(|V+|, |V-|) elementwise, shape (out, in)."""
+    def sizes(self) -> Float[Tensor, "unit fan_in"]:
+        """Return max(|V+|, |V-|), elementwise."""
         plus, minus = self.v.chunk(2, dim=1)
         # max(|a|, |b|) = (|a + b| + |a - b|) / 2, which backward() takes a third of the time of torch.maximum for
         return ((plus + minus).abs() + (plus - minus).abs()) / 2
 
-    def row_norms(self) -> Tensor:
-        """q-norm of max(|v+_j|, |v-_j|), shape (out,)."""
+    def row_norms(self) -> Float[Tensor, " unit"]:
+        """Return the q-norm of max(|v+_j|, |v-_j|) for every row j."""
         if self.q == 1:
             plus, minus = self.v.chunk(2, dim=1)
             return ((plus + minus).abs().sum(dim=1) + (plus - minus).abs().sum(dim=1)) / 2
         return torch.linalg.vector_norm(self.sizes(), dim=1)
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum |w|^p over W+ and W-; no short cut, for the norm of a row is that of W~."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum |w|^p over W+ and W-; there is no short cut, for the norm of a row is that of W~."""
         return self.power_sum_of_weights(p)
 
     def plain(self) -> "PlainCReLULinear":
-        """The layer with weights of its own that does the same."""
+        """Return a layer with plain weights that computes the same function."""
         return PlainCReLULinear.of(self.weight, self.bias)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """(batch, in) -> (batch, out), as one product with [relu(h), min(h, 0)]."""
+    def forward(self, h: Float[Tensor, "batch fan_in"]) -> Float[Tensor, "batch unit"]:
+        """Return the outputs as one product with [relu(h), min(h, 0)]."""
         return super().forward(crelu(h))
 
 
 class PlainCReLULinear(Linear):
-    """The same with plain weights: [W+, W-] is (out, 2 in)."""
+    """A CReLU layer with plain weights [W+, W-], (unit, 2 fan_in)."""
 
-    def forward(self, h: Tensor) -> Tensor:
-        """(batch, in) -> (batch, out)."""
+    def forward(self, h: Float[Tensor, "batch fan_in"]) -> Float[Tensor, "batch unit"]:
+        """Return W+ relu(h) - W- relu(-h) + b."""
         return super().forward(crelu(h))
 
 
-def crelu(h: Tensor) -> Tensor:
-    """[relu(h), min(h, 0)], (batch, in) -> (batch, 2 in)."""
+def crelu(h: Float[Tensor, "batch fan_in"]) -> Float[Tensor, "batch 2*fan_in"]:
+    """Return the positive part of h and, beside it, the negative part min(h, 0)."""
     positive = h.relu()
     return torch.cat([positive, h - positive], dim=1)
 
 
-def parts(layer: Any) -> tuple[Tensor, Tensor]:
-    """W+ and W- of a CReLU layer, each (out, in)."""
+def parts(layer: Any) -> tuple[Float[Tensor, "unit fan_in"], Float[Tensor, "unit fan_in"]]:
+    """Return W+ and W- of a CReLU layer."""
     plus, minus = layer.weight.chunk(2, dim=1)
     return plus, minus
 
 
-def reads(layer: Any) -> Tensor:
-    """Which outputs of a CReLU layer read which inputs, (out, in)."""
+def reads(layer: Any) -> Bool[Tensor, "unit fan_in"]:
+    """Return which outputs of a CReLU layer read which of its inputs."""
     plus, minus = parts(layer)
     return (plus != 0) | (minus != 0)
 
 
-class CReLUResNet(nn.Module):
-    r"""h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
+class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds):
+    r"""A network h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
 
-    `depth` hidden layers (so depth - 1 blocks) of width `hidden`; normalization q and `share` as in `NormLinear`, the
-    output layer with one length per output. Start: g = 0 in the blocks (each is the identity) and 1 elsewhere.
-    PSiLON ResNet (Biswas 2024): q = 1, share.
+    It has `depth` hidden layers (so depth - 1 blocks) of width `hidden`. The normalization q and `share` are those of
+    `NormLinear`; the output layer has one length per output. It starts with g = 0 in the blocks, which are then the
+    identity, and g = 1 elsewhere. PSiLON ResNet (Biswas 2024) has q = 1 and shares.
     """
 
     lipschitz_activation = 1.0
@@ -101,7 +101,6 @@ class CReLUResNet(nn.Module):
     first: Any
     blocks: Any  # nn.ModuleList of CReLULinear
     last: Any
-    q: Literal[1, 2] | None  # None where the layers are plain
 
     def __init__(
         self,
@@ -120,31 +119,31 @@ class CReLUResNet(nn.Module):
         )
         self.last = CReLULinear(hidden, num_outputs, normalization, share=False, length=1.0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, outputs) of inputs (batch, ...), flattened."""
+    def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
+        """Return the logits of inputs, which are flattened."""
         h = self.first(x.flatten(1))
         for block in self.blocks:
             h = h + block(h)
         return self.last(h)
 
     def plain(self) -> "CReLUResNet":
-        """The network with plain layers that does the same."""
+        """Return the network of plain layers that computes the same function."""
         network = copy.copy(self)
         blocks = nn.ModuleList(block.plain() for block in self.blocks)
         network._modules = {"first": self.first.plain(), "blocks": blocks, "last": self.last.plain()}
         network.q, network.share = None, False
         return network
 
-    def weights(self) -> list[Tensor]:
-        """W_1, then W+ and W- of every block and of the output layer."""
+    def weights(self) -> list[Float[Tensor, "_unit _fan_in"]]:
+        """Return W_1, then W+ and W- of every block and of the output layer."""
         return [self.first.weight, *(part for layer in (*self.blocks, self.last) for part in parts(layer))]
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum |w|^p over all weights."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum |w|^p over all weights, without biases."""
         return sum((layer.power_sum(p) for layer in (*self.blocks, self.last)), start=self.first.power_sum(p))
 
-    def path_norm(self, bound: Bound = "improved") -> Tensor:
-        r"""A bound of the Lipschitz constant from L_inf inputs to L1 outputs, a scalar.
+    def path_norm(self, bound: Bound = "improved") -> Float[Tensor, ""]:
+        r"""Return a bound of the Lipschitz constant from L_inf inputs to L1 outputs, one of three.
 
         improved  1^T W~_K prod_k (I + W~_k) |W_1| 1; with q = 1 and shared lengths |g_1| prod (1 + |g_k|) sum_j |g_K,j|
         original  the 1-path-norm of the net as drawn, blocks |[I + W+, I + W-]|: |I + W+| + |I + W-| a block
@@ -163,8 +162,8 @@ class CReLUResNet(nn.Module):
         return ((plus + minus if bound == "original" else torch.maximum(plus, minus)) @ paths).sum()
 
     @staticmethod
-    def _block(block: nn.Module, bound: Bound) -> Tensor:
-        """The matrix, (hidden, hidden), that bounds the paths through a block."""
+    def _block(block: nn.Module, bound: Bound) -> Float[Tensor, "hidden hidden"]:
+        """Return the matrix that bounds the paths through a block."""
         plus, minus = parts(block)
         identity = torch.eye(len(plus), dtype=plus.dtype, device=plus.device)
         if bound == "improved":
@@ -172,8 +171,8 @@ class CReLUResNet(nn.Module):
         plus, minus = (identity + plus).abs(), (identity + minus).abs()
         return plus + minus if bound == "original" else torch.maximum(plus, minus)
 
-    def input_bounds(self) -> Tensor:
-        """The part of `lipschitz_bound` that each input has, (features,): how far it alone moves the outputs (L1)."""
+    def input_bounds(self) -> Float[Tensor, " input"]:
+        """Return the part of `lipschitz_bound` of each input: how far it alone moves the outputs (L1)."""
         plus, minus = (part.abs() for part in parts(self.last))
         paths = torch.maximum(plus, minus).sum(dim=0)
         for block in reversed(self.blocks):
@@ -181,14 +180,14 @@ class CReLUResNet(nn.Module):
         return paths @ self.first.weight.abs()
 
     def norm_layers(self) -> list[NormLinear]:
-        """The weight-normalised layers."""
+        """Return the weight-normalised layers."""
         return [layer for layer in (self.first, *self.blocks, self.last) if isinstance(layer, NormLinear)]
 
     @torch.no_grad()
-    def compact(self) -> tuple["CReLUResNet", Tensor]:
-        """A plain network of the coordinates of h that the outputs read, and the indices of the inputs that it takes.
+    def compact(self) -> tuple["CReLUResNet", Int[Tensor, " input"]]:
+        """Return a plain network of the coordinates of h that matter, and the indices of the inputs that it takes.
 
-        Read are those the output layer reads, and those a block reads to change one that is read after it.
+        A coordinate matters if the output layer reads it, or if a block reads it to change one that matters later.
         """
         network = self.plain()
         alive = reads(network.last).any(dim=0)
@@ -203,12 +202,13 @@ class CReLUResNet(nn.Module):
         network.last = PlainCReLULinear.of(network.last.weight[:, both], network.last.bias)
         return network, inputs.nonzero().squeeze(1)
 
-    def _closed_form(self) -> Tensor:
+    def _closed_form(self) -> Float[Tensor, ""]:
+        """Return |g_1| prod_k (1 + |g_k|) sum_j |g_K,j|, the improved bound for q = 1 and shared lengths."""
         product = self.first.g.abs().squeeze() * self.last.g.abs().sum()
         for block in self.blocks:
             product = product * (1 + block.g.abs().squeeze())
         return product
 
-    def lipschitz_bound(self) -> Tensor:
-        """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The tight one."""
+    def lipschitz_bound(self) -> Float[Tensor, ""]:
+        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the tight bound of `path_norm`."""
         return self.input_bounds().sum()

@@ -1,25 +1,29 @@
-"""Diagonal linear networks, whose gradient descent finds sparse vectors, with and without weight normalisation."""
+"""Diagonal linear networks, in which gradient descent finds sparse vectors, with and without weight normalisation."""
 
 from typing import Annotated, Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+
+from psilon_bench.models.offers import HasMeasures, HasStackableArguments, HasTaskKinds, HasWeightNorm, HasWeights
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class DiagonalLinear(nn.Module):
-    r"""A -> A x with x = u^L elementwise or, where `signed`, u^L - w^L; (n, N) -> (n, outputs), no bias.
+class DiagonalLinear(nn.Module, HasWeights, HasWeightNorm, HasMeasures, HasTaskKinds, HasStackableArguments):
+    r"""A network A -> A x with x = u^L elementwise or, where `signed`, x = u^L - w^L, without a bias.
 
-    power is L. Each output has an x of its own. normalization = 2: u, or (u, w) as one vector, is g v / ||v||_2; the
-    learning rate is that of v, times `ratio` that of g. Start: every entry of u and w is alpha, ||v||_2 = 1. Chou,
-    Rauhut & Ward 2023, arXiv 2305.05448 (WN-GD).
+    The rows of the measurement matrix A are the inputs; `power` is L; each output has an x of its own. With
+    `normalization` 2, u (or (u, w) as one vector) is g v / ||v||_2, and the learning rate of the lengths g is `ratio`
+    times that of the directions v. Every entry of u and w starts at alpha, with ||v||_2 = 1. Chou, Rauhut & Ward 2023,
+    arXiv 2305.05448 (WN-GD).
 
-    Parameters: u (outputs, N), w beside it (outputs, 2 N); or v of that shape and g (outputs,), the lengths by
-    sqrt(ratio): descent on both with one rate is descent on the lengths with `ratio` times it.
+    The parameters are u (output, input), with w beside it (output, 2 input); or v of that shape and g (output,), which
+    is the length divided by sqrt(ratio): descent on both with one rate is descent on the lengths with `ratio` times it.
 
-    rows: the training inputs (n, N); where n < N they tell `invariant` what it needs.
+    `rows` are the training inputs, from which `invariant` learns the row space of A where they do not span everything.
     """
 
     stackable = ("alpha", "ratio")
@@ -37,7 +41,7 @@ class DiagonalLinear(nn.Module):
         signed: bool,
         normalization: Literal[2] | None,
         ratio: Positive,
-        rows: Tensor | None = None,
+        rows: Float[Tensor, " batch *input"] | None = None,
     ) -> None:
         super().__init__()
         self.power, self.signed, self.q = power, signed, normalization
@@ -51,14 +55,14 @@ class DiagonalLinear(nn.Module):
             self.v = nn.Parameter(torch.full((num_outputs, size), size**-0.5, dtype=torch.float64))
             self.g = nn.Parameter(torch.full((num_outputs,), alpha * (size / ratio) ** 0.5, dtype=torch.float64))
 
-    def factors(self) -> Tensor:
-        """u, and w beside it."""
+    def factors(self) -> Float[Tensor, "output factor"]:
+        """Return u and, where the network is signed, w beside it."""
         if self.q is None:
             return self.u
         return self.v * (self.ratio.sqrt() * self.g / torch.linalg.vector_norm(self.v, dim=1))[:, None]
 
-    def vectors(self) -> Tensor:
-        """x, (outputs, N)."""
+    def vectors(self) -> Float[Tensor, "output input"]:
+        """Return the vectors x."""
         factors = self.factors()
         powers = factors.square() if self.power == 2 else factors**self.power
         if not self.signed:
@@ -66,26 +70,27 @@ class DiagonalLinear(nn.Module):
         plus, minus = powers.chunk(2, dim=1)
         return plus - minus
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """(n, N) -> (n, outputs)."""
+    def forward(self, rows: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
+        """Return A x for the rows of A."""
         return (self.vectors() @ rows.flatten(1).T).T  # in a stack twice as fast as the other way round
 
-    def weights(self) -> list[Tensor]:
-        """The effective weights, x."""
+    def weights(self) -> list[Float[Tensor, "output input"]]:
+        """Return the effective weights, which are the vectors x."""
         return [self.vectors()]
 
-    def measures(self) -> dict[str, Tensor]:
-        """Numbers worth a curve: ||x||_1, and what gradient flow would leave at 0."""
+    def measures(self) -> dict[str, Float[Tensor, ""]]:
+        """Return ||x||_1 as `norm1` and, where the row space is known, `invariant`, which gradient flow leaves at 0."""
         own = {"norm1": self.vectors().abs().sum()}
         return own if self.row_space is None else own | {"invariant": self.invariant()}
 
-    def invariant(self) -> Tensor:
-        r"""||h - h_0|| without its part in the row space of A (of [A, -A] for u, w), by ||h - h_0||; a scalar.
+    def invariant(self) -> Float[Tensor, ""]:
+        r"""Return the share of the move h - h_0 that lies outside the row space of A; the mean over outputs.
 
-        h = s^(2-L), log s for L = 2, where s is u or, with normalisation, v / ||v|| exp(||u||^2 / (2 ratio)). Gradient
-        flow on a loss of A x moves h in the row space of A alone, so this is 0; steps of finite length leave it. It
-        follows from d/dt u^(2-L) / (2-L) = -L A^T z, z the slope in A x; with u = g theta from
-        d/dt theta^(2-L) / (2-L) = -L g^L A^T z - theta^(2-L) d/dt g^2 / (2 ratio). The mean over outputs.
+        h = s^(2-L), or log s for L = 2, where s is u or, with normalisation, v / ||v|| exp(||u||^2 / (2 ratio)); for u
+        and w the row space is that of [A, -A]. Gradient flow on a loss of A x moves h within the row space alone, so
+        the share is 0; steps of finite length leave the row space. It follows from d/dt u^(2-L) / (2-L) = -L A^T z,
+        where z is the slope in A x; with u = g theta, from
+        d/dt theta^(2-L) / (2-L) = -L g^L A^T z - theta^(2-L) d/dt g^2 / (2 ratio).
         """
         assert self.row_space is not None
         now = self.logarithms(self.factors())
@@ -99,16 +104,19 @@ class DiagonalLinear(nn.Module):
         size = torch.linalg.vector_norm(move, dim=1).clamp_min(torch.finfo(move.dtype).tiny)
         return (torch.linalg.vector_norm(outside, dim=1) / size).mean()
 
-    def logarithms(self, factors: Tensor) -> Tensor:
-        """log s of `invariant`."""
+    def logarithms(self, factors: Float[Tensor, "output factor"]) -> Float[Tensor, "output factor"]:
+        """Return log s, for the s of `invariant`."""
         if self.q is None:
             return factors.abs().log()
         length = torch.linalg.vector_norm(factors, dim=1, keepdim=True)
         return (factors.abs() / length).log() + length.square() / (2 * self.ratio)
 
 
-def row_space(rows: Tensor | None, signed: bool) -> Tensor | None:
-    """An orthonormal basis of the row space of A, or of [A, -A], in columns; None where it is everything or unknown."""
+def row_space(rows: Float[Tensor, " batch *input"] | None, signed: bool) -> Float[Tensor, "factor dimension"] | None:
+    """Return an orthonormal basis of the row space of A or, where signed, of [A, -A]; None where it is not needed.
+
+    The basis vectors are columns. Rows that may span the whole space, and rows that are not vectors, need no basis.
+    """
     if rows is None or rows.dim() != 2 or len(rows) >= rows.shape[1]:
         return None
     basis = torch.linalg.qr(rows.double().T)[0]

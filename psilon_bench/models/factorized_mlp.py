@@ -1,7 +1,8 @@
-"""Multilayer perceptrons whose every layer is two: each hidden unit is in a pair of layers."""
+"""Multilayer perceptrons whose layers are products of two, so that each hidden unit lies in a pair of layers."""
 
 from typing import Literal
 
+from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -10,10 +11,11 @@ from psilon_bench.models.mlp import MLP
 
 
 class FactorizedMLP(MLP):
-    r"""`depth` layers linear-activation-linear one after the other, B act(A h + a) + b, no activation between them.
+    r"""A network of `depth` blocks B act(A h + a) + b one after the other, without activations between the blocks.
 
-    All widths are `hidden`: 784-400-400 | 400-400-400 | 400-400-10 is the MLP-3-400 of Yang et al. 2022 (depth 3,
-    959,610 parameters). As deep and wide as the MLP of `depth` layers that it factorises, and every unit can go to 0.
+    All widths are `hidden`. The MLP-3-400 of Yang et al. 2022 is 784-400-400 | 400-400-400 | 400-400-10 (depth 3,
+    959,610 parameters). The network is as deep and wide as the MLP of `depth` layers that it factorises, and every
+    unit of it can go to 0.
     """
 
     def __init__(
@@ -28,11 +30,11 @@ class FactorizedMLP(MLP):
         super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init)
 
     def activations(self) -> list[nn.Module]:
-        """What comes behind each layer but the last: nothing between the pairs."""
+        """Return what comes behind each layer but the last: the activation within pairs, the identity between them."""
         return [self.activation if k % 2 == 0 else nn.Identity() for k in range(len(self.layers) - 1)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, outputs) of inputs (batch, ...), flattened."""
+    def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
+        """Return the logits of inputs, which are flattened."""
         x = x.flatten(1)
         for first, second in self.units():
             x = second(self.activation(first(x)))

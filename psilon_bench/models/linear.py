@@ -1,8 +1,9 @@
 """Linear layers, plain and weight-normalised, with the sums of weight powers that regularizers ask for."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, TypeVar
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,13 +12,14 @@ from psilon_bench.models import simplex
 
 Init = Literal["orthogonal", "kaiming", "uniform"]
 Depth = Annotated[int, Field(gt=0, le=1000)]  # layers are built one by one
+Layer = TypeVar("Layer", bound="Linear")
 
 
 class Linear(nn.Linear):
-    """z = x W^T + b with b = 0 at the start.
+    """A linear layer z = x W^T + b with parameters weight (unit, fan_in) and bias (unit,).
 
-    init: `orthogonal` (PSiLON), `kaiming`: normal with variance 2 / fan_in (He et al. 2015, equation 10), or `uniform`:
-    uniform in +-1 / sqrt(fan_in), b too, as torch's own layers start.
+    `init` says how it starts. `orthogonal` (PSiLON) and `kaiming`, normal with variance 2 / fan_in (He et al. 2015,
+    equation 10), have b = 0; `uniform` draws W and b from +-1 / sqrt(fan_in), as torch's own layers do.
     """
 
     def __init__(self, in_features: PositiveInt, out_features: PositiveInt, init: Init = "orthogonal") -> None:
@@ -25,7 +27,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features)
 
     def reset_parameters(self) -> None:
-        """Draw W anew, and set b to 0 or draw it as well."""
+        """Draw W anew, and set b to 0 or draw it as well, as `init` says."""
         start(self.weight, self.init)
         if self.init == "uniform":
             nn.init.uniform_(self.bias, -(self.in_features**-0.5), self.in_features**-0.5)
@@ -33,35 +35,37 @@ class Linear(nn.Linear):
             nn.init.zeros_(self.bias)
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor) -> Self:
-        """The layer with these parameters."""
+    def of(cls: type[Layer], weight: Float[Tensor, "unit fan_in"], bias: Float[Tensor, " unit"]) -> Layer:
+        """Return the layer with copies of these parameters."""
         layer = cls(1, 1)
         layer.out_features, layer.in_features = weight.shape
         layer.weight, layer.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
         return layer
 
     def plain(self) -> "Linear":
-        """A copy."""
+        """Return a copy of the layer."""
         return Linear.of(self.weight, self.bias)
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum_ij |W_ij|^p, the bias excluded."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum_ij |W_ij|^p, without the bias and without a factor 1 / p."""
         return powers(self.weight, p).sum()
 
 
 class NormLinear(nn.Module):
-    r"""Weight-normalised linear layer, W_j = g_j v_j / ||v_j||_q, rows w_j; z = x W^T + b.
+    r"""A weight-normalised linear layer z = x W^T + b with rows W_j = g_j v_j / ||v_j||_q.
 
-    q = 1 with one shared g is PSiLON's layer (Biswas 2024), q = 2 with one g per row is weight
-    normalisation (Salimans & Kingma 2016). Start: V as `init` says, g = 1, b = 0. W is never built in the forward
-    pass: scaling the output columns, (x V^T) * (g / ||V||_q) + b, is the same and needs O(batch x out) work.
+    With q = 1 and one shared g it is PSiLON's layer (Biswas 2024), with q = 2 and one g per row weight normalisation
+    (Salimans & Kingma 2016). It starts with V as `init` says, g = 1 and b = 0. The forward pass never builds W: scaling
+    the columns of the output, (x V^T) * (g / ||V||_q) + b, is the same and needs O(batch x unit) work.
 
-    Parameters: v (out, in), g (1,) if `share` else (out,), bias (out,). A row v_j = 0 has no direction: its weights
-    are 0, never 0/0, and so are those of a row too short to be divided by (1e-19 in float32), up to that size.
+    The parameters are the directions v (unit, fan_in), the lengths g, (1,) if `share` else (unit,), and bias (unit,).
+    A row v_j = 0 has no direction: its weights are 0, never 0/0. A row too short to be divided by (1e-19 in float32)
+    has weights up to that size.
 
-    A pruner sets `blend` = a: then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j) with p_j the projection of |v_j| onto
-    the probability simplex, signs put back. For q = 1 both have 1-norm 1 and the same signs, so ||W_j||_1 is |g_j| at
-    every a; at a = 1 many weights are exact zeros (Biswas 2024). `strength`: a 1-norm that v_j is brought to before.
+    A pruner sets `blend` = a. Then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j), where p_j is the projection of |v_j|
+    onto the probability simplex with the signs put back. For q = 1 both parts have 1-norm 1 and the same signs, so
+    ||W_j||_1 is |g_j| at every a; at a = 1 many weights are exact zeros (Biswas 2024). The pruner may also set
+    `strength`, a 1-norm that v_j is brought to before it is projected.
     """
 
     def __init__(
@@ -87,21 +91,21 @@ class NormLinear(nn.Module):
         nn.init.ones_(self.g)
         nn.init.zeros_(self.bias)
 
-    def sizes(self) -> Tensor:
-        """What is normalised and projected: |V|, shape (out, in)."""
+    def sizes(self) -> Float[Tensor, "unit entry"]:
+        """Return |V|, which is what is normalised and projected."""
         return self.v.abs()
 
-    def row_norms(self) -> Tensor:
-        """||v_j||_q, shape (out,)."""
+    def row_norms(self) -> Float[Tensor, " unit"]:
+        """Return ||v_j||_q of every row."""
         # sum() is five times as fast as vector_norm of order 1
         return self.sizes().sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(self.v, dim=1)
 
-    def scale(self, norms: Tensor) -> Tensor:
-        """g_j / ||v_j||_q of every row, shape (out,); g_j where ||v_j||_q = 0, so that no gradient is infinite."""
+    def scale(self, norms: Float[Tensor, " unit"]) -> Float[Tensor, " unit"]:
+        """Return g_j / ||v_j||_q of every row, and g_j where ||v_j||_q = 0, so that no gradient is infinite."""
         return self.g / norms.masked_fill(norms < torch.finfo(norms.dtype).tiny ** 0.5, 1)
 
-    def direction(self) -> tuple[Tensor, Tensor]:
-        """D (out, in) and the norms (out,) with W_j = g_j / ||v_j||_q D_j: v itself, or blended with its projection."""
+    def direction(self) -> tuple[Float[Tensor, "unit fan_in"], Float[Tensor, " unit"]]:
+        """Return D and the norms ||v_j||_q with W_j = g_j / ||v_j||_q D_j: D is V, or V blended with its projection."""
         if not self.blend:
             return self.v, self.row_norms()
         shrunk, norms = self.shrunk()
@@ -110,11 +114,11 @@ class NormLinear(nn.Module):
         weight = self.blend * (1.0 if self.strength is None else self.strength)
         return torch.add(self.v * (1 - self.blend), shrunk, alpha=weight), norms
 
-    def shrunk(self) -> tuple[Tensor, Tensor]:
-        """V with the sizes of each row less their threshold, (out, in), and the 1-norms of V's rows, (out,).
+    def shrunk(self) -> tuple[Float[Tensor, "unit fan_in"], Float[Tensor, " unit"]]:
+        """Return V with the sizes u of each row less their threshold, max(u - tau, 0), and the 1-norms of V's rows.
 
-        Brought to the 1-norm s first and then projected, a row is max(s u / ||u||_1 - tau, 0) = s / ||u||_1
-        max(u - tau', 0), with tau' such that the sum of the last is ||u||_1 / s.
+        A row that is brought to the 1-norm s and then projected is max(s u / ||u||_1 - tau, 0), which is
+        s / ||u||_1 max(u - tau', 0) with a tau' for which the sum of max(u - tau', 0) is ||u||_1 / s.
         """
         sizes = self.sizes()
         norms = sizes.sum(dim=1)
@@ -122,39 +126,39 @@ class NormLinear(nn.Module):
         return simplex.shrink(self.v, simplex.threshold(sizes, total[:, None])), norms
 
     @property
-    def weight(self) -> Tensor:
-        """The effective weights W, shape (out, in)."""
+    def weight(self) -> Float[Tensor, "unit fan_in"]:
+        """Return the effective weights W."""
         direction, norms = self.direction()
         return direction * self.scale(norms)[:, None]
 
-    def projected(self) -> Tensor:
-        """V with every row of its sizes projected onto the probability simplex, signs put back; shape (out, in)."""
+    def projected(self) -> Float[Tensor, "unit fan_in"]:
+        """Return V with the sizes of every row projected onto the probability simplex and the signs put back."""
         shrunk, norms = self.shrunk()
         if self.strength is None:
             return shrunk
         return shrunk * (self.strength / norms.masked_fill(norms == 0, 1))[:, None]
 
     def plain(self) -> nn.Module:
-        """The layer with weights of its own that does the same."""
+        """Return a layer with plain weights that computes the same function."""
         return Linear.of(self.weight, self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(batch, in) -> (batch, out)."""
+    def forward(self, x: Float[Tensor, "batch fan_in"]) -> Float[Tensor, "batch unit"]:
+        """Return x W^T + b."""
         direction, norms = self.direction()
         z = F.linear(x, direction)
         return torch.addcmul(self.bias.to(z.dtype), z, self.scale(norms).to(z.dtype))
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum_ij |W_ij|^p = sum_j (|g_j| / ||v_j||_q)^p ||v_j||_p^p.
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum_ij |W_ij|^p = sum_j (|g_j| / ||v_j||_q)^p ||v_j||_p^p, without the bias.
 
-        For p = q this is sum_j |g_j|^q, no V in it: a row v_j = 0 counts as if it had a direction.
+        For p = q this is sum_j |g_j|^q, in which V does not occur: a row v_j = 0 counts as if it had a direction.
         """
         if p == self.q:
             return powers(self.g.expand(len(self.v)), p).sum()
         return self.power_sum_of_weights(p)
 
-    def power_sum_of_weights(self, p: float) -> Tensor:
-        """The sum itself, from the rows of V."""
+    def power_sum_of_weights(self, p: float) -> Float[Tensor, ""]:
+        """Return sum_ij |W_ij|^p from the rows of V, without the short cut for p = q."""
         if self.blend:
             return powers(self.weight, p).sum()
         return (powers(self.scale(self.row_norms()), p) * powers(self.v, p).sum(dim=1)).sum()
@@ -163,8 +167,8 @@ class NormLinear(nn.Module):
         return f"{self.v.shape[1]}, {self.v.shape[0]}, q={self.q}, share={self.share}"
 
 
-def start(weight: Tensor, init: Init) -> None:
-    """Fill `weight` in place from torch's global generator."""
+def start(weight: Float[Tensor, "unit fan_in *kernel"], init: Init) -> None:
+    """Fill the weight (unit, fan_in, ...) in place as `init` says, from torch's global generator."""
     if init == "orthogonal":
         nn.init.orthogonal_(weight)
     elif init == "kaiming":
@@ -174,8 +178,8 @@ def start(weight: Tensor, init: Init) -> None:
         nn.init.uniform_(weight, -bound, bound)
 
 
-def powers(x: Tensor, p: float) -> Tensor:
-    """|x|^p elementwise, the squares and absolute values without a call of pow; the gradient at 0 is 0 for every p."""
+def powers(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
+    """Return |x|^p elementwise; the gradient at 0 is 0 for every p, and p = 1 and 2 are computed without `pow`."""
     if p == 2:
         return x.square()
     if p < 1:

@@ -4,13 +4,24 @@ import copy
 import itertools
 from typing import Any, Literal
 
+from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
+from psilon_bench.models.offers import (
+    Bound,
+    HasAliveUnits,
+    HasCompact,
+    HasInputBounds,
+    HasNormLayers,
+    HasPathNorm,
+    HasPowerSum,
+    HasUnits,
+    Pair,
+)
 from psilon_bench.models.path_norm import input_path_norms, path_norm
-from psilon_bench.models.units import Pair
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -22,16 +33,15 @@ ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
 HOMOGENEOUS = ("relu", "leaky_relu")
 
 
-class MLP(nn.Module):
-    r"""`depth` hidden layers of width `hidden`, then a linear output layer; (batch, features) -> (batch, outputs).
+class MLP(nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasPathNorm, HasInputBounds, HasUnits):
+    r"""A network of `depth` hidden layers of width `hidden` and a linear output layer.
 
-    normalization: None for plain layers, else the q of `NormLinear`. `share`: one length g per hidden layer; the
-    output layer always has one per output.
-    P-Net (Biswas 2024): q = 1, share. S-Net with WN (Salimans & Kingma 2016): q = 2, one g per row.
+    `normalization` is None for plain layers, else the q of `NormLinear`. With `share` a hidden layer has one length g;
+    the output layer always has one per output. P-Net (Biswas 2024) has q = 1 and shares, S-Net with weight
+    normalisation (Salimans & Kingma 2016) has q = 2 and one g per row.
     """
 
-    bounds = ("improved",)
-    q: Literal[1, 2] | None
+    bounds: tuple[Bound, ...] = ("improved",)
     layers: Any  # nn.ModuleList of Linear or NormLinear
 
     def __init__(
@@ -58,23 +68,23 @@ class MLP(nn.Module):
         )
         self.activation = ACTIVATIONS[activation][0]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, outputs) of inputs (batch, ...), flattened."""
+    def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
+        """Return the logits of inputs, which are flattened."""
         x = x.flatten(1)
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)
 
-    def weights(self) -> list[Tensor]:
-        """Effective weight matrices W_1 ... W_K, each (out, in); biases are not among them."""
+    def weights(self) -> list[Float[Tensor, "_unit _fan_in"]]:
+        """Return the effective weight matrices W_1 ... W_K, without biases."""
         return [layer.weight for layer in self.layers]
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum |w|^p over all effective weights, without building them where layers are normalised."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum |w|^p over all effective weights, which are not built where layers are normalised."""
         return sum((layer.power_sum(p) for layer in self.layers[1:]), start=self.layers[0].power_sum(p))
 
     def plain(self) -> "MLP":
-        """The network with plain layers that does the same."""
+        """Return the network of plain layers that computes the same function."""
         network = copy.copy(self)
         network._modules = {
             "layers": nn.ModuleList(layer.plain() for layer in self.layers),
@@ -85,28 +95,28 @@ class MLP(nn.Module):
 
     @property
     def homogeneous(self) -> bool:
-        """Whether activation(c x) = c activation(x) for c > 0."""
+        """Return whether activation(c x) = c activation(x) for every c > 0."""
         return self.activation_name in HOMOGENEOUS
 
     def activations(self) -> list[nn.Module]:
-        """What comes behind each layer but the last."""
+        """Return the activation behind each layer but the last."""
         return [self.activation] * (len(self.layers) - 1)
 
     def units(self) -> list[Pair]:
-        """Layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""
+        """Return layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""
         return [] if self.q else [Pair(*pair) for pair in zip(self.layers[::2], self.layers[1::2], strict=False)]
 
     def unpaired(self) -> list[nn.Module]:
-        """The last layer where their number is odd."""
+        """Return the last layer where the number of layers is odd, and all layers where they are normalised."""
         paired = 2 * len(self.units())
         return list(self.layers[paired:])
 
     def norm_layers(self) -> list[NormLinear]:
-        """The weight-normalised layers."""
+        """Return the weight-normalised layers."""
         return [layer for layer in self.layers if isinstance(layer, NormLinear)]
 
-    def compact(self) -> tuple["MLP", Tensor]:
-        """A plain network without the dead units, and the indices of the inputs that it reads and takes."""
+    def compact(self) -> tuple["MLP", Int[Tensor, " input"]]:
+        """Return a plain network without the dead units, and the indices of the inputs that it reads and takes."""
         network = self.plain()
         weights, biases, inputs = without_dead_units(
             [layer.weight for layer in network.layers], [layer.bias for layer in network.layers], network.activations()
@@ -114,20 +124,21 @@ class MLP(nn.Module):
         network.layers = nn.ModuleList(map(Linear.of, weights, biases))
         return network, inputs
 
-    def alive_units(self) -> list[Tensor]:
-        """Of every hidden layer which units are not dead, a mask (units,)."""
+    def alive_units(self) -> list[Bool[Tensor, " _unit"]]:
+        """Return a mask for each hidden layer, of the units that are not dead."""
         return alive_units(self.weights())
 
     @property
     def lipschitz_activation(self) -> float:
-        """Lipschitz constant of the activation; the path norm bounds the network's where this is 1."""
+        """Return the Lipschitz constant of the activation; where it is 1, the path norm bounds that of the network."""
         return ACTIVATIONS[self.activation_name][1]
 
-    def path_norm(self, bound: Literal["improved"] = "improved") -> Tensor:
-        """The 1-path-norm, a scalar, without variants.
+    def path_norm(self, bound: Bound = "improved") -> Float[Tensor, ""]:
+        """Return the 1-path-norm 1^T |W_K| ... |W_1| 1, for which this network has one bound alone.
 
-        With q = 1 and shared lengths |g_1 ... g_(K-1)| sum_j |g_K,j|: O(K) work.
+        With q = 1 and shared lengths it is |g_1 ... g_(K-1)| sum_j |g_K,j|, which takes O(K) work (Biswas 2024).
         """
+        assert bound in self.bounds, bound
         if self.q != 1 or not self.share:
             return path_norm(self.weights())
         product = self.layers[-1].g.abs().sum()
@@ -135,10 +146,10 @@ class MLP(nn.Module):
             product = product * layer.g.abs().squeeze()
         return product
 
-    def lipschitz_bound(self) -> Tensor:
-        """Certified: |f(x) - f(y)|_1 <= bound * |x - y|_inf. The path norm times the activations' constants."""
+    def lipschitz_bound(self) -> Float[Tensor, ""]:
+        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the path norm times the activations' Lipschitz constants."""
         return self.input_bounds().sum()
 
-    def input_bounds(self) -> Tensor:
-        """The part of `lipschitz_bound` that each input has, (features,): how far it alone moves the outputs (L1)."""
+    def input_bounds(self) -> Float[Tensor, " input"]:
+        """Return the part of `lipschitz_bound` of each input: how far it alone moves the outputs (L1)."""
         return input_path_norms(self.weights()) * self.lipschitz_activation ** (len(self.layers) - 1)

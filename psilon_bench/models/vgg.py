@@ -1,10 +1,12 @@
-"""VGG networks: 3 x 3 convolutions in blocks, pooling between blocks, one linear layer. Their channels are units."""
+"""VGG networks of 3 x 3 convolutions in blocks, pooling between blocks, and one linear layer; channels are units."""
 
 import copy
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
+from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,48 +14,50 @@ from torch.nn import functional as F
 from psilon_bench.errors import UsageError
 from psilon_bench.models.compact import kept
 from psilon_bench.models.linear import Linear, powers, start
-from psilon_bench.models.units import Pair
+from psilon_bench.models.offers import HasCompact, HasPowerSum, HasUnits, Pair
 
 Blocks = Annotated[list[Annotated[list[PositiveInt], Field(min_length=1)]], Field(min_length=1)]
 
 
 class Conv(nn.Conv2d):
-    """A 3 x 3 convolution that keeps height and width; Kaiming start, normal with variance 2 / fan_in, and b = 0."""
+    """A 3 x 3 convolution that keeps height and width; it starts normal with variance 2 / fan_in, and with b = 0."""
 
     def __init__(self, in_channels: PositiveInt, out_channels: PositiveInt) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1)
 
     def reset_parameters(self) -> None:
-        """Draw W anew, set b to 0."""
+        """Draw W anew and set b to 0."""
         start(self.weight, "kaiming")
         assert self.bias is not None
         nn.init.zeros_(self.bias)
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum |w|^p, the bias excluded."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum |w|^p over the weights, without the bias."""
         return powers(self.weight, p).sum()
 
 
-class VGG(nn.Module):
-    r"""Convolutions with ReLU, 2 x 2 max-pooling between `blocks` of them; the mean over the image; one linear layer.
+class VGG(nn.Module, HasCompact, HasPowerSum, HasUnits):
+    r"""A network of convolutions with ReLU in `blocks`, the mean over the image, and one linear layer.
 
-    blocks: the numbers of channels, [[64, 64], [128, 128], ...]. No BatchNorm. Convolutions (1, 2), (3, 4), ... are
-    pairs, wherever blocks end: pooling is homogeneous. Simonyan & Zisserman 2015; one linear layer: Yang et al. 2022.
+    `blocks` are the numbers of channels, [[64, 64], [128, 128], ...], with 2 x 2 max-pooling between them and without
+    BatchNorm (Simonyan & Zisserman 2015; with one linear layer as in Yang et al. 2022). Convolutions (1, 2), (3, 4),
+    ... are pairs, wherever blocks end, for pooling is homogeneous. UsageError where the inputs are no images, or images
+    too small for the pooling.
     """
 
     homogeneous = True
     convolutions: Any  # nn.ModuleList of Conv
 
-    def __init__(self, num_outputs: PositiveInt, input_shape: tuple[int, ...], blocks: Blocks) -> None:
+    def __init__(self, num_outputs: PositiveInt, input_shape: Sequence[int], blocks: Blocks) -> None:
         super().__init__()
         check_images(input_shape, 2 ** (len(blocks) - 1), "VGG", "model.blocks", "vgg_tiny")
         channels = [input_shape[0], *itertools.chain.from_iterable(blocks)]
         self.convolutions = nn.ModuleList(itertools.starmap(Conv, itertools.pairwise(channels)))
-        self.pooled = set(itertools.accumulate(len(block) for block in blocks[:-1]))  # after so many convolutions
+        self.pooled = set(itertools.accumulate(len(block) for block in blocks[:-1]))  # behind these convolutions
         self.classifier = Linear(channels[-1], num_outputs, "kaiming")
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, outputs) of images (batch, channels, height, width)."""
+    def forward(self, x: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch output"]:
+        """Return the logits of images."""
         for number, convolution in enumerate(self.convolutions, start=1):
             x = F.relu(convolution(x), inplace=True)
             if number in self.pooled:
@@ -61,35 +65,36 @@ class VGG(nn.Module):
         return self.classifier(x.mean(dim=(2, 3)))
 
     def units(self) -> list[Pair]:
-        """Convolutions (1, 2), (3, 4), ... as pairs."""
+        """Return convolutions (1, 2), (3, 4), ... as pairs."""
         return [Pair(*pair) for pair in zip(self.convolutions[::2], self.convolutions[1::2], strict=False)]
 
     def unpaired(self) -> list[nn.Module]:
-        """The linear layer, and before it the last convolution where their number is odd."""
+        """Return the linear layer, and before it the last convolution where the number of convolutions is odd."""
         return [*self.convolutions[2 * len(self.units()) :], self.classifier]
 
-    def weights(self) -> list[Tensor]:
-        """The weights of all layers, (out, in, 3, 3) of convolutions; biases are not among them."""
+    def weights(self) -> list[Float[Tensor, "_unit _fan_in *_kernel"]]:
+        """Return the weights of all layers, without biases; a convolution has (out, in, 3, 3)."""
         return [layer.weight for layer in (*self.convolutions, self.classifier)]
 
-    def power_sum(self, p: float) -> Tensor:
-        """sum |w|^p over all weights."""
+    def power_sum(self, p: float) -> Float[Tensor, ""]:
+        """Return sum |w|^p over all weights, without biases."""
         return sum((layer.power_sum(p) for layer in self.convolutions), start=self.classifier.power_sum(p))
 
     def plain(self) -> "VGG":
-        """A copy: its layers are plain."""
+        """Return a copy, for the layers are plain."""
         return copy.deepcopy(self)
 
     @torch.no_grad()
     def compact(self) -> tuple["VGG", None]:
-        """A network without the channels that nobody reads or that are 0 everywhere, and None: it takes whole images.
+        """Return a network without dead channels, and None, for it takes whole images.
 
-        A channel that reads nothing is constant; it goes away where ReLU makes it 0, and stays where it does not, for
-        the zeros around the image make more of it than a bias.
+        A channel is dead that nothing reads or that is 0 everywhere. A channel that reads nothing is constant; it goes
+        away where ReLU makes it 0 and stays elsewhere, for next to the zeros around the image it is more than a bias.
         """
         network = self.plain()
         chain = list(itertools.pairwise([*network.convolutions, network.classifier]))
-        for before, after in (*chain, *reversed(chain)):  # what is 0 makes what reads it alone 0, and backwards
+        # forwards, a channel dies with all that it reads; backwards, with all that reads it
+        for before, after in (*chain, *reversed(chain)):
             read = (after.weight != 0).transpose(0, 1).flatten(1).any(dim=1)
             alive = kept(read & ((before.weight != 0).flatten(1).any(dim=1) | (before.bias > 0)))
             before.weight, before.bias = nn.Parameter(before.weight[alive]), nn.Parameter(before.bias[alive])
@@ -97,8 +102,11 @@ class VGG(nn.Module):
         return network, None
 
 
-def check_images(input_shape: tuple[int, ...], smallest: int, what: str, key: str, tiny: str) -> None:
-    """UsageError unless inputs are images that can be halved as often as `key` says."""
+def check_images(input_shape: Sequence[int], smallest: int, what: str, key: str, tiny: str) -> None:
+    """Raise a UsageError unless inputs are images that can be halved as often as `key` of the configuration says.
+
+    `smallest` is the height and width that this takes, `what` names the network and `tiny` a smaller option.
+    """
     if len(input_shape) != 3:
         raise UsageError(
             f"A {what} network takes images (channels, height, width), but the inputs of this data set have the shape "

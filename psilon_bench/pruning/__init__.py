@@ -1,1 +1,1 @@
-"""What turns the weights of a trained network into exact zeros."""
+"""Pruners, which bring weights or units of one network to exact zeros."""

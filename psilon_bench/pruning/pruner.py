@@ -1,30 +1,38 @@
-"""What the trainer and the runner ask of a pruner."""
+"""The contract of pruners: when they act on a network, and how."""
 
 from typing import Any
-
-from torch import nn
 
 from psilon_bench.config.sections import TrainerSection
 
 
 class Pruner:
-    """None at all. The base of all others, each of which acts in one of three places, on one network at a time."""
+    """The base class of all pruners; by itself it prunes nothing.
 
-    def check(self, model: nn.Module, trainer: TrainerSection, steps: int) -> None:
-        """UsageError, as a clause that says why, where it does not fit the network or a run of so many steps."""
+    A pruner acts in one of three places: on how the layers compute (`at_step`), on the parameters in training
+    (`after_step`), or on the plain network after training (`prune`). It sees one network at a time.
+    """
+
+    def check(self, model: Any, trainer: TrainerSection, steps: int) -> None:
+        """Raise a UsageError, a clause that says why, where the pruner does not fit the model or the run.
+
+        The model is a network or a baseline; the run has `steps` steps before any fine-tuning.
+        """
 
     def first_step(self, steps: int) -> int:
-        """The step, of so many from 0, before which scores without it are kept; `steps`: after training, 0: never."""
+        """Return the step from which the pruner acts, in a run of `steps` steps counted from 0.
+
+        The scores that networks have before it are kept. `steps` means after training, 0 that there is no before.
+        """
         return 0
 
     def at_step(self, model: Any, step: int, steps: int) -> None:
-        """Before each step, and once with step = steps at the end: set what the layers do with their parameters.
+        """Set what the layers do with their parameters, before each step and once with step = steps at the end.
 
-        By the step alone: a run that goes on from a checkpoint has fresh layers and calls it once for the last step.
+        It depends on the step alone: a run that goes on from a checkpoint has new layers and calls it for one step.
         """
 
     def after_step(self, model: Any) -> None:
-        """Before the first step and after each: change the parameters in place."""
+        """Change the parameters in place, before the first step and after each."""
 
     def prune(self, model: Any) -> None:
-        """After training: change the parameters of the plain network in place."""
+        """Change the parameters of the plain network in place, after training."""

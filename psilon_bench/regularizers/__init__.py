@@ -1,1 +1,1 @@
-"""Penalties, proxes and decays, each for one network."""
+"""Penalties, proximal operators and weight decays, each written for one network."""

@@ -1,26 +1,22 @@
-"""L2, L1 (lasso) and any other p-norm of all weights, as a penalty by plain gradient."""
+"""L2, L1 (the lasso) and every other p-norm of all weights, as a penalty that plain gradients follow."""
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
+from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasPowerSum
 from psilon_bench.regularizers.regularizer import Regularizer
 
 
-@runtime_checkable
-class HasPowerSum(Protocol):
-    """A network that sums the powers of its effective weights."""
-
-    def power_sum(self, p: float) -> Tensor: ...
-
-
 class LpNorm(Regularizer):
-    r"""scale * sum_ij |W_ij|^p over the effective weights of all layers; biases are excluded, gains only as part of W.
+    r"""The penalty scale * sum_ij |W_ij|^p over the effective weights W of all layers.
 
-    No factor 1/p: p = 2, scale = 1 is ||W||_F^2 (so gradient 2 W) and scale = 0.5 the usual weight decay lam/2 ||W||^2;
-    p = 1 is the lasso. The gradient at w = 0 is 0 for every p; for p < 1 it grows without bound towards it.
+    Biases are excluded; gains count as parts of W. There is no factor 1/p: p = 2 with scale = 1 is ||W||_F^2, whose
+    gradient is 2 W, and scale = 0.5 is the usual weight decay lam/2 ||W||^2; p = 1 is the lasso. The gradient at w = 0
+    is 0 for every p; for p < 1 it grows without bound as w approaches 0.
     """
 
     def __init__(
@@ -30,10 +26,13 @@ class LpNorm(Regularizer):
         self.weight_decay = 2 * scale if p == 2 else 0.0
 
     def check(self, model: nn.Module) -> None:
-        """UsageError where the network does not offer its weights."""
+        """Raise a UsageError where the network does not offer the sums of powers of its weights."""
         if not isinstance(model, HasPowerSum):
-            raise UsageError(f"it needs the weights, and {type(model).__name__} offers no power_sum(p)")
+            raise UsageError(
+                f"it needs the weights, and {type(model).__name__} offers no power_sum(p) "
+                "(see HasPowerSum in psilon_bench.models.offers)"
+            )
 
-    def penalty(self, model: HasPowerSum, **own: Tensor) -> Tensor:
-        """The number itself, a scalar."""
+    def penalty(self, model: HasPowerSum, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Return scale * sum |w|^p."""
         return self.scale * model.power_sum(self.p)

@@ -1,39 +1,30 @@
-"""The 1-path-norm of the network as penalty: a bound of its Lipschitz constant."""
+"""The 1-path-norm of the network, a bound of its Lipschitz constant, as a penalty."""
 
-from typing import Literal, Protocol, runtime_checkable
-
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import Bound, HasPathNorm
 from psilon_bench.regularizers.regularizer import Regularizer
-
-Bound = Literal["improved", "original", "tight"]
-
-
-@runtime_checkable
-class HasPathNorm(Protocol):
-    """A network with a path norm by these bounds; `lipschitz_activation` is its activation's Lipschitz constant."""
-
-    lipschitz_activation: float
-    bounds: tuple[str, ...]
-
-    def path_norm(self, bound: Bound = ...) -> Tensor: ...
 
 
 class PathNorm(Regularizer):
-    r"""P = 1^T |W_K| ... |W_1| 1, biases excluded; for residual networks one of three bounds. Biswas 2024.
+    r"""The penalty P = 1^T |W_K| ... |W_1| 1 without biases, or one of three bounds of residual networks (Biswas 2024).
 
-    bound: which one, see `CReLUResNet.path_norm`; other networks have one alone, `improved`. It bounds the Lipschitz
-    constant from L_inf inputs to L1 outputs where the activation's is at most 1, so other activations are refused.
+    `bound` says which of those in `CReLUResNet.path_norm`; other networks have `improved` alone. P bounds the Lipschitz
+    constant from L_inf inputs to L1 outputs where the slope of the activation is at most 1, so others are refused.
     """
 
     def __init__(self, bound: Bound) -> None:
         self.bound: Bound = bound
 
     def check(self, model: nn.Module) -> None:
-        """UsageError where the network has no such path norm, or it would bound nothing."""
+        """Raise a UsageError where the network has no such path norm, or where it would bound nothing."""
         if not isinstance(model, HasPathNorm):
-            raise UsageError(f"it needs a 1-path-norm, and {type(model).__name__} offers no path_norm()")
+            raise UsageError(
+                f"it needs a 1-path-norm, and {type(model).__name__} offers no path_norm() "
+                "(see HasPathNorm in psilon_bench.models.offers)"
+            )
         if self.bound not in model.bounds:
             raise UsageError(
                 f"reg.bound={self.bound} is for residual networks, and {type(model).__name__} has one path norm "
@@ -45,6 +36,6 @@ class PathNorm(Regularizer):
                 f"{model.lipschitz_activation} (take model.activation=relu, leaky_relu or tanh)"
             )
 
-    def penalty(self, model: HasPathNorm, **own: Tensor) -> Tensor:
-        """The path norm, a scalar."""
+    def penalty(self, model: HasPathNorm, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Return the path norm."""
         return model.path_norm(self.bound)

@@ -1,46 +1,53 @@
-"""What the trainer asks of a regularizer: a penalty in the objective, a change of the weights around the step."""
+"""The contract of regularizers: a penalty in the objective, and changes of the parameters around the step."""
 
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 from torch.optim import Optimizer
 
 
 class Regularizer:
-    """None at all: the loss alone. The base of all others.
+    """The base class of all regularizers; by itself it regularises nothing.
 
-    Everything is written for ONE network; the trainer calls it for every member of a stack. `own` holds, as tensors,
-    the arguments named in `stackable`: those in which the members of a stack may differ.
+    Everything is written for ONE network; the trainer calls it for every member of a stack. `own` holds, as scalar
+    tensors, the arguments named in `stackable`: those in which the members of a stack may differ. `step` is the
+    learning rate times lambda. `at_start`, `before_step` and `after_step` are called without gradients.
     """
 
     stackable: ClassVar[tuple[str, ...]] = ()
-    weight_decay: float = 0.0  # f where it stands for lam f / 2 times the squared weights, so that F_wd is defined
+    weight_decay: float = 0.0  # f where the penalty stands for f/2 sum w^2, so that F_wd is defined; else 0
 
-    def check(self, model: nn.Module) -> None:
-        """UsageError, as a clause that says why, where it does not fit the network."""
+    def check(self, model: Any) -> None:
+        """Raise a UsageError, a clause that says why, where the regularizer does not fit the network or baseline."""
 
     def check_optimizer(self, optimizer: Optimizer) -> None:
-        """UsageError, as a clause that says why, where its steps are not such as it needs."""
+        """Raise a UsageError, a clause that says why, where the regularizer needs other steps than this optimizer's."""
 
     def notes(self, model: Any) -> list[str]:
-        """What a person should know of how it treats this network."""
+        """Return sentences that tell the user how the regularizer treats this network."""
         return []
 
     def values(self, progress: float) -> dict[str, float]:
-        """The `stackable` arguments at this share of the run: 0 in the first epoch, 1 in the last (in a lone one 0)."""
+        """Return the `stackable` arguments at a share of the run.
+
+        The share is 0 in the first epoch and 1 in the last; in a run of one epoch it is 0.
+        """
         return {name: getattr(self, name) for name in self.stackable}
 
-    def penalty(self, model: Any, **own: Tensor) -> Tensor:
-        """What lam multiplies in the objective, a scalar."""
+    def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Return what lambda multiplies in the objective, loss + lambda * penalty."""
         parameter: Tensor = next(model.parameters())
         return parameter.new_zeros(())
 
-    def at_start(self, model: Any, **own: Tensor) -> None:
+    def at_start(self, model: Any, **own: Float[Tensor, ""]) -> None:
         """Change the parameters in place before the first step."""
 
-    def before_step(self, model: Any, step: Tensor, **own: Tensor) -> dict[str, Tensor]:
-        """What after_step needs to know of the parameters before the optimizer's step; step = learning rate x lam."""
+    def before_step(self, model: Any, step: Float[Tensor, ""], **own: Float[Tensor, ""]) -> dict[str, Tensor]:
+        """Return what `after_step` needs to know of the parameters before the optimizer's step."""
         return {}
 
-    def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
-        """Change the parameters in place after the optimizer's step: a prox or a shrink."""
+    def after_step(
+        self, model: Any, step: Float[Tensor, ""], before: dict[str, Tensor], **own: Float[Tensor, ""]
+    ) -> None:
+        """Change the parameters in place after the optimizer's step, by a prox or a shrink."""

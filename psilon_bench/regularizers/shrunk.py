@@ -1,18 +1,22 @@
-"""Which parameters a prox or a shrink changes: the weights, and what else is asked for."""
+"""Which parameters a prox or a shrink changes: the weights, and what else the user asks for."""
 
 from typing import Literal
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from psilon_bench.machine.torch_internals import NormLayer
+from psilon_bench.models.offers import HasWeightNorm
+
 Group = Literal["biases", "gains", "norms"]
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+NORMS = (NormLayer, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
-def group_of(module: nn.Module, name: str, parameter: Tensor) -> Group | None:
-    """Of a parameter that the module itself holds under this name; None for a weight.
+def group_of(module: nn.Module, name: str, parameter: Float[Tensor, "..."]) -> Group | None:
+    """Return the group of a parameter that the module itself holds under this name; None for a weight.
 
-    norms: all that normalisation layers learn. biases: what is called bias. gains: what else has fewer than two
-    dimensions, such as the lengths of weight normalisation.
+    `norms` are all parameters of normalisation layers, `biases` those called bias, and `gains` all others with fewer
+    than two dimensions, such as the lengths of weight normalisation.
     """
     if isinstance(module, NORMS):
         return "norms"
@@ -21,8 +25,8 @@ def group_of(module: nn.Module, name: str, parameter: Tensor) -> Group | None:
     return "gains" if parameter.dim() < 2 else None
 
 
-def shrunk(model: nn.Module, exclude: list[Group]) -> dict[str, Tensor]:
-    """The parameters without those groups, by name."""
+def shrunk(model: nn.Module, exclude: list[Group]) -> dict[str, Float[Tensor, "..."]]:
+    """Return the parameters by name, without those of the groups in `exclude`."""
     return {
         f"{place}.{name}": parameter
         for place, module in model.named_modules()
@@ -32,8 +36,8 @@ def shrunk(model: nn.Module, exclude: list[Group]) -> dict[str, Tensor]:
 
 
 def clause_against(model: nn.Module, exclude: list[Group]) -> str | None:
-    """Why the sizes of a network's weights cannot be shrunk, None where they can."""
-    if getattr(model, "q", None) is not None:
+    """Return a clause that says why the sizes of a network's weights cannot be shrunk; None where they can."""
+    if isinstance(model, HasWeightNorm) and model.q is not None:
         return (
             "it shrinks single weights, and the directions of a weight-normalised network have no size: "
             "any factor leaves its function as it is"

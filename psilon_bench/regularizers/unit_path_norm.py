@@ -1,7 +1,8 @@
-"""The unit path norm as a penalty: what PathProx minimises, by plain gradient."""
+"""The unit path norm, which PathProx minimises, as a penalty that plain gradients follow."""
 
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
 from psilon_bench.models.units import half_squares, unit_sizes
@@ -9,9 +10,12 @@ from psilon_bench.regularizers.unit_regularizer import UnitRegularizer
 
 
 class UnitPathNorm(UnitRegularizer):
-    r"""sum_k ||w_k||_2 ||v_k||_2 over all units, and half the squares of the layers in no pair; biases excluded."""
+    r"""The penalty sum_k ||w_k||_2 ||v_k||_2 over all units, and 1/2 sum w^2 over the layers in no pair.
 
-    def penalty(self, model: Any, **own: Tensor) -> Tensor:
-        """The number itself, a scalar."""
+    Biases are excluded. Plain gradient descent on it makes units small, but never exactly zero.
+    """
+
+    def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        """Return the unit path norm and the half squares of the unpaired layers, added up."""
         units = sum((sizes.sum() for sizes in unit_sizes(model)), start=super().penalty(model))
         return units + half_squares(model.unpaired())

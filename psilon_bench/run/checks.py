@@ -15,6 +15,7 @@ from psilon_bench.errors import UsageError, short
 from psilon_bench.machine.device import place
 from psilon_bench.machine.torch_internals import lean
 from psilon_bench.models.baselines import Baseline
+from psilon_bench.models.offers import HasTaskKinds
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.run.metric_checks import check_metrics
@@ -171,7 +172,7 @@ def fits(section: Any, model: nn.Module) -> bool:
 
 def check_kind(config: Config, task: Task, model: Any) -> None:
     """Raise UsageError where there is nothing to predict, or nothing to recover."""
-    name, kinds = config.dataset.name, getattr(model, "kinds", Baseline.kinds)
+    name, kinds = config.dataset.name, (model if isinstance(model, HasTaskKinds) else HasTaskKinds).kinds
     if task.kind in kinds:
         return
     if task.kind == "recovery":

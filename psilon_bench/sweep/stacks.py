@@ -17,6 +17,7 @@ from psilon_bench.data.task import Split
 from psilon_bench.data.tasks import load_task, task_shape
 from psilon_bench.machine.device import place, threads
 from psilon_bench.machine.memory import CPU, free_bytes
+from psilon_bench.models.baselines import Baseline
 from psilon_bench.run.checks import prepare
 from psilon_bench.training import footprint
 from psilon_bench.training.batches import per_epoch
@@ -79,7 +80,7 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
 
     What cannot: networks with unequal attributes, branches on values, or random numbers in their steps (dropout).
     """
-    if getattr(member.model, "stackable", ()) is None or not steps_elementwise(member.config, member.model):
+    if isinstance(member.model, Baseline) or not steps_elementwise(member.config, member.model):
         return False
     other = next((config for config in configs[1:] if shape_of(config) == shape_of(configs[0])), configs[0])
     try:

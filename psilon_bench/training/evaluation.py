@@ -12,7 +12,7 @@ from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
-from psilon_bench.models.units import HasUnits
+from psilon_bench.models.offers import HasLipschitzBound, HasUnits
 from psilon_bench.training.batches import Rows
 from psilon_bench.training.engine import Row
 from psilon_bench.training.randomness import Randomness
@@ -57,7 +57,7 @@ class Evaluation:
 
         Of classes also the certified accuracy at these L_inf radii, for networks that have a bound.
         """
-        certified = radii if self.kind != "regression" and hasattr(self.stack.model, "lipschitz_bound") else ()
+        certified = radii if self.kind != "regression" and isinstance(self.stack.model, HasLipschitzBound) else ()
 
         def measured(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
             scores = prediction.scores(self.kind, logits, y, self.functions)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasWeights
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.stack import Stack
@@ -122,13 +123,13 @@ def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
     """
     if pruned:
         outcome.tensors["pruned.pt"] = state_of(network)
-    if hasattr(network, "input_bounds"):
+    if isinstance(network, HasInputBounds):
         add_inputs(outcome, input_table(task, network.input_bounds()))
-    if hasattr(network, "alive_units"):
+    if isinstance(network, HasAliveUnits):
         units = unit_table(network)
         if not units["alive"].all():
             outcome.tables["units.csv"] = units
-    if hasattr(network, "compact"):
+    if isinstance(network, HasCompact):
         add_compact(outcome, network)
 
 
@@ -146,7 +147,7 @@ def add_compact(outcome: Outcome, network: Any) -> None:
     """Add the network without what is dead where that is smaller, and its sizes."""
     compact, inputs = network.compact()
     outcome.metrics["compact/num_parameters"] = num_parameters(compact)
-    if hasattr(network, "weights"):
+    if isinstance(network, HasWeights):
         outcome.metrics |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
     if num_parameters(compact) < num_parameters(network.plain()):
         taken = {} if inputs is None else {"inputs": inputs.cpu()}

@@ -69,6 +69,7 @@ def test_it_descends_as_by_hand(fitted, power, signed, ratio):
 NORMALIZED = ("model.normalization=2", "model.ratio=0.05")
 
 
+@pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("signed", [False, True])
 def test_both_find_basis_pursuits_vector(fitted, signed):
     """Gradient descent from a small alpha, weight normalisation from a large one: within 1e-3 where recovery holds.

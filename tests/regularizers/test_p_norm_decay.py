@@ -93,6 +93,7 @@ def test_p_1_rests_where_soft_thresholding_does():
     assert (by_prox == 0).sum() == 3
 
 
+@pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 1.5])
 def test_without_force_a_weight_dies_by_the_rule_of_thumb(p):
     """|w|^(2-p) falls by p (2-p) lam sum lr: 2 % above that a weight has what is left of it, 2 % below it is dead."""

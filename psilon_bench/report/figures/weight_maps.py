@@ -40,10 +40,13 @@ def before_and_after(run: Run) -> tuple[list[np.ndarray], list[np.ndarray]] | No
 
 def matrices(run: Run, which: Literal["model", "pruned"]) -> list[np.ndarray]:
     """Return the effective weights of every layer, (out, in); all weights of a channel are in one row."""
-    from psilon_bench.report import networks  # torch takes a second
+    from psilon_bench.models.offers import HasWeights  # torch takes a second
+    from psilon_bench.report import networks
 
     network: Any = networks.network(run, which).network
-    return [weight.detach().flatten(1).numpy() for weight in network.weights()] if hasattr(network, "weights") else []
+    return (
+        [weight.detach().flatten(1).numpy() for weight in network.weights()] if isinstance(network, HasWeights) else []
+    )
 
 
 def evenly(count: int, most: int) -> np.ndarray:
