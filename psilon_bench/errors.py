@@ -18,7 +18,7 @@ class StackFailed(Exception):
     """An exception ended the training of a stack; `records` are those of its members, recorded as failed."""
 
     def __init__(self, error: Exception, records: Sequence[Any]) -> None:
-        super().__init__(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+        super().__init__(in_one_line(f"{type(error).__name__}: {error}", 300))
         self.records = records
 
 
@@ -41,6 +41,11 @@ def short(text: str) -> str:
     count = f" ... ({len(text)} letters) ... "
     half = (LONGEST - len(count)) // 2
     return text[:half] + count + text[-half:]
+
+
+def in_one_line(text: object, longest: int) -> str:
+    """Return the text of an exception, say, as one line of at most so many letters."""
+    return " ".join(str(text).split())[:longest]
 
 
 def shown(value: Any) -> str:

@@ -12,7 +12,8 @@ import yaml
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data.task import Task
-from psilon_bench.records.networks import Saved, Which, load_network
+from psilon_bench.records import places
+from psilon_bench.records.networks import SavedNetwork, Which, load_network
 from psilon_bench.report.datasets import is_drawn
 from psilon_bench.report.records import Run
 
@@ -25,11 +26,11 @@ class Changed(Exception):
     """The data are not what they were when the network was trained."""
 
 
-def network(run: Run, which: Which) -> Saved:
+def network(run: Run, which: Which) -> SavedNetwork:
     """The network of a record, without preprocessing; Foreign unless this package made it."""
     check_own(section(run, "model"), "model")
     loaded, inputs, task = load_network(run.folder, which)
-    return Saved(loaded, None, inputs, task)
+    return SavedNetwork(loaded, None, inputs, task)
 
 
 def task(run: Run) -> Task:
@@ -45,7 +46,7 @@ def task(run: Run) -> Task:
 
 def section(run: Run, name: str) -> Any:
     """A section of the configuration, read as plain values."""
-    return yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))[name]
+    return yaml.safe_load((run.folder / places.CONFIG).read_text(encoding="utf-8"))[name]
 
 
 def check_own(values: dict[str, Any], group: str) -> None:

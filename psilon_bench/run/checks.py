@@ -12,7 +12,7 @@ from psilon_bench.config.schema import Config, TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -25,7 +25,7 @@ from psilon_bench.training.optimizer import build_optimizer, dims_of, lean
 
 def prepare(config: Config) -> Member:
     """Everything else that can turn out to be asked for wrongly, before anything is written: UsageError."""
-    where = place(config.hardware)
+    where = device_settings(config.hardware)
     task = load_task(config.dataset.text())
     config = with_data(config, task)
     check_parameters(config, task)
@@ -144,7 +144,7 @@ def check_finetuning(config: Config) -> None:
 
 def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
     """UsageError where torch refuses the values of the optimizer or of the schedule, or reg does not take its steps."""
-    where, trainer = place(config.hardware), config.trainer
+    where, trainer = device_settings(config.hardware), config.trainer
     steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
     sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
     found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)

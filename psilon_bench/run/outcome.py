@@ -12,6 +12,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
+from psilon_bench.records import places
 from psilon_bench.records.record import Record, Status
 from psilon_bench.training.member import Member
 from psilon_bench.training.stack import Stack
@@ -24,7 +25,7 @@ def trained(fit: Fit) -> Trained:
     """What training gave, unpruned, when the selected networks are in the stack."""
     other = "last" if fit.settings.select == "best" else "best"
     return [
-        {"model.pt": fit.stack.state(index), f"{other}.pt": fit.stack.state(index, getattr(fit, other))}
+        {places.MODEL: fit.stack.state(index), places.weights_name(other): fit.stack.state(index, getattr(fit, other))}
         for index in range(fit.stack.size)
     ]
 
@@ -43,7 +44,7 @@ def finish(fit: Fit, members: Sequence[Member], records: Sequence[Record], unpru
         record.restore()
         for name, parameters in unpruned[index].items():
             record.save_tensors(name, parameters)
-        record.save_object("preprocessing.skops", member.task.preprocessing)
+        record.save_object(places.PREPROCESSING, member.task.preprocessing)
         status: Status = "failed" if outcome.status == "failed" else "finished"
         local = spectral_norm(jacobians[index])
         record.run["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
@@ -110,11 +111,11 @@ def export(network: Any, member: Member, record: Record) -> Row:
     `num_units/layer1` ... count the units that the compact network has left.
     """
     if member.config.pruner.name != "none":
-        record.save_tensors("pruned.pt", state_of(network))
+        record.save_tensors(places.PRUNED, state_of(network))
     result: Row = {}
     if hasattr(network, "input_bounds"):
         bounds = input_table(member.task, network.input_bounds())
-        record.write("inputs.csv", bounds.to_csv(index=False))
+        record.write(places.INPUT_TABLE, bounds.to_csv(index=False))
         result["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
         read = bounds["bound"] > 0
         result["num_inputs"] = int(read.sum())
@@ -123,7 +124,7 @@ def export(network: Any, member: Member, record: Record) -> Row:
     if hasattr(network, "alive_units"):
         units = unit_table(network)
         if not units["alive"].all():
-            record.write("units.csv", units.to_csv(index=False))
+            record.write(places.UNIT_TABLE, units.to_csv(index=False))
     if hasattr(network, "compact"):
         compact, inputs = network.compact()
         result["compact/num_parameters"] = num_parameters(compact)
@@ -131,7 +132,7 @@ def export(network: Any, member: Member, record: Record) -> Row:
             result |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
         if num_parameters(compact) < num_parameters(network.plain()):
             taken = {} if inputs is None else {"inputs": inputs.cpu()}
-            record.save_tensors("compact.pt", taken | state_of(compact))
+            record.save_tensors(places.COMPACT, taken | state_of(compact))
     return result
 
 

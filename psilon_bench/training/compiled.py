@@ -18,7 +18,7 @@ def compile_if_asked(fit: "Fit", hardware: HardwareSection) -> str | None:
     return compile_step(fit) if hardware.compile and pays else None
 
 
-@garbage.held()
+@garbage.paused()
 def compile_step(fit: "Fit") -> str | None:
     """Compile objectives and gradients of a training step; where that fails, say why.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config, OptimizerSection
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 
 Make = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -98,7 +98,8 @@ def dims_of(model: nn.Module) -> tuple[int, ...]:
 
 def steps_elementwise(config: Config, model: nn.Module) -> bool:
     """Whether the optimizer leaves networks alone that share its tensors; found by trial, once a process."""
-    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
+    device = device_settings(config.hardware).device
+    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), device)
 
 
 @functools.lru_cache(maxsize=256)
