@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 @contextmanager
-def threads(number: int | None) -> Iterator[None]:
+def torch_threads(number: int | None) -> Iterator[None]:
     """Let torch use so many threads within the block; None leaves the number as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)

@@ -31,7 +31,7 @@ PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-c
 
 
 class Record:
-    """config.yaml, history.csv, run.json, and model.pt of one run, in results_dir/name/<time>_<model>_<reg>_<id>.
+    """The record of one run: a folder with config.yaml, history.csv, run.json, model.pt and more; see places.py.
 
     The folder is made on construction and shared with no other run. run.json says `running` until `finish`; a run
     that vanished without a word is one that still says so. Files are written whole under another name and renamed,
@@ -42,7 +42,7 @@ class Record:
     """
 
     def __init__(self, config: Config, about: dict[str, Any]) -> None:
-        """about: what is known before training and belongs into run.json (the task, the command)."""
+        """Make the folder; `about` is what run.json is to say beside the configuration (the task, the command)."""
         now = datetime.now(UTC).astimezone()
         self.folder = places.new_record_folder(config, now)
         self.folder.mkdir(parents=True)

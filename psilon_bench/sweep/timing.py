@@ -9,7 +9,7 @@ from torch import Tensor
 
 from psilon_bench.config.schema import Config
 from psilon_bench.data.tasks import load_task
-from psilon_bench.machine.arithmetic import threads
+from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.stack_shapes import shape_of
 from psilon_bench.training.batches import per_epoch
@@ -37,7 +37,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     fit = build_fit([first, *(prepare(config) for config in same[1:])])
     batches = fit.batches.endless()
     times: list[float] = []
-    with threads(configs[0].hardware.threads), fit.randomness.own():
+    with torch_threads(configs[0].hardware.threads), fit.randomness.own():
         compile_if_asked(fit, configs[0].hardware)
         for x, y in itertools.islice(batches, 2):
             timed_step(fit, x, y)

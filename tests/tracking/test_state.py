@@ -35,7 +35,7 @@ def test_what_does_not_fit_counts_as_absent_and_is_told(tmp_path, content, capsy
     for _ in range(3):
         assert mirror_state(tmp_path) is None
         assert not is_sent(tmp_path, "http://h")
-        assert ParentRun.readmlflow_parent(tmp_path) is None
+        assert ParentRun.read(mlflow_parent(tmp_path)) is None
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all(line.endswith(".") and "cannot be used and counts as absent: " in line for line in said)
