@@ -36,7 +36,7 @@ def experiment(tmp_path):
 
 def test_to_mlflow_and_back(experiment, config, tmp_path):
     """Page, tables and description lie on the sweep's parent run; the experiment gives the report again."""
-    client, experiment, uri = experiment.client, experiment.experiment_id, experiment.uri
+    client, uri = experiment.client, experiment.uri
     overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
     configs = [config(*overrides, f"reg.lam={lam}") for lam in (1e-3, 1e-2, 1e-1)]
     records = run(configs, Display(Console(file=io.StringIO())))
@@ -50,7 +50,7 @@ def test_to_mlflow_and_back(experiment, config, tmp_path):
     attach(ours, out, said.append)
     attach(ours, out, said.append)  # the second takes the place of the first
     assert said == [f"MLflow has the report: run sweep sweep at {uri}"] * 2
-    (parent,) = client.search_runs([experiment], "tags.parent_of != ''")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.parent_of != ''")
     assert parent.data.tags[DESCRIPTION].count("| breast_cancer | pnet pathnorm |") == 1
     (setting,) = [choice.setting for choice in ours.choices]
     losses = setting.numbers("test/loss")
