@@ -1,4 +1,4 @@
-"""The exceptions that are told in one line, and how that line shows a value."""
+"""The exceptions that are shown in one line, and how that line shows a value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,18 +7,18 @@ LONGEST = 80  # letters of a value in a message
 
 
 class UsageError(ValueError):
-    """A mistake in what was asked. One line that names the rule, the value got and the remedy; exit code 2."""
+    """A mistake in what was asked: one line that names the rule, the value got and the remedy; exit code 2."""
 
 
 class RunFailed(Exception):
-    """What was asked was right and did not end well; the record says why. Exit code 1."""
+    """A run that was asked for rightly and did not end well; the record says why. Exit code 1."""
 
 
 class StackFailed(Exception):
     """An exception ended the training of a stack; `records` are those of its members, recorded as failed."""
 
     def __init__(self, error: Exception, records: Sequence[Any]) -> None:
-        super().__init__(f"{type(error).__name__}: {' '.join(str(error).split())}"[:300])
+        super().__init__(in_one_line(f"{type(error).__name__}: {error}", 300))
         self.records = records
 
 
@@ -35,7 +35,7 @@ class Raised(BaseException):
 
 
 def short(text: str) -> str:
-    """The text, its middle left out where it is longer than a message should show."""
+    """Return the text, without its middle where it is longer than a message should show."""
     if len(text) <= LONGEST:
         return text
     count = f" ... ({len(text)} letters) ... "
@@ -43,13 +43,18 @@ def short(text: str) -> str:
     return text[:half] + count + text[-half:]
 
 
+def in_one_line(text: object, longest: int) -> str:
+    """Return the text of an exception, say, as one line of at most so many letters."""
+    return " ".join(str(text).split())[:longest]
+
+
 def shown(value: Any) -> str:
-    """A value as messages show it."""
+    """Return a value as messages show it."""
     return short(repr(value))
 
 
 def shortened(line: str, arguments: Sequence[str]) -> str:
-    """A message as one line, the long values of the command line in it cut short."""
+    """Return a message as one line, with the long values of the command line in it cut short."""
     for argument in arguments[1:]:
         for part in argument.partition("=")[::2]:
             line = line.replace(part, short(part)) if part else line

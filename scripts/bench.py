@@ -34,12 +34,12 @@ from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
-from psilon_bench.machine.device import set_up
+from psilon_bench.machine.arithmetic import set_up
 from psilon_bench.models import simplex
 from psilon_bench.models.mlp import MLP
 from psilon_bench.records.record import processor
+from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import connect
 
 ADAM = ("optimizer=adam", "scheduler=constant", "reg.lam=1e-3")
 SGD = ("optimizer=sgd", "scheduler=constant")

@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import nn
 
 from psilon_bench.data.task import Task
-from psilon_bench.machine.device import set_up
+from psilon_bench.machine.arithmetic import set_up
 from psilon_bench.records.record import processor
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
 from psilon_bench.run.checks import prepare

@@ -24,12 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from psilon_bench.config.schema import Config
-from psilon_bench.machine.device import set_up
+from psilon_bench.machine.arithmetic import set_up
 from psilon_bench.records.record import processor
 from psilon_bench.run.checks import prepare
-from psilon_bench.sweep.placement import ways
-from psilon_bench.sweep.process_pool import Processes
-from psilon_bench.sweep.stacks import Choice
+from psilon_bench.sweep.placement import Placement, place_groups
+from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.training.engines import build_trainer
 
 PLAN = ["model=pnet,snet", "reg.lam=range(1,51)", "seed=range(20)", "model.hidden=16", "plan=true"]
@@ -88,11 +87,11 @@ def race(width: int, count: int, steps: int, blocks: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def chosen(width: int, count: int) -> Choice:
+def chosen(width: int, count: int) -> Placement:
     """What hardware.plan=auto makes of these networks."""
     members = configs(width, count)
-    with Processes(members[0].hardware, count) as processes:
-        return ways([members], processes)[0]
+    with ProcessPool(members[0].hardware, count) as processes:
+        return place_groups([members], processes)[0]
 
 
 def seconds(*overrides: str) -> float:

@@ -279,7 +279,7 @@ def wait_for_rows(folder: Path, process: subprocess.Popen, count: int) -> None:
 
 
 def mlflow_runs(results: Path) -> Sequence:
-    from psilon_bench.tracking.place import connect
+    from psilon_bench.tracking.experiment import connect
 
     place = connect(f"sqlite:///{results / 'mlflow.db'}", "psilon_bench", str(results))
     return place.client.search_runs([place.experiment_id])

@@ -19,7 +19,7 @@ from psilon_bench.config.option_file import read_option
 from psilon_bench.config.overrides import parse
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import LONGEST, UsageError, short
-from psilon_bench.sweep.other_launchers import Inner
+from psilon_bench.sweep.other_launchers import OtherLauncher
 
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="$"), min_size=1, max_size=40)
 OPTIONS = (["-m"], ["--multirun"], ["--cfg", "job"], ["--cfg=job", "--resolve"], ["-cd", "."], ["--config-dir=x y"])
@@ -74,7 +74,7 @@ def test_a_value_may_begin_with_a_tilde(argument: str, values: list[str]) -> Non
 @given(TEXT)
 def test_the_folder_of_an_inner_launcher_is_read_as_it_is(name: str) -> None:
     """Quotes, brackets and spaces of results_dir included."""
-    folder, _ = Inner("joblib", OmegaConf.create(), None, OmegaConf.create()).job(Path("/tmp", name))  # type: ignore[arg-type]
+    folder, _ = OtherLauncher("joblib", OmegaConf.create(), None, OmegaConf.create()).job(Path("/tmp", name))  # type: ignore[arg-type]
     assert parse(folder).value() == str(Path("/tmp", name))
 
 

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 import torch
 
-from psilon_bench.machine import device
+from psilon_bench.machine import arithmetic
 
 SHAPES = [(1, 1, 1), (400, 28, 500), (400, 500, 500), (341, 16, 16), (7, 1000, 3)]
 
@@ -19,9 +19,9 @@ def test_a_product_that_rounds_its_factors_is_found_out():
     def tf32(x: torch.Tensor) -> torch.Tensor:
         return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
-    assert device.exact(torch.mm)
-    assert not device.exact(lambda a, b: a.bfloat16().float() @ b.bfloat16().float())
-    assert not device.exact(lambda a, b: tf32(a) @ tf32(b))
+    assert arithmetic.exact(torch.mm)
+    assert not arithmetic.exact(lambda a, b: a.bfloat16().float() @ b.bfloat16().float())
+    assert not arithmetic.exact(lambda a, b: tf32(a) @ tf32(b))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -29,7 +29,7 @@ def test_a_product_that_rounds_its_factors_is_found_out():
 @pytest.mark.parametrize("members", [1, 3])
 def test_products_round_as_float32_does(shape, transposed, members):
     """|fl(A B) - A B| <= k u |A| |B| elementwise, u = 2^-24 and k the number of terms (Higham 2002, section 3.5)."""
-    device.set_up_arithmetic()
+    arithmetic.set_up_arithmetic()
     rows, k, columns = shape
     a, b = torch.randn(members, rows, k), torch.randn(members, k, columns)
     if transposed:
@@ -41,8 +41,8 @@ def test_products_round_as_float32_does(shape, transposed, members):
 
 def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch):
     """As with AMX."""
-    monkeypatch.setattr(device, "exact", lambda product: False)
-    device.set_up_arithmetic()
+    monkeypatch.setattr(arithmetic, "exact", lambda product: False)
+    arithmetic.set_up_arithmetic()
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
 
 
@@ -51,9 +51,9 @@ def test_freed_memory_stays_with_the_process():
     """Tensors of a megabyte, freed and made again: no page is asked of the system anew."""
     count = """
         import resource, sys, torch
-        from psilon_bench.machine import device
+        from psilon_bench.machine import arithmetic
         if sys.argv[1] == "kept":
-            device.keep_freed_memory()
+            arithmetic.keep_freed_memory()
         x = torch.ones(500, 500)
         for turn in range(20):
             if turn == 10:

@@ -22,10 +22,10 @@ def test_held_until_released():
             node.itself = node
             return weakref.ref(node)
 
-        garbage.hold()
+        garbage.pause()
         early = cycle()
         assert not gc.isenabled()
-        garbage.release()
+        garbage.resume()
         assert gc.isenabled() and gc.get_freeze_count() > 1000
         late = cycle()
         gc.collect()
@@ -37,6 +37,6 @@ def test_held_until_released():
 def test_releasing_what_was_not_held_does_nothing():
     """As where another program calls us."""
     before = gc.get_freeze_count()
-    garbage.release()
+    garbage.resume()
     assert gc.isenabled()
     assert gc.get_freeze_count() == before

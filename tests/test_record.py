@@ -16,6 +16,7 @@ from psilon_bench.config.check import check
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
+from psilon_bench.records import places
 from psilon_bench.records import record as record_module
 from psilon_bench.records.history import read_rows
 from psilon_bench.records.record import Record, check_writable
@@ -53,7 +54,7 @@ def test_a_folder_that_exists_is_never_taken(config, monkeypatch):
         def now(cls, zone=None):
             return cls(2030, 1, 1, 12, tzinfo=zone)
 
-    monkeypatch.setattr(record_module.uuid, "uuid4", SameId)
+    monkeypatch.setattr(places.uuid, "uuid4", SameId)
     monkeypatch.setattr(record_module, "datetime", Noon)
     first = Record(config(*TINY), {"number": 1})
     with pytest.raises(FileExistsError):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from psilon_bench.records.run_json import RunJson, Unreadable, read
+from psilon_bench.records.run_json import RunJson, Unreadable, read_run_json
 
 WHOLE: dict[str, Any] = {
     "status": "finished",
@@ -68,7 +68,7 @@ def file(tmp_path):
 
 def reason(path):
     with pytest.raises(Unreadable) as caught:
-        read(path)
+        read_run_json(path)
     assert caught.value.path == path
     assert "\n" not in caught.value.reason
     assert str(pickle.loads(pickle.dumps(caught.value))) == f"{path}: {caught.value.reason}"
@@ -77,7 +77,7 @@ def reason(path):
 
 def test_a_whole_record(file):
     """Fields by name, and the file as it was."""
-    run = read(file(WHOLE))
+    run = read_run_json(file(WHOLE))
     assert (run.status, run.seed, run.task.name, run.task.target.scale) == ("finished", 3, "wine", 1.0)
     assert run.metrics == {"val/loss": 0.25, "num_nonzero": 7.0}
     assert run.raw == WHOLE
@@ -87,7 +87,7 @@ def test_a_whole_record(file):
 def test_records_of_an_earlier_version(file):
     """What was not written down then has a default."""
     keys = ("code_version", "process", "in_sweep", "lipschitz_local_values", "command")
-    run = read(file({key: value for key, value in WHOLE.items() if key not in keys}))
+    run = read_run_json(file({key: value for key, value in WHOLE.items() if key not in keys}))
     assert (run.code_version, run.process, run.in_sweep, run.lipschitz_local_values) == (None, None, False, None)
     assert run.task.checksum == "ab" * 32
 
@@ -95,7 +95,7 @@ def test_records_of_an_earlier_version(file):
 def test_a_real_record_fits(finished):
     """What psilon-run writes is read; every value is kept."""
     folder = finished("dataset=diabetes").folder
-    assert read(folder / "run.json").raw == json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert read_run_json(folder / "run.json").raw == json.loads((folder / "run.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_any_value_in_any_place(file, place, value, gone):
     else:
         holder[place[-1]] = value
     try:
-        run = read(file(changed))
+        run = read_run_json(file(changed))
     except Unreadable:
         return
     assert all(type(value) is float and math.isfinite(value) for value in run.metrics.values())

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
 from psilon_bench.records import trusted
-from psilon_bench.records.networks import Saved, load
+from psilon_bench.records.networks import SavedNetwork, load
 
 ROWS = 200
 
@@ -31,7 +31,7 @@ def levels(tmp_path: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def saved(levels, finished, tmp_path) -> Saved:
+def saved(levels, finished, tmp_path) -> SavedNetwork:
     """Trained on these."""
     levels.to_csv(tmp_path / "my.csv", index=False)
     return load(finished("dataset=table", f"dataset.path={tmp_path}/my.csv", "dataset.missing=[-999]").folder)
@@ -77,8 +77,8 @@ def test_the_preprocessing_comes_back_as_it_was(saved, levels, task, tmp_path):
     """Of tables, of images and of none."""
     scaler = ImageScaler([1, 2, 2]).fit(np.arange(12.0).reshape(3, 1, 2, 2))
     for value in (saved.preprocessing, scaler, None):
-        trusted.dump(value, tmp_path / "value.skops")
-        again = trusted.load(tmp_path / "value.skops")
+        trusted.write_fitted(value, tmp_path / "value.skops")
+        again = trusted.read_fitted(tmp_path / "value.skops")
         assert type(again) is type(value)
         if value is scaler:
             np.testing.assert_array_equal(again.transform(np.ones((1, 4))), value.transform(np.ones((1, 4))))

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,7 +32,7 @@ class OwnFolders(SearchPathPlugin):
             search_path.append("psilon_components", f"file://{folder}")
 
 
-class GridSweeper(BasicSweeper):
+class GridSweeper(Sweeper):
     """A product of values, or a union of such products (`grids`), with `params` in each; see psilon_bench.sweep.grids.
 
     Unlike Hydra's basic sweeper it writes no file and composes no job: the launcher checks them all.
@@ -39,23 +40,28 @@ class GridSweeper(BasicSweeper):
 
     def __init__(
         self,
-        max_batch_size: int | None,
         params: dict[str, str] | None,
         grids: dict[str, dict[str, Any]] | None,
         arms: str | list[str] | None,
     ) -> None:
         """The arms named take part, all of them without names."""
-        super().__init__(max_batch_size, params)
-        self.grids, self.arms = grids, arms
+        self.params, self.grids, self.arms = params or {}, grids, arms
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Expand the grids and hand them over whole."""
-        from psilon_bench.sweep.grids import chosen, union
+        from psilon_bench.sweep.grids import selected_arms, union
 
         assert self.launcher is not None
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs = union(chosen(self.grids, self.arms), self.params, arguments, parser.parse_overrides)
+        jobs = union(selected_arms(self.grids, self.arms), self.params, arguments, parser.parse_overrides)
         return self.launcher.launch(jobs, initial_job_idx=0)
 
 
@@ -72,12 +78,12 @@ class StackedLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per job, in order."""
         from psilon_bench.sweep.jobs import launch
-        from psilon_bench.sweep.other_launchers import Inner
+        from psilon_bench.sweep.other_launchers import OtherLauncher
 
-        inner, loader = Inner.of(self.config, self.hydra_context), self.hydra_context.config_loader
+        launcher, loader = OtherLauncher.of(self.config, self.hydra_context), self.hydra_context.config_loader
         jobs = [list(job) for job in job_overrides]
         try:
-            return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), inner)
+            return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), launcher)
         except Exception as error:
             raise Raised from error
 
@@ -92,7 +98,6 @@ class StackedLauncherConf:
 @dataclass
 class GridSweeperConf:
     _target_: str = "hydra_plugins.psilon_stacked.plugins.GridSweeper"
-    max_batch_size: int | None = None
     params: dict[str, str] | None = None  # key -> "values, separated by commas", in every arm
     grids: Any = None  # arm -> the same; the jobs are those of all arms together
     arms: Any = None  # name or names of those that take part

@@ -28,7 +28,7 @@ WIDEST = 10_000
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 2 asked for wrongly, 130 Ctrl-C."""
-    garbage.hold()
+    garbage.pause()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a character of a name ends nothing
             stream.reconfigure(errors="backslashreplace")
@@ -82,16 +82,17 @@ def report(
     if config_dir is not None:
         add_folder(config_dir)
     with records(folders, mlflow, uri) as places:
+        from psilon_bench.records.places import report_folder
         from psilon_bench.report.material import Material
         from psilon_bench.report.metric import chosen_by
         from psilon_bench.report.report import make
         from psilon_bench.report.write import write
 
-        garbage.release()
+        garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
-        out = out or (folders[0] / "report" if folders else Path(f"{as_file_name(mlflow or '')}_report"))
+        out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
         page = write(made, out, Material(made.choices, made.metric) if figures else None)
     for problem in made.notes[told:]:

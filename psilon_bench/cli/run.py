@@ -24,7 +24,7 @@ GOES_ON = "The same command goes on where it was"
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
-    garbage.hold()
+    garbage.pause()
     list_options_in_place()
     sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
 
@@ -64,14 +64,14 @@ def train(cfg: DictConfig) -> None:
 
     with sending(wants_mlflow(cfg)) as sender:
         from psilon_bench.config.check import check
-        from psilon_bench.machine.device import set_up
+        from psilon_bench.machine.arithmetic import set_up
         from psilon_bench.run.display import Display
         from psilon_bench.run.run import check_places, run_alone
 
         set_up()
         config = check(cfg)
         check_places(config)
-        garbage.release()
+        garbage.resume()
         display = Display()
         record = run_alone(config, display, sender)
         display.result(record, config.metrics.functions)

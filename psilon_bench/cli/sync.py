@@ -20,6 +20,6 @@ def main() -> NoReturn:
 @click.option("--rebuild", is_flag=True, help="Send all again; what MLflow has is not there twice.")
 def sync(folder: Path, uri: str | None, rebuild: bool) -> None:
     """Send the records below FOLDER (default: results) that MLflow has not got."""
-    from psilon_bench.tracking import sync as tracking
+    from psilon_bench.tracking.sync import send_records
 
-    sys.exit(0 if tracking.sync(folder, uri, rebuild, print) else 1)
+    sys.exit(0 if send_records(folder, uri, rebuild, print) else 1)

@@ -22,6 +22,7 @@ NUMERIC = (
     "pruning",
     "regularizers",
     "training",
+    "machine/arithmetic.py",
     "machine/device.py",
     "run/checks.py",
 )

@@ -1,4 +1,4 @@
-"""Python's garbage collector, out of the way where it costs and finds nothing: during imports and at the exit.
+"""Pauses Python's garbage collector where it costs time and finds nothing: during imports and at the exit.
 
 Importing torch, scikit-learn or MLflow makes half a million objects, which the collector would look through again and
 again (a quarter of the imports' time), and once more when the process ends (a second).
@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def hold() -> None:
-    """Collect nothing until `release`, and nothing at the exit. At the start of a process."""
+def pause() -> None:
+    """Collect nothing until `resume`, and nothing at the exit. To be called at the start of a process."""
     gc.disable()
     atexit.register(gc.freeze)
 
 
 @contextmanager
-def held() -> Iterator[None]:
-    """Collect nothing within."""
+def paused() -> Iterator[None]:
+    """Collect nothing within the block."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -28,8 +28,8 @@ def held() -> Iterator[None]:
             gc.enable()
 
 
-def release() -> None:
-    """Where it was held: collect from now on, but never look again at what there is."""
+def resume() -> None:
+    """After `pause`: collect from now on, but never look again at the objects that are there."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -1,8 +1,11 @@
-"""Which process computes a run, and whether it still does."""
+"""Identifies processes across machines and restarts, tells whether one still lives, and detaches a worker."""
 
 import hashlib
+import multiprocessing
 import os
+import signal
 import socket
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,8 +14,11 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 
-class Process(BaseModel):
-    """What run.json says of the process. On Linux `began` counts from the start of the machine, which `boot` names."""
+class ProcessIdentity(BaseModel):
+    """The process that computes a run, as run.json names it.
+
+    On Linux `began` counts from the start of the machine, which `boot` names; elsewhere from 1970.
+    """
 
     host: str
     pid: int
@@ -23,14 +29,15 @@ class Process(BaseModel):
 
 
 def this_process() -> dict[str, Any]:
-    """The process that asks."""
-    own = psutil.Process()
-    return place() | {"pid": own.pid, "began": since_boot(own) if place()["boot"] else own.create_time()}
+    """Return the identity of this process, for run.json."""
+    process = psutil.Process()
+    began = since_boot(process) if this_machine()["boot"] else process.create_time()
+    return this_machine() | {"pid": process.pid, "began": began}
 
 
 @lru_cache(maxsize=1)  # the same for all that this process may ask, and for those that it forks
-def place() -> dict[str, Any]:
-    """Where this process runs."""
+def this_machine() -> dict[str, Any]:
+    """Return what tells this machine, its boot and this container from others."""
     boot = text_of("/proc/sys/kernel/random/boot_id")
     machine = text_of("/etc/machine-id")
     return {
@@ -49,10 +56,10 @@ def is_gone(run: dict[str, Any]) -> bool:
     and by when it began, which no step of the clock moves.
     """
     try:
-        process = Process.model_validate(run.get("process"))
+        process = ProcessIdentity.model_validate(run.get("process"))
     except ValidationError:
         return False
-    here = Process.model_validate(this_process())
+    here = ProcessIdentity.model_validate(this_process())
     if process.boot is None or here.boot is None:
         return process.host == here.host and not lives(process, by_clock=True)
     if process.boot != here.boot:  # another machine, unless this one has been started anew
@@ -60,8 +67,8 @@ def is_gone(run: dict[str, Any]) -> bool:
     return process.namespace == here.namespace and not lives(process, by_clock=False)
 
 
-def lives(process: Process, by_clock: bool) -> bool:
-    """Whether its number is that of a process now, and not used anew."""
+def lives(process: ProcessIdentity, by_clock: bool) -> bool:
+    """Whether a process with this number lives, and is the same: numbers are used again."""
     try:
         found = psutil.Process(process.pid)
         began = found.create_time() if by_clock else since_boot(found)
@@ -71,12 +78,12 @@ def lives(process: Process, by_clock: bool) -> bool:
 
 
 def since_boot(process: psutil.Process) -> float:
-    """Seconds from the start of the machine to that of the process; the clock moves both that psutil gives."""
+    """Return seconds from the start of the machine to that of the process; a step of the clock moves both alike."""
     return round(process.create_time() - psutil.boot_time(), 2)
 
 
 def namespace() -> str | None:
-    """What tells one container's processes from another's, where there is such a thing."""
+    """Return what tells one container's processes from another's; None where the system has no such thing."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -84,8 +91,26 @@ def namespace() -> str | None:
 
 
 def text_of(path: str) -> str | None:
-    """What a file of the system holds, where there is one."""
+    """Return the text of a file of the system; None where there is no such file or text."""
     try:
         return Path(path).read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
+
+
+def leave_terminal() -> None:
+    """Give this process a session of its own: Ctrl-C on the terminal is not sent to it."""
+    if hasattr(os, "setsid"):
+        os.setsid()
+
+
+def end_with_parent() -> None:
+    """Send SIGTERM to this process when its parent, which started it by multiprocessing, has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -19,19 +19,19 @@ class Stopped(KeyboardInterrupt):
 
 
 def raise_at_once(number: int, frame: Any) -> None:
-    """Handler outside of training."""
+    """Handle a signal outside of training: raise Stopped."""
     raise Stopped(number)
 
 
 def install() -> None:
-    """From now on every such signal raises Stopped."""
+    """Let each of SIGNALS raise Stopped from now on."""
     for number in SIGNALS:
         signal.signal(number, raise_at_once)
 
 
 @contextmanager
 def kept_until_safe() -> Iterator[Callable[[], None]]:
-    """Within, a signal waits for the next call of what is given here, or for the end; a second one raises at once."""
+    """Keep a signal until the next call of the yielded function, or the end of the block; a second raises at once."""
     received: list[int] = []
 
     def keep(number: int, frame: Any) -> None:
@@ -57,7 +57,7 @@ def kept_until_safe() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Within kept_until_safe, for work of which no part can be kept: a signal raises where it comes, and it is safe."""
+    """Raise at a signal at once, as a safe one; within kept_until_safe, for work of which no part can be kept."""
 
     def stop(number: int, frame: Any) -> None:
         raise Stopped(number, safe=True)
@@ -71,3 +71,23 @@ def at_once() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def handle_interrupt(handler: Callable[[int, Any], None]) -> None:
+    """Let this handler have SIGINT from now on, also where the process was started with the signal blocked."""
+    signal.signal(signal.SIGINT, handler)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def interrupt_blocked() -> Iterator[None]:
+    """Let SIGINT wait until the end of the block; processes that are started within begin with it blocked."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

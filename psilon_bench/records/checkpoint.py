@@ -1,7 +1,6 @@
 """Checkpoints of stacks: the state of the trainer and the histories so far, until all records are closed."""
 
 import contextlib
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,34 +13,36 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from psilon_bench.config.identity import Identity, difference, digest
 from psilon_bench.config.schema import Config
-from psilon_bench.data.store import cache_folder
-from psilon_bench.records.durable import write_tensors, write_text
+from psilon_bench.data.store import file_sha256
+from psilon_bench.errors import in_one_line
+from psilon_bench.records import places
+from psilon_bench.records.atomic_files import write_tensors, write_text
 
 ROOM_FOR_TEXT = 65_536  # bytes for what is written of a member beside tensors
 Say = Callable[[str], None]
 
 
-class Names(BaseModel):
-    """What <id>.json says: the members, their records, and which file holds the state."""
+class CheckpointIndex(BaseModel):
+    """The content of <id>.json: the members, their records, and which file holds the state."""
 
     model_config = ConfigDict(extra="forbid")
     identities: Annotated[list[Identity], Field(min_length=1)]
-    paths: list[dict[str, str]]  # files that the data of each member come from
-    records: list[Annotated[str, Field(pattern=r"^[\w.+-]+$")]]  # their folders, within that of the sweep
-    sweep: str  # its folder, where this file lies elsewhere
+    paths: list[dict[str, str]]  # for each member the files that its data come from
+    records: list[Annotated[str, Field(pattern=r"^[\w.+-]+$")]]  # the names of their folders, in that of the sweep
+    sweep: str  # the sweep's folder; where this file lies in the user's cache, nothing else tells it
     file: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-\d+\.pt$")]
     sha256: str
 
     @model_validator(mode="after")
-    def one_of_each(self) -> "Names":
-        """Every member has an identity, paths and a record."""
+    def one_of_each(self) -> "CheckpointIndex":
+        """Check that every member has an identity, paths and a record; ValueError otherwise."""
         if not len(self.identities) == len(self.paths) == len(self.records):
             raise ValueError("identities, paths and records should be equally many")
         return self
 
     @property
     def keys(self) -> list[str]:
-        """The identities of the members."""
+        """Return the identities of the members."""
         return [identity.key for identity in self.identities]
 
 
@@ -63,148 +64,153 @@ class Checkpoint:
     be written, the checkpoint goes to the user's cache and is found there.
     """
 
-    folder: Path
+    sweep: Path  # the folder of the sweep
     configs: Sequence[Config]
 
     @classmethod
     def of(cls, configs: Sequence[Config]) -> "Checkpoint":
         """Return the checkpoint of a stack, whether there is one or not."""
-        return cls(checkpoints_of(configs[0]), configs)
+        return cls(places.sweep_folder(configs[0]), configs)
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder where the files of the checkpoint belong."""
+        return places.checkpoints_folder(self.sweep)
 
     @property
     def id(self) -> str:
-        """The name of its files."""
+        """Return what the names of its files begin with."""
         return digest([config.identity.key for config in self.configs])
 
     @property
-    def places(self) -> list[Path]:
-        """Where it may lie, the usual place first."""
-        return [self.folder, refuge()]
+    def folders(self) -> list[Path]:
+        """Return the folders in which it may lie, the usual one first."""
+        return [self.folder, places.cached_checkpoints_folder()]
 
     @property
-    def room(self) -> Path:
-        """A file that keeps room on the disk for the state, so that a full disk costs no trained network."""
-        return self.folder / f"{self.id}.room"
+    def reserve(self) -> Path:
+        """Return the file that keeps disk space free for the state, so that a full disk costs no trained network."""
+        return places.checkpoint_reserve(self.folder, self.id)
 
     def exists(self) -> bool:
-        """Tell whether there is one."""
-        return any((place / f"{self.id}.json").exists() for place in self.places)
+        """Whether there is a checkpoint of this stack."""
+        return any(places.checkpoint_index(folder, self.id).exists() for folder in self.folders)
 
     def keep_room(self, state: dict[str, Any]) -> None:
-        """Set room aside for this state and what an optimizer adds to it. OSError where the disk has not as much."""
+        """Reserve disk space for this state and what an optimizer adds to it; OSError where there is less."""
         parameters = sum(value.nbytes for value in state.get("tensors", {}).values())
         size = bytes_in(state) + 2 * parameters + ROOM_FOR_TEXT * len(self.configs)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.room.open("wb") as file:
+        with self.reserve.open("wb") as file:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
 
     def save(self, fit: dict[str, Any], folders: Sequence[Path], rows: Sequence[list[dict[str, float]]]) -> Path:
-        """Replace the checkpoint; the folder it lies in. Takes the room that was kept where there is no other."""
+        """Replace the checkpoint, where need be in the reserved space, and return the folder it lies in."""
         content = {"fit": fit, "rows": list(rows)}
-        attempts = [(self.folder, False), (self.folder, True), (refuge(), True)]
-        for place, without_room in attempts:
+        attempts = [(self.folder, False), (self.folder, True), (places.cached_checkpoints_folder(), True)]
+        for folder, without_reserve in attempts:
             try:
-                if without_room:
+                if without_reserve:
                     self.release_room()
-                self.save_to(place, content, folders)
-                return place
+                self.save_to(folder, content, folders)
+                return folder
             except OSError as error:
                 problem = error
         raise problem
 
     def release_room(self) -> None:
-        """Give back the room that was kept; where the folder cannot be written there is none to be had."""
+        """Give the reserved space back; in a folder that cannot be written there is none."""
         with contextlib.suppress(OSError):
-            self.room.unlink(missing_ok=True)
+            self.reserve.unlink(missing_ok=True)
 
-    def save_to(self, place: Path, content: dict[str, Any], folders: Sequence[Path]) -> None:
+    def save_to(self, folder: Path, content: dict[str, Any], records: Sequence[Path]) -> None:
         """Write the state, then the file that names it, then remove what was named before."""
-        place.mkdir(parents=True, exist_ok=True)
-        before = set(place.glob(f"{self.id}-*.pt"))
-        path = next(path for n in range(len(before) + 1) if (path := place / f"{self.id}-{n}.pt") not in before)
+        folder.mkdir(parents=True, exist_ok=True)
+        before = places.checkpoint_states(folder, self.id)
+        path = places.new_checkpoint_state(folder, self.id)
         write_tensors(path, content)
-        names = Names(
+        index = CheckpointIndex(
             identities=[config.identity for config in self.configs],
             paths=[config.dataset.resolved() for config in self.configs],
-            records=[folder.name for folder in folders],
-            sweep=str(self.folder.parent),
+            records=[record.name for record in records],
+            sweep=str(self.sweep),
             file=path.name,
-            sha256=sha256(path),
+            sha256=file_sha256(path),
         )
-        write_text(place / f"{self.id}.json", names.model_dump_json())
+        write_text(places.checkpoint_index(folder, self.id), index.model_dump_json())
         for old in before:
             old.unlink(missing_ok=True)
 
     def load(self, say: Say) -> Found | None:
         """Return what it holds; None where there is none. One that is damaged is set aside, and said."""
-        for place in self.places:
-            names = read_names(place / f"{self.id}.json", say)
-            if names is None:
+        for folder in self.folders:
+            index = read_index(places.checkpoint_index(folder, self.id), say)
+            if index is None:
                 continue
             try:
-                return read(place, names, self.folder.parent)
+                return read_state(folder, index, self.sweep)
             except Exception as error:  # whatever a file that was cut or overwritten may raise
-                self.set_aside(f"is damaged ({brief(error)})", say)
+                self.set_aside(f"is damaged ({reason_of_damage(error)})", say)
         return None
 
     def set_aside(self, why: str, say: Say) -> None:
         """Move it out of the way, wherever it lies."""
-        for place in self.places:
-            if (place / f"{self.id}.json").exists():
-                set_aside(place / f"{self.id}.json", why, say)
+        for folder in self.folders:
+            if (path := places.checkpoint_index(folder, self.id)).exists():
+                set_aside(path, why, say)
 
     def remove(self) -> None:
         """Remove all of its files, after the records are closed."""
         self.release_room()
-        for place in self.places:
-            (place / f"{self.id}.json").unlink(missing_ok=True)
-            for path in place.glob(f"{self.id}-*.pt"):
+        for folder in self.folders:
+            places.checkpoint_index(folder, self.id).unlink(missing_ok=True)
+            for path in places.checkpoint_states(folder, self.id):
                 path.unlink(missing_ok=True)
 
 
-def read(place: Path, names: Names, sweep: Path) -> Found:
+def read_state(folder: Path, index: CheckpointIndex, sweep: Path) -> Found:
     """Return what the named file holds; an exception of any kind where it is not what it was."""
-    path = place / names.file
-    if sha256(path) != names.sha256:
+    path = folder / index.file
+    if file_sha256(path) != index.sha256:
         raise ValueError("its checksum differs")
     with torch.serialization.safe_globals([Counter]):  # the milestones of MultiStepLR are a Counter
         content = torch.load(path, weights_only=True, map_location="cpu")
-    return Found(content["fit"], [sweep / record for record in names.records], content["rows"])
+    return Found(content["fit"], [sweep / record for record in index.records], content["rows"])
 
 
-def read_names(path: Path, say: Say) -> Names | None:
+def read_index(path: Path, say: Say) -> CheckpointIndex | None:
     """Return what <id>.json says; None where there is none, or where it is damaged, which is said."""
     try:
-        return Names.model_validate_json(path.read_bytes())
+        return CheckpointIndex.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as error:
-        set_aside(path, f"is damaged ({brief(error)})", say)
+        set_aside(path, f"is damaged ({reason_of_damage(error)})", say)
         return None
 
 
-def set_aside(names: Path, why: str, say: Say) -> None:
+def set_aside(index: Path, why: str, say: Say) -> None:
     """Move the files of a checkpoint out of the way, into a folder beside them, and say so in one line."""
-    aside = names.parent / "set_aside"
+    aside = places.outdated_checkpoints_folder(index.parent)
     with contextlib.suppress(OSError):  # a folder that cannot be written: nothing is lost by leaving it
-        names.with_suffix(".room").unlink(missing_ok=True)
+        places.checkpoint_reserve(index.parent, index.stem).unlink(missing_ok=True)
         aside.mkdir(exist_ok=True)
-        for path in [names, *names.parent.glob(f"{names.stem}-*.pt")]:
+        for path in [index, *places.checkpoint_states(index.parent, index.stem)]:
             path.replace(aside / path.name)
-    say(f"the checkpoint {names.name} {why}; it is set aside in {aside}, and its runs train from the start.")
+    say(f"the checkpoint {index.name} {why}; it is set aside in {aside}, and its runs train from the start.")
 
 
 def unfinished_stacks(config: Config, say: Say = lambda line: None) -> list[list[str]]:
     """Return the members (identities) of every checkpoint of the folder that this configuration's record is in."""
-    return [names.keys for _, names in all_names(config, say)]
+    return [index.keys for _, index in all_indices(config, say)]
 
 
 def set_aside_outdated(configs: Sequence[Config], say: Say, only_say: bool = False) -> None:
     """Set aside the checkpoints of these runs that are of other data or of other code, and say what changed."""
     wanted = {(config.fingerprint(), tuple(sorted(config.dataset.resolved().items()))): config for config in configs}
-    for path, names in all_names(configs[0], say):
-        for identity, paths in zip(names.identities, names.paths, strict=False):
+    for path, index in all_indices(configs[0], say):
+        for identity, paths in zip(index.identities, index.paths, strict=False):
             config = wanted.get((identity.fingerprint, tuple(sorted(paths.items()))))
             if config is not None and config.identity != identity:
                 why = f"does not count, for {difference(identity, config.identity)}"
@@ -212,23 +218,14 @@ def set_aside_outdated(configs: Sequence[Config], say: Say, only_say: bool = Fal
                 break
 
 
-def all_names(config: Config, say: Say) -> Iterator[tuple[Path, Names]]:
+def all_indices(config: Config, say: Say) -> Iterator[tuple[Path, CheckpointIndex]]:
     """Yield every file that names members, and what it says, for the folder of this configuration's record."""
-    folder = checkpoints_of(config)
-    for path in [*sorted(folder.glob("*.json")), *sorted(refuge().glob("*.json"))]:
-        names = read_names(path, say)
-        if names is not None and (path.parent == folder or names.sweep == str(folder.parent)):
-            yield path, names
-
-
-def checkpoints_of(config: Config) -> Path:
-    """Return the folder of the checkpoints, and of the locks, of a sweep."""
-    return Path(config.results_dir, config.name, ".checkpoints")
-
-
-def refuge() -> Path:
-    """Return where a checkpoint goes that cannot be written where it belongs."""
-    return cache_folder() / "checkpoints"
+    sweep = places.sweep_folder(config)
+    folders = places.checkpoints_folder(sweep), places.cached_checkpoints_folder()
+    for path in [path for folder in folders for path in places.checkpoint_indices(folder)]:
+        index = read_index(path, say)
+        if index is not None and (path.parent == folders[0] or index.sweep == str(sweep)):
+            yield path, index
 
 
 def bytes_in(value: Any) -> int:
@@ -240,12 +237,6 @@ def bytes_in(value: Any) -> int:
     return sum(map(bytes_in, value)) if isinstance(value, list | tuple) else 0
 
 
-def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def brief(error: Exception) -> str:
-    """Return the first words of what is wrong."""
-    return " ".join(str(error).split())[:100] or type(error).__name__
+def reason_of_damage(error: Exception) -> str:
+    """Return the first words of what is wrong with a file, in one line."""
+    return in_one_line(error, 100) or type(error).__name__

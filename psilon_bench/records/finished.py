@@ -1,4 +1,4 @@
-"""The runs of a folder that have ended for good, found again by their identity."""
+"""An index of the runs of a sweep's folder that have ended for good, by their identity."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,90 +6,86 @@ from pathlib import Path
 
 from psilon_bench.config.identity import Identity, difference
 from psilon_bench.config.schema import Config
-from psilon_bench.records import run_json
-from psilon_bench.records.record import Run, is_closed
+from psilon_bench.records import places, run_json
+from psilon_bench.records.record import is_closed
+from psilon_bench.records.run_json import RunDict
 
-Stamp = tuple[int, int] | None
-
-
-def folder_of(config: Config) -> Path:
-    """Return the folder in which the records of a sweep lie."""
-    return Path(config.results_dir, config.name)
+FileVersion = tuple[int, int] | None  # changes whenever the file is replaced; None where there is none
 
 
 @dataclass
 class FinishedRuns:
-    """An index of a folder of records: `look` lists the folder and reads what is new or has changed since."""
+    """An index of a folder of records: `refresh` lists the folder and reads what is new or has changed since."""
 
     folder: Path
-    runs: dict[str, Run] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
-    closed: set[str] = field(default_factory=set)  # records that have ended for good: they never change again
+    runs: dict[str, RunDict] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
+    ended: set[str] = field(default_factory=set)  # names of records that have ended for good: they never change again
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by the name of the record
-    stamps: dict[str, Stamp] = field(default_factory=dict)  # of the run.json of every other record, when it was read
+    versions: dict[str, FileVersion] = field(default_factory=dict)  # of every other record's run.json when read
 
-    def look(self) -> "FinishedRuns":
-        """Take in the records that have ended since the last look."""
+    def refresh(self) -> "FinishedRuns":
+        """Take in the records that have ended since the last call, and return the index itself."""
         names = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         for name in names:
             if (
                 name.startswith(".")
-                or name in self.closed
-                or self.stamps.get(name) == (now := stamp(self.folder / name))
+                or name in self.ended
+                or self.versions.get(name) == (now := run_json_version(self.folder / name))
             ):
                 continue
-            self.stamps[name] = now
+            self.versions[name] = now
             if now is not None:
                 self.take_in(name)
         return self
 
     def take_in(self, name: str) -> None:
-        """Read one record; what cannot be read is left out, with the reason."""
+        """Read one record; one that cannot be read is left out, and the reason is kept."""
         try:
-            run = run_json.read(self.folder / name / "run.json").model_dump()
+            run = run_json.read_run_json(self.folder / name / places.RUN_JSON).model_dump()
         except run_json.Unreadable as error:
             self.unreadable[name] = str(error)
             return
         self.unreadable.pop(name, None)
         if is_closed(run):
-            self.closed.add(name)
+            self.ended.add(name)
             self.runs[Identity.of_record(run).key] = run | {"folder": str(self.folder / name)}
 
     def left_out(self) -> list[str]:
-        """Say which records cannot be read: their number and the first of them."""
+        """Return a line that says how many records cannot be read, and names the first; no line where all can."""
         if not self.unreadable:
             return []
         first = next(iter(self.unreadable.values()))
         return [f"{len(self.unreadable)} records cannot be read and are left out, such as {first}."]
 
     def changes(self, configs: Iterable[Config]) -> list[str]:
-        """Say of these runs, which are to train, where they were done before with other data or other code."""
-        earlier: dict[str, list[Run]] = {}
+        """Return a line for each reason why some of these runs train again: data or code that changed."""
+        earlier: dict[str, list[RunDict]] = {}
         for run in self.runs.values():
             earlier.setdefault(run["fingerprint"], []).append(run)
         configs = list(configs)
-        told: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for config in configs:
-            alike = [run for run in earlier.get(config.fingerprint(), []) if same_places(run, config)]
+            alike = [run for run in earlier.get(config.fingerprint(), []) if same_data_paths(run, config)]
             if alike:
-                what = difference(Identity.of_record(max(alike, key=when)), config.identity)
-                told[what] = told.get(what, 0) + 1
-        return [f"{what}: {count} of {len(configs)} runs train again." for what, count in told.items()]
+                reason = difference(Identity.of_record(max(alike, key=time_started)), config.identity)
+                counts[reason] = counts.get(reason, 0) + 1
+        return [f"{reason}: {count} of {len(configs)} runs train again." for reason, count in counts.items()]
 
 
-def stamp(record: Path) -> Stamp:
-    """Return what changes whenever run.json is replaced; None where there is none."""
+def run_json_version(record: Path) -> FileVersion:
+    """Return time of change and inode of a record's run.json; None where there is none."""
     try:
-        stat = (record / "run.json").stat()
+        stat = (record / places.RUN_JSON).stat()
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_ino
 
 
-def when(run: Run) -> str:
-    """Return when a run was started, for a choice among records."""
+def time_started(run: RunDict) -> str:
+    """Return when a run was started (ISO 8601), for a choice among records."""
     return str(run["times"]["started"])
 
 
-def same_places(run: Run, config: Config) -> bool:
-    """Tell whether a record was made from files of the same places: it is of the same data set then, as it was."""
+def same_data_paths(run: RunDict, config: Config) -> bool:
+    """Whether a record was made from files at the same paths: the same data set, though its content may differ."""
     return all(run["params"].get(f"dataset.{name}") == path for name, path in config.dataset.resolved().items())

@@ -1,17 +1,18 @@
-"""history.csv: one row per evaluation, appended by whole lines."""
+"""history.csv of a record: one row per evaluation, appended by whole lines."""
 
 import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from psilon_bench.records.durable import whole_file
+from psilon_bench.records.atomic_files import atomic_write
 
 
 def append_row(path: Path, row: dict[str, float]) -> None:
-    """Add a row; the first one names the columns. What a later one has not stays empty, what it has beside is left out.
+    """Append a row to the file; the first row names the columns.
 
-    A fine-tuning has no objective of weight decay, and plain networks have units that normalised ones have not.
+    A later row leaves columns empty for which it has no value, and values are left out for which there is no column: a
+    fine-tuning has no objective of weight decay, and plain networks have units that normalised ones have not.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(path) or list(row), extrasaction="ignore", lineterminator="\n")
@@ -23,7 +24,7 @@ def append_row(path: Path, row: dict[str, float]) -> None:
 
 
 def columns(path: Path) -> list[str]:
-    """What the first line names; nothing where there is no file yet."""
+    """Return the names in the first line; none where there is no file yet."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -31,21 +32,21 @@ def columns(path: Path) -> list[str]:
 
 
 def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows as numbers, without what is empty; none where there is no file yet."""
+    """Return the rows as numbers, without empty cells; no row where there is no file yet."""
     return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(whole_lines(path))]
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end."""
+    """Return the lines that were written to their end; the last one may have been cut by a crash."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Write all rows anew; without any row the file goes."""
+    """Replace the file by these rows; without any row the file is removed."""
     if not rows:
         path.unlink(missing_ok=True)
         return
-    with whole_file(path, flushed=False) as part:
+    with atomic_write(path, flushed=False) as part:
         for row in rows:
             append_row(part, row)

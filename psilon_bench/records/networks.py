@@ -1,6 +1,5 @@
-"""Networks back from their records, ready for new rows."""
+"""Loads trained networks from records, with the preprocessing that new rows need."""
 
-import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,14 @@ from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
 from psilon_bench.data import checks, preprocessing
 from psilon_bench.errors import UsageError
-from psilon_bench.records import trusted
+from psilon_bench.records import places, run_json, trusted
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
-PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
+SAVED_PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedNetwork:
     """A trained network with its preprocessing; `inputs` are the columns it takes, all of them unless it is compact."""
 
     network: nn.Module
@@ -32,9 +31,9 @@ class Saved:
 
     @torch.no_grad()
     def predict(self, rows: Any) -> np.ndarray:
-        """Of raw rows as the data set had them: a DataFrame, or pixels.
+        """Return predictions for raw rows as the data set had them: a DataFrame, or pixels.
 
-        Regression: (rows,) in units of the target; classes: probabilities (rows, classes).
+        For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes).
         """
         self._check(rows)
         parameter = next(self.network.parameters())
@@ -48,7 +47,7 @@ class Saved:
         return np.asarray(logits.softmax(dim=1))
 
     def _check(self, rows: Any) -> None:
-        """UsageError for missing columns, a warning for levels that the network does not know."""
+        """Raise UsageError for missing columns, and warn of levels that the network does not know."""
         absent = preprocessing.missing_columns(self.preprocessing, rows)
         if absent:
             raise UsageError(
@@ -62,30 +61,31 @@ class Saved:
             )
 
 
-def load(folder: str | Path, which: Which = "model") -> Saved:
-    """The network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
+def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
+    """Return the network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
 
     UsageError where the folder holds no such file.
     """
     folder = Path(folder)
     network, inputs, task = load_network(folder, which)
-    return Saved(network, trusted.load(folder / "preprocessing.skops"), inputs, task)
+    return SavedNetwork(network, trusted.read_fitted(folder / places.PREPROCESSING), inputs, task)
 
 
 def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:
-    """The network, the columns it takes, the task of run.json; not the preprocessing, for a pickle can run code."""
-    if not (folder / f"{which}.pt").exists():
-        there = ", ".join(sorted(path.stem for path in folder.glob("*.pt"))) or "none"
-        raise UsageError(f"{folder / which}.pt is not there. Networks in this folder: {there}.")
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    """Return the network, the columns it takes, and the task of run.json; nothing that needs a pickle is read."""
+    weights = folder / places.weights_name(which)
+    if not weights.exists():
+        there = ", ".join(places.weights_there(folder)) or "none"
+        raise UsageError(f"{weights} is not there. Networks in this folder: {there}.")
+    run = run_json.read_raw(folder)
     # the rest of the configuration may be of an earlier version
-    model = ModelSection.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["model"])
+    model = ModelSection.model_validate(yaml.safe_load((folder / places.CONFIG).read_text(encoding="utf-8"))["model"])
     check_is_network(model)
     shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
     network = model.build(**shapes)
-    state = torch.load(folder / f"{which}.pt", weights_only=True)
+    state = torch.load(weights, weights_only=True)
     inputs = state.pop("inputs", None)
-    if which in PLAIN:
+    if which in SAVED_PLAIN:
         network = network.plain()
         fit_shapes(network, state)
     network.to(next(value.dtype for value in state.values() if value.is_floating_point()))
@@ -94,7 +94,7 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
 
 
 def check_is_network(model: ModelSection) -> None:
-    """UsageError where a stranger's record names something else to be called with arguments of their choice."""
+    """Raise UsageError where a stranger's record names something else than a network, to be called by this process."""
     try:
         found = locate(str(model.target))
     except ImportError as error:

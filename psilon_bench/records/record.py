@@ -1,4 +1,4 @@
-"""The local record of a run: a folder of its own that holds everything about it, whatever else fails."""
+"""The local record of a run: a folder that holds everything about it, whatever else fails."""
 
 import functools
 import json
@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import sys
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,18 +20,18 @@ from psilon_bench.config.code_version import git_commit
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import this_process
-from psilon_bench.records import trusted
-from psilon_bench.records.durable import flush, whole_file, write_tensors, write_text
+from psilon_bench.records import places, run_json, trusted
+from psilon_bench.records.atomic_files import atomic_write, flush, write_tensors, write_text
 from psilon_bench.records.history import append_row, write_rows
+from psilon_bench.records.run_json import RunDict
 from psilon_bench.records.writable import probe
 
 Status = Literal["running", "finished", "failed", "killed"]
-Run = dict[str, Any]  # run.json
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
 
 
 class Record:
-    """config.yaml, history.csv, run.json, and model.pt of one run, in results_dir/name/<time>_<model>_<reg>_<id>.
+    """The record of one run: a folder with config.yaml, history.csv, run.json, model.pt and more; see places.py.
 
     The folder is made on construction and shared with no other run. run.json says `running` until `finish`; a run
     that vanished without a word is one that still says so. Files are written whole under another name and renamed,
@@ -43,16 +42,15 @@ class Record:
     """
 
     def __init__(self, config: Config, about: dict[str, Any]) -> None:
-        """about: what is known before training and belongs into run.json (the task, the command)."""
+        """Make the folder; `about` is what run.json is to say beside the configuration (the task, the command)."""
         now = datetime.now(UTC).astimezone()
-        stem = f"{now:%Y-%m-%d_%H-%M-%S}_{config.model.name}_{config.reg.name}_{uuid.uuid4().hex[:8]}"
-        self.folder = Path(config.results_dir, config.name, stem)
+        self.folder = places.new_record_folder(config, now)
         self.folder.mkdir(parents=True)
         self.configuration = OmegaConf.to_yaml(OmegaConf.create(config.nested()))
         self.rows: list[dict[str, float]] = []
         self.unwritten: OSError | None = None  # why history.csv lacks rows
-        self.write("config.yaml", self.configuration)
-        self.run: Run = {
+        self.write(places.CONFIG, self.configuration)
+        self.run: RunDict = {
             "status": "running",
             "reason": None,
             "title": config.title,
@@ -72,14 +70,14 @@ class Record:
 
     @classmethod
     def reopen(cls, folder: Path, rows: Sequence[dict[str, float]] | None = None) -> "Record":
-        """Go on with the record of a run that was stopped or has failed, with these rows in its history."""
+        """Return the record of a run that was stopped or has failed, to be continued after these rows."""
         record = cls.__new__(cls)
-        record.folder, record.run = folder, json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        record.configuration = (folder / "config.yaml").read_text(encoding="utf-8")
+        record.folder, record.run = folder, run_json.read_raw(folder)
+        record.configuration = (folder / places.CONFIG).read_text(encoding="utf-8")
         record.rows, record.unwritten = list(rows or []), None
         if not record.closed:
-            (folder / "error.txt").unlink(missing_ok=True)  # of the try that failed
-            write_rows(folder / "history.csv", record.rows)
+            (folder / places.ERROR).unlink(missing_ok=True)  # of the try that failed
+            write_rows(folder / places.HISTORY, record.rows)
             record.run |= {"status": "running", "reason": None, "process": this_process()}
             record.run["times"].setdefault("resumed", []).append(now_text())
             record.save()
@@ -87,68 +85,68 @@ class Record:
 
     @property
     def closed(self) -> bool:
-        """Whether the run has ended for good."""
+        """Whether the run has ended for good: its record never changes again."""
         return is_closed(self.run)
 
     def add_row(self, row: dict[str, float]) -> None:
         """Append one evaluation to history.csv."""
         self.rows.append(row)
         try:
-            append_row(self.folder / "history.csv", row)
+            append_row(self.folder / places.HISTORY, row)
         except OSError as error:
             self.unwritten = error
 
     def finish(self, status: Status, metrics: dict[str, float] | None = None, reason: str | None = None) -> None:
-        """Write the run's last word. Metrics that are not finite are left out: JSON has no word for them."""
+        """Write how the run ended. Metrics that are not finite are left out: JSON has no word for them."""
         finite = {name: value for name, value in (metrics or {}).items() if math.isfinite(value)}
         self.run |= {"status": status, "reason": reason, "metrics": finite}
         self.run["times"]["ended"] = now_text()
         self.restore()
         for path in sorted(self.folder.iterdir()):
-            if path.is_file() and path.name != "run.json" and not path.name.startswith("."):
+            if path.is_file() and path.name != places.RUN_JSON and not path.name.startswith("."):
                 flush(path)
         self.save(flushed=True)
 
     def restore(self) -> None:
-        """Write anew what could not be written, or what is gone because the folder was deleted in the meantime."""
-        if self.unwritten is None and (self.folder / "config.yaml").exists():
+        """Write again what could not be written, or what is gone because the folder was deleted in the meantime."""
+        if self.unwritten is None and (self.folder / places.CONFIG).exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.write("config.yaml", self.configuration)
-        write_rows(self.folder / "history.csv", self.rows)
+        self.write(places.CONFIG, self.configuration)
+        write_rows(self.folder / places.HISTORY, self.rows)
         self.save()
         self.unwritten = None
 
     def save(self, flushed: bool = False) -> None:
         """Write run.json."""
-        write_text(self.folder / "run.json", json.dumps(self.run, indent=2) + "\n", flushed)
+        write_text(self.folder / places.RUN_JSON, json.dumps(self.run, indent=2) + "\n", flushed)
 
     def save_tensors(self, name: str, state: dict[str, torch.Tensor]) -> None:
         """Write a state_dict that torch.load(..., weights_only=True) reads."""
         write_tensors(self.folder / name, state, flushed=False)
 
     def save_object(self, name: str, value: object) -> None:
-        """Write a fitted transformer or estimator of scikit-learn's or our own, without a pickle; see trusted.load."""
-        with whole_file(self.folder / name, flushed=False) as part:
-            trusted.dump(value, part)
+        """Write a fitted transformer or estimator of scikit-learn's or this package's; see trusted.py."""
+        with atomic_write(self.folder / name, flushed=False) as part:
+            trusted.write_fitted(value, part)
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""
         write_text(self.folder / name, text, flushed=False)
 
 
-def is_closed(run: Run) -> bool:
+def is_closed(run: RunDict) -> bool:
     """Whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
     return run["status"] == "finished" or run.get("diverged", False)
 
 
 def now_text() -> str:
-    """ISO 8601 with the local offset."""
+    """Return the time now as ISO 8601 text with the local offset."""
     return datetime.now(UTC).astimezone().isoformat(timespec="milliseconds")
 
 
 def check_writable(results_dir: str) -> None:
-    """UsageError unless records can be written there; leaves nothing behind."""
+    """Raise UsageError unless records can be written there; leave nothing behind."""
     try:
         probe(Path(results_dir))
     except OSError as error:
@@ -164,7 +162,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, threads used, GPU."""
+    """Return processor, cores, threads used and GPU."""
     return {
         "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -176,7 +174,7 @@ def hardware() -> dict[str, Any]:
 
 @functools.cache
 def processor() -> str:
-    """The processor's name as far as the system tells it."""
+    """Return the processor's name as far as the system tells it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -184,5 +182,5 @@ def processor() -> str:
 
 
 def command_line() -> list[str]:
-    """As typed, the program by its name alone, without passwords."""
+    """Return the command line as typed, the program by its name alone, without passwords."""
     return [Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]

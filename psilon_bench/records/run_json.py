@@ -1,4 +1,4 @@
-"""run.json of a record, read through one schema: a reader gets fields of these types, or one reason why not.
+"""Reads run.json of a record, through one schema: a reader gets fields of these types, or one reason why not.
 
 Keys that the schema does not name are kept; those that records of an earlier version lack have a default.
 """
@@ -10,10 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 from pydantic_core import from_json
 
-TEXT = ("name", "model.name", "reg.name")  # parameters that every record has,
-TEXT_OR_NULL = ("dataset.name", "results_dir", "tracking.experiment", "tracking.uri")  # and others that name things
-TOLD = 3  # findings in one reason
-LONGEST_VALUE = 60
+from psilon_bench.records.places import RUN_JSON
+
+TEXT_PARAMS = ("name", "model.name", "reg.name")  # every record has them
+TEXT_OR_NULL_PARAMS = ("dataset.name", "results_dir", "tracking.experiment", "tracking.uri")
+FINDINGS_IN_REASON = 3
+LONGEST_VALUE = 60  # letters
+
+RunDict = dict[str, Any]  # the content of run.json as a dictionary
 
 
 class Unreadable(Exception):
@@ -28,7 +32,7 @@ class Unreadable(Exception):
 
 
 def moment(text: str) -> str:
-    """ISO 8601, kept as it is written; ValueError for a time that no clock shows."""
+    """Return the text if it is a time in ISO 8601; ValueError for a time that no clock shows."""
     try:
         datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
@@ -36,28 +40,27 @@ def moment(text: str) -> str:
     return text
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
 Moment = Annotated[str, AfterValidator(moment)]
-Seed = Annotated[int, Field(ge=0, lt=2**64)]
 Pid = Annotated[int, Field(gt=0, lt=2**31)]
 
 
-class Part(BaseModel):
-    """An object of the file: strict types, unknown keys are kept."""
+class JsonObject(BaseModel):
+    """An object of the file; its types are strict, and keys that are not named here are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
 
 
-class Target(Part):
+class TargetJson(JsonObject):
     """Units of the target: y_raw = center + scale * y."""
 
     name: str
-    center: Finite
-    scale: Finite
+    center: FiniteFloat
+    scale: FiniteFloat
 
 
-class Task(Part):
+class TaskJson(JsonObject):
     """The data set that the run learned from. `checksum` is that of its content; empty where the record has none."""
 
     name: str
@@ -66,7 +69,7 @@ class Task(Part):
     num_features: PositiveInt | None = None
     num_outputs: PositiveInt | None = None
     input_shape: list[PositiveInt] | None = None
-    target: Target | None = None
+    target: TargetJson | None = None
     classes: list[str] = []
     source: str = ""
     licence: str = ""
@@ -74,39 +77,39 @@ class Task(Part):
     notes: list[str] = []
 
 
-class Times(Part):
-    """When the run was started, when it was resumed, and when it ended; `ended` is None while it runs."""
+class TimesJson(JsonObject):
+    """The times when the run was started, resumed and ended; `ended` is None while it runs."""
 
     started: Moment
     ended: Moment | None = None
     resumed: list[Moment] = []
 
 
-class Process(Part):
-    """Which process computes the run."""
+class ProcessJson(JsonObject):
+    """The process that computes the run."""
 
     host: str
     pid: Pid
-    began: Finite
+    began: FiniteFloat
 
 
-class RunJson(Part):
+class RunJson(JsonObject):
     """The whole file. `code_version` is None in records made before it was written down."""
 
     status: Literal["running", "finished", "failed", "killed"]
     reason: str | None = None
     title: str
-    metrics: dict[str, Finite]
+    metrics: dict[str, FiniteFloat]
     params: dict[str, Any]
     fingerprint: Digest
-    seed: Seed
+    seed: Annotated[int, Field(ge=0, lt=2**64)]
     code_version: Digest | None = None
     git_commit: str | None = None
     versions: dict[str, str] = {}
     hardware: dict[str, Any] = {}
-    times: Times
-    process: Process | None = None
-    task: Task
+    times: TimesJson
+    process: ProcessJson | None = None
+    task: TaskJson
     device: str = ""
     precision: str = ""
     command: list[str] = []
@@ -118,25 +121,25 @@ class RunJson(Part):
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The file as it was read, to be changed and written again."""
+        """Return the file as it was read, to be changed and written again."""
         return self._raw
 
     @field_validator("params")
     @classmethod
-    def named(cls, params: dict[str, Any]) -> dict[str, Any]:
-        """The parameters that name things are text."""
-        missing = [key for key in TEXT if key not in params]
+    def check_names(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Check that the parameters that name things are there and are text; ValueError otherwise."""
+        missing = [key for key in TEXT_PARAMS if key not in params]
         if missing:
             raise ValueError(f"Input should have {', '.join(missing)}")
-        for key in TEXT + TEXT_OR_NULL:
+        for key in TEXT_PARAMS + TEXT_OR_NULL_PARAMS:
             value = params.get(key)
-            if not isinstance(value, str) and (value is not None or key in TEXT):
-                raise ValueError(f"Input should have text as {key}, not {brief(value)}")
+            if not isinstance(value, str) and (value is not None or key in TEXT_PARAMS):
+                raise ValueError(f"Input should have text as {key}, not {cut_value(value)}")
         return params
 
 
-def read(path: Path) -> RunJson:
-    """The run.json at this path; Unreadable, with the reason in one line, for anything else."""
+def read_run_json(path: Path) -> RunJson:
+    """Return the run.json at this path; Unreadable, with the reason in one line, for anything else."""
     if not path.is_file():  # a pipe would be waited for
         raise Unreadable(path, "there is no such file")
     try:
@@ -146,41 +149,54 @@ def read(path: Path) -> RunJson:
     except ValueError as error:
         raise Unreadable(path, f"it is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise Unreadable(path, f"it holds {brief(values)} instead of an object")
+        raise Unreadable(path, f"it holds {cut_value(values)} instead of an object")
     try:
         run = RunJson.model_validate(values)
     except ValidationError as error:
-        raise Unreadable(path, reason_of(error)) from error
+        raise Unreadable(path, validation_reason(error)) from error
     run._raw = values
     return run
 
 
-def reason_of(error: ValidationError) -> str:
-    """What a file lacks, and the first of its values that are wrong."""
+def read_run(record: Path) -> RunDict | None:
+    """Return run.json of a record, with the defaults of what it leaves out; None where it cannot be used."""
+    try:
+        return read_run_json(record / RUN_JSON).model_dump()
+    except Unreadable:
+        return None
+
+
+def read_raw(record: Path) -> RunDict:
+    """Return run.json of a record as it stands in the file; Unreadable where it cannot be used."""
+    return read_run_json(record / RUN_JSON).raw
+
+
+def validation_reason(error: ValidationError) -> str:
+    """Return in words what a file lacks, and the first of its values that are wrong."""
     found = error.errors(include_url=False, include_context=False)
     lacking = [dotted(one["loc"]) for one in found if one["type"] == "missing"]
     wrong = [
-        f"{dotted(one['loc'])} is {brief(one['input'])}, it {rule(one['msg'])}"
+        f"{dotted(one['loc'])} is {cut_value(one['input'])}, it {what_it_should_be(one['msg'])}"
         for one in found
         if one["type"] != "missing"
     ]
     told = [f"it lacks {', '.join(lacking)}"] if lacking else []
-    more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
-    return "; ".join([*told, *wrong[:TOLD], *more])
+    more = [f"and {len(wrong) - FINDINGS_IN_REASON} more"] if len(wrong) > FINDINGS_IN_REASON else []
+    return "; ".join([*told, *wrong[:FINDINGS_IN_REASON], *more])
 
 
-def dotted(place: tuple[int | str, ...]) -> str:
-    """task.name"""
-    return ".".join(map(str, place))
+def dotted(keys: tuple[int | str, ...]) -> str:
+    """Return the place of a value as in `task.name`."""
+    return ".".join(map(str, keys))
 
 
-def rule(message: str) -> str:
-    """pydantic's sentence without its subject, and in words of JSON: should be an object."""
+def what_it_should_be(message: str) -> str:
+    """Return pydantic's sentence without its subject, and in words of JSON: should be an object."""
     _, should, rest = message.partition("should")
     return "should be an object" if "valid dictionary" in rest else f"{should}{rest}"
 
 
-def brief(value: Any) -> str:
-    """A value in a message, cut where it is long."""
+def cut_value(value: Any) -> str:
+    """Return a value as text for a message, cut where it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from psilon_bench.errors import UsageError
+from psilon_bench.records import places
 from psilon_bench.report.escaping import markdown
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.report import Report
+from psilon_bench.tracking.client import client_of, unusable
 from psilon_bench.tracking.content import milliseconds
-from psilon_bench.tracking.place import client_of, unusable
 from psilon_bench.tracking.server import check_server
-from psilon_bench.tracking.state import PARENT, Parent
-from psilon_bench.tracking.sweep_run import log
+from psilon_bench.tracking.state import ParentRun
+from psilon_bench.tracking.sweep_run import log_metrics
 
 DESCRIPTION = "mlflow.note.content"  # the tag that MLflow shows as Markdown above a run
 LONGEST_TAG = 8000
-FILES = ("report.html", "report.md", "tables", "figures")
+FILES = (places.REPORT_HTML, places.REPORT_MD, places.TABLES, places.FIGURES)
 
 
 def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
@@ -36,14 +37,14 @@ def attach(report: Report, out: Path, say: Callable[[str], None]) -> None:
 
 def parents(sweeps: Sequence[Path]) -> list[tuple[Path, str, str]]:
     """Return folder, tracking server and id of the parent run of each sweep that MLflow knows."""
-    known = ((sweep, Parent.read(sweep / PARENT)) for sweep in sweeps)
+    known = ((sweep, ParentRun.read(places.mlflow_parent(sweep))) for sweep in sweeps)
     return [(sweep, parent.uri, parent.run_id) for sweep, parent in known if parent is not None]
 
 
 def send(uri: str, run_id: str, report: Report, out: Path) -> None:
     """Send files, metrics and description to one run; an earlier report of the run is overwritten."""
     client = client_of(uri)
-    log(client, run_id, chosen(report), milliseconds())
+    log_metrics(client, run_id, chosen(report), milliseconds())
     client.set_tag(run_id, DESCRIPTION, description(report))
     for name in FILES:
         if (out / name).is_dir():

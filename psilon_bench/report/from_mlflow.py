@@ -9,14 +9,16 @@ from pydantic import TypeAdapter, ValidationError
 from psilon_bench.config.addresses import redacted, resolved
 from psilon_bench.config.schema import Name
 from psilon_bench.errors import UsageError
-from psilon_bench.tracking.place import Place, client_of, unusable
+from psilon_bench.records import places
+from psilon_bench.tracking.client import client_of, unusable
+from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.server import check_server
 from psilon_bench.tracking.state import RunId
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FILES = {"run.json", "history.csv"}  # what a report reads
+FILES = {places.RUN_JSON, places.HISTORY}  # what a report reads
 NAME, RUN_ID = TypeAdapter(Name), TypeAdapter(RunId)
 
 
@@ -42,14 +44,14 @@ def fetch_records(experiment: str, uri: str, folder: Path, say: Callable[[str], 
         )
 
 
-def opened(experiment: str, uri: str) -> Place:
+def opened(experiment: str, uri: str) -> Experiment:
     """Return the experiment of this name; UsageError that lists the others where it does not exist."""
     client = client_of(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
         names = ", ".join(one.name for one in client.search_experiments()) or "none"
         raise UsageError(f"--mlflow {experiment} is no experiment at {redacted(uri)}. There are: {names}.")
-    return Place(client, found.experiment_id, redacted(uri), found.artifact_location)
+    return Experiment(client, found.experiment_id, redacted(uri), found.artifact_location)
 
 
 def is_named_well(run: Any, say: Callable[[str], None]) -> bool:
@@ -67,7 +69,7 @@ def is_named_well(run: Any, say: Callable[[str], None]) -> bool:
 def fetch_run(client: "MlflowClient", run: Any, folder: Path) -> bool:
     """Write the files of one record, and tell whether MLflow has its run.json."""
     there = FILES & {file.path for file in client.list_artifacts(run.info.run_id)}
-    if "run.json" not in there:
+    if places.RUN_JSON not in there:
         return False
     record = folder / run.data.tags["sweep"] / run.info.run_id
     record.mkdir(parents=True)

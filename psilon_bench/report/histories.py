@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from psilon_bench.records.history import whole_lines
-from psilon_bench.records.run_json import Unreadable, brief
+from psilon_bench.records.run_json import Unreadable, cut_value
 from psilon_bench.report.escaping import visible
 
 History = dict[str, np.ndarray]  # column -> values, all of one length
@@ -45,7 +45,7 @@ def first_fault(header: list[str], rows: list[list[str]]) -> str:
             return f"line {line} has {len(row)} fields and the header {len(header)}"
         for name, cell in zip(header, row, strict=True):
             if not is_empty_or_number(cell):
-                return f"line {line} has {brief(cell)} as {name}, which is no number"
+                return f"line {line} has {cut_value(cell)} as {name}, which is no number"
     return f"it has no column step, but {', '.join(header[:5])}"
 
 

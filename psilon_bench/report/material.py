@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from psilon_bench.records import places
 from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import Estimate, estimate
@@ -50,7 +51,7 @@ class Material:
         """Return the columns (rows,) of a run's history; empty where it does not exist or cannot be read."""
         if run.folder not in self.histories:
             try:
-                self.histories[run.folder] = read_history(run.folder / "history.csv")
+                self.histories[run.folder] = read_history(run.folder / places.HISTORY)
             except Unreadable as error:
                 self.histories[run.folder] = {}
                 self.damaged.append(Damaged(error.path, error.reason))

@@ -13,7 +13,8 @@ import yaml
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data.task import Task
-from psilon_bench.records.networks import Saved, Which, load_network
+from psilon_bench.records import places
+from psilon_bench.records.networks import SavedNetwork, Which, load_network
 from psilon_bench.report.datasets import is_drawn
 from psilon_bench.report.records import Run
 
@@ -26,11 +27,11 @@ class Changed(Exception):
     """The data are not those that the network was trained on."""
 
 
-def network(run: Run, which: Which) -> Saved:
+def network(run: Run, which: Which) -> SavedNetwork:
     """Return the network of a record, without preprocessing; Foreign unless its class is of this package."""
     check_own(section(run, "model"), "model")
     loaded, inputs, task = load_network(run.folder, which)
-    return Saved(loaded, None, inputs, task)
+    return SavedNetwork(loaded, None, inputs, task)
 
 
 def task(run: Run) -> Task:
@@ -49,7 +50,7 @@ def task(run: Run) -> Task:
 
 def section(run: Run, name: str) -> Any:
     """Return a section of the record's configuration, read as plain values."""
-    return yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))[name]
+    return yaml.safe_load((run.folder / places.CONFIG).read_text(encoding="utf-8"))[name]
 
 
 def check_own(values: dict[str, Any], group: str) -> None:

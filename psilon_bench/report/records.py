@@ -10,9 +10,8 @@ from typing import Any
 
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import is_gone
-from psilon_bench.records import run_json
+from psilon_bench.records import places, run_json
 from psilon_bench.records.history import whole_lines
-from psilon_bench.records.run_files import run_files
 from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
 
@@ -56,11 +55,11 @@ class Run:
 
     def about(self) -> RunJson:
         """Return the whole run.json, read again: its lists are not kept in memory for all runs."""
-        return run_json.read(self.folder / "run.json")
+        return run_json.read_run_json(self.folder / places.RUN_JSON)
 
     def history(self) -> list[str]:
         """Return the whole lines of history.csv, the header first."""
-        return whole_lines(self.folder / "history.csv")
+        return whole_lines(self.folder / places.HISTORY)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def scan(folders: Sequence[Path]) -> Records:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError(f"{folder} is not a folder. Call psilon-report <results_dir>/<name>.")
-        for path in run_files(folder.absolute()):
+        for path in places.run_json_files(folder.absolute()):
             found.setdefault(path, read_record(path))
     runs = [one for one in found.values() if isinstance(one, Run)]
     damaged = [one for one in found.values() if isinstance(one, Damaged)]
@@ -99,7 +98,7 @@ def scan(folders: Sequence[Path]) -> Records:
 def read_record(path: Path) -> Run | Damaged:
     """Return the record of a run.json, or what is wrong with it."""
     try:
-        about = run_json.read(path)
+        about = run_json.read_run_json(path)
     except Unreadable as error:
         return Damaged(path, visible(error.reason))
     origin = about.model_dump(include={"command", "git_commit", "versions", "hardware", "code_version"})

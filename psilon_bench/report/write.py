@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from psilon_bench.records import places
 from psilon_bench.report.escaping import markdown
 from psilon_bench.report.material import Material
 from psilon_bench.report.pictures import Saved, save_figures
@@ -16,15 +17,15 @@ def write(report: Report, out: Path, material: Material | None = None) -> Path:
 
     What cannot be drawn is added to the report's notes, and damaged files to its table of these.
     """
-    fresh(out / "figures")
-    saved = save_figures(material, out / "figures") if material else Saved([], [], [])
+    fresh(out / places.FIGURES)
+    saved = save_figures(material, out / places.FIGURES) if material else Saved([], [], [])
     report.notes.extend(saved.problems)
     report.leave_out(saved.damaged)
-    save_tables(report, out / "tables")
-    for name in ("report.md", "report.html"):
+    save_tables(report, out / places.TABLES)
+    for name in (places.REPORT_MD, places.REPORT_HTML):
         text = environment().get_template(f"{name}.j2").render(report=report, pictures=saved.pictures)
         (out / name).write_text(text, encoding="utf-8")
-    return out / "report.html"
+    return out / places.REPORT_HTML
 
 
 def save_tables(report: Report, folder: Path) -> None:

@@ -12,7 +12,7 @@ from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.torch_internals import lean
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
@@ -28,7 +28,7 @@ from psilon_bench.training.optimizer import dims_of
 
 def prepare(config: Config) -> Member:
     """Return the configuration with its data and its network; UsageError where any of it does not fit the others."""
-    where = place(config.hardware)
+    where = device_settings(config.hardware)
     task = load_task(config.dataset.text())
     config = with_data(config, task)
     check_parameters(config, task)
@@ -148,7 +148,7 @@ def check_finetuning(config: Config) -> None:
 
 def check_optimizer(config: Config, task: Task, model: nn.Module) -> None:
     """Raise UsageError where torch refuses the values of optimizer or schedule, or reg does not take its steps."""
-    where, trainer = place(config.hardware), config.trainer
+    where, trainer = device_settings(config.hardware), config.trainer
     steps = training_steps(trainer, task) if trainer.schedule == "step" else trainer.epochs
     sections = (section.model_dump_json(by_alias=True) for section in (config.optimizer, config.scheduler))
     found = problem(*sections, dims_of(model), steps, trainer.schedule, where.device, where.dtype)

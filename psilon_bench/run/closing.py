@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Sequence
 
 from psilon_bench.errors import RecordsFailed
+from psilon_bench.records import places
 from psilon_bench.records.record import Record
 from psilon_bench.training.engine import Engine, Outcome
 
@@ -20,11 +21,11 @@ def write(record: Record, outcome: Outcome) -> None:
     """Write all files of an outcome, then run.json with its status."""
     record.restore()
     for name, tensors in outcome.tensors.items():
-        record.save_tensors(name, tensors)
+        record.save_tensors(places.weights_name(name), tensors)
     for name, value in outcome.objects.items():
-        record.save_object(name, value)
+        record.save_object(places.fitted_name(name), value)
     for name, table in outcome.tables.items():
-        record.write(name, table.to_csv(index=False))
+        record.write(places.table_name(name), table.to_csv(index=False))
     record.run |= outcome.details | {"diverged": outcome.diverged}
     record.finish(outcome.status, outcome.metrics, outcome.reason)
 
@@ -42,4 +43,4 @@ def close_unfinished(records: Sequence[Record], error: BaseException) -> None:
         with contextlib.suppress(OSError):
             record.finish("killed" if killed else "failed", reason=reason)
             if not killed:
-                record.write("error.txt", traceback.format_exc())
+                record.write(places.ERROR, traceback.format_exc())

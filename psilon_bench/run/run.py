@@ -4,16 +4,15 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed
-from psilon_bench.machine.device import set_tf32
+from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
+from psilon_bench.records import places
 from psilon_bench.records.checkpoint import Checkpoint, Found, set_aside_outdated
-from psilon_bench.records.claims import claimed
 from psilon_bench.records.record import Record, check_writable, command_line
-from psilon_bench.records.run_files import read_run
+from psilon_bench.records.run_json import read_run
+from psilon_bench.records.run_locks import locked_runs
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.closing import close, close_unfinished
 from psilon_bench.run.display import Display
@@ -34,7 +33,7 @@ def check_places(config: Config) -> None:
 def run_alone(config: Config, display: Display, sender: Sender | None = None) -> Record:
     """Train one configuration that belongs to no sweep. Where another process trains the same, keep no checkpoint."""
     member = ready(config)
-    with claimed([member.config], wait=False, say=display.note) as mine:
+    with locked_runs([member.config], wait=False, say=display.note) as mine:
         (record,) = run_members([member], display, sender, mine=bool(mine))
     return record
 
@@ -49,7 +48,7 @@ def run(
 def ready(config: Config) -> Member:
     """Return the configuration with its data and its network, after setting up the process for it."""
     if config.hardware.threads is not None:
-        torch.set_num_threads(config.hardware.threads)
+        set_threads(config.hardware.threads)
     set_tf32(config.hardware)
     return prepare(config)
 
@@ -128,7 +127,7 @@ def reopen(found: Found, members: Sequence[Member], engine: Engine, in_sweep: bo
     """Return the records of a checkpoint with their histories up to it; where one is gone, a new one."""
     records = []
     for member, folder, rows in zip(members, found.folders, found.rows, strict=True):
-        if read_run(folder) is None or not (folder / "config.yaml").exists():
+        if read_run(folder) is None or not (folder / places.CONFIG).exists():
             folder = new_records([member], engine, in_sweep)[0].folder
         records.append(Record.reopen(folder, rows))
     return records

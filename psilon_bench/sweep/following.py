@@ -5,33 +5,29 @@ from pathlib import Path
 
 from psilon_bench.config.identity import Identity
 from psilon_bench.config.schema import Config
-from psilon_bench.records.finished import FinishedRuns, stamp
-from psilon_bench.records.record import Run
-from psilon_bench.records.run_files import read_run
+from psilon_bench.records.finished import FinishedRuns, run_json_version
+from psilon_bench.records.places import records_in
+from psilon_bench.records.run_json import RunDict, read_run
 from psilon_bench.run.display import Display
 from psilon_bench.tracking.sender import Sender
 
 
-class Watch:
-    """The records of these runs (by identity) that appear in a folder, or change there, from now on."""
+class RecordFollower:
+    """Follows the records of certain runs (by identity) that appear in a folder, or change in it, from now on."""
 
     def __init__(self, folder: Path, wanted: Mapping[str, Config], display: Display, sender: Sender | None) -> None:
         self.folder, self.wanted, self.display, self.sender = folder, wanted, display, sender
-        self.before = {record: stamp(record) for record in self.records()}
-        self.runs: dict[Path, Run] = {}
+        self.versions_before = {record: run_json_version(record) for record in records_in(folder)}
+        self.runs: dict[Path, RunDict] = {}
         self.keys: dict[Path, str] = {}  # the identities of these runs
-        self.refused: dict[str, Run] = {}  # without a record
-        self.over = 0
+        self.without_record: dict[str, RunDict] = {}  # runs that could not be set up
+        self.num_ended = 0
 
-    def records(self) -> list[Path]:
-        """The folders there are."""
-        return [path.parent for path in self.folder.glob("*/run.json")]
-
-    def look(self) -> None:
-        """Hand what is new to the sender, tell of failures, move the bar."""
-        for record in self.records():
+    def update(self) -> None:
+        """Read records that are new or have changed: hand them to the sender, tell of failures, move the bar."""
+        for record in list(records_in(self.folder)):
             ended = self.runs.get(record, {}).get("status") == "finished"
-            if ended or (record in self.before and stamp(record) == self.before[record]):
+            if ended or self.versions_before.get(record, ()) == run_json_version(record):
                 continue
             run = read_run(record)
             if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
@@ -41,36 +37,36 @@ class Watch:
                 self.sender.follow(record)
             if run["status"] == "failed":
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
-        over = len({self.keys[record] for record, run in self.runs.items() if run["status"] in ("finished", "failed")})
-        if over > self.over:
-            self.display.advance(over - self.over)
-            self.over = over
+        ended_runs = {self.keys[record] for record, run in self.runs.items() if run["status"] in ("finished", "failed")}
+        if len(ended_runs) > self.num_ended:
+            self.display.advance(len(ended_runs) - self.num_ended)
+            self.num_ended = len(ended_runs)
 
     def status(self, config: Config) -> str | None:
-        """Of the latest record of a run; None where there is none."""
+        """Return the status in the latest record of a run; None where there is no record."""
         runs = [run for record, run in sorted(self.runs.items()) if self.keys[record] == config.identity.key]
         return runs[-1]["status"] if runs else None
 
-    def told(self, runs: Mapping[str, Run]) -> None:
-        """What a process says of its runs at their end: those that could not be set up have no record."""
+    def add_results(self, runs: Mapping[str, RunDict]) -> None:
+        """Take what a process returns of its runs at their end: those that could not be set up have no record."""
         for key, run in runs.items():
-            if "folder" in run:  # by another process, perhaps, before this one began to look
+            if "folder" in run:  # by another process, perhaps, before this one began to follow
                 self.runs.setdefault(Path(run["folder"]), run)
                 self.keys.setdefault(Path(run["folder"]), key)
             else:
-                self.refused[key] = run
+                self.without_record[key] = run
                 self.display.failure(run["title"], run["reason"])
                 self.display.advance(1)
 
-    def outcomes(self) -> dict[str, Run]:
-        """run.json of every run by identity; one without a last word is killed."""
-        found = dict(self.refused)
+    def outcomes(self) -> dict[str, RunDict]:
+        """Return run.json of every run by identity; a run that still says `running` was killed."""
+        found = dict(self.without_record)
         for record, run in sorted(self.runs.items()):
             key = self.keys[record]
             if key not in found or found[key]["status"] != "finished":
                 found[key] = run | {"folder": str(record)}
         if self.wanted.keys() - found.keys():
-            found = FinishedRuns(self.folder).look().runs | found
+            found = FinishedRuns(self.folder).refresh().runs | found
         for key, config in self.wanted.items():
             run = found.setdefault(key, {"status": "running", "title": config.title})
             if run["status"] == "running":

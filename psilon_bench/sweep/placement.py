@@ -1,4 +1,7 @@
-"""Which groups of a sweep train in this process and which side by side in others: what is fastest, by trial."""
+"""Where each group of a sweep trains: in stacks in this process, one by one, or side by side in other processes.
+
+hardware.plan decides; `auto` takes what fits into memory and what is fastest, as measured by trials on a CPU.
+"""
 
 import math
 from collections.abc import Sequence
@@ -6,63 +9,113 @@ from dataclasses import dataclass, replace
 
 from psilon_bench.config.identity import digest
 from psilon_bench.config.schema import Config
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.run.checks import prepare
-from psilon_bench.sweep.process_pool import Processes, with_threads
-from psilon_bench.sweep.stacks import Choice, choose, measured, processes_by_memory, step_ms, steps
+from psilon_bench.sweep.memory import most_networks, most_processes, num_splits
+from psilon_bench.sweep.process_pool import ProcessPool, with_threads
+from psilon_bench.sweep.stack_shapes import can_stack
+from psilon_bench.sweep.timing import ms_per_network, num_steps, step_ms
 
-LONE = Choice(1, None)
 START_UP_S = 10.0  # what processes must save to be worth their start
 
 
+@dataclass(frozen=True)
+class Placement:
+    """How the networks of a group train.
+
+    size: networks in a stack. step_ms: milliseconds of a step per network, None where it was not measured.
+    workers: processes side by side, 0 for this process. rest: with workers, the last so many networks of the group
+    train in this process, for they would not keep all workers busy.
+    """
+
+    size: int
+    step_ms: float | None
+    workers: int = 0
+    rest: int = 0
+
+    def divide(self, group: list[Config]) -> tuple[list[Config], list[Config]]:
+        """Return the part of the group that trains in this process, and the part that trains in workers."""
+        in_workers = len(group) - self.rest if self.workers else 0
+        return group[in_workers:], group[:in_workers]
+
+    def __str__(self) -> str:
+        if self.workers:
+            return f"in {self.workers} processes"
+        return f"in stacks of {self.size}" if self.size > 1 else "one by one"
+
+
+ONE_BY_ONE = Placement(1, None)
+
+
 @dataclass
-class Kind:
+class EqualGroups:
     """Groups of equally many networks whose steps take equally long: one trial is for all of them."""
 
-    group: Sequence[Config]
-    groups: int = 0
-    choice: Choice = LONE
-    here: float = 0.0  # milliseconds of a step per network in this process,
-    apart: float = math.inf  # and in processes side by side
+    group: Sequence[Config]  # one of the groups, which is tried
+    groups: int = 0  # how many groups there are
+    placement: Placement = ONE_BY_ONE
+    ms_here: float = 0.0  # milliseconds of a step per network in this process,
+    ms_in_workers: float = math.inf  # and in processes side by side
 
     @property
     def runs(self) -> int:
-        """Of all groups."""
+        """Return the number of runs in all of the groups."""
         return self.groups * len(self.group)
 
     @property
     def is_moved(self) -> bool:
-        """By `move`, to processes."""
-        return self.plan == "auto" and self.choice.workers > 0
+        """Whether `move_to_workers` gave the groups to processes."""
+        return self.plan == "auto" and self.placement.workers > 0
 
     @property
     def plan(self) -> str:
-        """As asked for; a GPU is no matter of measurement."""
+        """Return hardware.plan; on a GPU `auto` is `stacked`, without a measurement."""
         hardware = self.group[0].hardware
-        return "stacked" if hardware.plan == "auto" and place(hardware).device.type != "cpu" else hardware.plan
+        on_gpu = hardware.plan == "auto" and device_settings(hardware).device.type != "cpu"
+        return "stacked" if on_gpu else hardware.plan
 
 
-def ways(groups: Sequence[Sequence[Config]], processes: Processes, timed: bool = False) -> list[Choice]:
-    """How each group trains, as hardware.plan says; with the time of a step in any case where `timed`."""
-    kinds: dict[tuple[str, int], Kind] = {}
+def place_groups(groups: Sequence[Sequence[Config]], pool: ProcessPool, timed: bool = False) -> list[Placement]:
+    """Return the placement of each group; `timed`: with the time of a step even where nothing depends on it."""
+    kinds: dict[tuple[str, int], EqualGroups] = {}
     for group in groups:
-        kinds.setdefault(key_of(group), Kind(group)).groups += 1
-    apart = [kind for kind in kinds.values() if kind.plan in ("auto", "processes")]
-    if apart:
-        processes.limit(min(processes_by_memory(prepare(kind.group[0])) for kind in apart))
+        kinds.setdefault(timing_key(group), EqualGroups(group)).groups += 1
+    movable = [kind for kind in kinds.values() if kind.plan in ("auto", "processes")]
+    if movable:
+        pool.limit(min(most_processes(prepare(kind.group[0])) for kind in movable))
     for kind in kinds.values():
-        kind.choice = Choice(1, None, processes.workers) if kind.plan == "processes" else choose(kind.group)
-    if processes.workers > 1:
-        move([kind for kind in apart if kind.plan == "auto"], processes)
+        in_workers = kind.plan == "processes"
+        kind.placement = Placement(1, None, pool.workers) if in_workers else place_here(kind.group)
+    if pool.workers > 1:
+        move_to_workers([kind for kind in movable if kind.plan == "auto"], pool)
     if timed:
         for kind in kinds.values():
-            kind.choice = replace(kind.choice, step_ms=kind.choice.step_ms or time_of(kind, processes))
-    choices = [kinds[key_of(group)].choice for group in groups]
-    return with_rest(groups, choices, rest_of([kind for kind in apart if kind.is_moved], processes.workers))
+            kind.placement = replace(kind.placement, step_ms=kind.placement.step_ms or measured_ms(kind, pool))
+    placements = [kinds[timing_key(group)].placement for group in groups]
+    return keep_here(groups, placements, num_left_over([kind for kind in movable if kind.is_moved], pool.workers))
 
 
-def key_of(group: Sequence[Config]) -> tuple[str, int]:
-    """What decides how long a step takes, and how many networks there are."""
+def place_here(configs: Sequence[Config]) -> Placement:
+    """Return stacks or one by one, in this process, for configurations of one structure: hardware.plan decides."""
+    hardware = configs[0].hardware
+    member = prepare(configs[0])
+    if hardware.plan in ("serial", "processes") or len(configs) == 1 or not can_stack(configs, member):
+        return ONE_BY_ONE
+    limit = hardware.stack_size
+    if limit == "auto":
+        limit = most_networks(member, num_splits(configs) / len(configs))
+    size = min(limit, len(configs))
+    if hardware.plan == "stacked" or device_settings(hardware).device.type != "cpu":
+        return Placement(size, None)
+    try:
+        alone, stacked = ms_per_network(configs, 1), ms_per_network(configs, size)
+    except Exception:  # what is wrong with these networks is told, and recorded, when they train
+        return Placement(size, None)
+    return Placement(size, stacked) if stacked < alone else Placement(1, alone)
+
+
+def timing_key(group: Sequence[Config]) -> tuple[str, int]:
+    """Return what decides how long a step takes, and the number of networks."""
     values = group[0].nested()
     dataset = {key: value for key, value in values["dataset"].items() if key != "split_seed"}
     batches = values["trainer"]["epochs"], values["trainer"]["num_batches"], values["trainer"]["batch_size"]
@@ -70,70 +123,72 @@ def key_of(group: Sequence[Config]) -> tuple[str, int]:
     return digest([values["model"], dataset, batches, names, values["hardware"]]), len(group)
 
 
-def move(kinds: Sequence[Kind], processes: Processes) -> None:
-    """To processes, where these save more than START_UP_S; they are not even started where they could not."""
+def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
+    """Place groups in processes where these save more than START_UP_S; no process is started where they could not."""
     for kind in kinds:
-        time_here(kind, processes)
-    hopeful = [kind for kind in kinds if kind.apart < kind.here]
-    if saved_s(hopeful, processes.workers) < START_UP_S:
+        estimate_ms(kind, pool)
+    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here]
+    if saved_s(hopeful, pool.workers) < START_UP_S:
         return
     try:
         for kind in hopeful:
-            kind.apart = processes.trial(kind.group[0])
+            kind.ms_in_workers = pool.trial(kind.group[0])
     except Exception:  # no room for so many, say
-        processes.close()
+        pool.close()
         return
-    faster = [kind for kind in hopeful if kind.apart < kind.here]
-    if saved_s(faster, processes.workers) < START_UP_S:
-        processes.close()
+    faster = [kind for kind in hopeful if kind.ms_in_workers < kind.ms_here]
+    if saved_s(faster, pool.workers) < START_UP_S:
+        pool.close()
         return
     for kind in faster:
-        kind.choice = Choice(1, kind.apart, processes.workers)
+        kind.placement = Placement(1, kind.ms_in_workers, pool.workers)
 
 
-def time_of(kind: Kind, processes: Processes) -> float | None:
-    """Milliseconds of a step per network in the way that was chosen; None for what has no steps, or cannot be tried."""
+def measured_ms(kind: EqualGroups, pool: ProcessPool) -> float | None:
+    """Return milliseconds of a step per network as placed; None for what has no steps, or cannot be tried."""
     try:
-        return processes.trial(kind.group[0]) if kind.choice.workers else measured(kind.group, kind.choice.size)
+        if kind.placement.workers:
+            return pool.trial(kind.group[0])
+        return ms_per_network(kind.group, kind.placement.size)
     except Exception:
         return None
 
 
-def time_here(kind: Kind, processes: Processes) -> None:
-    """Times in this process; of processes side by side as if they did not slow each other."""
+def estimate_ms(kind: EqualGroups, pool: ProcessPool) -> None:
+    """Set the times of a step by trials in this process, as if processes side by side did not slow each other."""
     try:
-        kind.here = kind.choice.step_ms or measured(kind.group, kind.choice.size)
-        kind.apart = step_ms([with_threads(kind.group[0], processes.threads)]) / processes.workers
+        kind.ms_here = kind.placement.step_ms or ms_per_network(kind.group, kind.placement.size)
+        kind.ms_in_workers = step_ms([with_threads(kind.group[0], pool.threads)]) / pool.workers
     except Exception:  # what is wrong with these networks is told, and recorded, when they train
-        kind.apart = math.inf
+        kind.ms_in_workers = math.inf
 
 
-def saved_s(kinds: Sequence[Kind], workers: int) -> float:
-    """Seconds that processes save; a last round that keeps not all of them busy takes as long as a full one."""
-    saved = sum(seconds(kind, kind.runs * (kind.here - kind.apart)) for kind in kinds)
+def saved_s(kinds: Sequence[EqualGroups], workers: int) -> float:
+    """Return the seconds that processes save; a last batch that leaves some idle takes as long as a full one."""
+    saved = sum(run_s(kind, kind.runs * (kind.ms_here - kind.ms_in_workers)) for kind in kinds)
     if left := sum(kind.runs for kind in kinds) % workers:
         last = kinds[-1]
-        saved -= seconds(last, min(left * last.here, workers * last.apart) - left * last.apart)
+        saved -= run_s(last, min(left * last.ms_here, workers * last.ms_in_workers) - left * last.ms_in_workers)
     return saved
 
 
-def rest_of(kinds: Sequence[Kind], workers: int) -> int:
-    """Of the runs of all kinds, how many would not fill a round of processes, and train faster in this process."""
+def num_left_over(kinds: Sequence[EqualGroups], workers: int) -> int:
+    """Return how many runs would not keep all workers busy, if these train faster in this process; 0 otherwise."""
     left = sum(kind.runs for kind in kinds) % workers
-    return left if left and left * kinds[-1].here < workers * kinds[-1].apart else 0
+    return left if left and left * kinds[-1].ms_here < workers * kinds[-1].ms_in_workers else 0
 
 
-def with_rest(groups: Sequence[Sequence[Config]], choices: Sequence[Choice], rest: int) -> list[Choice]:
-    """The last so many runs that were to train in processes train here."""
-    final = list(choices)
+def keep_here(groups: Sequence[Sequence[Config]], placements: Sequence[Placement], num_runs: int) -> list[Placement]:
+    """Return the placements with the last `num_runs` runs that were to train in processes placed in this one."""
+    final = list(placements)
     for index in reversed(range(len(groups))):
-        if final[index].workers and rest:
-            own = min(rest, len(groups[index]))
-            final[index] = replace(final[index], rest=own)
-            rest -= own
+        if final[index].workers and num_runs:
+            rest = min(num_runs, len(groups[index]))
+            final[index] = replace(final[index], rest=rest)
+            num_runs -= rest
     return final
 
 
-def seconds(kind: Kind, steps_ms: float) -> float:
-    """So many milliseconds for every step of a run."""
-    return steps(kind.group[0]) * steps_ms / 1000
+def run_s(kind: EqualGroups, ms_per_step: float) -> float:
+    """Return the seconds of a run whose steps take so many milliseconds."""
+    return num_steps(kind.group[0]) * ms_per_step / 1000

@@ -5,9 +5,8 @@ import multiprocessing
 import os
 import signal
 import statistics
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from threading import Barrier
@@ -18,38 +17,39 @@ import torch
 from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine import garbage
-from psilon_bench.machine.device import set_up
-from psilon_bench.machine.signals import Stopped
-from psilon_bench.records.record import Run
-from psilon_bench.sweep.following import Watch
+from psilon_bench.machine.arithmetic import set_threads, set_up
+from psilon_bench.machine.process import end_with_parent, leave_terminal
+from psilon_bench.machine.signals import Stopped, handle_interrupt, interrupt_blocked
+from psilon_bench.records.run_json import RunDict
+from psilon_bench.sweep.following import RecordFollower
 from psilon_bench.sweep.retries import train_quietly
-from psilon_bench.sweep.stacks import step_ms
+from psilon_bench.sweep.timing import step_ms
 
-LOOK_EVERY_S = 1.0
+POLL_S = 1.0
 START_S = 120.0  # within which all processes have imported torch
 
 
-class Processes:
+class ProcessPool:
     """A pool of processes that starts when first used; the cores that torch would use are shared out among them."""
 
     def __init__(self, hardware: HardwareSection, runs: int) -> None:
         self.cores = hardware.threads or torch.get_num_threads()
         self.asked_for = hardware.workers is not None
         self.workers = max(1, min(hardware.workers or self.cores, runs))
-        self.pool: ProcessPoolExecutor | None = None
+        self.executor: ProcessPoolExecutor | None = None
 
     @property
     def threads(self) -> int:
-        """Of each process."""
+        """Return the number of threads of each process."""
         return max(1, self.cores // self.workers)
 
     def limit(self, workers: int) -> None:
-        """No more than these, unless hardware.workers says how many. Before the pool starts."""
-        assert self.pool is None
+        """Take no more workers than these, unless hardware.workers says how many. Only before the pool starts."""
+        assert self.executor is None
         if not self.asked_for:
             self.workers = min(self.workers, workers)
 
-    def __enter__(self) -> "Processes":
+    def __enter__(self) -> "ProcessPool":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
@@ -58,109 +58,97 @@ class Processes:
         self.close()
 
     def ask_to_stop(self) -> None:
-        """Each process writes the checkpoint of its run and takes no other; `close` waits for that."""
+        """Let each process write the checkpoint of its run and take no other run; `close` waits for that."""
         for process in multiprocessing.active_children():
             os.kill(process.pid or 0, signal.SIGINT)
 
     def close(self) -> None:
         """Wait until what is under way has ended, and end the processes."""
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-            self.pool = None
+        if self.executor is not None:
+            self.executor.shutdown(cancel_futures=True)
+            self.executor = None
 
     def submit(self, function: Callable[..., Any], *args: Any) -> "Future[Any]":
-        """Call it in a process. No more than there are processes at a time, so that none is kept in a queue."""
-        if self.pool is None:
+        """Call a function in a process. At most `workers` calls at a time, so that none waits in a queue."""
+        if self.executor is None:
             context = multiprocessing.get_context("spawn")
-            begin = (self.threads, context.Barrier(self.workers))
-            self.pool = ProcessPoolExecutor(self.workers, context, begin_work, begin)
-        with signals_wait():
-            future = self.pool.submit(function, *args)
+            arguments = (self.threads, context.Barrier(self.workers))
+            self.executor = ProcessPoolExecutor(self.workers, context, start_worker, arguments)
+        # Ctrl-C waits: a process that is started here would die of it before it can say what to do about it.
+        with interrupt_blocked():
+            future = self.executor.submit(function, *args)
             # The pool watches the processes it had at its last call: one that this call has started is watched from the
             # next on, and until then nobody would see it killed.
             with contextlib.suppress(BrokenProcessPool):
-                self.pool.submit(int)
+                self.executor.submit(int)
             return future
 
     def trial(self, config: Config) -> float:
-        """Milliseconds of a step per network while all processes are at work on networks like this."""
-        own = with_threads(config, self.threads)
-        futures = [self.submit(trial_step_ms, own) for _ in range(self.workers)]
+        """Return milliseconds of a step per network while all processes are at work on networks like this."""
+        config = with_threads(config, self.threads)
+        futures = [self.submit(trial_step_ms, config) for _ in range(self.workers)]
         return statistics.mean(future.result() for future in futures) / self.workers
 
-    def train(self, configs: Sequence[Config], retries: int, watch: Watch) -> str | None:
-        """Train them all, followed by `watch`. What went wrong beyond the runs' own failures, in one line.
+    def train(self, configs: Sequence[Config], retries: int, follower: RecordFollower) -> str | None:
+        """Train all runs; return what went wrong beyond the runs' own failures, in one line.
 
         A process that is killed ends the pool: the others write their checkpoints, and a new pool goes on with their
         runs. The run of the one that was killed is tried again as often as `retries` says.
         """
-        left, killed = deque(configs), Counter[str]()
-        flying: dict[Future[dict[str, Run]], Config] = {}
-        while left or flying:
-            while left and len(flying) < self.workers:
+        left, kills = deque(configs), Counter[str]()
+        pending: dict[Future[dict[str, RunDict]], Config] = {}
+        while left or pending:
+            while left and len(pending) < self.workers:
                 config = left.popleft()
-                flying[self.submit(train_alone, with_threads(config, self.threads))] = config
-            done, _ = wait(flying, LOOK_EVERY_S, FIRST_COMPLETED)
+                pending[self.submit(train_alone, with_threads(config, self.threads))] = config
+            done, _ = wait(pending, POLL_S, FIRST_COMPLETED)
             broken = any(is_broken(future) for future in done)
             if broken:
                 self.close()
-                done = set(flying)
-            watch.look()
-            lost = [config for future, config in flying.items() if future in done and is_broken(future)]
+                done = set(pending)
+            follower.update()
+            lost = [config for future, config in pending.items() if future in done and is_broken(future)]
             for future in done:
                 if not is_broken(future):
-                    watch.told(future.result())
-                del flying[future]
-            if broken and not any(watch.status(config) for config in lost):
+                    follower.add_results(future.result())
+                del pending[future]
+            if broken and not any(follower.status(config) for config in lost):
                 return "the processes ended before they began"
             for config in lost:
-                if watch.status(config) == "killed":  # by the end of the pool, with a checkpoint
+                if follower.status(config) == "killed":  # by the end of the pool, with a checkpoint
                     left.appendleft(config)
-                elif killed[config.identity.key] < retries:
-                    killed[config.identity.key] += 1
+                elif kills[config.identity.key] < retries:
+                    kills[config.identity.key] += 1
                     left.append(config)
         return None
 
 
 def is_broken(future: "Future[Any]") -> bool:
-    """Whether it was lost with the pool."""
+    """Whether a call was lost with the pool."""
     return future.done() and isinstance(future.exception(), BrokenProcessPool)
 
 
 def with_threads(config: Config, threads: int) -> Config:
-    """So that the runner sets them, and the record tells."""
+    """Return the configuration with a number of threads, for the run to set and the record to tell."""
     return config.model_copy(update={"hardware": config.hardware.model_copy(update={"threads": threads})})
 
 
-@contextlib.contextmanager
-def signals_wait() -> Iterator[None]:
-    """Within, Ctrl-C waits: a process that is started here would die of it before it can say what to do about it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class Worker:
-    """One process of the pool, as it sees itself."""
+    """A process of the pool, as it sees itself."""
 
-    def __init__(self, everyone: Barrier) -> None:
-        self.everyone, self.busy, self.stopped = everyone, False, False
+    def __init__(self, all_workers: Barrier) -> None:
+        self.all_workers, self.busy, self.stopped = all_workers, False, False
 
-    def asked_to_stop(self, number: int, frame: Any) -> None:
-        """Handler of SIGINT outside of training, where interrupt.kept_until_safe has its own."""
+    def stop(self, number: int, frame: Any) -> None:
+        """Handle SIGINT outside of training, for which signals.kept_until_safe has another handler."""
         self.stopped = True
         if self.busy:
             raise Stopped(number)
 
-    def train(self, config: Config) -> dict[str, Run]:
-        """Train one run. Stopped by SIGINT the process stays, by SIGTERM it ends, both with the checkpoint written."""
+    def train(self, config: Config) -> dict[str, RunDict]:
+        """Train one run. After SIGINT the process stays, after SIGTERM it ends, both with the checkpoint written."""
         self.busy = True
-        garbage.release()
+        garbage.resume()
         try:
             return {} if self.stopped else train_quietly([config])
         except Stopped as stop:
@@ -172,42 +160,31 @@ class Worker:
             self.busy = False
 
 
-this: Worker
+this_worker: Worker  # in a process of the pool; the pool calls functions alone, which have no other way to it
 
 
-def begin_work(threads: int, everyone: Barrier) -> None:
-    """First of all in each process. It has a session of its own: Ctrl-C is for the parent, which then asks."""
-    global this
-    garbage.hold()
-    this = Worker(everyone)
-    if hasattr(os, "setsid"):
-        os.setsid()
-    signal.signal(signal.SIGINT, this.asked_to_stop)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    torch.set_num_threads(threads)
+def start_worker(threads: int, all_workers: Barrier) -> None:
+    """Set up a process of the pool, first of all. Ctrl-C is for the parent, which then asks its workers to stop."""
+    global this_worker
+    garbage.pause()
+    this_worker = Worker(all_workers)
+    leave_terminal()
+    handle_interrupt(this_worker.stop)
+    set_threads(threads)
     set_up()
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def end_with_parent() -> None:
-    """A parent that vanishes is as good as a SIGTERM."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def train_alone(config: Config) -> dict[str, Run]:
-    """In a process of the pool."""
-    return this.train(config)
+def train_alone(config: Config) -> dict[str, RunDict]:
+    """Train one run in a process of the pool."""
+    return this_worker.train(config)
 
 
 def trial_step_ms(config: Config) -> float:
-    """In all processes of the pool at once."""
-    return step_ms([config], ready=lambda: waited(this.everyone))
+    """Return milliseconds of a step, measured in all processes of the pool at once."""
+    return step_ms([config], ready=lambda: wait_for_all(this_worker.all_workers))
 
 
-def waited(everyone: Barrier) -> None:
-    """Until all are there."""
-    everyone.wait(START_S)
+def wait_for_all(workers: Barrier) -> None:
+    """Wait until all processes are there."""
+    workers.wait(START_S)

@@ -1,4 +1,4 @@
-"""One record in MLflow, through MLflow's own client, as far as the run has come."""
+"""Sends one record to MLflow, through MLflow's own client, as far as the run has come."""
 
 import uuid
 from pathlib import Path
@@ -6,45 +6,46 @@ from typing import Any
 
 from psilon_bench.machine.process import is_gone
 from psilon_bench.records.history import read_rows
-from psilon_bench.records.run_files import read_run
+from psilon_bench.records.places import HISTORY, MLFLOW_STATE
+from psilon_bench.records.run_json import read_run
 from psilon_bench.tracking.content import (
     BATCH,
     STATUS,
     dataset_input,
     ends_at,
-    files_of,
     last_metrics,
     metrics_of_rows,
     milliseconds,
     params_of,
+    record_files,
     tags_of,
 )
-from psilon_bench.tracking.place import Place
-from psilon_bench.tracking.state import STATE, State, sending_lock, state_of
+from psilon_bench.tracking.experiment import Experiment
+from psilon_bench.tracking.state import MirrorState, mirror_state, sending_lock
 from psilon_bench.tracking.sweep_run import parent_of
 
 
 class Mirror:
-    """One record in MLflow. mlflow.json in the record's folder says which MLflow run it is, and whether it is whole.
+    """The mirror of one record in MLflow; mlflow.json in the record says which run of MLflow it is, and whether whole.
 
     What MLflow has already is asked of MLflow, so that a mirror interrupted anywhere is finished by the next one with
     nothing missing and nothing twice. Errors are MLflow's own exceptions; the record is never changed.
     """
 
-    def __init__(self, place: Place, folder: Path) -> None:
-        self.place, self.client, self.folder = place, place.client, folder
+    def __init__(self, experiment: Experiment, folder: Path) -> None:
+        self.experiment, self.client, self.folder = experiment, experiment.client, folder
         self.token = uuid.uuid4().hex  # in mlflow.json it says that no other mirror has sent since
         self.run_id: str | None = None
         self.last_epoch = 0.0  # of the rows that MLflow has
 
     def send(self, process_is_gone: bool = False) -> bool:
-        """Bring MLflow up to date; True once the run has ended (or its process is gone) and everything is there.
+        """Bring MLflow up to date; return whether the run has ended (or its process is gone) and everything is there.
 
         One mirror of a record sends at a time. After an exception, which leaves open what has arrived, and after
         another mirror, the next call asks MLflow again.
         """
         with sending_lock(self.folder.parent):
-            state = state_of(self.folder)
+            state = mirror_state(self.folder)
             if state is None or state.token != self.token:
                 self.run_id = None
             try:
@@ -54,12 +55,12 @@ class Mirror:
                 raise
 
     def still_runs(self) -> bool:
-        """Whether its process has not ended it yet."""
+        """Whether the run is still being computed."""
         run = read_run(self.folder)
         return run is not None and run["status"] == "running" and not is_gone(run)
 
-    def send_locked(self, state: State | None, process_is_gone: bool) -> bool:
-        """See send."""
+    def send_locked(self, state: MirrorState | None, process_is_gone: bool) -> bool:
+        """Bring MLflow up to date, under the sending lock; return as `send` does."""
         run = read_run(self.folder)
         if run is None:
             raise ValueError(f"{self.folder}/run.json cannot be read")
@@ -73,18 +74,18 @@ class Mirror:
         return ended
 
     def close(self, run: dict[str, Any], at: int) -> None:
-        """Final metrics, files, and last of all the status; a run that still says `running` was killed."""
+        """Send final metrics, files, and last of all the status; a run that still says `running` was killed."""
         assert self.run_id is not None
-        rows = read_rows(self.folder / "history.csv")
+        rows = read_rows(self.folder / HISTORY)
         self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
-        for path, within in files_of(self.folder):
+        for path, within in record_files(self.folder):
             self.client.log_artifact(self.run_id, str(path), within)
         self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)
         self.save_state(done=True)
 
     def send_rows(self, at: int) -> None:
-        """The rows of the history that MLflow has not got, whole rows to a batch."""
-        rows = [row for row in read_rows(self.folder / "history.csv") if row["epoch"] > self.last_epoch]
+        """Send the rows of the history that MLflow has not got, whole rows to a batch."""
+        rows = [row for row in read_rows(self.folder / HISTORY) if row["epoch"] > self.last_epoch]
         if not rows:
             return
         per_batch = BATCH // len(rows[0])
@@ -93,8 +94,8 @@ class Mirror:
             self.client.log_batch(self.run_id, metrics=metrics_of_rows(part, at))
             self.last_epoch = part[-1]["epoch"]
 
-    def find_or_create(self, state: State | None, run: dict[str, Any], ended: bool) -> None:
-        """The MLflow run of this record: the one that was begun before, or a new one."""
+    def find_or_create(self, state: MirrorState | None, run: dict[str, Any], ended: bool) -> None:
+        """Set `run_id` to the MLflow run of this record: the one that was begun before, or a new one."""
         self.run_id = self.found(state, run)
         if self.run_id is None:
             self.save_state(done=False)  # the next mirror knows that there may be a run
@@ -108,24 +109,24 @@ class Mirror:
         self.client.log_batch(self.run_id, params=params_of(run))
         self.client.log_inputs(self.run_id, [dataset_input(run["task"])])
 
-    def found(self, state: State | None, run: dict[str, Any]) -> str | None:
-        """The run that mlflow.json names, where MLflow has it; else one by a mirror that did not live to name it."""
-        if state is not None and state.run_id is not None and self.place.has(state.run_id):
+    def found(self, state: MirrorState | None, run: dict[str, Any]) -> str | None:
+        """Return the run that mlflow.json names, if MLflow has it, or that of a mirror killed before naming it."""
+        if state is not None and state.run_id is not None and self.experiment.has(state.run_id):
             return state.run_id
-        if not (self.folder / STATE).exists() or (state is not None and state.uri != self.place.uri):
+        if not (self.folder / MLFLOW_STATE).exists() or (state is not None and state.uri != self.experiment.uri):
             return None
-        same = self.place.runs(f"tags.fingerprint = '{run['fingerprint']}'")
+        same = self.experiment.runs(f"tags.fingerprint = '{run['fingerprint']}'")
         return next((one.info.run_id for one in same if one.data.tags.get("record") == str(self.folder)), None)
 
     def create(self, run: dict[str, Any]) -> str:
-        """A new MLflow run, named and tagged for people; its id."""
+        """Create an MLflow run, named and tagged for people, and return its id."""
         tags = tags_of(run, self.folder)
         began = milliseconds(run["times"]["started"])
         if run["in_sweep"]:
-            tags["mlflow.parentRunId"] = parent_of(self.place, self.folder.parent, tags["sweep"], began)
-        return self.client.create_run(self.place.experiment_id, began, tags, run["title"]).info.run_id
+            tags["mlflow.parentRunId"] = parent_of(self.experiment, self.folder.parent, tags["sweep"], began)
+        return self.client.create_run(self.experiment.experiment_id, began, tags, run["title"]).info.run_id
 
     def save_state(self, done: bool) -> None:
         """Write mlflow.json whole."""
-        state = State(uri=self.place.uri, run_id=self.run_id, done=done, token=None if done else self.token)
-        state.write(self.folder / STATE)
+        state = MirrorState(uri=self.experiment.uri, run_id=self.run_id, done=done, token=None if done else self.token)
+        state.write(self.folder / MLFLOW_STATE)

@@ -19,16 +19,17 @@ from omegaconf import DictConfig, OmegaConf
 
 from psilon_bench.config.addresses import redacted
 from psilon_bench.errors import UsageError
+from psilon_bench.tracking.progress_line import progress_line
 from psilon_bench.tracking.state import is_sent
-from psilon_bench.tracking.waiting import waiting
 
 SILENT_FOR_S = 120.0  # then the sender hangs: while it sends it tells how many are left
-ENDS_WITHIN_S = 5.0  # after its last word
+ENDS_WITHIN_S = 5.0  # after its last answer
+SENDING_REST = "psilon-run: {} records are being sent to MLflow; Ctrl-C leaves them to psilon-sync"
 LATER = "they are whole, and psilon-sync sends them later"
 
 
 class Sender:
-    """`open` before the first record, `follow` for each record, `close` at the end."""
+    """The process that sends to MLflow: `open` it before the first record, `follow` each record, `close` it."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "psilon_bench.tracking.sender_process"]
@@ -47,7 +48,7 @@ class Sender:
     def open(self, uri: str, experiment: str, results_dir: str, name: str | None = None) -> None:
         """Connect, creating database and experiment where they are missing; UsageError where that cannot be.
 
-        What earlier runs in results_dir/name left unsent is sent too.
+        Records that earlier runs in results_dir/name left unsent are sent too.
         """
         if self.uri is not None:
             return
@@ -65,20 +66,20 @@ class Sender:
         self.followed.add(folder)
         self.tell(str(folder))
 
-    def close(self, still: Callable[[int], None] = lambda left: None) -> str | None:
-        """Wait until all is sent, as long as that goes on; what is wrong where it could not be."""
+    def close(self, show_left: Callable[[int], None] = lambda left: None) -> str | None:
+        """Wait until all is sent, as long as that goes on; return what is wrong where it could not be."""
         self.lines.put(None)
         answer = None
         try:
             if self.uri is None:
                 return None
-            answer = self.answer(still)
+            answer = self.answer(show_left)
             return answer["problem"] if answer is not None else self.unsent(redacted(self.uri))
         finally:
             self.end(at_once=answer is None)
 
     def end(self, at_once: bool) -> None:
-        """No process is left behind."""
+        """End the process, so that none is left behind."""
         if at_once:
             self.process.kill()
         try:
@@ -89,30 +90,30 @@ class Sender:
             thread.join(ENDS_WITHIN_S)
 
     def unsent(self, uri: str) -> str | None:
-        """What is left, after the sender's end or silence."""
+        """Return a line that says how many records the ended process has not sent; None where it has sent all."""
         left = sum(not is_sent(folder, uri) for folder in self.followed)
         return f"MLflow at {uri}: {self.silence()}. {left} records are not sent; {LATER}." if left else None
 
     def silence(self) -> str:
-        """Why there is no answer."""
+        """Return the reason why there is no answer."""
         if self.process.poll() is not None:
             return "the process that sends to MLflow ended"
         return f"the process that sends to MLflow has said nothing for {SILENT_FOR_S:.0f} s"
 
     def tell(self, what: Any) -> None:
-        """Send a line, without waiting; that the child is gone shows in its answer."""
+        """Send a line without waiting; if the child is gone, `answer` shows it."""
         self.lines.put(json.dumps(what))
 
-    def answer(self, still: Callable[[int], None] = lambda left: None) -> dict[str, Any] | None:
-        """What the child says to what was asked, after all that it tells on the way; None where it does not."""
+    def answer(self, show_left: Callable[[int], None] = lambda left: None) -> dict[str, Any] | None:
+        """Return what the child answers, after its lines on progress; None where it ends or stays silent."""
         with contextlib.suppress(queue.Empty):
             while (answer := self.answers.get(timeout=SILENT_FOR_S)) is not None and "left" in answer:
-                still(answer["left"])
+                show_left(answer["left"])
             return answer
         return None
 
     def write(self) -> None:
-        """A thread: `lines` to the child, whose end comes after them."""
+        """Write `lines` to the child, and close its input after them; runs in a thread."""
         assert self.process.stdin is not None
         with contextlib.suppress(OSError), self.process.stdin as pipe:
             for line in iter(self.lines.get, None):
@@ -120,7 +121,7 @@ class Sender:
                 pipe.flush()
 
     def read(self) -> None:
-        """A thread: what the child says to `answers`, None at its end."""
+        """Put what the child says into `answers`, and None at its end; runs in a thread."""
         assert self.process.stdout is not None
         with contextlib.suppress(ValueError), self.process.stdout as pipe:
             for line in pipe:
@@ -130,18 +131,18 @@ class Sender:
 
 @contextlib.contextmanager
 def sending(wanted: bool) -> Iterator[Sender | None]:
-    """A sender that is started at once, and closed at the end with a word on stderr where it could not send all."""
+    """Yield a sender, started at once and closed at the end, with a line on stderr where records are unsent."""
     sender = Sender() if wanted else None
     try:
         yield sender
     finally:
         if sender is not None:
-            with waiting("psilon-run: {} records are being sent to MLflow; Ctrl-C leaves them to psilon-sync") as still:
-                problem = sender.close(still)
+            with progress_line(SENDING_REST) as show_left:
+                problem = sender.close(show_left)
             if problem:
                 print(f"psilon-run: {problem}", file=sys.stderr)
 
 
 def wants_mlflow(cfg: DictConfig) -> bool:
-    """Whether a record is to go to MLflow, of a configuration that is not yet checked."""
+    """Whether records are to go to MLflow, as a configuration says that is not yet checked."""
     return OmegaConf.select(cfg, "tracking.name", throw_on_resolution_failure=False) == "mlflow"

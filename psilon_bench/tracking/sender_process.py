@@ -1,4 +1,4 @@
-"""The child's side of the sender: a process of its own that mirrors the records that it is told of."""
+"""The child's side of the sender: a process that mirrors the records that it is told of."""
 
 import contextlib
 import json
@@ -11,59 +11,66 @@ from typing import Any
 
 from psilon_bench.errors import UsageError
 from psilon_bench.machine import garbage
+from psilon_bench.machine.mlflow_environment import set_up_mlflow
 from psilon_bench.machine.process import is_gone
-from psilon_bench.records.run_files import read_run
-from psilon_bench.tracking.lacking import lacking_of
+from psilon_bench.records.places import records_in
+from psilon_bench.records.run_json import read_run
+from psilon_bench.tracking.comparison import missing_records
+from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import connect, quiet
-from psilon_bench.tracking.rounds import send_all
+from psilon_bench.tracking.mlflow_internals import import_store
 from psilon_bench.tracking.sender import LATER
-from psilon_bench.tracking.server import reason_of
-from psilon_bench.tracking.state import is_sent, state_of
+from psilon_bench.tracking.server import ANSWER_WITHIN_S, short_reason
+from psilon_bench.tracking.state import is_sent, mirror_state
 from psilon_bench.tracking.sweep_run import update_parents
+from psilon_bench.tracking.upload import send_all
 
 SEND_EVERY_S = 3.0
 Lines = queue.SimpleQueue[str | None]
 
 
 def main() -> None:
-    """Connect, send, and say how it went; the end of the parent, however it comes, is the end of its lines."""
+    """Connect, send, and reply how it went; the end of the parent, however it comes, is the end of its lines."""
     lines: Lines = queue.SimpleQueue()
     threading.Thread(target=read_lines, args=(lines,), daemon=True).start()
-    quiet()
-    garbage.hold()
-    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  (the slow part, while the parent imports torch)
+    set_up_mlflow(ANSWER_WITHIN_S)
+    garbage.pause()
+    import_store()  # while the parent imports torch
 
-    garbage.release()
+    garbage.resume()
     where = lines.get()
     if where is None:
         return
     asked = json.loads(where)
     try:
-        place = connect(asked["uri"], asked["experiment"], asked["results_dir"])
+        experiment = connect(asked["uri"], asked["experiment"], asked["results_dir"])
     except UsageError as error:
-        say({"problem": str(error)})
+        reply({"problem": str(error)})
         return
-    say({"problem": None})
+    reply({"problem": None})
     mirrors: dict[Path, Mirror] = {}
     with contextlib.suppress(Exception):  # a server that went away again: psilon-sync sends what earlier runs left
-        mirrors = {folder: Mirror(place, folder) for folder in lacking_of(place, unsent(asked["earlier"], place.uri))}
+        earlier = unsent(asked["earlier"], experiment.uri)
+        mirrors = {folder: Mirror(experiment, folder) for folder in missing_records(experiment, earlier)}
     sweeps = {folder.parent for folder in mirrors}
     at_end = False
     while not at_end:
         folders, at_end = received(lines)
-        mirrors |= {folder: Mirror(place, folder) for folder in folders}
+        mirrors |= {folder: Mirror(experiment, folder) for folder in folders}
         sweeps |= {folder.parent for folder in folders}
-        mirrors, problem = send_all(place, mirrors, at_end, lambda left: say({"left": left}))
+        mirrors, problem = send_all(experiment, mirrors, at_end, lambda left: reply({"left": left}))
     if not problem:
         with contextlib.suppress(Exception):  # a summary of what is there already; the next sweep mends it
-            update_parents(place, sweeps)
-    what = f"MLflow at {place.uri}: {problem}. {len(mirrors)} records are not sent; {LATER}."
-    say({"problem": what if problem else None})
+            update_parents(experiment, sweeps)
+    what = f"MLflow at {experiment.uri}: {problem}. {len(mirrors)} records are not sent; {LATER}."
+    reply({"problem": what if problem else None})
 
 
 def received(lines: Lines) -> tuple[list[Path], bool]:
-    """The folders that come in within a while, for what is sent together costs less; whether it was the end."""
+    """Return the folders that come in within SEND_EVERY_S, and whether that is the end.
+
+    Records that are sent together cost less.
+    """
     folders, until = [], time.monotonic() + SEND_EVERY_S
     with contextlib.suppress(queue.Empty):
         while (line := lines.get(timeout=max(0.0, until - time.monotonic()))) is not None:
@@ -73,28 +80,28 @@ def received(lines: Lines) -> tuple[list[Path], bool]:
 
 
 def unsent(folder: str | None, uri: str) -> dict[Path, str]:
-    """The records of this folder that MLflow at `uri` should have and has not, but for those still being computed."""
-    records = (path.parent for path in sorted(Path(folder).glob("*/run.json"))) if folder is not None else ()
+    """Return the records of this folder that MLflow should have and has not, but for those still being computed."""
+    records = sorted(records_in(Path(folder))) if folder is not None else []
     runs = ((record, read_run(record)) for record in records)
     return {record: run["params"]["name"] for record, run in runs if run is not None and is_unsent(record, run, uri)}
 
 
 def is_unsent(record: Path, run: dict[str, Any], uri: str) -> bool:
     """Whether a record was to go to `uri`, is not there whole, and its process has gone."""
-    state = state_of(record)
+    state = mirror_state(record)
     wanted = run["params"].get("tracking.name") == "mlflow" and (state is None or state.uri == uri)
     return wanted and is_gone(run) and not is_sent(record, uri)
 
 
 def read_lines(lines: Lines) -> None:
-    """A thread: stdin into a queue, None at its end."""
+    """Put the lines of stdin into a queue, and None at their end; runs in a thread."""
     for line in sys.stdin:
         lines.put(line)
     lines.put(None)
 
 
-def say(what: dict[str, Any]) -> None:
-    """Tell the parent, who may be gone."""
+def reply(what: dict[str, Any]) -> None:
+    """Send an answer to the parent, who may be gone."""
     with contextlib.suppress(BrokenPipeError):
         print(json.dumps(what), flush=True, file=sys.__stdout__)
 
@@ -104,4 +111,5 @@ if __name__ == "__main__":
         try:
             main()
         except Exception as error:
-            say({"problem": f"The process that sends to MLflow ended: {reason_of(error)}. Set tracking=none to go on."})
+            ended = f"The process that sends to MLflow ended: {short_reason(error)}"
+            reply({"problem": f"{ended}. Set tracking=none to go on."})

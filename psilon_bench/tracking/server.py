@@ -1,4 +1,4 @@
-"""Whether MLflow could write at an address, found out in seconds, without MLflow and without leaving anything there."""
+"""Finds out whether MLflow could write at an address: in seconds, without MLflow and without leaving anything there."""
 
 import contextlib
 import http.client
@@ -16,6 +16,7 @@ from filelock import Timeout
 from psilon_bench.config.addresses import database_of, redacted, sqlite_uri
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
+from psilon_bench.records.places import mlflow_database
 from psilon_bench.records.writable import probe
 
 ANSWER_WITHIN_S = 8
@@ -24,17 +25,17 @@ SCHEMES = ("sqlite", "http", "https", *PORTS, "databricks")
 
 
 def tracking_uri(config: Config) -> str:
-    """Where MLflow's view goes: tracking.uri, or an sqlite file in results_dir."""
+    """Return the address of MLflow: tracking.uri, or an sqlite file in results_dir."""
     return config.tracking.uri or default_uri(Path(config.results_dir))
 
 
 def default_uri(results_dir: Path) -> str:
-    """The database beside the records."""
-    return sqlite_uri(results_dir / "mlflow.db")
+    """Return the address of the database beside the records."""
+    return sqlite_uri(mlflow_database(results_dir))
 
 
 def check_server(uri: str, writes: bool = True) -> None:
-    """UsageError, within ten seconds, unless something is there that MLflow could ask. Leaves no file."""
+    """Raise UsageError, within ten seconds, unless something is there that MLflow could ask. No file is left behind."""
     scheme = uri.partition(":")[0].partition("+")[0]
     if scheme not in SCHEMES:
         raise UsageError(
@@ -46,18 +47,19 @@ def check_server(uri: str, writes: bool = True) -> None:
         elif scheme.startswith("http"):
             check_http(uri)
         elif scheme in PORTS:
-            place = urllib.parse.urlsplit(uri)
-            socket.create_connection((place.hostname, place.port or PORTS[scheme]), ANSWER_WITHIN_S).close()
+            parts = urllib.parse.urlsplit(uri)
+            socket.create_connection((parts.hostname, parts.port or PORTS[scheme]), ANSWER_WITHIN_S).close()
     except (OSError, ValueError, sqlite3.Error, http.client.HTTPException) as error:
-        raise refused(uri, reason_of(error)) from error
+        raise refused(uri, short_reason(error)) from error
 
 
 def check_http(uri: str) -> None:
-    """OSError unless a server answers; one that asks who you are does."""
-    place = urllib.parse.urlsplit(uri)
-    address = place._replace(netloc=place.netloc.rpartition("@")[2], path=place.path.rstrip("/") + "/health")
+    """Raise OSError unless a server answers; one that asks who you are does."""
+    parts = urllib.parse.urlsplit(uri)
+    server, path = parts.netloc.rpartition("@")[2], parts.path.rstrip("/") + "/health"
+    address = urllib.parse.urlunsplit((parts.scheme, server, path, parts.query, parts.fragment))
     try:
-        urllib.request.urlopen(address.geturl(), timeout=ANSWER_WITHIN_S).close()
+        urllib.request.urlopen(address, timeout=ANSWER_WITHIN_S).close()
     except urllib.error.HTTPError as error:
         with error:
             if error.code not in (401, 403):
@@ -68,9 +70,10 @@ def check_http(uri: str) -> None:
 
 
 def check_database(uri: str, writes: bool) -> None:
-    """OSError or sqlite3.Error unless there is a database that can be read, or takes writes, or could be made.
+    """Raise OSError or sqlite3.Error unless there is a database that can be read, or takes writes, or could be made.
 
-    Opened for writing, for what a killed process left half written is then taken back. MLflow would try for 100 s.
+    It is opened for writing, so that sqlite takes back what a killed process left half written. MLflow would try for
+    100 s.
     """
     path = database_of(uri)
     if path is None:
@@ -85,7 +88,7 @@ def check_database(uri: str, writes: bool) -> None:
 
 
 def refused(uri: str, reason: str) -> UsageError:
-    """Why MLflow cannot be used there, in words that fit a file or a server."""
+    """Return the error that says why MLflow cannot be used there, in words that fit a file or a server."""
     shown = f"tracking.uri={redacted(uri)}"
     if not uri.startswith("sqlite"):
         return UsageError(f"{shown} does not answer: {reason}. Start it (mlflow server), or set tracking=none.")
@@ -99,7 +102,7 @@ def refused(uri: str, reason: str) -> UsageError:
 
 
 def answers(uri: str) -> bool:
-    """Whether something is there."""
+    """Whether `check_server` finds something at this address."""
     try:
         check_server(uri)
     except UsageError:
@@ -107,13 +110,13 @@ def answers(uri: str) -> bool:
     return True
 
 
-def reason_of(error: BaseException) -> str:
-    """What an exception of a server, a proxy or a database says, in one short line without SQL."""
+def short_reason(error: BaseException) -> str:
+    """Return what an exception of a server, a proxy or a database says, in one short line without SQL."""
     if isinstance(error, Timeout):
         return f"another process holds {error.lock_file}"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, urllib.error.URLError):
         return error.strerror
-    own = error.reason if isinstance(error, urllib.error.URLError) and not hasattr(error, "code") else error
-    text = str(own).partition("[SQL:")[0].partition("(Background on this error")[0]
+    cause = error.reason if isinstance(error, urllib.error.URLError) and not hasattr(error, "code") else error
+    text = str(cause).partition("[SQL:")[0].partition("(Background on this error")[0]
     text = re.sub(r"^\(\w+\.\w+\) ", "", " ".join(text.split()))  # of SQLAlchemy: (sqlite3.DatabaseError)
     return redacted(text)[:160].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""What is written down of MLflow beside the records: mlflow.json of a record, and the file of a sweep's folder."""
+"""What is written beside the records about MLflow: mlflow.json of a record, and the file of a sweep's folder."""
 
 import json
 import sys
@@ -9,20 +9,21 @@ from typing import Annotated, Self
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from psilon_bench.records.atomic_files import write_text
+from psilon_bench.records.places import MLFLOW_STATE, RUN_JSON, mlflow_lock
+
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-STATE = "mlflow.json"
 LOCKED_FOR_S = 100  # then the one that holds the lock hangs
-PARENT = ".mlflow-parent.json"
 
 
-class Written(BaseModel):
-    """A file of JSON that anything may have happened to: one of another shape counts as absent, which is told once."""
+class JsonFile(BaseModel):
+    """A JSON file that anything may have happened to: one of another shape counts as absent, which is told once."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
     @classmethod
     def read(cls, file: Path) -> Self | None:
-        """The file's content; None where there is none that can be used."""
+        """Return the file's content; None where there is none that can be used."""
         try:
             return cls.model_validate_json(file.read_bytes())
         except FileNotFoundError:
@@ -33,23 +34,21 @@ class Written(BaseModel):
             return None
 
     def write(self, file: Path) -> None:
-        """Whole or not at all."""
-        part = file.with_name(f".{file.name.lstrip('.')}.part")
-        part.write_text(json.dumps(self.model_dump(exclude_none=True)) + "\n", encoding="utf-8")
-        part.replace(file)
+        """Write the file whole or not at all."""
+        write_text(file, json.dumps(self.model_dump(exclude_none=True)) + "\n", flushed=False)
 
 
-class State(Written):
-    """mlflow.json: which MLflow run mirrors the record, and whether it has all of it."""
+class MirrorState(JsonFile):
+    """mlflow.json: the MLflow run that mirrors the record, and whether it has all of the record."""
 
     uri: str
     run_id: RunId | None = None
     done: bool
-    token: str | None = None  # of the mirror that sends: another one has sent since where it is another
+    token: str | None = None  # of the mirror that sends; where it is another one's, that one has sent since
 
 
-class Parent(Written):
-    """.mlflow-parent.json: which MLflow run stands for the sweep of this folder."""
+class ParentRun(JsonFile):
+    """.mlflow-parent.json: the MLflow run that stands for the sweep of this folder."""
 
     uri: str
     run_id: RunId
@@ -57,23 +56,26 @@ class Parent(Written):
 
 @cache
 def tell_once(line: str) -> None:
-    """A line beside what the command says."""
+    """Print a line on stderr, once for each text."""
     print(f"psilon: {line}", file=sys.stderr)
 
 
-def state_of(record: Path) -> State | None:
-    """mlflow.json of a record; None where there is none that can be used."""
-    return State.read(record / STATE)
+def mirror_state(record: Path) -> MirrorState | None:
+    """Return mlflow.json of a record; None where there is none that can be used."""
+    return MirrorState.read(record / MLFLOW_STATE)
 
 
 def is_sent(record: Path, uri: str) -> bool:
     """Whether MLflow at `uri` has all of this record, as it is now."""
-    state = state_of(record)
+    state = mirror_state(record)
     if state is None or state.uri != uri or not state.done:
         return False
-    return (record / STATE).stat().st_mtime >= (record / "run.json").stat().st_mtime
+    return (record / MLFLOW_STATE).stat().st_mtime >= (record / RUN_JSON).stat().st_mtime
 
 
-def sending_lock(sweep: Path) -> FileLock:
-    """Held by the one that sends records of this folder, or its parent run; the file stays, for others may wait."""
-    return FileLock(sweep / ".mlflow.lock", timeout=LOCKED_FOR_S)
+def sending_lock(folder: Path) -> FileLock:
+    """Return the lock that is held while records of a sweep's folder, or its parent run, are sent.
+
+    The file stays after the lock is released, for others may wait for it.
+    """
+    return FileLock(mlflow_lock(folder), timeout=LOCKED_FOR_S)

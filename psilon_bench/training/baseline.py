@@ -64,7 +64,7 @@ class BaselineFit:
         measures = final_measures(self.model, metrics.unit_threshold)
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
-        outcome.objects = {"estimator.skops": self.model.estimator, "preprocessing.skops": self.task.preprocessing}
+        outcome.objects = {"estimator": self.model.estimator, "preprocessing": self.task.preprocessing}
         export(outcome, self.model, self.task, pruned=False)
         outcome.metrics["time/fit_s"] = self.seconds
         yield outcome

@@ -11,7 +11,7 @@ from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.step import TrainingStep
 
 
-@garbage.held()
+@garbage.paused()
 def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -> str | None:
     """Compile objectives and gradients of a training step; where that fails, return why.
 

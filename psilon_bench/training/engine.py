@@ -27,7 +27,7 @@ class Progress:
 
 @dataclass
 class Outcome:
-    """All that came of one member; each mapping has the names of the files or the keys that its values belong to."""
+    """All that came of one member; the keys say what the values are, such as `model`, `preprocessing` or `inputs`."""
 
     status: Ended
     reason: str | None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config, ModelSection
 from psilon_bench.data.task import Task
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.memory import check_free
 from psilon_bench.metrics.network import num_parameters
 from psilon_bench.training.evaluation import ROWS_AT_ONCE
@@ -29,7 +29,7 @@ def check_room(config: Config, task: Task, parameters: int, activations: int) ->
         bytes_of(config, task, parameters, activations),
         f"model={config.model.name} has {parameters:,} parameters, and its training",
         f"Take a smaller network ({sizes}) or smaller batches (trainer.num_batches).",
-        place(config.hardware).device,
+        device_settings(config.hardware).device,
     )
 
 
@@ -50,7 +50,7 @@ def bytes_of(config: Config, task: Task, parameters: int, activations: int) -> i
     trainer = config.trainer
     batch = trainer.batch_size or -(-len(task.train) // trainer.num_batches)
     rows = 3 * batch + min(ROWS_AT_ONCE, len(task.val))
-    return place(config.hardware).dtype.itemsize * (COPIES * parameters + rows * activations)
+    return device_settings(config.hardware).dtype.itemsize * (COPIES * parameters + rows * activations)
 
 
 @torch.no_grad()

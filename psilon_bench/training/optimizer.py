@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config, OptimizerSection
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.torch_internals import lean
 
 Make = Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -80,7 +80,8 @@ def dims_of(model: nn.Module) -> tuple[int, ...]:
 
 def steps_elementwise(config: Config, model: nn.Module) -> bool:
     """Return whether networks that share the optimizer's tensors do not mix; found by trial, once a process."""
-    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), place(config.hardware).device)
+    device = device_settings(config.hardware).device
+    return elementwise(config.optimizer.model_dump_json(by_alias=True), dims_of(model), device)
 
 
 @functools.lru_cache(maxsize=256)

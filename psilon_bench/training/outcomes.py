@@ -19,17 +19,17 @@ from psilon_bench.training.stack import Stack
 if TYPE_CHECKING:
     from psilon_bench.training.trainer import Trainer
 
-States = dict[str, dict[str, Tensor]]  # state_dicts of a network by the names of their files
+States = dict[str, dict[str, Tensor]]  # state_dicts of a network: model, best or last, pruned, compact
 
 
 def trained_states(trainer: "Trainer") -> list[States]:
-    """Return what training gave, unpruned, of each member: model.pt is selected, best.pt or last.pt the other.
+    """Return what training gave, unpruned, of each member: `model` is what was selected, `best` or `last` the other.
 
     The selected parameters are to be in the stack; see Trainer.select.
     """
     other, values = ("last", trainer.last) if trainer.recipe.settings.select == "best" else ("best", trainer.best)
     stack = trainer.stack
-    return [{"model.pt": stack.state(index), f"{other}.pt": stack.state(index, values)} for index in range(stack.size)]
+    return [{"model": stack.state(index), other: stack.state(index, values)} for index in range(stack.size)]
 
 
 def pruned_networks(trainer: "Trainer") -> list[nn.Module]:
@@ -60,7 +60,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
         local = spectral_norm(jacobians[index])
         outcome = Outcome("failed" if progress.status == "failed" else "finished", progress.reason, {})
         outcome.tensors |= unpruned[index]
-        outcome.objects["preprocessing.skops"] = task.preprocessing
+        outcome.objects["preprocessing"] = task.preprocessing
         outcome.details["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
         finished = outcome.status == "finished"
         chosen = progress.best_row if recipe.settings.select == "best" and finished else progress.last_row
@@ -122,20 +122,20 @@ def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
     `num_units/layer1` ... count the units that the compact network has left.
     """
     if pruned:
-        outcome.tensors["pruned.pt"] = state_of(network)
+        outcome.tensors["pruned"] = state_of(network)
     if isinstance(network, HasInputBounds):
         add_inputs(outcome, input_table(task, network.input_bounds()))
     if isinstance(network, HasAliveUnits):
         units = unit_table(network)
         if not units["alive"].all():
-            outcome.tables["units.csv"] = units
+            outcome.tables["units"] = units
     if isinstance(network, HasCompact):
         add_compact(outcome, network)
 
 
 def add_inputs(outcome: Outcome, bounds: pd.DataFrame) -> None:
     """Add the table of input_table, and which inputs the network reads where that is not all of them."""
-    outcome.tables["inputs.csv"] = bounds
+    outcome.tables["inputs"] = bounds
     outcome.metrics["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
     read = bounds["bound"] > 0
     outcome.metrics["num_inputs"] = int(read.sum())
@@ -151,7 +151,7 @@ def add_compact(outcome: Outcome, network: Any) -> None:
         outcome.metrics |= {f"num_units/layer{k}": len(w) for k, w in enumerate(compact.weights()[:-1], start=1)}
     if num_parameters(compact) < num_parameters(network.plain()):
         taken = {} if inputs is None else {"inputs": inputs.cpu()}
-        outcome.tensors["compact.pt"] = taken | state_of(compact)
+        outcome.tensors["compact"] = taken | state_of(compact)
 
 
 def state_of(network: nn.Module) -> dict[str, Tensor]:

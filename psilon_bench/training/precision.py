@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from psilon_bench.machine.device import place
+from psilon_bench.machine.device import device_settings
 from psilon_bench.training.member import Member
 from psilon_bench.training.trainer import Trainer
 
@@ -28,7 +28,7 @@ def autocast_of(members: Sequence[Member], build: Build) -> torch.dtype | None:
     """
     hardware = members[0].config.hardware
     if hardware.precision != "auto":
-        return place(hardware).autocast
+        return device_settings(hardware).autocast
     if members[0].task.kind == "recovery":
         return None
     trainers = [build(copies(members), dtype) for dtype in (None, torch.bfloat16)]

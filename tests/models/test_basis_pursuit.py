@@ -40,7 +40,7 @@ def test_it_is_the_oracles_vector(fitted, num_nonzero, noise):
     assert (error < 1e-6) == (num_nonzero == 2 and not noise)
     assert metrics["train/loss"] < 1e-20
     assert metrics["num_nonzero"] <= 12
-    kept = trusted.load(record.folder / "estimator.skops")
+    kept = trusted.read_fitted(record.folder / "estimator.skops")
     np.testing.assert_allclose(kept.predict(a)[:, 0], b, atol=1e-9)
 
 

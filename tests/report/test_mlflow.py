@@ -20,37 +20,37 @@ from psilon_bench.report.report import make
 from psilon_bench.report.write import write
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run
+from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 METRIC = chosen_by("val/loss", None)
 
 
 @pytest.fixture
-def place(tmp_path):
+def experiment(tmp_path):
     """Client, experiment and address of a database of its own."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     return connect(uri, "tests", str(tmp_path))
 
 
-def test_to_mlflow_and_back(place, config, tmp_path):
+def test_to_mlflow_and_back(experiment, config, tmp_path):
     """Page, tables and description lie on the sweep's parent run; the experiment gives the report again."""
-    client, experiment, uri = place.client, place.experiment_id, place.uri
+    client, uri = experiment.client, experiment.uri
     overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
     configs = [config(*overrides, f"reg.lam={lam}") for lam in (1e-3, 1e-2, 1e-1)]
     records = run(configs, Display(Console(file=io.StringIO())))
     records[2].run["status"] = "running"
     records[2].save()
     for record in records:
-        Mirror(place, record.folder).send()
+        Mirror(experiment, record.folder).send()
     ours, out = make([tmp_path / "sweep"], METRIC), tmp_path / "out"
     write(ours, out)
     said: list[str] = []
     attach(ours, out, said.append)
     attach(ours, out, said.append)  # the second takes the place of the first
     assert said == [f"MLflow has the report: run sweep sweep at {uri}"] * 2
-    (parent,) = client.search_runs([experiment], "tags.parent_of != ''")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.parent_of != ''")
     assert parent.data.tags[DESCRIPTION].count("| breast_cancer | pnet pathnorm |") == 1
     (setting,) = [choice.setting for choice in ours.choices]
     losses = setting.numbers("test/loss")
@@ -72,19 +72,19 @@ def test_to_mlflow_and_back(place, config, tmp_path):
 
 
 @pytest.mark.parametrize("sweep", ["/tmp/elsewhere", "../up", "", "a/b", None])
-def test_a_servers_word_for_a_folder_is_not_taken(place, config, tmp_path, sweep):
+def test_a_servers_word_for_a_folder_is_not_taken(experiment, config, tmp_path, sweep):
     """The tag of a sweep must be a name of ours: another is told in one line, and nothing is written there."""
     overrides = (*TINY, f"results_dir={tmp_path}/results")
     records = run([config(*overrides, f"seed={seed}") for seed in (0, 1)], Display(Console(file=io.StringIO())))
-    mirrors = [Mirror(place, record.folder) for record in records]
+    mirrors = [Mirror(experiment, record.folder) for record in records]
     for mirror in mirrors:
         mirror.send()
     if sweep is None:
-        place.client.delete_tag(mirrors[0].run_id, "sweep")
+        experiment.client.delete_tag(mirrors[0].run_id, "sweep")
     else:
-        place.client.set_tag(mirrors[0].run_id, "sweep", sweep)
+        experiment.client.set_tag(mirrors[0].run_id, "sweep", sweep)
     said: list[str] = []
-    fetch_records("tests", place.uri, tmp_path / "deep" / "fetched", said.append)
+    fetch_records("tests", experiment.uri, tmp_path / "deep" / "fetched", said.append)
     assert len(said) == 1
     assert said[0].startswith(f"the run '{mirrors[0].run_id}' is left out: its tag sweep={sweep!r} is no name")
     found = [path.relative_to(tmp_path) for path in tmp_path.rglob("run.json") if "artifacts" not in path.parts]

@@ -164,7 +164,7 @@ def trap(tmp_path, monkeypatch):
 TARGETS = [
     "trap_of_a_stranger.network",
     "psilon_bench.models.mlp.torch.hub.load",
-    "psilon_bench.machine.garbage.hold",
+    "psilon_bench.machine.garbage.pause",
     "psilon_bench.models.mlp",
     "os.system",
     ["trap_of_a_stranger.network"],

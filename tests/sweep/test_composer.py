@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
-from psilon_bench.sweep.jobs import Composer
+from psilon_bench.sweep.composer import Composer
 
 JOBS = [
     ["reg.lam=1e-3", "seed=4"],

@@ -16,7 +16,7 @@ from psilon_bench.records.history import read_rows
 from psilon_bench.records.record import Record
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
-from psilon_bench.sweep.sweep import run as run_sweep
+from psilon_bench.sweep.sweep import run_sweep
 from psilon_bench.training.step import TrainingStep
 from psilon_bench.training.trainer import Trainer
 
@@ -168,17 +168,18 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_pat
         raise RuntimeError("once")
 
     from psilon_bench.data.tasks import load_task
-    from psilon_bench.records.finished import FinishedRuns, folder_of
-    from psilon_bench.sweep.retries import Crew
+    from psilon_bench.records.finished import FinishedRuns
+    from psilon_bench.records.places import sweep_folder
+    from psilon_bench.sweep.retries import RetryingTrainer
 
     at_step(3, breaks)
     own = config(*RUN, "retries=1")
     own = own.with_data(load_task(own.dataset.text()).checksum)
     display = Display()
     with display.sweep(1):
-        crew = Crew(display, None, 1, FinishedRuns(folder_of(own)), {own.identity.key})
-        crew.train([own])
-    (run,) = crew.runs.values()
+        trainer = RetryingTrainer(display, None, 1, FinishedRuns(sweep_folder(own)), {own.identity.key})
+        trainer.train([own])
+    (run,) = trainer.runs.values()
     assert run["status"] == "finished"
     assert not (Path(run["folder"]) / "error.txt").exists()
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from psilon_bench.config.check import check
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
-from psilon_bench.sweep.grids import chosen, number_of_values, product, union
-from psilon_bench.sweep.jobs import Composer
+from psilon_bench.sweep.composer import Composer
+from psilon_bench.sweep.grids import number_of_values, product, selected_arms, union
 
 ARMS = {
     "pnet": {"model": "pnet", "reg": "pathnorm", "reg.lam": "0.1,0.2,0.3"},
@@ -39,7 +39,7 @@ def jobs():
     parse = OverridesParser.create().parse_overrides
 
     def jobs(*arguments, arms=None, grids=ARMS, common=COMMON):
-        found = union(chosen(grids, arms), common, list(arguments), parse)
+        found = union(selected_arms(grids, arms), common, list(arguments), parse)
         assert len({tuple(job) for job in found}) == len(found)
         return [set(job) for job in found]
 
@@ -154,7 +154,7 @@ def test_some_arms(jobs):
 def test_an_arm_that_is_none(arms, grids, line):
     """One line with the nearest or all names."""
     with pytest.raises(UsageError, match=line):
-        chosen(grids, arms)
+        selected_arms(grids, arms)
 
 
 def test_arms_are_composed_once_each_and_rightly(jobs):
@@ -191,7 +191,7 @@ def test_the_arms_of_every_preset(preset):
     group = "suite" if (CONF / "suite" / f"{preset}.yaml").exists() else "experiment"
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         sweeper = compose("config", [f"+{group}={preset}"], return_hydra_config=True).hydra.sweeper
-        for arm in chosen(sweeper.grids, None):
+        for arm in selected_arms(sweeper.grids, None):
             jobs = union([arm], sweeper.params or {}, [f"+{group}={preset}"], OverridesParser.create().parse_overrides)
             composer = Composer(partial(compose, "config", return_hydra_config=True))
             for job in (jobs[0], jobs[-1]):
@@ -206,6 +206,6 @@ def test_every_arm_of_a_preset_is_valid(name):
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         sweeper = compose("config", [f"+experiment={name}"], return_hydra_config=True).hydra.sweeper
         for arm in sweeper.get("grids") or [None]:
-            jobs = union(chosen(sweeper.get("grids"), arm), sweeper.get("params") or {}, [], parse)
+            jobs = union(selected_arms(sweeper.get("grids"), arm), sweeper.get("params") or {}, [], parse)
             for job in (jobs[0], jobs[-1]):
                 check(compose("config", [f"+experiment={name}", *job]))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from psilon_bench.machine.mlflow_environment import set_up_mlflow
 from psilon_bench.records.history import read_rows
-from psilon_bench.tracking.place import quiet
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 NET = "model.hidden=4", "model.depth=2", "hardware.threads=1", "hardware.device=cpu"
@@ -159,7 +159,7 @@ def test_eight_processes_on_a_fresh_database(start, records, tmp_path: Path):
     assert [process.returncode for process in processes] == [0] * 8, said
     assert not any("psilon-run:" in text for text in said), said
     assert len(records()) == 16
-    quiet()
+    set_up_mlflow(8)
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{tmp_path}/results/mlflow.db")

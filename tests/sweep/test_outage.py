@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mlflow_server import Server, wait_for
 
+from psilon_bench.machine.mlflow_environment import set_up_mlflow
 from psilon_bench.records.history import read_rows
-from psilon_bench.tracking.place import quiet
-from psilon_bench.tracking.state import state_of
+from psilon_bench.tracking.state import mirror_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 LONG = (
@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
     """MLflow has each record once, each row of each history once, the final metrics, and nothing else."""
-    quiet()
+    set_up_mlflow(8)
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
@@ -53,7 +53,7 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
             assert history == [(int(row["step"]), row[name]) for row in rows], name
         assert own.data.metrics == pytest.approx(run["metrics"], rel=1e-12)
         assert {"model.pt", "run.json"} <= {file.path for file in client.list_artifacts(own.info.run_id)}
-        assert state_of(run["folder"]).done
+        assert mirror_state(run["folder"]).done
 
 
 @pytest.mark.slow

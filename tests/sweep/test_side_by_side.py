@@ -13,10 +13,10 @@ import psutil
 import pytest
 from conftest import TINY
 
-from psilon_bench.sweep import placement as ways
-from psilon_bench.sweep.process_pool import Processes
-from psilon_bench.sweep.stacks import Choice
-from psilon_bench.tracking.state import state_of
+from psilon_bench.sweep import placement
+from psilon_bench.sweep.placement import Placement
+from psilon_bench.sweep.process_pool import ProcessPool
+from psilon_bench.tracking.state import mirror_state
 
 PROCESSES = ("hardware.plan=processes", "hardware.workers=2")
 LONG = (*TINY, "trainer.epochs=300", "trainer.eval_every=10", "tracking=none")
@@ -62,7 +62,7 @@ def test_the_same_as_one_by_one(psilon, records):
     assert len(records()) == 4
     assert all(run["hardware"]["threads"] == 1 and run["in_sweep"] for run in records())
     assert len({run["process"]["pid"] for run in records()}) == 2
-    assert all(state_of(run["folder"]).done for run in records())
+    assert all(mirror_state(run["folder"]).done for run in records())
     same_as_one_by_one(psilon, records, "-m", "seed=0,1", *grid[2:], tiny=TINY)
     code, text = psilon("-m", "seed=0,1", *grid[2:], *PROCESSES, "tracking=none")
     assert "4 of 4 runs are done in results/runs, nothing is left to do" in text
@@ -198,7 +198,7 @@ def test_a_plan_names_the_processes(psilon, records):
     assert records() == []
 
 
-class Timed(Processes):
+class Timed(ProcessPool):
     """Processes that were timed already."""
 
     trial_ms = math.nan
@@ -223,13 +223,13 @@ class Timed(Processes):
 def test_auto_takes_what_saves_time(config, monkeypatch, runs, here, alone, apart, way):
     """Milliseconds of a step per network here, of one that uses one thread, and of two processes at work."""
     configs = [config("hardware.plan=auto", "trainer.epochs=1000", f"seed={seed}") for seed in range(runs)]
-    monkeypatch.setattr(ways, "choose", lambda group: Choice(1, here))
-    monkeypatch.setattr(ways, "step_ms", lambda configs: alone)
+    monkeypatch.setattr(placement, "place_here", lambda group: Placement(1, here))
+    monkeypatch.setattr(placement, "step_ms", lambda configs: alone)
     processes = Timed(configs[0].hardware.model_copy(update={"threads": 2}), runs)
     processes.trial_ms = apart
-    (choice,) = ways.ways([configs], processes)
+    (choice,) = placement.place_groups([configs], processes)
     assert str(choice) == way
-    singly = ways.ways([[one] for one in configs], processes)  # one decision for all groups together
+    singly = placement.place_groups([[one] for one in configs], processes)  # one decision for all groups together
     assert {str(choice) for choice in singly} == {way}
     for groups, choices in (([configs], [choice]), ([[one] for one in configs], singly)):
         parts = [choice.divide(group) for group, choice in zip(groups, choices, strict=True)]

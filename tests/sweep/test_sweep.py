@@ -15,7 +15,7 @@ from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.machine.signals import Stopped
 from psilon_bench.records.history import read_rows
-from psilon_bench.records.run_files import read_run
+from psilon_bench.records.run_json import read_run
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.jobs import launch

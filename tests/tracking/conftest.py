@@ -11,11 +11,11 @@ from tiny import TINY
 from psilon_bench.records.record import Record
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.run import about
-from psilon_bench.tracking.place import Place, connect
+from psilon_bench.tracking.experiment import Experiment, connect
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
     """A database of the module's own, made by the first who connects."""
     folder = tmp_path_factory.mktemp("mlflow")
     uri = f"sqlite:///{folder / 'mlflow.db'}"

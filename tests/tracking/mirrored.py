@@ -4,25 +4,25 @@ import json
 from pathlib import Path
 
 from psilon_bench.records.history import read_rows
+from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import Place
 
 
 def row(number: int) -> dict[str, float]:
     return {"epoch": 10 * number, "step": 50 * number, "val/loss": 1 / number, "path_norm": 2.0**number}
 
 
-def curve(place: Place, run_id: str, name: str) -> list[tuple[int, float]]:
+def curve(experiment: Experiment, run_id: str, name: str) -> list[tuple[int, float]]:
     """(step, value) of all that MLflow has of a metric, in order."""
-    return sorted((metric.step, metric.value) for metric in place.client.get_metric_history(run_id, name))
+    return sorted((metric.step, metric.value) for metric in experiment.client.get_metric_history(run_id, name))
 
 
-def same_curves(place: Place, mirror: Mirror) -> None:
+def same_curves(experiment: Experiment, mirror: Mirror) -> None:
     """MLflow has each row of history.csv, and each of them once."""
     rows = read_rows(mirror.folder / "history.csv")
     assert rows
     for name in rows[0]:
-        assert curve(place, mirror.run_id, name) == [(int(row["step"]), row[name]) for row in rows]
+        assert curve(experiment, mirror.run_id, name) == [(int(row["step"]), row[name]) for row in rows]
 
 
 def state(folder: Path) -> dict:

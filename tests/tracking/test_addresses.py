@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from psilon_bench.config.addresses import database_of, redacted, resolved, sqlite_uri
-from psilon_bench.tracking.place import logged_in
+from psilon_bench.tracking.client import logged_in
 
 WORDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
 

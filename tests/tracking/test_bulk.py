@@ -12,20 +12,20 @@ import pytest
 from mirrored import row, state
 
 from psilon_bench.config.addresses import database_of
+from psilon_bench.records.places import MLFLOW_STATE
 from psilon_bench.records.record import Record
-from psilon_bench.tracking import bulk, rounds
+from psilon_bench.tracking import bulk, upload
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds
+from psilon_bench.tracking.experiment import Experiment, connect
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import Place, connect
-from psilon_bench.tracking.rounds import send_all
 from psilon_bench.tracking.server import check_server, default_uri
-from psilon_bench.tracking.state import STATE
+from psilon_bench.tracking.upload import send_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 
 
-def place_in(folder: Path) -> Place:
+def experiment_in(folder: Path) -> Experiment:
     """A database of its own beside the records of this folder."""
     return connect(f"sqlite:///{folder / 'mlflow.db'}", "tests", str(folder))
 
@@ -78,14 +78,14 @@ def test_the_database_is_what_the_client_makes_it(record, tmp_path):
     ours, theirs, now = tmp_path / "ours", tmp_path / "theirs", milliseconds()
     for copy in (ours, theirs):
         shutil.copytree(results, copy)
-    place = place_in(ours)
+    experiment = experiment_in(ours)
     folders = [path.parent for path in sorted(ours.glob("runs/*/run.json"))]
-    assert list(send_ended(place, folders)) == folders
+    assert list(send_ended(experiment, folders)) == folders
     assert all(state(folder)["done"] for folder in folders)
-    assert list(send_ended(place, folders)) == []
-    place = place_in(theirs)
+    assert list(send_ended(experiment, folders)) == []
+    experiment = experiment_in(theirs)
     for folder in sorted(theirs.glob("runs/*/run.json")):
-        assert Mirror(place, folder.parent).send()
+        assert Mirror(experiment, folder.parent).send()
     found, expected = tables(ours, now), tables(theirs, now)
     assert found.keys() == expected.keys()
     for name in expected:
@@ -100,23 +100,30 @@ def test_a_transaction_that_fails_is_made_good_by_the_mirrors(record, tmp_path, 
     """Nothing arrives, or all of it with the answer lost: in the end each run is there once, and whole."""
     results = records_of_all_kinds(record)
     folders = [path.parent for path in sorted(results.glob("runs/*/run.json"))]
-    place, inserted = place_in(results), bulk.insert
+    experiment, inserted = experiment_in(results), bulk.insert_runs
 
     def failing(*args: Any) -> None:
         if after:
             inserted(*args)
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(bulk, "insert", failing)
-    left, problem = send_all(place, {folder: Mirror(place, folder) for folder in folders}, True, lambda left: None)
+    monkeypatch.setattr(bulk, "insert_runs", failing)
+    left, problem = send_all(
+        experiment, {folder: Mirror(experiment, folder) for folder in folders}, True, lambda left: None
+    )
     assert (left, problem) == ({}, "gone")
     found = tables(results, 0)
     assert len(found["runs"]) == 6
     clean = tmp_path / "clean"
     shutil.copytree(results, clean, ignore=shutil.ignore_patterns("ml*", ".mlflow*"))
-    monkeypatch.setattr(bulk, "insert", inserted)
-    place = place_in(clean)
-    send_all(place, {path.parent: Mirror(place, path.parent) for path in clean.glob("runs/*/run.json")}, True, print)
+    monkeypatch.setattr(bulk, "insert_runs", inserted)
+    experiment = experiment_in(clean)
+    send_all(
+        experiment,
+        {path.parent: Mirror(experiment, path.parent) for path in clean.glob("runs/*/run.json")},
+        True,
+        print,
+    )
     expected = tables(clean, 0)
     for name in ("runs", "metrics", "latest_metrics", "params", "tags", "inputs"):
         assert len(found[name]) == len(expected[name]), name
@@ -131,21 +138,21 @@ def ended(records: list[Record]) -> list[Path]:
 
 def test_of_many_runs_that_train_a_few_at_a_time_are_live(record, tmp_path, monkeypatch):
     """The others in the next rounds, none twice before all had their turn; what has ended goes at once."""
-    monkeypatch.setattr(rounds, "LIVE", 2)
+    monkeypatch.setattr(upload, "MOST_LIVE", 2)
     training = [record(2, f"seed={seed}") for seed in range(5)]
     ended = record(2, "seed=5")
     ended.finish("finished", row(2))
-    place = place_in(tmp_path)
-    mirrors = {one.folder: Mirror(place, one.folder) for one in [*training, ended]}
+    experiment = experiment_in(tmp_path)
+    mirrors = {one.folder: Mirror(experiment, one.folder) for one in [*training, ended]}
     turns = []
     for _ in range(3):
-        mirrors, problem = send_all(place, mirrors, False, lambda left: None)
+        mirrors, problem = send_all(experiment, mirrors, False, lambda left: None)
         assert problem is None
-        turns.append([seed for seed, one in enumerate(training) if (one.folder / STATE).exists()])
+        turns.append([seed for seed, one in enumerate(training) if (one.folder / MLFLOW_STATE).exists()])
         assert state(ended.folder)["done"]
         assert len(mirrors) == 5
     assert turns == [[0, 1], [0, 1, 2, 3], [0, 1, 2, 3, 4]]
-    mirrors, _ = send_all(place, mirrors, True, lambda left: None)
+    mirrors, _ = send_all(experiment, mirrors, True, lambda left: None)
     assert mirrors == {}
 
 
@@ -153,10 +160,10 @@ def test_an_odd_record_holds_up_no_other(record, tmp_path):
     """Its history cannot be read: it is told, and the others arrive."""
     folders = ended([record(2, f"seed={seed}") for seed in range(3)])
     (folders[1] / "history.csv").write_text("epoch,step,val/loss,path_norm\n10,50,half a row\n")
-    place = place_in(tmp_path)
+    experiment = experiment_in(tmp_path)
     heard: list[int] = []
-    mirrors = {folder: Mirror(place, folder) for folder in folders}
-    left, problem = send_all(place, mirrors, True, heard.append)
+    mirrors = {folder: Mirror(experiment, folder) for folder in folders}
+    left, problem = send_all(experiment, mirrors, True, heard.append)
     assert list(left) == [folders[1]]
     assert "half a row" in problem
     assert heard[:2] == [2, 1]
@@ -165,10 +172,10 @@ def test_an_odd_record_holds_up_no_other(record, tmp_path):
 def test_runs_with_many_metrics_go_a_few_at_a_time(record, tmp_path, monkeypatch):
     """So that what is held in memory does not grow with the sweep."""
     folders = sorted(ended([record(5, f"seed={seed}") for seed in range(5)]))
-    sizes, inserted = [], bulk.insert
+    sizes, inserted = [], bulk.insert_runs
     monkeypatch.setattr(bulk, "METRICS_AT_ONCE", 30)  # of twenty each
-    monkeypatch.setattr(bulk, "insert", lambda *args: (sizes.append(len(args[-1])), inserted(*args)))
-    assert list(send_ended(place_in(tmp_path), folders)) == folders
+    monkeypatch.setattr(bulk, "insert_runs", lambda *args: (sizes.append(len(args[-1])), inserted(*args)))
+    assert list(send_ended(experiment_in(tmp_path), folders)) == folders
     assert sizes == [2, 2, 1]
 
 
@@ -178,14 +185,14 @@ def test_the_database_lies_in_results_dir_whatever_its_name(record, tmp_path, na
     folder = tmp_path / "made" / name
     one = record(1, f'results_dir="{folder}"')
     one.finish("finished")
-    place = connect(default_uri(folder), "tests", str(folder))
-    assert list(send_ended(place, [one.folder])) == [one.folder]
+    experiment = connect(default_uri(folder), "tests", str(folder))
+    assert list(send_ended(experiment, [one.folder])) == [one.folder]
     assert (folder / "mlflow.db").exists()
-    (run,) = place.runs()
-    assert "run.json" in {file.path for file in place.client.list_artifacts(run.info.run_id)}
-    fetched = place.client.download_artifacts(run.info.run_id, "run.json")
+    (run,) = experiment.runs()
+    assert "run.json" in {file.path for file in experiment.client.list_artifacts(run.info.run_id)}
+    fetched = experiment.client.download_artifacts(run.info.run_id, "run.json")
     assert Path(fetched).read_bytes() == (one.folder / "run.json").read_bytes()
     assert len(list(folder.glob("mlartifacts/*/artifacts/run.json"))) == 1
     assert [path.name for path in (tmp_path / "made").iterdir()] == [name]
-    check_server(place.uri)
-    assert database_of(place.uri) == folder / "mlflow.db"
+    check_server(experiment.uri)
+    assert database_of(experiment.uri) == folder / "mlflow.db"

@@ -12,24 +12,24 @@ from psilon_bench.records.history import append_row, read_rows
 from psilon_bench.records.record import Record
 from psilon_bench.tracking import mirror as mirror_module
 from psilon_bench.tracking.content import milliseconds
+from psilon_bench.tracking.experiment import Experiment, connect
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.place import Place, connect
-from psilon_bench.tracking.sweep_run import log, update_parents
+from psilon_bench.tracking.sweep_run import log_metrics, update_parents
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
-def test_a_finished_run_arrives_whole(place, finished, select):
+def test_a_finished_run_arrives_whole(experiment, finished, select):
     """Every row, the final metrics as the run's own, parameters, tags, files and status."""
     record = finished(
         "trainer.epochs=12", f"trainer.select={select}", "optimizer.lr=0.5", "scheduler=constant", "model=mlp"
     )
     losses = [row["val/loss"] for row in read_rows(record.folder / "history.csv")]
     assert min(losses) < losses[-1]
-    mirror = Mirror(place, record.folder)
+    mirror = Mirror(experiment, record.folder)
     assert mirror.send()
-    run = place.client.get_run(mirror.run_id)
+    run = experiment.client.get_run(mirror.run_id)
     assert run.data.metrics == pytest.approx(record.run["metrics"], rel=1e-12)
     assert run.data.params == {key: str(value) for key, value in record.run["params"].items()}
     tags = {"dataset": "breast_cancer", "model": "mlp", "reg": "pathnorm", "seed": "0", "record": str(record.folder)}
@@ -39,70 +39,70 @@ def test_a_finished_run_arrives_whole(place, finished, select):
     assert (dataset.name, dataset.digest) == ("breast_cancer", record.run["task"]["checksum"][:12])
     assert (run.info.status, run.info.run_name) == ("FINISHED", record.run["title"])
     files = {path.name for path in record.folder.iterdir()} - {"mlflow.json"}
-    assert {file.path for file in place.client.list_artifacts(mirror.run_id)} == files
-    assert state(record.folder) == {"uri": place.uri, "run_id": mirror.run_id, "done": True}
+    assert {file.path for file in experiment.client.list_artifacts(mirror.run_id)} == files
+    assert state(record.folder) == {"uri": experiment.uri, "run_id": mirror.run_id, "done": True}
     if select == "last":
-        same_curves(place, mirror)
+        same_curves(experiment, mirror)
     else:  # the selected network's numbers come on top, at the last step
-        own = curve(place, mirror.run_id, "val/loss")
+        own = curve(experiment, mirror.run_id, "val/loss")
         assert len(own) == len(losses) + 1
         assert own[-2:] == sorted([(60, losses[-1]), (60, min(losses))])
 
 
-def test_what_is_not_finite_stays_in_the_record(place, record):
+def test_what_is_not_finite_stays_in_the_record(experiment, record):
     """NaN and infinity are left out of MLflow, which would draw them as 1.8e308; the row's other numbers are there."""
     one = record(1)
     one.add_row(row(2) | {"val/loss": float("nan"), "path_norm": float("inf")})
     one.finish("finished")
-    mirror = Mirror(place, one.folder)
+    mirror = Mirror(experiment, one.folder)
     assert mirror.send()
-    assert curve(place, mirror.run_id, "epoch") == [(50, 10), (100, 20)]
-    assert curve(place, mirror.run_id, "val/loss") == [(50, 1.0)]
-    assert curve(place, mirror.run_id, "path_norm") == [(50, 2.0)]
+    assert curve(experiment, mirror.run_id, "epoch") == [(50, 10), (100, 20)]
+    assert curve(experiment, mirror.run_id, "val/loss") == [(50, 1.0)]
+    assert curve(experiment, mirror.run_id, "path_norm") == [(50, 2.0)]
 
 
-def test_rows_are_sent_as_they_come(place, record):
+def test_rows_are_sent_as_they_come(experiment, record):
     """A mirror of a running run sends what is new, whole rows alone, and is not done before the run is."""
     one = record(2)
-    mirror = Mirror(place, one.folder)
+    mirror = Mirror(experiment, one.folder)
     assert not mirror.send()
-    same_curves(place, mirror)
+    same_curves(experiment, mirror)
     with (one.folder / "history.csv").open("a") as file:
         file.write("30,150,0.3")  # another process is in the middle of this line
         file.flush()
         assert not mirror.send()
-        same_curves(place, mirror)
+        same_curves(experiment, mirror)
         file.write("33,8.0\n")
     assert not mirror.send()
     assert not mirror.send()
-    same_curves(place, mirror)
-    assert curve(place, mirror.run_id, "val/loss")[-1] == (150, 0.333)
-    assert place.client.get_run(mirror.run_id).info.status == "RUNNING"
+    same_curves(experiment, mirror)
+    assert curve(experiment, mirror.run_id, "val/loss")[-1] == (150, 0.333)
+    assert experiment.client.get_run(mirror.run_id).info.status == "RUNNING"
     one.finish("finished")
     assert mirror.send()
-    same_curves(place, mirror)
+    same_curves(experiment, mirror)
 
 
 @pytest.mark.parametrize(("status", "expected"), [("killed", "KILLED"), ("failed", "FAILED"), ("finished", "FINISHED")])
-def test_the_status_is_the_records(place, record, status, expected):
+def test_the_status_is_the_records(experiment, record, status, expected):
     """killed, failed and finished are MLflow's own words for it."""
     one = record(1)
     one.finish(status)
-    mirror = Mirror(place, one.folder)
+    mirror = Mirror(experiment, one.folder)
     assert mirror.send()
-    assert place.client.get_run(mirror.run_id).info.status == expected
+    assert experiment.client.get_run(mirror.run_id).info.status == expected
 
 
-def test_a_run_that_vanished_was_killed(place, record):
+def test_a_run_that_vanished_was_killed(experiment, record):
     """Its record says running, its process is gone; a process that goes on with it makes it run again."""
     one = record(3)
-    mirror = Mirror(place, one.folder)
+    mirror = Mirror(experiment, one.folder)
     assert mirror.send(process_is_gone=True)
-    assert place.client.get_run(mirror.run_id).info.status == "KILLED"
-    again = Mirror(place, one.folder)
+    assert experiment.client.get_run(mirror.run_id).info.status == "KILLED"
+    again = Mirror(experiment, one.folder)
     assert not again.send()
     assert again.run_id == mirror.run_id
-    assert place.client.get_run(mirror.run_id).info.status == "RUNNING"
+    assert experiment.client.get_run(mirror.run_id).info.status == "RUNNING"
 
 
 class Breaking:
@@ -125,44 +125,44 @@ class Breaking:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(place, record, monkeypatch, after):
+def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(experiment, record, monkeypatch, after):
     """Whichever call to MLflow fails, the next mirror leaves one run with nothing missing and nothing twice."""
     monkeypatch.setattr(mirror_module, "BATCH", 9)  # two rows of four numbers
     for calls in range(1, 50):
         one = record(5)
         one.finish("finished", row(5) | {"test/loss": 0.25})
-        broken = Breaking(place.client, calls, after)
-        if broken_mirror_is_done(broken, place, one.folder):
+        broken = Breaking(experiment.client, calls, after)
+        if broken_mirror_is_done(broken, experiment, one.folder):
             break
-        mirror = Mirror(place, one.folder)
+        mirror = Mirror(experiment, one.folder)
         assert mirror.send()
-        same_curves(place, mirror)
-        assert curve(place, mirror.run_id, "test/loss") == [(250, 0.25)]
-        found = place.client.search_runs([place.experiment_id], max_results=1000)
+        same_curves(experiment, mirror)
+        assert curve(experiment, mirror.run_id, "test/loss") == [(250, 0.25)]
+        found = experiment.client.search_runs([experiment.experiment_id], max_results=1000)
         (run,) = [run for run in found if run.data.tags["record"] == str(one.folder)]
         assert run.info.run_id == mirror.run_id
         assert run.info.status == "FINISHED"
         assert len(run.data.params) == len(one.run["params"])
-        assert len(place.client.list_artifacts(mirror.run_id)) == 3
+        assert len(experiment.client.list_artifacts(mirror.run_id)) == 3
     assert calls == 12, (
         "create, parameters, data set, three batches, final metrics, three files, status: 11 interrupted"
     )
 
 
-def broken_mirror_is_done(client: Breaking, place: Place, folder: Path) -> bool:
+def broken_mirror_is_done(client: Breaking, experiment: Experiment, folder: Path) -> bool:
     try:
-        return Mirror(replace(place, client=client), folder).send()
+        return Mirror(replace(experiment, client=client), folder).send()
     except ConnectionError:
         return False
 
 
-def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(place, record):
+def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(experiment, record):
     """The history is cut to its checkpoint and grows back over what MLflow has already."""
     one = record(4)
-    first = Mirror(place, one.folder)
+    first = Mirror(experiment, one.folder)
     first.send()
     again = Record.reopen(one.folder, [row(number) for number in (1, 2)])
-    second = Mirror(place, one.folder)
+    second = Mirror(experiment, one.folder)
     second.send()
     for number in (3, 4, 5):
         again.add_row(row(number))
@@ -170,14 +170,14 @@ def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(place, record):
     again.finish("finished")
     assert second.send()
     assert second.run_id == first.run_id
-    same_curves(place, second)
+    same_curves(experiment, second)
 
 
-def test_another_place_gets_a_run_of_its_own(place, record, tmp_path):
+def test_another_place_gets_a_run_of_its_own(experiment, record, tmp_path):
     """A record that is in one MLflow can be sent to a second one as well."""
     one = record(2)
     one.finish("finished")
-    assert Mirror(place, one.folder).send()
+    assert Mirror(experiment, one.folder).send()
     uri = f"sqlite:///{tmp_path / 'other.db'}"
     other = connect(uri, "tests", str(tmp_path))
     mirror = Mirror(other, one.folder)
@@ -186,53 +186,58 @@ def test_another_place_gets_a_run_of_its_own(place, record, tmp_path):
     assert state(one.folder)["uri"] == uri
 
 
-def test_members_of_a_sweep_share_a_parent(place, record):
+def test_members_of_a_sweep_share_a_parent(experiment, record):
     """The first record of a sweep makes the parent run, the others find it."""
     parents = set()
     for seed in range(3):
         one = record(1, f"seed={seed}", in_sweep=True)
         one.finish("finished")
-        mirror = Mirror(place, one.folder)
+        mirror = Mirror(experiment, one.folder)
         assert mirror.send()
-        parents.add(place.client.get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
+        parents.add(experiment.client.get_run(mirror.run_id).data.tags["mlflow.parentRunId"])
     (parent,) = parents
-    assert place.client.get_run(parent).data.tags["sweep"] == "runs"
+    assert experiment.client.get_run(parent).data.tags["sweep"] == "runs"
 
 
-def test_the_run_of_a_sweep_tells_how_its_runs_ended(place, record):
+def test_the_run_of_a_sweep_tells_how_its_runs_ended(experiment, record):
     """Counts, the lowest validation loss of a finished run of each data set, and the time from first to last."""
     losses = {("breast_cancer", 0): 0.5, ("breast_cancer", 1): 0.25, ("wine", 0): 0.75}
     for (dataset, seed), loss in losses.items():
         one = record(1, f"seed={seed}", f"dataset={dataset}", "name=ended", in_sweep=True)
         one.finish("finished", {"val/loss": loss, "test/loss": 0.1})
-        assert Mirror(place, one.folder).send()
+        assert Mirror(experiment, one.folder).send()
     failed = record(1, "seed=2", "name=ended", in_sweep=True)
     failed.finish("failed", {"val/loss": 0.01}, "diverged")
-    assert Mirror(place, failed.folder).send()
+    assert Mirror(experiment, failed.folder).send()
     alone = record(1, "seed=3", "name=ended")
     alone.finish("finished", {"val/loss": 0.001})
     for _ in range(2):  # the second changes nothing
-        update_parents(place, [one.folder.parent])
-    run = place.client.get_run(json.loads((one.folder.parent / ".mlflow-parent.json").read_text())["run_id"])
+        update_parents(experiment, [one.folder.parent])
+    run = experiment.client.get_run(json.loads((one.folder.parent / ".mlflow-parent.json").read_text())["run_id"])
     best = {"best/val/loss/breast_cancer": 0.25, "best/val/loss/wine": 0.75}
     assert run.data.metrics == {"runs/finished": 3, "runs/failed": 1} | best
-    assert curve(place, run.info.run_id, "runs/failed") == [(0, 1)]
+    assert curve(experiment, run.info.run_id, "runs/failed") == [(0, 1)]
     first = min(one.run["times"]["started"] for one in (one, failed))
     assert run.info.start_time <= milliseconds(first)
     assert run.info.end_time == milliseconds(failed.run["times"]["ended"])
     assert run.info.status == "FINISHED"
 
 
-def test_names_that_mlflow_refuses_are_mended(place):
+def test_names_that_mlflow_refuses_are_mended(experiment):
     """= and brackets become _; more metrics than a request holds go in several."""
-    run = place.client.create_run(place.experiment_id)
-    log(place.client, run.info.run_id, {"chosen a/b reg.bound=[tight]": 1.0} | {f"x{i}": 1.0 for i in range(1001)}, 7)
-    metrics = place.client.get_run(run.info.run_id).data.metrics
+    run = experiment.client.create_run(experiment.experiment_id)
+    log_metrics(
+        experiment.client,
+        run.info.run_id,
+        {"chosen a/b reg.bound=[tight]": 1.0} | {f"x{i}": 1.0 for i in range(1001)},
+        7,
+    )
+    metrics = experiment.client.get_run(run.info.run_id).data.metrics
     assert metrics["chosen a/b reg.bound__tight_"] == 1.0
     assert len(metrics) == 1002
 
 
-def test_a_long_history_goes_in_batches(place, record, monkeypatch):
+def test_a_long_history_goes_in_batches(experiment, record, monkeypatch):
     """No request holds more than MLflow's 1000 metrics, and a request holds whole rows."""
     one = record(0)
     for number in range(1, 602):
@@ -241,29 +246,29 @@ def test_a_long_history_goes_in_batches(place, record, monkeypatch):
 
     class Counting:
         def __getattr__(self, name: str) -> Any:
-            return getattr(place.client, name)
+            return getattr(experiment.client, name)
 
         def log_batch(self, run_id: str, metrics: Any = (), params: Any = ()) -> None:
             sizes.append(len(metrics))
-            place.client.log_batch(run_id, metrics, params)
+            experiment.client.log_batch(run_id, metrics, params)
 
-    mirror = Mirror(replace(place, client=Counting()), one.folder)
+    mirror = Mirror(replace(experiment, client=Counting()), one.folder)
     assert not mirror.send()
     assert sizes == [0, 999, 804]
-    same_curves(place, mirror)
+    same_curves(experiment, mirror)
 
 
 def test_a_server_gets_what_a_file_gets(server, record, tmp_path):
     """The same rows, parameters, files and status through http."""
     one = record(6)
     one.finish("finished", row(6) | {"test/loss": 0.125})
-    place = connect(server.uri, "tests", str(tmp_path))
-    mirror = Mirror(place, one.folder)
+    experiment = connect(server.uri, "tests", str(tmp_path))
+    mirror = Mirror(experiment, one.folder)
     assert mirror.send()
-    same_curves(place, mirror)
-    run = place.client.get_run(mirror.run_id)
+    same_curves(experiment, mirror)
+    run = experiment.client.get_run(mirror.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/loss"] == 0.125
     assert len(run.data.params) == len(one.run["params"])
-    files = {file.path for file in place.client.list_artifacts(mirror.run_id)}
+    files = {file.path for file in experiment.client.list_artifacts(mirror.run_id)}
     assert {"run.json", "history.csv", "config.yaml"} <= files

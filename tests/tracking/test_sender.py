@@ -17,29 +17,29 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_sender_that_dies_loses_nothing_but_the_view(place, record):
+def test_a_sender_that_dies_loses_nothing_but_the_view(experiment, record):
     """The run goes on; at the end it is told that MLflow has not got all, and the record is untouched."""
     one = record(2)
     before = files(one.folder)
     sender = Sender()
-    sender.open(place.uri, "tests", "results")
+    sender.open(experiment.uri, "tests", "results")
     sender.process.kill()
     sender.process.wait()
     sender.follow(one.folder)
     said = sender.close()
     assert said == (
-        f"MLflow at {place.uri}: the process that sends to MLflow ended. 1 records are not sent; they are whole, "
+        f"MLflow at {experiment.uri}: the process that sends to MLflow ended. 1 records are not sent; they are whole, "
         "and psilon-sync sends them later."
     )
     assert files(one.folder) == before
 
 
-def test_a_sender_that_hangs_holds_nobody(place, record, monkeypatch):
+def test_a_sender_that_hangs_holds_nobody(experiment, record, monkeypatch):
     """Stopped in the middle: telling it of more folders than a pipe holds goes on, and waiting for it has an end."""
     one = record(2)
     before = files(one.folder)
     sender = Sender()
-    sender.open(place.uri, "tests", "results")
+    sender.open(experiment.uri, "tests", "results")
     monkeypatch.setattr(sender_module, "SILENT_FOR_S", 1)
     sender.process.send_signal(signal.SIGSTOP)
     for number in range(2000):
@@ -50,30 +50,30 @@ def test_a_sender_that_hangs_holds_nobody(place, record, monkeypatch):
     assert files(one.folder) == before
 
 
-def test_a_sender_that_hangs_at_the_start(place, monkeypatch):
+def test_a_sender_that_hangs_at_the_start(experiment, monkeypatch):
     """Nothing has been trained then: the reason and what to do."""
     monkeypatch.setattr(sender_module, "SILENT_FOR_S", 1)
     sender = Sender()
     sender.process.send_signal(signal.SIGSTOP)
     words = r"has said nothing for 1 s, and MLflow at sqlite:.* is not reached\. Set tracking=none\."
     with pytest.raises(UsageError, match=words):
-        sender.open(place.uri, "tests", "results")
+        sender.open(experiment.uri, "tests", "results")
     assert sender.close() is None
     assert not psutil.pid_exists(sender.process.pid)
 
 
-def test_a_folder_of_any_name_is_sent(place, record):
+def test_a_folder_of_any_name_is_sent(experiment, record):
     """A line break is a character like others."""
     one = record(2, 'results_dir="two\\nlines"')
     one.finish("finished")
     with sending(True) as sender:
-        sender.open(place.uri, "tests", "results")
+        sender.open(experiment.uri, "tests", "results")
         sender.follow(one.folder)
-    (run,) = [run for run in place.runs() if run.data.tags["record"] == str(one.folder)]
+    (run,) = [run for run in experiment.runs() if run.data.tags["record"] == str(one.folder)]
     assert run.info.status == "FINISHED"
 
 
-def test_a_wait_ends_by_ctrl_c(place, record, monkeypatch):
+def test_a_wait_ends_by_ctrl_c(experiment, record, monkeypatch):
     """The process goes with it."""
 
     def interrupted(left: int) -> None:
@@ -82,7 +82,7 @@ def test_a_wait_ends_by_ctrl_c(place, record, monkeypatch):
     one = record(2)
     one.finish("finished")
     sender = Sender()
-    sender.open(place.uri, "tests", "results")
+    sender.open(experiment.uri, "tests", "results")
     sender.follow(one.folder)
     with pytest.raises(KeyboardInterrupt):
         sender.close(interrupted)

@@ -14,7 +14,7 @@ from mlflow_server import free_port, guarded
 from psilon_bench.errors import UsageError
 from psilon_bench.tracking import server as server_module
 from psilon_bench.tracking.content import source_tags
-from psilon_bench.tracking.place import connect
+from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.server import check_server, tracking_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
@@ -67,20 +67,20 @@ def test_a_database_that_cannot_be_used(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-@pytest.mark.parametrize("place", ["text/mlflow.db", "", "/proc/mlflow.db"])
-def test_a_database_that_cannot_be_made(tmp_path, place):
+@pytest.mark.parametrize("file", ["text/mlflow.db", "", "/proc/mlflow.db"])
+def test_a_database_that_cannot_be_made(tmp_path, file):
     """Below a file, a folder itself, a place that takes no files: refused before MLflow tries for minutes."""
     (tmp_path / "text").write_text("in the way")
     with pytest.raises(
         UsageError, match=r"^tracking.uri=sqlite:.* cannot be used: .+ Set tracking.uri=.*or tracking=none\.$"
     ):
-        check_server(f"sqlite:///{tmp_path / place}")
+        check_server(f"sqlite:///{tmp_path / file}")
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-def test_a_database_that_is_there_or_can_be_made(place, tmp_path):
+def test_a_database_that_is_there_or_can_be_made(experiment, tmp_path):
     """An MLflow database and a file in a folder that is not there yet: fine, and nothing is made."""
-    check_server(place.uri)
+    check_server(experiment.uri)
     check_server(f"sqlite:///{tmp_path}/new/deep/mlflow.db")
     check_server("sqlite:///mlflow.db")
     assert not list(tmp_path.iterdir())
@@ -145,14 +145,14 @@ def test_an_address_that_is_none(uri):
 def test_an_experiment_in_mlflows_bin_is_noticed_at_once(tmp_path):
     """With the two ways out; MLflow would take no run."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    place = connect(uri, "tests", str(tmp_path))
-    place.client.delete_experiment(place.experiment_id)
+    experiment = connect(uri, "tests", str(tmp_path))
+    experiment.client.delete_experiment(experiment.experiment_id)
     restore = f"MLFLOW_TRACKING_URI={uri} mlflow experiments restore --experiment-id 1"
     words = rf"tests was deleted in MLflow at {uri}\. Name another one, or restore it: {restore}$"
     with pytest.raises(UsageError, match=words):
         connect(uri, "tests", str(tmp_path))
-    place.client.restore_experiment(place.experiment_id)
-    assert connect(uri, "tests", str(tmp_path)).experiment_id == place.experiment_id
+    experiment.client.restore_experiment(experiment.experiment_id)
+    assert connect(uri, "tests", str(tmp_path)).experiment_id == experiment.experiment_id
 
 
 def test_a_server_that_asks_who_you_are(server, tmp_path, monkeypatch):

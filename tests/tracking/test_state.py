@@ -3,8 +3,9 @@
 import pytest
 from mirrored import same_curves, state
 
+from psilon_bench.records.places import mlflow_parent
 from psilon_bench.tracking.mirror import Mirror
-from psilon_bench.tracking.state import PARENT, Parent, State, is_sent, state_of, tell_once
+from psilon_bench.tracking.state import MirrorState, ParentRun, is_sent, mirror_state, tell_once
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 ODD = [
@@ -29,12 +30,12 @@ def test_what_does_not_fit_counts_as_absent_and_is_told(tmp_path, content, capsy
     """One line that names the file, once however often it is asked for."""
     tell_once.cache_clear()
     (tmp_path / "mlflow.json").write_bytes(content)
-    (tmp_path / PARENT).write_bytes(content)
+    mlflow_parent(tmp_path).write_bytes(content)
     (tmp_path / "run.json").write_text("{}")
     for _ in range(3):
-        assert state_of(tmp_path) is None
+        assert mirror_state(tmp_path) is None
         assert not is_sent(tmp_path, "http://h")
-        assert Parent.read(tmp_path / PARENT) is None
+        assert ParentRun.read(mlflow_parent(tmp_path)) is None
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
     assert all(line.endswith(".") and "cannot be used and counts as absent: " in line for line in said)
@@ -42,38 +43,38 @@ def test_what_does_not_fit_counts_as_absent_and_is_told(tmp_path, content, capsy
 
 def test_absent_is_nothing_to_tell(tmp_path, capsys):
     """Nor is a folder in the file's place anything to fall over."""
-    assert state_of(tmp_path) is None
+    assert mirror_state(tmp_path) is None
     assert capsys.readouterr().err == ""
     (tmp_path / "mlflow.json").mkdir()
-    assert state_of(tmp_path) is None
+    assert mirror_state(tmp_path) is None
     assert "Is a directory" in capsys.readouterr().err
 
 
 def test_what_is_written_is_read_back(tmp_path):
     """And holds nothing that is not known."""
-    one = State(uri="http://h", run_id="0" * 32, done=False, token="x")
+    one = MirrorState(uri="http://h", run_id="0" * 32, done=False, token="x")
     one.write(tmp_path / "mlflow.json")
-    assert state_of(tmp_path) == one
-    State(uri="http://h", done=True).write(tmp_path / "mlflow.json")
+    assert mirror_state(tmp_path) == one
+    MirrorState(uri="http://h", done=True).write(tmp_path / "mlflow.json")
     assert state(tmp_path) == {"uri": "http://h", "done": True}
 
 
 @pytest.mark.parametrize("content", [b"[]", b'{"uri": "sqlite'])
-def test_damage_costs_no_run_and_no_parent(place, record, content):
+def test_damage_costs_no_run_and_no_parent(experiment, record, content):
     """The mirror finds both again in MLflow: nothing is lost, nothing there twice."""
     name = f"damage{len(content)}"
     one = record(2, f"name={name}", in_sweep=True)
-    first = Mirror(place, one.folder)
+    first = Mirror(experiment, one.folder)
     assert not first.send()
-    (one.folder / "mlflow.json").write_text(f'{{"uri": "{place.uri}", "done": false}}')
-    (one.folder.parent / PARENT).write_bytes(content)
-    place.parents.clear()
+    (one.folder / "mlflow.json").write_text(f'{{"uri": "{experiment.uri}", "done": false}}')
+    mlflow_parent(one.folder.parent).write_bytes(content)
+    experiment.parents.clear()
     one.finish("finished")
-    second = Mirror(place, one.folder)
+    second = Mirror(experiment, one.folder)
     assert second.send()
     assert second.run_id == first.run_id
     other = record(1, f"name={name}", "seed=1", in_sweep=True)
     other.finish("finished")
-    assert Mirror(place, other.folder).send()
-    same_curves(place, second)
-    assert len(list(place.runs(f"tags.sweep = '{name}' and tags.parent_of != ''"))) == 1
+    assert Mirror(experiment, other.folder).send()
+    same_curves(experiment, second)
+    assert len(list(experiment.runs(f"tags.sweep = '{name}' and tags.parent_of != ''"))) == 1

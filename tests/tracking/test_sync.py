@@ -14,8 +14,8 @@ from mirrored import row, state
 from psilon_bench.errors import UsageError
 from psilon_bench.report.records import scan
 from psilon_bench.tracking import sync as sync_module
-from psilon_bench.tracking.place import Place, connect
-from psilon_bench.tracking.sync import sync
+from psilon_bench.tracking.experiment import Experiment, connect
+from psilon_bench.tracking.sync import send_records
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
 TABLES = ("runs", "metrics", "latest_metrics", "params", "tags", "inputs", "datasets")
@@ -35,7 +35,7 @@ def results(record: Callable[..., Any]) -> Path:
 def synced(folder: Path, rebuild: bool = False) -> str:
     """What psilon-sync says before it says that all is there."""
     said: list[str] = []
-    assert sync(folder, None, rebuild, said.append), said
+    assert send_records(folder, None, rebuild, said.append), said
     assert said.pop() == f"MLflow has all records of {folder}."
     return "\n".join(said)
 
@@ -168,15 +168,15 @@ class Breaking:
 def test_a_finished_run_never_runs_again(results, monkeypatch):
     """Wherever a rebuild is interrupted, the status is what it was."""
 
-    def breaking(*args: Any) -> Place:
-        place = connect(*args)
-        return replace(place, client=Breaking(place.client, calls))
+    def breaking(*args: Any) -> Experiment:
+        experiment = connect(*args)
+        return replace(experiment, client=Breaking(experiment.client, calls))
 
     monkeypatch.setattr(sync_module, "connect", breaking)
     calls, done = 0, False
     while not done:
         calls += 1
-        done = sync(results, None, True, lambda line: None)
+        done = send_records(results, None, True, lambda line: None)
         assert statuses(results) == {"FINISHED"}
     assert calls > 20
 
@@ -184,13 +184,13 @@ def test_a_finished_run_never_runs_again(results, monkeypatch):
 def test_what_is_said_of_a_place_that_is_away(results):
     """How many records, why, and False; a folder without records is told."""
     said: list[str] = []
-    assert not sync(results, "http://127.0.0.1:9", False, said.append)
+    assert not send_records(results, "http://127.0.0.1:9", False, said.append)
     assert said[0].startswith(
         "3 records are not sent, or not compared: tracking.uri=http://127.0.0.1:9 does not answer"
     )
     assert len(said) == 1
     (results / "empty").mkdir()
-    assert sync(results / "empty", None, False, said.append)
+    assert send_records(results / "empty", None, False, said.append)
     assert said[1] == f"{results / 'empty'} holds no record of a run (a folder with run.json)."
     with pytest.raises(UsageError, match="is not a folder"):
-        sync(results / "nothing", None, False, said.append)
+        send_records(results / "nothing", None, False, said.append)

@@ -15,8 +15,8 @@ from psilon_bench.errors import UsageError
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
-from psilon_bench.sweep import sweep
-from psilon_bench.sweep.stacks import choose
+from psilon_bench.sweep.placement import place_here
+from psilon_bench.sweep.sweep import run_sweep
 from psilon_bench.training.engines import build_engine
 from psilon_bench.training.optimizer import is_elementwise
 
@@ -82,7 +82,7 @@ def runs(config):
 
 def same(group, others):
     """A sweep of the group gives the metrics of the others, trained one by one."""
-    outcomes = sweep.run(group, None, None)
+    outcomes = run_sweep(group, None, None)
     for one in others:
         (alone,) = runner.run([one], Display(Console(file=io.StringIO())))
         member = next(run for run in outcomes.values() if run["fingerprint"] == one.fingerprint())
@@ -99,7 +99,7 @@ def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs, kind):
             prepare(group[0])
         assert "\n" not in str(caught.value)
         return
-    assert choose(group).size == (1 if kind.__name__ in ALONE else 3)
+    assert place_here(group).size == (1 if kind.__name__ in ALONE else 3)
     same(group, runs(kind, "results_dir=alone"))
 
 
@@ -107,7 +107,7 @@ def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs, kind):
 def test_what_mixes_networks_trains_one_by_one(runs, kind):
     """Clipping by a norm, a condition on all gradients, random numbers: a sweep gives what lone runs give."""
     group = runs(kind, "results_dir=together")
-    assert choose(group).size == 1
+    assert place_here(group).size == 1
     same(group, runs(kind, "results_dir=alone"))
     with pytest.raises(ValueError, match=r"optimizer=own mixes networks that share a tensor: train them one by one"):
         build_engine([prepare(one) for one in group])

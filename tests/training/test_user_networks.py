@@ -13,8 +13,8 @@ from psilon_bench.records.networks import load
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
-from psilon_bench.sweep import sweep
-from psilon_bench.sweep.stacks import choose
+from psilon_bench.sweep.placement import place_here
+from psilon_bench.sweep.sweep import run_sweep
 from psilon_bench.training.engines import build_engine
 
 RUN = ("dataset=wine", "reg=none", "trainer.epochs=4", "trainer.num_batches=3", "trainer.eval_every=1", "tracking=none")
@@ -54,8 +54,8 @@ def test_every_network_is_met():
 def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsys):
     """Weights and scores to rounding, model.pt can be loaded, and nothing is said to have failed on the way."""
     group = runs(network, f"hardware.plan={plan}", "results_dir=together")
-    assert choose(group).size == (1 if network in ALONE else 3)
-    outcomes = sweep.run(group, None, None)
+    assert place_here(group).size == (1 if network in ALONE else 3)
+    outcomes = run_sweep(group, None, None)
     assert "tried" not in capsys.readouterr().out
     for one in runs(network, "results_dir=alone"):
         alone, member = trained(one), next(run for run in outcomes.values() if run["fingerprint"] == one.fingerprint())
@@ -91,7 +91,7 @@ def test_random_numbers_are_the_runs_own(runs):
         torch.rand(draws)
         expected = torch.get_rng_state()
         histories.append(rows_of(build_engine([prepare(one)])))
-        choose([first, other])
+        place_here([first, other])
         assert torch.equal(torch.get_rng_state(), expected)
     assert histories[0] == histories[1] != histories[2]
 

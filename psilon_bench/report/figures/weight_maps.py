@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LogNorm
 
+from psilon_bench.records import places
 from psilon_bench.report.drawing import Drawing, add_below, file_name, lay_out, panels
 from psilon_bench.report.material import Material
 from psilon_bench.report.records import Run
@@ -27,7 +28,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     for dataset, choices in material.datasets.items():
         for choice in choices:
             runs = choice.setting.runs if choice.setting else []
-            pruned = [run for run in runs if (run.folder / "pruned.pt").exists()]
+            pruned = [run for run in runs if (run.folder / places.PRUNED).exists()]
             if pruned and (pair := material.tried(pruned[0], before_and_after)):
                 yield _figure(dataset, choice, pruned[0], *pair)
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from psilon_bench.tracking.state import state_of
+from psilon_bench.tracking.state import mirror_state
 
 JOBS = ("hydra.launcher.inner=joblib", "hydra.launcher.options.n_jobs=2")
 
@@ -53,7 +53,7 @@ def test_the_same_numbers_as_here(psilon, records, tmp_path, inner):
         assert {name: other["metrics"][name] for name in timeless} == pytest.approx(
             {name: run["metrics"][name] for name in timeless}, rel=1e-9
         )
-    assert all(state_of(run["folder"]).done for run in there.values())
+    assert all(mirror_state(run["folder"]).done for run in there.values())
     assert not list(tmp_path.glob("results/there/.inner/*"))
     code, text = psilon(*grid, *inner, "name=there", "tracking=none")
     assert "8 of 8 runs are done" in text

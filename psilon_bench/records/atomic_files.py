@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and on the disk once they are said to be there.
+"""Files that are written whole or not at all, and are on the disk once they are said to be there.
 
 A file is written under another name and renamed: whoever reads it sees the old one or the new one. Where it must also
 outlast a power cut, it is flushed to the disk before the renaming, and the folder that names it after it.
@@ -12,12 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 @contextmanager
-def whole_file(path: Path, flushed: bool = True) -> Iterator[Path]:
-    """Give a place to write to; it becomes `path` at the end, or goes where an exception ends the block."""
+def atomic_write(path: Path, flushed: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write to; the file becomes `path` at the end, and is removed after an exception."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -36,19 +34,21 @@ def whole_file(path: Path, flushed: bool = True) -> Iterator[Path]:
 
 def write_text(path: Path, text: str, flushed: bool = True) -> None:
     """Write a text file (UTF-8) whole or not at all."""
-    with whole_file(path, flushed) as part:
+    with atomic_write(path, flushed) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def write_tensors(path: Path, content: dict[str, Any], flushed: bool = True) -> None:
     """Write nested tensors, which torch.load reads, whole or not at all.
 
-    They are put together in memory first: where a disk is full, torch.save raises a RuntimeError that names no file.
+    The file is put together in memory first: where a disk is full, torch.save raises a RuntimeError that names no file.
     """
-    whole = io.BytesIO()
-    torch.save(content, whole)
-    with whole_file(path, flushed) as part:
-        part.write_bytes(whole.getbuffer())
+    import torch  # seconds, which the process that sends to MLflow does not spend
+
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path, flushed) as part:
+        part.write_bytes(buffer.getbuffer())
 
 
 def flush(path: Path) -> None:

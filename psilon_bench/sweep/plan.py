@@ -1,0 +1,126 @@
+"""The plan of a sweep: which runs are done, which go on from a checkpoint, how the others are grouped and placed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from psilon_bench.config.schema import Config, DatasetSection
+from psilon_bench.data.tasks import load_task
+from psilon_bench.records.checkpoint import set_aside_outdated, unfinished_stacks
+from psilon_bench.records.finished import FinishedRuns
+from psilon_bench.records.places import sweep_folder
+from psilon_bench.records.run_json import RunDict
+from psilon_bench.run.display import Display
+from psilon_bench.sweep.other_launchers import OtherLauncher
+from psilon_bench.sweep.placement import Placement, place_groups, place_here
+from psilon_bench.sweep.process_pool import ProcessPool
+from psilon_bench.sweep.stack_shapes import stacks
+from psilon_bench.sweep.timing import ms_per_network, num_steps
+
+
+@dataclass
+class Plan:
+    """The runs of a sweep: those that are done, and those that are to train, in groups that can be cut into stacks."""
+
+    configs: list[Config]
+    done: dict[str, RunDict]  # run.json by identity
+    resumed: list[list[Config]]  # stacks with a checkpoint, whole
+    groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure
+    finished: FinishedRuns
+    changes: list[str]  # why runs train again that were done before, and which records cannot be read
+
+    @cached_property
+    def to_do(self) -> list[Config]:
+        """Return the runs that are to train."""
+        return [config for config in self.configs if config.identity.key not in self.done]
+
+    def pool(self) -> ProcessPool:
+        """Return a pool of processes for the groups; it starts when it is first used."""
+        return ProcessPool(self.configs[0].hardware, sum(map(len, self.groups)))
+
+    def divided(self, pool: ProcessPool) -> tuple[list[list[Config]], list[Config]]:
+        """Return the stacks that train in this process, and the runs that train in processes of the pool."""
+        placed = list(zip(self.groups, place_groups(self.groups, pool), strict=True))
+        here = [stack for group, placement in placed for stack in stacks(placement.divide(group)[0], placement.size)]
+        in_workers = [config for group, placement in placed for config in placement.divide(group)[1]]
+        return here, in_workers
+
+    def jobs(self, launcher: OtherLauncher) -> list[list[Config]]:
+        """Return all stacks, resumed ones included, as jobs of another launcher."""
+        sizes = [launcher.stack_size(len(group), place_here(group).size) for group in self.groups]
+        new = (stack for group, size in zip(self.groups, sizes, strict=True) for stack in stacks(group, size))
+        return [*self.resumed, *new]
+
+    def described(self) -> list[tuple[list[Config], str, Placement, float | None]]:
+        """Return each group with the name of its data set, its placement, and an estimate of the seconds it takes.
+
+        The estimate is None where no step was measured.
+        """
+        resumed = [(stack, Placement(len(stack), ms_per_network(stack, len(stack)))) for stack in self.resumed]
+        with self.pool() as pool:
+            new = zip(self.groups, place_groups(self.groups, pool, timed=True), strict=True)
+        return [
+            (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement.step_ms))
+            for group, placement in [*resumed, *new]
+        ]
+
+
+def make_plan(configs: Sequence[Config], display: Display) -> Plan:
+    """Leave out what is done, take up checkpoints, and group the rest by structure."""
+    configs = with_checksums(configs)
+    wanted = {config.identity.key: config for config in configs}
+    finished = FinishedRuns(sweep_folder(configs[0])).refresh()
+    ended = {} if configs[0].rerun else finished.runs
+    done = {key: ended[key] for key in wanted if key in ended}
+    todo = {key: config for key, config in wanted.items() if key not in done}
+    changes = [] if configs[0].rerun else [*finished.left_out(), *finished.changes(todo.values())]
+    resumed: list[list[Config]] = []
+    groups: dict[str, list[Config]] = {}
+    for members in stacks_with_checkpoint(todo, display):
+        if set(members) & set(todo) and set(members) <= set(todo) | set(done):  # nothing is trained twice
+            stack = [wanted[member] for member in members]
+            if len(stack) > 1:
+                resumed.append(stack)
+            else:
+                groups[members[0]] = stack
+            todo = {key: config for key, config in todo.items() if key not in members}
+    for config in todo.values():
+        groups.setdefault(config.structure(), []).append(config)
+    return Plan(list(wanted.values()), done, resumed, list(groups.values()), finished, changes)
+
+
+def stacks_with_checkpoint(todo: dict[str, Config], display: Display) -> list[list[str]]:
+    """Return the members of every usable checkpoint, after setting aside those of other data or other code."""
+    configs = list(todo.values())
+    if not configs or configs[0].rerun:
+        return []
+    set_aside_outdated(configs, display.note, only_say=configs[0].plan)
+    return unfinished_stacks(configs[0], display.note)
+
+
+def with_checksums(configs: Sequence[Config]) -> list[Config]:
+    """Return the runs with the checksums of their data."""
+    found = checksums([config.dataset for config in configs])
+    return [config.with_data(found[config.dataset.text()]) for config in configs]
+
+
+def checksums(sections: Sequence[DatasetSection]) -> dict[str, str]:
+    """Return the checksum of the data of each section.
+
+    The splits of one data set share it, and only two are read to see that; data that are drawn anew for every seed, by
+    a source that counts them as other data, are all looked at.
+    """
+    sources: dict[str, dict[str, DatasetSection]] = {}
+    for section in sections:
+        sources.setdefault(section.source(), {})[section.text()] = section
+    found: dict[str, str] = {}
+    for splits in sources.values():
+        first, *others = (load_task(text).checksum for text in list(splits)[:2])
+        same = not others or others[0] == first
+        found |= {text: first if same else load_task(text).checksum for text in splits}
+    return found
+
+
+def estimated_s(group: Sequence[Config], step_ms: float | None) -> float | None:
+    """Return the seconds that the training steps of all networks of a group take; None where none was measured."""
+    return None if step_ms is None else len(group) * num_steps(group[0]) * step_ms / 1000
