@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from psilon_bench.config.components import BASES, check_kind, is_kind, kind, locate
+from psilon_bench.config.components import BASES, check_target, is_kind, kind, locate
 from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
 
@@ -17,12 +17,12 @@ TARGETS = {section: {option.target for option in options(section).values()} for 
 def test_every_option_is_of_its_kind_and_of_no_other(section: str) -> None:
     """By discovery over conf/; the message says what it should be."""
     for target in TARGETS[section]:
-        check_kind(section, target)
+        check_target(section, target)
     for target in set().union(*(TARGETS[other] for other in BASES if other != section)):
         with pytest.raises(
             UsageError, match=rf"^{section}\._target_='{target}' is not valid: it should be a "
         ) as caught:
-            check_kind(section, target)
+            check_target(section, target)
         assert kind(section) in str(caught.value)
 
 
@@ -57,12 +57,12 @@ def test_modules_of_the_working_folder(tmp_path: Path) -> None:
     )
     (tmp_path / "json.py").write_text("class Net:\n    pass\n", encoding="utf-8")
     (tmp_path / "mine_b.py").write_text("1 / 0\n", encoding="utf-8")
-    check_kind("model", "mine_a.net.Net")
+    check_target("model", "mine_a.net.Net")
     with pytest.raises(ImportError, match=r"^json is none of"):
         locate("json.Net")
     with pytest.raises(
         UsageError, match=r"^model\._target_='mine_b\.Net' cannot be imported: ZeroDivisionError: .* zero\.$"
     ):
-        check_kind("model", "mine_b.Net")
+        check_target("model", "mine_b.Net")
     with pytest.raises(ImportError, match=r"No module named 'mine_a\.nothing'"):
         locate("mine_a.nothing.Net")

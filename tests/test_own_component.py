@@ -14,7 +14,7 @@ from extend_page import EXAMPLE, blocks, commands, python
 from omegaconf import OmegaConf
 
 from psilon_bench.cli import report, run
-from psilon_bench.config.components import BASES, check_kind, import_file, locate
+from psilon_bench.config.components import BASES, check_target, import_file, locate
 from psilon_bench.config.conf_folder import CONF, add_folder, option_files, own_folders
 from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
@@ -80,7 +80,7 @@ def test_options_know_the_folder(own):
         mine = sorted(path.stem for path in EXAMPLE.glob(f"{group}/*.yaml"))
         assert [*options(group)] == package[group] + mine
         for name in mine:
-            check_kind(group, options(group)[name].target)
+            check_target(group, options(group)[name].target)
     assert {path.parent.name for path in EXAMPLE.glob("*/*.yaml")} == {"reg", "model", "dataset"}
 
 

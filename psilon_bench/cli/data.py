@@ -5,13 +5,13 @@ from typing import NoReturn
 
 import click
 
-from psilon_bench.cli.exit import run
+from psilon_bench.cli.exit import run_command
 from psilon_bench.errors import UsageError
 
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 damage found, 2 asked for wrongly, 130 Ctrl-C."""
-    run(commands, "psilon-data", "stopped; what is not complete will be fetched anew")
+    run_command(commands, "psilon-data", "stopped; what is not complete will be fetched anew")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ from psilon_bench.config.addresses import redacted
 from psilon_bench.errors import UsageError, shortened
 
 
-def run(command: click.Command, name: str, when_stopped: str) -> NoReturn:
+def run_command(command: click.Command, name: str, when_stopped: str) -> NoReturn:
     """Exit codes: the command's own, 2 asked for wrongly, 130 Ctrl-C."""
     try:
         sys.exit(command(prog_name=name, standalone_mode=False))

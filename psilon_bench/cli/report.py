@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 import click
 
-from psilon_bench.cli.exit import run
+from psilon_bench.cli.exit import run_command
 from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import UsageError
 from psilon_bench.machine import garbage
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a locale that lacks a character of a name ends nothing
             stream.reconfigure(errors="backslashreplace")
-    run(report, "psilon-report", "stopped")
+    run_command(report, "psilon-report", "stopped")
 
 
 def say(line: str) -> None:
@@ -86,7 +86,7 @@ def report(
         from psilon_bench.report.material import Material
         from psilon_bench.report.metric import chosen_by
         from psilon_bench.report.report import make
-        from psilon_bench.report.write import write
+        from psilon_bench.report.write import write_report
 
         garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
@@ -94,7 +94,7 @@ def report(
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
-        page = write(made, out, Material(made.choices, made.metric) if figures else None)
+        page = write_report(made, out, Material(made.choices, made.metric) if figures else None)
     for problem in made.notes[told:]:
         say(problem)
     print(f"report: {page}")

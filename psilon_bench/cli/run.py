@@ -19,8 +19,6 @@ from psilon_bench.machine.signals import Stopped, install
 
 GOES_ON = "The same command goes on where it was"
 
-GOES_ON = "The same command goes on where it was"
-
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""

@@ -6,12 +6,12 @@ from typing import NoReturn
 
 import click
 
-from psilon_bench.cli.exit import run
+from psilon_bench.cli.exit import run_command
 
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 MLflow has all, 1 something is not sent, 2 asked for wrongly, 130 Ctrl-C."""
-    run(sync, "psilon-sync", "stopped. The next one goes on where it was.")
+    run_command(sync, "psilon-sync", "stopped. The next one goes on where it was.")
 
 
 @click.command()

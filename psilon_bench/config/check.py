@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from psilon_bench.config.bounds import check_values
-from psilon_bench.config.components import check_kind, check_metric, locate
+from psilon_bench.config.components import check_metric_function, check_target, locate
 from psilon_bench.config.schema import ComponentSection, Config, DatasetSection, OptimizerSection, absolute
 from psilon_bench.config.signature import check_signs, first_line, signature_schema
 from psilon_bench.errors import UsageError
@@ -28,7 +28,7 @@ def check(cfg: DictConfig) -> Config:
     for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
         check_arguments(section, getattr(config, section))
     for name in config.metrics.functions:
-        check_metric(name)
+        check_metric_function(name)
     return with_absolute_paths(config)
 
 
@@ -55,7 +55,7 @@ def check_arguments(section: str, component: ComponentSection) -> None:
 
     What the target's annotations leave open has bounds elsewhere: bounds.check_values and signature.check_signs.
     """
-    check_kind(section, component.target)
+    check_target(section, component.target)
     target = locate(component.target)
     arguments = component.arguments
     if isinstance(component, DatasetSection):

@@ -95,13 +95,13 @@ def places(spec: ModuleSpec | None) -> list[str | None]:
     return [] if spec is None else [spec.origin, *(spec.submodule_search_locations or [])]
 
 
-def check_kind(section: str, target: str) -> None:
+def check_target(section: str, target: str) -> None:
     """UsageError unless the target can be imported and is what its section asks for."""
     if not is_kind(section, imported(f"{section}._target_", target)):
         raise UsageError(f"{section}._target_={shown(target)} is not valid: it should be {kind(section)}.")
 
 
-def check_metric(target: str) -> None:
+def check_metric_function(target: str) -> None:
     """UsageError unless the target can be imported and is a metric: see psilon_bench.metrics.functions."""
     found = imported("metrics.functions", target)
     made = typing.get_type_hints(found).get("return") if inspect.isfunction(found) else None

@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-Function = Callable[..., Tensor]
+MetricFunction = Callable[..., Tensor]
 
 
-def values(functions: Sequence[Function], *arguments: Any) -> dict[str, Tensor]:
+def values(functions: Sequence[MetricFunction], *arguments: Any) -> dict[str, Tensor]:
     """Return by name what those functions give that take as many arguments: (logits, y), or (model) alone."""
     fitting = [one for one in functions if len(inspect.signature(one).parameters) == len(arguments)]
     return {one.__name__: one(*arguments) for one in fitting}

@@ -7,14 +7,14 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from psilon_bench.metrics import sparsity
-from psilon_bench.metrics.functions import Function, values
+from psilon_bench.metrics.functions import MetricFunction, values
 from psilon_bench.metrics.units import unit_measures
 from psilon_bench.models.offers import HasLipschitzBound, HasMeasures, HasPathNorm, HasWeights
 from psilon_bench.models.units import pairs_of
 
 
 def curve_measures(
-    model: Any, unit_threshold: float, functions: Sequence[Function] = ()
+    model: Any, unit_threshold: float, functions: Sequence[MetricFunction] = ()
 ) -> dict[str, Shaped[Tensor, ""]]:
     """Return the measures that are recorded at every evaluation, as far as the network or baseline offers them.
 
@@ -32,7 +32,7 @@ def curve_measures(
 
 
 def final_measures(
-    model: Any, unit_threshold: float, functions: Sequence[Function] = ()
+    model: Any, unit_threshold: float, functions: Sequence[MetricFunction] = ()
 ) -> dict[str, Shaped[Tensor, ""]]:
     """Return the measures of a finished network or baseline: those of the curves, and those worth a look at the end."""
     result = curve_measures(model, unit_threshold, functions)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from psilon_bench.data.task import Kind
-from psilon_bench.metrics.functions import Function, values
+from psilon_bench.metrics.functions import MetricFunction, values
 
 Logits = Float[Tensor, "batch output"]  # of regression predictions of the scaled target, of recovery A x
 Targets = Float[Tensor, "batch output"] | Int[Tensor, " batch"]  # the latter for more than two classes
@@ -38,7 +38,9 @@ def accuracy(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, ""]:
     return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
 
 
-def scores(kind: Kind, logits: Logits, y: Targets, functions: Sequence[Function] = ()) -> dict[str, Shaped[Tensor, ""]]:
+def scores(
+    kind: Kind, logits: Logits, y: Targets, functions: Sequence[MetricFunction] = ()
+) -> dict[str, Shaped[Tensor, ""]]:
     """Return `loss`, and for classes `accuracy`, for recovery `error` and `support`, and your own `functions`.
 
     The loss is cross-entropy in nats, and for regression the root mean squared error in units of the scaled target.

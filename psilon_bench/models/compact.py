@@ -22,16 +22,16 @@ def without_dead_units(
     """
     weights, biases = list(weights), list(biases)
     for k in range(len(weights) - 1):
-        reads = kept(weights[k].any(dim=1))
+        reads = kept_entries(weights[k].any(dim=1))
         constants = activations[k](biases[k][~reads].clone())
         biases[k + 1] = biases[k + 1] + weights[k + 1][:, ~reads] @ constants
         weights[k], biases[k], weights[k + 1] = weights[k][reads], biases[k][reads], weights[k + 1][:, reads]
     for k in reversed(range(1, len(weights))):
         alive = weights[k].any(dim=0)
-        read = kept(alive)
+        read = kept_entries(alive)
         weights[k], weights[k - 1] = weights[k][:, read], (weights[k - 1] * alive[:, None])[read]
         biases[k - 1] = biases[k - 1][read]
-    inputs = kept(weights[0].any(dim=0))
+    inputs = kept_entries(weights[0].any(dim=0))
     weights[0] = weights[0][:, inputs]
     return weights, biases, inputs.nonzero().squeeze(1)
 
@@ -54,7 +54,7 @@ def alive_units(weights: list[Matrix]) -> list[Bool[Tensor, " _unit"]]:
     return alive
 
 
-def kept(alive: Bool[Tensor, " unit"]) -> Bool[Tensor, " unit"]:
+def kept_entries(alive: Bool[Tensor, " unit"]) -> Bool[Tensor, " unit"]:
     """Return the mask, with its first entry set where no entry is."""
     alive = alive.clone()
     alive[0] |= ~alive.any()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.models.compact import kept
+from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Depth, Linear, NormLinear
 from psilon_bench.models.offers import Bound, HasCompact, HasInputBounds, HasNormLayers, HasPathNorm, HasPowerSum
 
@@ -193,7 +193,7 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
         alive = reads(network.last).any(dim=0)
         for block in reversed(network.blocks):
             alive = alive | reads(block)[alive].any(dim=0)
-        read, inputs = kept(alive), kept(network.first.weight[alive].any(dim=0))
+        read, inputs = kept_entries(alive), kept_entries(network.first.weight[alive].any(dim=0))
         network.first = Linear.of(network.first.weight[read][:, inputs], network.first.bias[read])
         both = torch.cat([read, read])
         network.blocks = nn.ModuleList(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psilon_bench.errors import UsageError
-from psilon_bench.models.compact import kept
+from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Linear, powers, start
 from psilon_bench.models.offers import HasCompact, HasPowerSum, HasUnits, Pair
 
@@ -96,7 +96,7 @@ class VGG(nn.Module, HasCompact, HasPowerSum, HasUnits):
         # forwards, a channel dies with all that it reads; backwards, with all that reads it
         for before, after in (*chain, *reversed(chain)):
             read = (after.weight != 0).transpose(0, 1).flatten(1).any(dim=1)
-            alive = kept(read & ((before.weight != 0).flatten(1).any(dim=1) | (before.bias > 0)))
+            alive = kept_entries(read & ((before.weight != 0).flatten(1).any(dim=1) | (before.bias > 0)))
             before.weight, before.bias = nn.Parameter(before.weight[alive]), nn.Parameter(before.bias[alive])
             after.weight = nn.Parameter(after.weight[:, alive])
         return network, None

@@ -12,7 +12,7 @@ from psilon_bench.report.report import Report
 from psilon_bench.report.table import sort_key, text
 
 
-def write(report: Report, out: Path, material: Material | None = None) -> Path:
+def write_report(report: Report, out: Path, material: Material | None = None) -> Path:
     """Write all files of a report to `out` and return the path of report.html; figures need `material`.
 
     What cannot be drawn is added to the report's notes, and damaged files to its table of these.

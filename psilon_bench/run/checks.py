@@ -40,7 +40,7 @@ def prepare(config: Config) -> Member:
     check_regularizer(config, model)
     check_pruner(config, model, task)
     check_finetuning(config)
-    check_kind(config, task, model)
+    check_task_kind(config, task, model)
     if isinstance(model, Baseline):
         check_seed(config)
         return Member(config, task, model)
@@ -170,7 +170,7 @@ def fits(section: Any, model: nn.Module) -> bool:
     return True
 
 
-def check_kind(config: Config, task: Task, model: Any) -> None:
+def check_task_kind(config: Config, task: Task, model: Any) -> None:
     """Raise UsageError where there is nothing to predict, or nothing to recover."""
     name, kinds = config.dataset.name, (model if isinstance(model, HasTaskKinds) else HasTaskKinds).kinds
     if task.kind in kinds:

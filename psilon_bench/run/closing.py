@@ -14,10 +14,10 @@ def close(records: Sequence[Record], engine: Engine) -> None:
     """Write what came of each member into its record, and close it; records that have ended for good stay."""
     for record, outcome in zip(records, engine.outcomes(), strict=True):
         if not record.closed:
-            write(record, outcome)
+            write_outcome(record, outcome)
 
 
-def write(record: Record, outcome: Outcome) -> None:
+def write_outcome(record: Record, outcome: Outcome) -> None:
     """Write all files of an outcome, then run.json with its status."""
     record.restore()
     for name, tensors in outcome.tensors.items():

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError, short
-from psilon_bench.metrics.functions import Function, values
+from psilon_bench.metrics.functions import MetricFunction, values
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.metrics.prediction import scores
 
@@ -31,7 +31,7 @@ def check_metrics(config: Config, task: Task, model: nn.Module) -> None:
         taken.add(function.__name__)
 
 
-def problem_of(function: Function, model: nn.Module, logits: Tensor, y: Tensor) -> str | None:
+def problem_of(function: MetricFunction, model: nn.Module, logits: Tensor, y: Tensor) -> str | None:
     """Return what is wrong with a metric, as the end of a sentence; None where it gives a scalar."""
     try:
         (value,) = (values([function], model) | values([function], logits, y)).values()

@@ -9,7 +9,7 @@ from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.report import make
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 METRIC = chosen_by("val/loss", None)
 A, B, C = "a1" * 32, "b2" * 32, "c3" * 32
@@ -194,7 +194,7 @@ def test_everywhere(record, tmp_path):
                 record(checksum, f"/me/{site}/data.csv", seed, loss=loss + worse, params=params, history=history)
         record(checksum, f"/me/{site}/data.csv", 2, status="failed", reason="boom")
     made = make([tmp_path], METRIC)
-    page = write(made, tmp_path / "report", Material(made.choices, METRIC))
+    page = write_report(made, tmp_path / "report", Material(made.choices, METRIC))
     names = ["data (siteA/data.csv)", "data (siteB/data.csv)"]
     tables = tmp_path / "report/tables"
     for name in ("summary", "numbers", "settings", "pairs", "unfinished"):
@@ -212,7 +212,7 @@ def test_files_of_figures_are_told_apart(record, tmp_path):
     for name in ("日本", "中国"):
         record(A, history=history, task={"name": name})
     made = make([tmp_path], METRIC)
-    write(made, tmp_path / "report", Material(made.choices, METRIC))
+    write_report(made, tmp_path / "report", Material(made.choices, METRIC))
     assert {path.name for path in (tmp_path / "report/figures").glob("curves*.svg")} == {"curves.svg", "curves_2.svg"}
     text = (tmp_path / "report/report.md").read_text(encoding="utf-8")
     assert "(figures/curves.png)" in text

@@ -22,7 +22,7 @@ from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
 from psilon_bench.report.table import Table
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 NAMES = (
     "<img src=x onerror=alert(1)>|a`b`[c](d)",
@@ -127,7 +127,7 @@ def hostile(tmp_path_factory):
         )
     made = make([runs], METRIC, by=("reg.bound",))
     told = list(made.notes)
-    write(made, folder / "report", Material(made.choices, METRIC))
+    write_report(made, folder / "report", Material(made.choices, METRIC))
     assert made.notes == told  # every figure was drawn
     return folder
 

@@ -17,7 +17,7 @@ from psilon_bench.report.attach import DESCRIPTION, LONGEST_TAG, attach, descrip
 from psilon_bench.report.from_mlflow import fetch_records
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run
 from psilon_bench.tracking.experiment import connect
@@ -45,7 +45,7 @@ def test_to_mlflow_and_back(experiment, config, tmp_path):
     for record in records:
         Mirror(experiment, record.folder).send()
     ours, out = make([tmp_path / "sweep"], METRIC), tmp_path / "out"
-    write(ours, out)
+    write_report(ours, out)
     said: list[str] = []
     attach(ours, out, said.append)
     attach(ours, out, said.append)  # the second takes the place of the first

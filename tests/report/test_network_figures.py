@@ -13,7 +13,7 @@ from psilon_bench.records.networks import load
 from psilon_bench.report.drawing import COLOURS, style
 from psilon_bench.report.figures import decision_regions, weight_maps
 from psilon_bench.report.report import make
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 
 def drawn(module, material):
@@ -145,7 +145,7 @@ def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks, tmp_pat
     """The report is whole but for these, and says so."""
     (run_of(networks, "pnet pathnorm magnitude").folder / "pruned.pt").write_bytes(b"half")
     made = make([tmp_path / "networks"], networks.metric)
-    page = write(made, tmp_path / "out", networks)
+    page = write_report(made, tmp_path / "out", networks)
     (note,) = [note for note in made.notes if note.startswith("1 networks are not drawn (")]
     assert note in html.unescape(page.read_text())
     names = {path.stem for path in (tmp_path / "out/figures").glob("*.png")}

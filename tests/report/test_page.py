@@ -12,7 +12,7 @@ from made_records import write_record
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
@@ -46,7 +46,7 @@ def page(full, tmp_path_factory) -> Path:
     """The report of the full records."""
     metric = chosen_by("val/loss", None)
     made = make([full], metric)
-    return write(made, tmp_path_factory.mktemp("out"), Material(made.choices, metric))
+    return write_report(made, tmp_path_factory.mktemp("out"), Material(made.choices, metric))
 
 
 def browse(page: Path, folder: Path, column: int) -> tuple[dict, str]:
@@ -92,6 +92,6 @@ def test_what_runs_say_is_text_not_html(tmp_path):
     """A reason with a tag in it stays a reason."""
     write_record(tmp_path / "runs", 1e-3, 0, {"val/loss": 1.0})
     write_record(tmp_path / "runs", 1e-2, 0, {}, status="failed", reason="<script>alert(1)</script>")
-    html = write(make([tmp_path / "runs"], chosen_by("val/loss", None)), tmp_path / "out").read_text()
+    html = write_report(make([tmp_path / "runs"], chosen_by("val/loss", None)), tmp_path / "out").read_text()
     assert "&lt;script&gt;alert(1)" in html
     assert "<script>alert" not in html

@@ -16,7 +16,7 @@ from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.metric import chosen_by, direction_of, label
 from psilon_bench.report.report import make
 from psilon_bench.report.table import Table
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 METRIC = chosen_by("val/loss", None)
 
@@ -115,7 +115,7 @@ def test_only_damaged_records(tmp_path, report):
     made = report()
     assert made.notes == ["1 records: none that can be read.", "1 records are damaged and left out."]
     assert [one.name for one in made.tables] == ["damaged"]
-    write(made, tmp_path / "out")
+    write_report(made, tmp_path / "out")
 
 
 def test_one_seed_only(tmp_path, report):
@@ -197,7 +197,7 @@ def test_commands_versions_and_hardware_are_named(tmp_path, report):
     made = report()
     assert made.origin.commands == [("psilon-run -m reg.lam=1e-4,1e-3 seed=0,1", 2), ("psilon-run 'name=a b'", 1)]
     assert made.origin.commits == [("0" * 40, 2), ("installed package, no commit", 1)]
-    text = write(made, tmp_path / "out").read_text()
+    text = write_report(made, tmp_path / "out").read_text()
     for words in ("psilon-run -m reg.lam=1e-4,1e-3 seed=0,1", "torch 2.13.0", "processor an abacus"):
         assert words in text
 

@@ -17,7 +17,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
-from psilon_bench.report.write import write
+from psilon_bench.report.write import write_report
 
 METRIC = chosen_by("val/loss", None)
 JSON = st.recursive(
@@ -88,7 +88,7 @@ def test_any_record_gives_a_report_or_one_line(tmp_path, changes, inner, key):
         made = make([tmp_path / "runs"], METRIC)
     except UsageError:
         return
-    write(made, tmp_path / "out")
+    write_report(made, tmp_path / "out")
 
 
 def test_numbers_without_end(tmp_path):
@@ -126,7 +126,7 @@ def test_histories_of_other_shapes(tmp_path):
     for seed in (98, 99):
         write_record(runs, 1e-3, seed, {"val/loss": 0.5}, history=rows)
     made = make([runs], METRIC)
-    page = write(made, tmp_path / "out", Material(made.choices, METRIC))
+    page = write_report(made, tmp_path / "out", Material(made.choices, METRIC))
     assert made.choices[0].validation.n == len(HISTORIES) + 2
     (note,) = [note for note in made.notes if "histories are damaged" in note]
     told = [name for name in HISTORIES if name != "blank"]
@@ -183,7 +183,7 @@ def test_no_code_of_a_record_runs(networks, trap, tmp_path, group, target):
         config[group]["_target_"] = target
         (place / "config.yaml").write_text(yaml.safe_dump(config))
     made = make([tmp_path / "networks"], METRIC)
-    write(made, tmp_path / "out", Material(made.choices, METRIC))
+    write_report(made, tmp_path / "out", Material(made.choices, METRIC))
     assert not trap.exists()
     assert "trap_of_a_stranger" not in sys.modules
     left_out = [note for note in made.notes if "networks are not drawn" in note]
@@ -199,7 +199,7 @@ def test_a_network_that_is_a_pickle(networks, trap, tmp_path):
     for path in (tmp_path / "networks").rglob("model.pt"):
         path.write_bytes(pickle.dumps(Payload(trap)))
     made = make([tmp_path / "networks"], METRIC)
-    write(made, tmp_path / "out", Material(made.choices, METRIC))
+    write_report(made, tmp_path / "out", Material(made.choices, METRIC))
     assert not trap.exists()
     assert any("networks are not drawn" in note for note in made.notes)
 
@@ -233,5 +233,5 @@ def test_data_that_changed_are_not_drawn(tmp_path, finished):
 
 
 def write_and_list(made, folder):
-    write(made, folder / "out", Material(made.choices, METRIC))
+    write_report(made, folder / "out", Material(made.choices, METRIC))
     return {path.name for path in (folder / "out/figures").glob("decision*.png")}
