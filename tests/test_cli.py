@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tiny import TINY
@@ -155,7 +155,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
-def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run, tmp_path, arguments):
+def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run: Any, tmp_path: Path, arguments: Any) -> None:
     """Exit code 2, one line with rule, value and remedy, no traceback, and not a file or folder written."""
     said = psilon_run("tracking=none", *arguments)
     assert re.match(rf"psilon-run: {WRONG[arguments]}", said.err), said.err
@@ -165,7 +165,9 @@ def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run, tmp_path, argumen
     assert not list(tmp_path.iterdir())
 
 
-def test_a_component_from_a_folder_of_configurations(psilon_run, tmp_path, monkeypatch):
+def test_a_component_from_a_folder_of_configurations(
+    psilon_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """--config-dir names where the module of an option's target lies, too: in that folder, or beside it."""
     monkeypatch.setenv("PSILON_COMPONENTS", "")
     (tmp_path / "own" / "model").mkdir(parents=True)
@@ -182,7 +184,7 @@ def test_a_component_from_a_folder_of_configurations(psilon_run, tmp_path, monke
     assert "wide none seed=0" in said.out
 
 
-def test_verbose_shows_the_traceback(psilon_run):
+def test_verbose_shows_the_traceback(psilon_run: Any) -> None:
     """The same line, and where it comes from."""
     said = psilon_run("reg.lam=-1", "tracking=none", "--verbose")
     assert said.code == 2
@@ -190,7 +192,7 @@ def test_verbose_shows_the_traceback(psilon_run):
     assert said.err.splitlines()[-1].startswith("psilon-run: reg.lam=-1 is not valid")
 
 
-def test_help_and_cfg_start_nothing_heavy():
+def test_help_and_cfg_start_nothing_heavy() -> None:
     """--help lists groups, options and examples, --cfg job the configuration; neither imports torch or MLflow."""
     code = (
         "import sys; from psilon_bench.cli.run import main\ntry: main()\nexcept SystemExit as stop: print(stop.code)\n"
@@ -211,7 +213,7 @@ def test_help_and_cfg_start_nothing_heavy():
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
-def test_the_same_seed_gives_the_same_history(psilon_run, tmp_path):
+def test_the_same_seed_gives_the_same_history(psilon_run: Any, tmp_path: Path) -> None:
     """history.csv of two processes is the same to the last byte; another seed is another history."""
     run = (*TINY, "trainer.epochs=20", "seed=7")
     there = end(start(*run, folder=tmp_path))
@@ -227,7 +229,7 @@ def test_the_same_seed_gives_the_same_history(psilon_run, tmp_path):
     assert "\x1b" not in there.out
 
 
-def test_a_run_that_diverges_is_exit_code_one(psilon_run, tmp_path):
+def test_a_run_that_diverges_is_exit_code_one(psilon_run: Any, tmp_path: Path) -> None:
     """One line that says why and where the record is; the record says failed, with the step."""
     said = psilon_run(*TINY, "model=mlp", "dataset=diabetes", "optimizer=sgd", "optimizer.lr=1e3", "scheduler=constant")
     assert said.code == 1
@@ -247,7 +249,7 @@ LONG = ("trainer.epochs=1000000", "scheduler=constant", "trainer.eval_every=1", 
     [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("tracking=none",))],
     ids=["INT", "TERM"],
 )
-def test_a_signal_ends_the_run_as_killed(tmp_path, number, code, more):
+def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any, more: Any) -> None:
     """The record says killed and has the history so far; the exit code is the signal's; one line, no traceback."""
     process = start(*LONG, *more, folder=tmp_path)
     wait_for_rows(tmp_path, process, 5)
@@ -286,7 +288,7 @@ def mlflow_runs(results: Path) -> Sequence:
 
 
 @MLFLOW
-def test_four_first_runs_at_once(tmp_path):
+def test_four_first_runs_at_once(tmp_path: Path) -> None:
     """On a results_dir that does not exist yet: all succeed, each with its own record and its own run in MLflow."""
     run = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=8")
     processes = [start(*run, f"seed={seed}", folder=tmp_path) for seed in range(4)]

@@ -1,6 +1,7 @@
 """Every file of conf/ by discovery: it composes, its target takes its keys, and it is named after its file."""
 
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ SECTIONS = [(group, name) for group, name in COMPONENTS if group not in PRESETS]
 BUILT = [(group, name) for group, name in SECTIONS if "_target_" in read_option(CONF / group / f"{name}.yaml")]
 
 
-def test_every_section_has_options_and_every_folder_is_a_section():
+def test_every_section_has_options_and_every_folder_is_a_section() -> None:
     """No group is empty, none is unknown to the schema."""
     groups = {group for group, _ in COMPONENTS}
     sections = {name for name in Config.model_fields if (CONF / name).is_dir()}
@@ -27,7 +28,7 @@ def test_every_section_has_options_and_every_folder_is_a_section():
 
 
 @pytest.mark.parametrize(("group", "name"), COMPONENTS)
-def test_a_component_composes(composed, group, name):
+def test_a_component_composes(composed: Any, group: Any, name: Any) -> None:
     """psilon-run GROUP=NAME is a valid configuration, under the file's name."""
     cfg = composed(f"+{group}={name}" if group in PRESETS else f"{group}={name}")
     config = check(cfg)
@@ -36,7 +37,7 @@ def test_a_component_composes(composed, group, name):
 
 
 @pytest.mark.parametrize(("group", "name"), BUILT)
-def test_the_target_takes_the_keys(composed, group, name):
+def test_the_target_takes_the_keys(composed: Any, group: Any, name: Any) -> None:
     """Each key of the file is a parameter of the target, and each parameter without a default has a key."""
     section = getattr(check(composed(f"{group}={name}")), group)
     signature = inspect.signature(locate(section.target))
@@ -48,7 +49,7 @@ def test_the_target_takes_the_keys(composed, group, name):
 
 
 @pytest.mark.parametrize(("group", "name"), [c for c in BUILT if c[0] in ("model", "reg")])
-def test_a_component_can_be_built_alone(group, name):
+def test_a_component_can_be_built_alone(group: Any, name: Any) -> None:
     """options() gives sections that can be built without a composed configuration, as the remedies of errors do."""
     section = options(group)[name]
     check_arguments(group, section)
@@ -58,6 +59,6 @@ def test_a_component_can_be_built_alone(group, name):
 
 
 @pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
-def test_lines_fit_a_screen(path):
+def test_lines_fit_a_screen(path: Any) -> None:
     """120 columns, in comments too."""
     assert max(map(len, path.read_text().splitlines())) <= 120

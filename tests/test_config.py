@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -65,7 +66,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("override", WRONG)
-def test_what_is_wrong_is_told_in_one_line(composed, override):
+def test_what_is_wrong_is_told_in_one_line(composed: Any, override: Any) -> None:
     """Key, value, rule, and the nearest or all known keys where one is unknown."""
     cfg = composed("scheduler=constant", override)
     with pytest.raises(UsageError, match=WRONG[override]) as caught:
@@ -73,7 +74,7 @@ def test_what_is_wrong_is_told_in_one_line(composed, override):
     assert "\n" not in str(caught.value)
 
 
-def test_check_keeps_every_value(composed):
+def test_check_keeps_every_value(composed: Any) -> None:
     """The checked configuration holds the composed one, interpolations resolved."""
     cfg = composed("seed=3", "reg.lam=2e-3", "model=snet")
     nested = check(cfg).nested()
@@ -90,12 +91,12 @@ NO_NUMBERS = """name=other results_dir=/elsewhere tracking=none tracking.uri=htt
 
 
 @pytest.mark.parametrize("override", NO_NUMBERS.split())
-def test_fingerprint_leaves_out_what_moves_no_number(config, override):
+def test_fingerprint_leaves_out_what_moves_no_number(config: Any, override: Any) -> None:
     """Names, places, devices, threads and tracking."""
     assert config(override).fingerprint() == config().fingerprint()
 
 
-def test_fingerprint_tells_all_else_apart(config):
+def test_fingerprint_tells_all_else_apart(config: Any) -> None:
     """Every change of a number, a component or the data is another run."""
     overrides = ["seed=1", "reg.lam=2e-3", "hardware.precision=float32", "trainer.epochs=201", "trainer.batch_size=9"]
     overrides += ["model=snet", "reg=lasso", "optimizer=sgd", "optimizer.lr=1e-3", "scheduler=constant", "dataset=wine"]
@@ -105,25 +106,25 @@ def test_fingerprint_tells_all_else_apart(config):
     assert len({*prints.values(), config().fingerprint()}) == len(overrides) + 1
 
 
-def test_fingerprint_knows_the_seed_beside_the_split(config):
+def test_fingerprint_knows_the_seed_beside_the_split(config: Any) -> None:
     """Two seeds of the weights on one split are two runs."""
     assert config("seed=1", "dataset.split_seed=0").fingerprint() != config("seed=0").fingerprint()
 
 
-def test_fingerprint_is_of_values_not_of_spelling(config):
+def test_fingerprint_is_of_values_not_of_spelling(config: Any) -> None:
     """The order of the overrides, 1e-3 for 0.001, and what is set to its default make no difference."""
     assert config("seed=1", "reg.lam=1e-3").fingerprint() == config("reg.lam=0.001", "seed=1").fingerprint()
     assert config("trainer.epochs=200").fingerprint() == config().fingerprint()
 
 
-def test_structure_leaves_out_what_members_may_differ_in(config):
+def test_structure_leaves_out_what_members_may_differ_in(config: Any) -> None:
     """Seed, split and lambda may differ within a stack; nothing else that determines numbers may."""
     assert config("seed=5", "reg.lam=0.3").structure() == config().structure()
     for override in ("model=snet", "trainer.epochs=3", "reg=lasso", "optimizer.lr=1", "dataset=wine"):
         assert config(override).structure() != config().structure()
 
 
-def test_config_is_immutable(config):
+def test_config_is_immutable(config: Any) -> None:
     """A checked configuration is what ran."""
     made = config()
     with pytest.raises(ValueError, match="frozen"):
@@ -131,7 +132,7 @@ def test_config_is_immutable(config):
     assert isinstance(made, Config)
 
 
-def test_flat_and_title(config):
+def test_flat_and_title(config: Any) -> None:
     """Dotted keys for MLflow; a title for people, without a lambda of 0."""
     made = config("reg.lam=1e-2", "seed=4")
     assert made.flat()["reg.lam"] == 0.01
@@ -149,7 +150,7 @@ def test_flat_and_title(config):
         ("zzz", " Choose from: pnet, snet, vgg."),
     ],
 )
-def test_nearest(word, expected):
+def test_nearest(word: Any, expected: Any) -> None:
     """The nearest names, the best first; all of them where none is near."""
     assert nearest(word, ["vgg", "snet", "pnet"]) == expected
 
@@ -158,14 +159,14 @@ OPTIONS = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name in
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_an_option_is_read_as_hydra_composes_it(composed, path):
+def test_an_option_is_read_as_hydra_composes_it(composed: Any, path: Any) -> None:
     """The options that a file builds on included; references to other sections are not resolved."""
     group = path.parent.name
     cfg = composed(f"{group}={path.stem}")
     assert read_option(path) == OmegaConf.to_container(cfg, resolve=False)[group]
 
 
-def test_an_option_of_a_users_folder_builds_on_one_of_conf(tmp_path):
+def test_an_option_of_a_users_folder_builds_on_one_of_conf(tmp_path: Path) -> None:
     """A file's values lie over those of its bases, a later base's over an earlier one's; `_self_` is no option."""
     folder = tmp_path / "model"
     folder.mkdir()
@@ -179,7 +180,7 @@ def test_an_option_of_a_users_folder_builds_on_one_of_conf(tmp_path):
 
 
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_value_stands_in_the_configuration_or_in_the_code(path):
+def test_a_value_stands_in_the_configuration_or_in_the_code(path: Any) -> None:
     """What an option sets has no default in its target. torch's defaults are torch's: writing them down pins them."""
     option = read_option(path)
     if not option.get("_target_", "").startswith("psilon_bench."):

@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 import textwrap
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from psilon_bench.machine import arithmetic
 SHAPES = [(1, 1, 1), (400, 28, 500), (400, 500, 500), (341, 16, 16), (7, 1000, 3)]
 
 
-def test_a_product_that_rounds_its_factors_is_found_out():
+def test_a_product_that_rounds_its_factors_is_found_out() -> None:
     """To the 7 bits of bfloat16, and to the 10 of tf32."""
 
     def tf32(x: torch.Tensor) -> torch.Tensor:
@@ -27,7 +28,7 @@ def test_a_product_that_rounds_its_factors_is_found_out():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("members", [1, 3])
-def test_products_round_as_float32_does(shape, transposed, members):
+def test_products_round_as_float32_does(shape: Any, transposed: Any, members: Any) -> None:
     """|fl(A B) - A B| <= k u |A| |B| elementwise, u = 2^-24 and k the number of terms (Higham 2002, section 3.5)."""
     arithmetic.set_up_arithmetic()
     rows, k, columns = shape
@@ -39,7 +40,7 @@ def test_products_round_as_float32_does(shape, transposed, members):
     assert (error <= (k + 1) * 2**-24 * (a.abs().double() @ b.abs().double())).all()
 
 
-def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch):
+def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """As with AMX."""
     monkeypatch.setattr(arithmetic, "exact", lambda product: False)
     arithmetic.set_up_arithmetic()
@@ -47,7 +48,7 @@ def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back at once")
-def test_freed_memory_stays_with_the_process():
+def test_freed_memory_stays_with_the_process() -> None:
     """Tensors of a megabyte, freed and made again: no page is asked of the system anew."""
     count = """
         import resource, sys, torch

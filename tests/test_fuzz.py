@@ -162,7 +162,7 @@ name=[[[[ seed=1"""
 
 
 @pytest.mark.parametrize(("lines", "code"), [(DONE, 0), (REFUSED, 2)])
-def test_fixed_commands(psilon, tmp_path, lines, code):
+def test_fixed_commands(psilon: Any, tmp_path: Path, lines: Any, code: Any) -> None:
     """As the random ones: done, or refused in one line."""
     for number, line in enumerate(lines.splitlines()):
         folder = tmp_path / str(number)
@@ -173,7 +173,7 @@ def test_fixed_commands(psilon, tmp_path, lines, code):
 
 
 @pytest.mark.slow
-def test_random_commands(psilon, tmp_path):
+def test_random_commands(psilon: Any, tmp_path: Path) -> None:
     """No traceback, no hang, no nonsense: done, diverged, or refused in one line."""
     counts: Counter[str] = Counter()
     faults = []

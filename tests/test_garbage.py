@@ -8,7 +8,7 @@ import textwrap
 from psilon_bench.machine import garbage
 
 
-def test_held_until_released():
+def test_held_until_released() -> None:
     """Cycles stay while it is held; what was there is never looked at again, what is made later is collected."""
     script = """
         import gc, weakref
@@ -34,7 +34,7 @@ def test_held_until_released():
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
-def test_releasing_what_was_not_held_does_nothing():
+def test_releasing_what_was_not_held_does_nothing() -> None:
     """As where another program calls us."""
     before = gc.get_freeze_count()
     garbage.resume()

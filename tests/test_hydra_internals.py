@@ -6,7 +6,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from psilon_bench.config.hydra_internals import error_of_job
 
 
-def test_the_error_of_a_job(capsys: pytest.CaptureFixture[str]):
+def test_the_error_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
     """The exception itself, without the line that the public property prints; none of a job that completed."""
     error = ValueError("broken")
     failed = JobReturn(overrides=["seed=1"], status=JobStatus.FAILED)

@@ -3,7 +3,9 @@
 import importlib
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,7 +45,9 @@ ONE_RUN = [
 
 
 @pytest.mark.parametrize(("one", "other"), ONE_RUN)
-def test_what_determines_no_number_changes_no_identity(config, finished, table, one, other):
+def test_what_determines_no_number_changes_no_identity(
+    config: Any, finished: Any, table: Any, one: Any, other: Any
+) -> None:
     """Two ways to ask for the same run: one identity, and the numbers are the same to the last bit."""
     shutil.copy(table, "copy.csv")
     assert identity(config(*TINY, *one)) == identity(config(*TINY, *other))
@@ -69,14 +73,14 @@ SAME = [
 
 
 @pytest.mark.parametrize(("given_", "meaningless"), SAME)
-def test_what_others_override_does_not_count(config, given_, meaningless):
+def test_what_others_override_does_not_count(config: Any, given_: Any, meaningless: Any) -> None:
     """And counts where nothing overrides it."""
     assert config(*given_).fingerprint() == config(*given_, meaningless).fingerprint()
     if not {"offline", "corrupted_rows"} & set(meaningless.replace("=", ".").split(".")):
         assert config(given_[0]).fingerprint() != config(given_[0], meaningless).fingerprint()
 
 
-def test_a_protocol_is_the_sizes_it_sets(config):
+def test_a_protocol_is_the_sizes_it_sets(config: Any) -> None:
     """Written out or by its name: one run."""
     asked = "dataset=openml", "dataset.task_id=3"
     sizes = "train_size=2000", "val_size=null", "test_size=null", "max_rows=20000", "encoding=codes"
@@ -86,7 +90,7 @@ def test_a_protocol_is_the_sizes_it_sets(config):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, len(TABLE) - 1), byte=st.integers(0, 255))
-def test_any_other_byte_of_the_data_is_another_run(config, table, place, byte):
+def test_any_other_byte_of_the_data_is_another_run(config: Any, table: Any, place: Any, byte: Any) -> None:
     """Or is refused: never the same identity."""
     table.write_text(TABLE)
     own = config("dataset=table", "dataset.path=my.csv")
@@ -106,13 +110,13 @@ def test_any_other_byte_of_the_data_is_another_run(config, table, place, byte):
 
 @settings(max_examples=60, deadline=None)
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
-def test_any_other_value_is_another_run(left, right):
+def test_any_other_value_is_another_run(left: Any, right: Any) -> None:
     """Numbers are told apart to the last bit, and not by how they are written."""
     assert (digest({"lam": left}) == digest({"lam": right})) == (left == right)
     assert digest([canonical(left)]) == digest([left])
 
 
-def test_any_other_byte_of_the_numeric_code_is_another_version(tmp_path):
+def test_any_other_byte_of_the_numeric_code_is_another_version(tmp_path: Path) -> None:
     """Of every file that computes; renaming one counts, too."""
     files = code.numeric_sources()
     assert {file.name for file in files} >= {"trainer.py", "mlp.py", "p_norm_decay.py", "outcomes.py", "split.py"}
@@ -140,7 +144,7 @@ def forget() -> None:
 
 
 @pytest.fixture
-def own_code(tmp_path, monkeypatch):
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """own_code("A = 1"): the version of a configuration whose regularizer is a class of this module."""
 
     def version_of(body: str, package: bool) -> str:
@@ -165,7 +169,7 @@ def own_code(tmp_path, monkeypatch):
     forget()
 
 
-def test_code_of_your_own_counts_and_libraries_do_not(own_code):
+def test_code_of_your_own_counts_and_libraries_do_not(own_code: Any) -> None:
     """A package of yours counts whole, a file with what it imports; torch's classes stand in the record by version."""
     import torch
 
@@ -175,7 +179,7 @@ def test_code_of_your_own_counts_and_libraries_do_not(own_code):
     assert code.code_version([torch.optim.Adam]) == code.code_version([])
 
 
-def test_a_class_may_move(config, tmp_path, monkeypatch):
+def test_a_class_may_move(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it lives is no part of the fingerprint; what it is called is."""
     (tmp_path / "elsewhere.py").write_text("from psilon_bench.models.mlp import MLP\nclass Other(MLP): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -183,7 +187,7 @@ def test_a_class_may_move(config, tmp_path, monkeypatch):
     assert config("model._target_=elsewhere.Other").fingerprint() != config().fingerprint()
 
 
-def test_the_working_folder_is_nobodys_business(config, table):
+def test_the_working_folder_is_nobodys_business(config: Any, table: Any) -> None:
     """A link to nowhere beside the table, as editors make them, is not looked at."""
     Path(".#draft.txt").symlink_to("nowhere")
     assert identity(config("dataset=table", "dataset.path=my.csv", "dataset.decimal=."))

@@ -24,7 +24,7 @@ def public_names(file: Path) -> Iterator[str]:
             yield from (target.id for target in node.targets if isinstance(target, ast.Name) and target.id[0].isupper())
 
 
-def test_names_are_not_shared():
+def test_names_are_not_shared() -> None:
     """Each by one module alone, but for those in SHARED."""
     modules = defaultdict(set)
     for file in PACKAGE.rglob("*.py"):

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int | str
         signal.signal(number, handler)
 
 
-def test_the_commands_of_the_page(own, command, capfd, tmp_path):
+def test_the_commands_of_the_page(own: Any, command: Any, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """From an empty folder, with --config-dir alone, and few epochs: all succeed; the Python of the page runs."""
     assert len(commands(EXAMPLE)) >= 6
     for program, *arguments in commands(EXAMPLE):
@@ -62,7 +63,7 @@ def test_the_commands_of_the_page(own, command, capfd, tmp_path):
     exec(compile(python(EXAMPLE), "extend.md", "exec"), {})
 
 
-def test_the_page_lists_the_example():
+def test_the_page_lists_the_example() -> None:
     """Every file of the folder, and none that is not there; each option is named after its file."""
     listed = set(re.findall(r"[\w/]+\.(?:py|yaml)", blocks("text")[0]))
     assert listed == {
@@ -72,7 +73,7 @@ def test_the_page_lists_the_example():
         assert OmegaConf.load(path).name == path.stem
 
 
-def test_options_know_the_folder(own):
+def test_options_know_the_folder(own: Any) -> None:
     """Every option of the example is one of its group, after those of the package, and of the group's kind."""
     package = {group: [*option_files(group)] for group in BASES}
     own(EXAMPLE)
@@ -85,7 +86,9 @@ def test_options_know_the_folder(own):
 
 
 @pytest.mark.parametrize("group", BASES)
-def test_a_group_is_never_without_its_options(own, command, capfd, group):
+def test_a_group_is_never_without_its_options(
+    own: Any, command: Any, capfd: pytest.CaptureFixture[str], group: Any
+) -> None:
     """What is said of a group that is to have none, or of an unknown option, names those of the folder."""
     own(EXAMPLE)
     assert command("psilon-run", f"{group}=null", "tracking=none") == 2
@@ -93,7 +96,7 @@ def test_a_group_is_never_without_its_options(own, command, capfd, group):
     assert set(choices) == {*option_files(group)}
 
 
-def test_the_remedy_is_a_regularizer_of_the_folder(own, command, capfd):
+def test_the_remedy_is_a_regularizer_of_the_folder(own: Any, command: Any, capfd: pytest.CaptureFixture[str]) -> None:
     """A regularizer that does not fit is answered with those that do."""
     own(EXAMPLE)
     assert command("psilon-run", "model=maxout", "reg=l2", "tracking=none") == 2
@@ -104,7 +107,7 @@ def test_the_remedy_is_a_regularizer_of_the_folder(own, command, capfd):
     assert "reg.eps=0 is not valid: it should be greater than 0" in capfd.readouterr().err
 
 
-def test_folders_are_read_from_the_last_added(own, tmp_path):
+def test_folders_are_read_from_the_last_added(own: Any, tmp_path: Path) -> None:
     """The package's option stays; of two folders' the later one counts; one folder is never there twice."""
     for folder, depth in (("a", 1), ("b", 2)):
         (tmp_path / folder / "model").mkdir(parents=True)
@@ -116,7 +119,7 @@ def test_folders_are_read_from_the_last_added(own, tmp_path):
     assert option_files("model")["pnet"] == CONF / "model" / "pnet.yaml"
 
 
-def test_a_name_of_the_package_is_refused(own, tmp_path):
+def test_a_name_of_the_package_is_refused(own: Any, tmp_path: Path) -> None:
     """Hydra would take the package's file without a word; the package's folder itself is no such case."""
     (tmp_path / "reg").mkdir()
     (tmp_path / "reg" / "l2.yaml").write_text("name: l2\n")
@@ -130,7 +133,7 @@ def test_a_name_of_the_package_is_refused(own, tmp_path):
     ("text", "said"),
     [("name: mine\nlam: 1\n", r"reg/mine\.yaml: reg\._target_ is missing"), ("name: [\n", r"reg/mine\.yaml cannot")],
 )
-def test_a_file_that_is_no_option_is_named(own, tmp_path, text, said):
+def test_a_file_that_is_no_option_is_named(own: Any, tmp_path: Path, text: Any, said: Any) -> None:
     """Where options are listed; it would otherwise be a traceback about another group's run."""
     (tmp_path / "reg").mkdir()
     (tmp_path / "reg" / "mine.yaml").write_text(text)
@@ -139,12 +142,12 @@ def test_a_file_that_is_no_option_is_named(own, tmp_path, text, said):
         options("reg")
 
 
-def test_the_log_sum_penalty(own):
+def test_the_log_sum_penalty(own: Any) -> None:
     """By its formula, with a zero; for large eps it is the lasso over eps."""
     own(EXAMPLE)
 
     class Two(torch.nn.Module):
-        def weights(self):
+        def weights(self) -> Any:
             return [torch.tensor([[0.0, -0.3]], dtype=torch.float64), torch.tensor([[2.0]], dtype=torch.float64)]
 
     log_sum = locate("log_sum.LogSum")
@@ -154,7 +157,7 @@ def test_the_log_sum_penalty(own):
         log_sum(0.1).check(torch.nn.Linear(2, 1))
 
 
-def test_the_brier_score(own):
+def test_the_brier_score(own: Any) -> None:
     """0 for what is sure and right, 2 for what is sure and wrong; two classes by one logit as by two."""
     own(EXAMPLE)
     brier = locate("brier.brier")
@@ -166,7 +169,7 @@ def test_the_brier_score(own):
     torch.testing.assert_close(brier(z, right[:, None].double()), brier(pair, right))
 
 
-def test_two_figures_of_one_name(tmp_path):
+def test_two_figures_of_one_name(tmp_path: Path) -> None:
     """Files of two folders, and of a name that a library has, are modules of their own."""
     for folder in ("a", "b"):
         (tmp_path / folder / "figures").mkdir(parents=True)

@@ -8,7 +8,7 @@ from psilon_bench.records import places
 from psilon_bench.records.places import run_json_files
 
 
-def test_records_and_no_copies(tmp_path: Path):
+def test_records_and_no_copies(tmp_path: Path) -> None:
     """Whatever they are called; not MLflow's artifacts, nothing below a record, nothing hidden."""
     run_id = "0123456789abcdef0123456789abcdef"
     ours = ["s/one", "s/artifacts", "artifacts/two", "mlartifacts/three", run_id, f"fetched/s/{'f' * 32}"]
@@ -19,7 +19,7 @@ def test_records_and_no_copies(tmp_path: Path):
     assert {str(path.parent.relative_to(tmp_path)) for path in run_json_files(tmp_path)} == set(ours)
 
 
-def test_paths_of_a_sweep_do_not_collide(tmp_path: Path):
+def test_paths_of_a_sweep_do_not_collide(tmp_path: Path) -> None:
     """Every path that is built for one sweep is another one, and lies below its folder."""
     folder = places.checkpoints_folder(tmp_path)
     paths = [
@@ -38,7 +38,7 @@ def test_paths_of_a_sweep_do_not_collide(tmp_path: Path):
     assert all(path.is_relative_to(tmp_path) and path.relative_to(tmp_path).parts[0].startswith(".") for path in paths)
 
 
-def test_a_new_state_of_a_checkpoint_is_at_a_free_path(tmp_path: Path):
+def test_a_new_state_of_a_checkpoint_is_at_a_free_path(tmp_path: Path) -> None:
     """The files of other stacks are not counted."""
     for name in ("a-0.pt", "a-2.pt", "b-1.pt"):
         (tmp_path / name).touch()
@@ -50,7 +50,7 @@ def test_a_new_state_of_a_checkpoint_is_at_a_free_path(tmp_path: Path):
 WRITERS = ("cli", "records", "report", "run", "sweep", "tracking")  # packages that touch files below results_dir
 
 
-def test_no_other_file_names_the_files_of_a_record():
+def test_no_other_file_names_the_files_of_a_record() -> None:
     """A string that is the name of such a file stands in places.py alone."""
     package = Path(psilon_bench.__file__).parent
     known = {value for name, value in vars(places).items() if name.isupper() and isinstance(value, str)}

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
@@ -12,7 +14,7 @@ ELSEWHERE = {"boot": "another", "machine": "another"}
 
 
 @pytest.fixture
-def child():
+def child() -> Iterator[Any]:
     """A process that waits, and what its record would say of it."""
     code = "from psilon_bench.machine.process import this_process; print(this_process(), flush=True); input()"
     pipe = subprocess.PIPE
@@ -21,7 +23,7 @@ def child():
         process.kill()
 
 
-def test_a_process_lives_until_it_ends(child):
+def test_a_process_lives_until_it_ends(child: Any) -> None:
     """Also while nobody has asked for its exit code."""
     process, about = child
     assert not is_gone({"process": about})
@@ -36,7 +38,7 @@ def test_a_process_lives_until_it_ends(child):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the time of the start does not move with the clock")
 @pytest.mark.parametrize("seconds", [-7200, -2, 2, 86400])
-def test_a_step_of_the_clock_ends_no_process(child, monkeypatch, seconds):
+def test_a_step_of_the_clock_ends_no_process(child: Any, monkeypatch: pytest.MonkeyPatch, seconds: Any) -> None:
     """The kernel counts the start of the machine from the clock, and psutil that of processes from there."""
     _, about = child
     moved = psutil.boot_time() + seconds
@@ -64,13 +66,13 @@ def test_a_step_of_the_clock_ends_no_process(child, monkeypatch, seconds):
         ({"boot": None, "host": "another"}, False),
     ],
 )
-def test_what_can_be_told_from_here(change, gone):
+def test_what_can_be_told_from_here(change: Any, gone: Any) -> None:
     """A process is gone where that is certain; of others nothing is said."""
     assert is_gone({"process": this_process() | change}) == gone
 
 
 @pytest.mark.parametrize("process", [None, {}, [], "x", {"host": 1, "pid": "x", "began": None}])
-def test_a_record_that_names_no_process(process):
+def test_a_record_that_names_no_process(process: Any) -> None:
     """Nothing is known, and nothing raised."""
     assert not is_gone({"process": process})
     assert not is_gone({})

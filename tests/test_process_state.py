@@ -44,7 +44,7 @@ def changes(file: Path) -> list[str]:
     return found
 
 
-def test_no_other_package_changes_it():
+def test_no_other_package_changes_it() -> None:
     """Exceptions stand in ELSEWHERE with the reason, as long as they are needed."""
     changed = {}
     for file in sorted(PACKAGE.rglob("*.py")):
@@ -54,14 +54,14 @@ def test_no_other_package_changes_it():
     assert set(changed) == ELSEWHERE, changed
 
 
-def test_the_search_sees_what_it_should():
+def test_the_search_sees_what_it_should() -> None:
     """In machine/ there are such calls."""
     found = {name for file in (PACKAGE / "machine").glob("*.py") for name in changes(file)}
     assert {"torch.set_num_threads", "signal.signal", "gc.disable", "os.setsid", "os.environ.setdefault"} <= found
     assert any(name.startswith("os.environ[") for name in found)
 
 
-def test_variables_of_mlflow(monkeypatch: pytest.MonkeyPatch):
+def test_variables_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the user has set stays; a login replaces the one before."""
     variables = {"HOME": "/home/user", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5"}
     monkeypatch.setattr(os, "environ", variables)

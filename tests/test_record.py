@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from psilon_bench.records.record import Record, check_writable
 
 
 @pytest.fixture
-def record(config) -> Record:
+def record(config: Any) -> Record:
     """A record that was just opened."""
     return Record(config(*TINY), {"command": ["psilon-run"]})
 
@@ -33,7 +34,7 @@ def run_json(folder: Path) -> dict:
     return json.loads((folder / "run.json").read_text(), parse_constant=lambda word: pytest.fail(word))
 
 
-def test_records_of_the_same_second_have_folders_of_their_own(config):
+def test_records_of_the_same_second_have_folders_of_their_own(config: Any) -> None:
     """Forty records of one configuration opened at once by many threads share nothing."""
     made = config(*TINY)
     with ThreadPoolExecutor(16) as pool:
@@ -43,7 +44,7 @@ def test_records_of_the_same_second_have_folders_of_their_own(config):
     assert {one.folder.parent for one in records} == {Path("results/runs").absolute()}
 
 
-def test_a_folder_that_exists_is_never_taken(config, monkeypatch):
+def test_a_folder_that_exists_is_never_taken(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Should two records ever choose the same name, the second fails instead of writing into the first."""
 
     class SameId:
@@ -51,7 +52,7 @@ def test_a_folder_that_exists_is_never_taken(config, monkeypatch):
 
     class Noon(record_module.datetime):
         @classmethod
-        def now(cls, zone=None):
+        def now(cls, zone: Any = None) -> Any:
             return cls(2030, 1, 1, 12, tzinfo=zone)
 
     monkeypatch.setattr(places.uuid, "uuid4", SameId)
@@ -62,7 +63,7 @@ def test_a_folder_that_exists_is_never_taken(config, monkeypatch):
     assert run_json(first.folder)["number"] == 1
 
 
-def test_a_run_that_vanishes_still_says_running(record):
+def test_a_run_that_vanishes_still_says_running(record: Any) -> None:
     """From the first moment on run.json and config.yaml are there and whole."""
     about = run_json(record.folder)
     assert (about["status"], about["reason"], about["metrics"]) == ("running", None, {})
@@ -70,7 +71,7 @@ def test_a_run_that_vanishes_still_says_running(record):
     assert {path.name for path in record.folder.iterdir()} == {"config.yaml", "run.json"}
 
 
-def test_history_grows_by_whole_rows(record):
+def test_history_grows_by_whole_rows(record: Any) -> None:
     """Header once, then a line per row that reads back to the last digit, an infinity included."""
     rows = [
         {"epoch": 1, "val/loss": 0.1 + 0.2},
@@ -85,7 +86,7 @@ def test_history_grows_by_whole_rows(record):
     assert read_rows(record.folder / "history.csv") == rows
 
 
-def test_half_a_line_is_not_read(record):
+def test_half_a_line_is_not_read(record: Any) -> None:
     """What a killed process left of a line is no row."""
     record.add_row({"epoch": 1, "val/loss": 0.5})
     with (record.folder / "history.csv").open("a") as file:
@@ -95,13 +96,13 @@ def test_half_a_line_is_not_read(record):
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml", "model.pt"])
-def test_files_are_written_whole_or_not_at_all(record, monkeypatch, name):
+def test_files_are_written_whole_or_not_at_all(record: Any, monkeypatch: pytest.MonkeyPatch, name: Any) -> None:
     """A write that breaks off leaves the old file as it was."""
     state = {"weight": torch.ones(3)}
     record.save_tensors("model.pt", state)
     before = (record.folder / name).read_bytes()
 
-    def breaks(*args, **kwargs):
+    def breaks(*args: Any, **kwargs: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", breaks)
@@ -110,7 +111,7 @@ def test_files_are_written_whole_or_not_at_all(record, monkeypatch, name):
     assert (record.folder / name).read_bytes() == before
 
 
-def test_what_is_not_finite_is_left_out_of_run_json(record):
+def test_what_is_not_finite_is_left_out_of_run_json(record: Any) -> None:
     """JSON has no NaN; the rest of the metrics stays."""
     record.finish("failed", {"val/loss": float("nan"), "path_norm": float("inf"), "step": 3}, "diverged")
     about = run_json(record.folder)
@@ -118,7 +119,7 @@ def test_what_is_not_finite_is_left_out_of_run_json(record):
     assert (about["status"], about["reason"]) == ("failed", "diverged")
 
 
-def test_a_finished_run_is_recorded_whole(finished, config):
+def test_a_finished_run_is_recorded_whole(finished: Any, config: Any) -> None:
     """Status, metrics under their names, parameters, fingerprint, versions, times; the config runs again."""
     record = finished("trainer.epochs=3", "seed=4")
     about = run_json(record.folder)
@@ -143,7 +144,7 @@ def test_a_finished_run_is_recorded_whole(finished, config):
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
-def test_model_pt_is_the_network_that_was_tested(finished, select):
+def test_model_pt_is_the_network_that_was_tested(finished: Any, select: Any) -> None:
     """It loads with weights_only=True into a freshly built model and gives the recorded scores again."""
     record = finished(
         "trainer.epochs=30", "optimizer.lr=0.3", "scheduler=constant", f"trainer.select={select}", "model=mlp"
@@ -167,7 +168,7 @@ def test_model_pt_is_the_network_that_was_tested(finished, select):
             assert record.run["metrics"]["test/loss"] == pytest.approx(tested, rel=1e-9)
 
 
-def test_a_diverged_run_is_failed_and_keeps_its_rows(finished):
+def test_a_diverged_run_is_failed_and_keeps_its_rows(finished: Any) -> None:
     """Status failed, the step in the reason, the history of before, no test scores."""
     record = finished("model=mlp", "optimizer=sgd", "optimizer.lr=20", "scheduler=constant", "dataset=diabetes")
     about = run_json(record.folder)
@@ -176,21 +177,21 @@ def test_a_diverged_run_is_failed_and_keeps_its_rows(finished):
     assert "test/loss" not in about["metrics"]
 
 
-def test_check_writable_leaves_nothing_behind(tmp_path):
+def test_check_writable_leaves_nothing_behind(tmp_path: Path) -> None:
     """A folder that does not exist yet is fine and is not made."""
     check_writable("new/deep/folder")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["file/below", "/proc/nowhere"])
-def test_a_place_that_cannot_be_written_is_refused(tmp_path, place):
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, place: Any) -> None:
     """The place, the reason and the remedy."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match=rf"^results_dir=\S*{place} cannot be written: .+\. Set results_dir=<a folder"):
         check_writable(place)
 
 
-def test_git_commit_is_the_sources_and_none_elsewhere(tmp_path):
+def test_git_commit_is_the_sources_and_none_elsewhere(tmp_path: Path) -> None:
     """The commit of the tree the package lies in; none for a package that lies in somebody else's repository."""
     git = ["git", "-C", str(tmp_path)]
     subprocess.run([*git, "init", "-q"], check=True)
@@ -206,7 +207,7 @@ def test_git_commit_is_the_sources_and_none_elsewhere(tmp_path):
     assert commit_of(tmp_path / "record.py") == f"{commit}+"
 
 
-def test_command_line_names_the_program_without_its_place(monkeypatch):
+def test_command_line_names_the_program_without_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """As typed."""
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/psilon-run", "seed=1"])
     assert record_module.command_line() == ["psilon-run", "seed=1"]

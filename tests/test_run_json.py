@@ -5,7 +5,9 @@ import json
 import math
 import os
 import pickle
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,10 +57,10 @@ JSON = st.recursive(
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path: Path) -> Any:
     """file(value): a run.json that holds it; text is written as it is."""
 
-    def file(value):
+    def file(value: Any) -> Any:
         path = tmp_path / "run.json"
         path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
         return path
@@ -66,7 +68,7 @@ def file(tmp_path):
     return file
 
 
-def reason(path):
+def reason(path: Any) -> Any:
     with pytest.raises(Unreadable) as caught:
         read_run_json(path)
     assert caught.value.path == path
@@ -75,7 +77,7 @@ def reason(path):
     return caught.value.reason
 
 
-def test_a_whole_record(file):
+def test_a_whole_record(file: Any) -> None:
     """Fields by name, and the file as it was."""
     run = read_run_json(file(WHOLE))
     assert (run.status, run.seed, run.task.name, run.task.target.scale) == ("finished", 3, "wine", 1.0)
@@ -84,7 +86,7 @@ def test_a_whole_record(file):
     assert pickle.loads(pickle.dumps(run)).raw == WHOLE
 
 
-def test_records_of_an_earlier_version(file):
+def test_records_of_an_earlier_version(file: Any) -> None:
     """What was not written down then has a default."""
     keys = ("code_version", "process", "in_sweep", "lipschitz_local_values", "command")
     run = read_run_json(file({key: value for key, value in WHOLE.items() if key not in keys}))
@@ -92,7 +94,7 @@ def test_records_of_an_earlier_version(file):
     assert run.task.checksum == "ab" * 32
 
 
-def test_a_real_record_fits(finished):
+def test_a_real_record_fits(finished: Any) -> None:
     """What psilon-run writes is read; every value is kept."""
     folder = finished("dataset=diabetes").folder
     assert read_run_json(folder / "run.json").raw == json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -108,7 +110,7 @@ def test_a_real_record_fits(finished):
         ("{}", "it lacks status, title, metrics, params, fingerprint, seed, times, task"),
     ],
 )
-def test_other_shapes(file, text, words):
+def test_other_shapes(file: Any, text: Any, words: Any) -> None:
     """One line says what the file holds instead."""
     assert reason(file(text)).startswith(words)
 
@@ -135,12 +137,12 @@ def test_other_shapes(file, text, words):
         ({"process": {"host": "here", "pid": 2**40, "began": 0.0}}, "process.pid is 1099511627776, it should be less"),
     ],
 )
-def test_what_is_wrong_is_named(file, change, words):
+def test_what_is_wrong_is_named(file: Any, change: Any, words: Any) -> None:
     """The key, the value, the rule."""
     assert words in reason(file(WHOLE | change))
 
 
-def test_what_is_no_file(tmp_path):
+def test_what_is_no_file(tmp_path: Path) -> None:
     """A folder, a pipe (which would be waited for), bytes that are no text."""
     assert reason(tmp_path / "none") == "there is no such file"
     (tmp_path / "folder").mkdir()
@@ -151,7 +153,7 @@ def test_what_is_no_file(tmp_path):
     assert reason(tmp_path / "bytes").startswith("it is not JSON")
 
 
-def places(value, prefix=()):
+def places(value: Any, prefix: Any = ()) -> Iterator[Any]:
     """The paths of all values within one."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
@@ -161,7 +163,7 @@ def places(value, prefix=()):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(list(places(WHOLE))), value=JSON, gone=st.booleans())
-def test_any_value_in_any_place(file, place, value, gone):
+def test_any_value_in_any_place(file: Any, place: Any, value: Any, gone: Any) -> None:
     """Read with the types of the schema, or refused with a reason."""
     changed = copy.deepcopy(WHOLE)
     holder = changed

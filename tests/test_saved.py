@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,14 +32,14 @@ def levels(tmp_path: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def saved(levels, finished, tmp_path) -> SavedNetwork:
+def saved(levels: Any, finished: Any, tmp_path: Path) -> SavedNetwork:
     """Trained on these."""
     levels.to_csv(tmp_path / "my.csv", index=False)
     return load(finished("dataset=table", f"dataset.path={tmp_path}/my.csv", "dataset.missing=[-999]").folder)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_level_is_the_same_in_every_type(saved, levels):
+def test_a_level_is_the_same_in_every_type(saved: Any, levels: Any) -> None:
     """ "3", 3, 3.0 and the category 3: a column of digits and a hole is read as floats."""
     rows = levels.iloc[[2, 7, 12]]
     expected = saved.predict(rows)
@@ -47,7 +48,7 @@ def test_a_level_is_the_same_in_every_type(saved, levels):
 
 
 @pytest.mark.filterwarnings("error")
-def test_missing_words_and_numbers_are_missing_in_new_rows_too(saved, levels):
+def test_missing_words_and_numbers_are_missing_in_new_rows_too(saved: Any, levels: Any) -> None:
     """dataset.missing, and the usual words in columns of numbers."""
     rows = levels.iloc[[2, 7]]
     expected = saved.predict(rows.assign(number=[np.nan, 3.0]))
@@ -55,7 +56,7 @@ def test_missing_words_and_numbers_are_missing_in_new_rows_too(saved, levels):
         np.testing.assert_array_equal(saved.predict(rows.assign(number=same)), expected)
 
 
-def test_unseen_levels_are_counted_in_a_warning(saved, levels):
+def test_unseen_levels_are_counted_in_a_warning(saved: Any, levels: Any) -> None:
     """Column, rows and levels; where the caller stands."""
     rows = levels.head(4).assign(level=["3", "violet", None, "violet"])
     with pytest.warns(
@@ -65,7 +66,7 @@ def test_unseen_levels_are_counted_in_a_warning(saved, levels):
     assert w[0].filename == __file__
 
 
-def test_new_rows_that_do_not_fit(saved, levels):
+def test_new_rows_that_do_not_fit(saved: Any, levels: Any) -> None:
     """One clear line each."""
     with pytest.raises(UsageError, match="New rows must have the columns of the data, but level, when are not there"):
         saved.predict(levels[["number"]])
@@ -73,7 +74,7 @@ def test_new_rows_that_do_not_fit(saved, levels):
         saved.predict(levels.head(2).assign(number=["many", "3"]))
 
 
-def test_the_preprocessing_comes_back_as_it_was(saved, levels, task, tmp_path):
+def test_the_preprocessing_comes_back_as_it_was(saved: Any, levels: Any, task: Any, tmp_path: Path) -> None:
     """Of tables, of images and of none."""
     scaler = ImageScaler([1, 2, 2]).fit(np.arange(12.0).reshape(3, 1, 2, 2))
     for value in (saved.preprocessing, scaler, None):
@@ -95,7 +96,7 @@ class Planted:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return Path.touch, (self.path,)
 
 
@@ -127,7 +128,7 @@ def tampered(kind: str, file: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pickle", "function", "within", "call", "method", "cut"])
-def test_a_tampered_record_runs_nothing(finished, kind):
+def test_a_tampered_record_runs_nothing(finished: Any, kind: Any) -> None:
     """One line, and no trace of what was planted."""
     folder = finished("dataset=wine").folder
     tampered(kind, folder / "preprocessing.skops")
@@ -137,7 +138,7 @@ def test_a_tampered_record_runs_nothing(finished, kind):
     assert not Path("ran").exists()
 
 
-def test_a_record_of_an_earlier_version(finished):
+def test_a_record_of_an_earlier_version(finished: Any) -> None:
     """Its pickle is not read."""
     folder = finished("dataset=wine").folder
     (folder / "preprocessing.skops").unlink()
@@ -148,7 +149,7 @@ def test_a_record_of_an_earlier_version(finished):
 
 
 @pytest.mark.parametrize("target", ["os.system", "subprocess.Popen", "builtins.exec", "test_saved.Planted", "no.such"])
-def test_a_record_names_networks_alone(finished, target):
+def test_a_record_names_networks_alone(finished: Any, target: Any) -> None:
     """_target_ of a stranger's configuration is not called."""
     folder = finished("dataset=wine").folder
     text = (folder / "config.yaml").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import extend_page
 import pytest
@@ -39,7 +40,7 @@ def python(unpacked: Path, folder: Path, code: str, *arguments: str) -> subproce
 
 
 @pytest.mark.slow
-def test_the_wheel_holds_the_configuration(unpacked):
+def test_the_wheel_holds_the_configuration(unpacked: Any) -> None:
     """Every file of conf/, the package, Hydra's plugin, and nothing of the tests."""
     there = {str(path.relative_to(unpacked / "psilon_bench")) for path in unpacked.glob("psilon_bench/conf/**/*.yaml")}
     assert there == {str(path.relative_to(ROOT)) for path in ROOT.glob("conf/**/*.yaml")}
@@ -48,7 +49,7 @@ def test_the_wheel_holds_the_configuration(unpacked):
 
 
 @pytest.mark.slow
-def test_the_wheel_runs_from_any_folder(unpacked, tmp_path):
+def test_the_wheel_runs_from_any_folder(unpacked: Any, tmp_path: Path) -> None:
     """A run and a multirun with the unpacked package alone; its records lie in the working folder."""
     conf = python(unpacked, tmp_path, "from psilon_bench.config.conf_folder import CONF; print(CONF)").stdout
     assert conf.strip() == str(unpacked / "psilon_bench/conf")
@@ -59,7 +60,7 @@ def test_the_wheel_runs_from_any_folder(unpacked, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stranger_follows_the_page(unpacked, tmp_path):
+def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
     """The wheel, a copy of the example and an empty folder: each command of docs/extend.md as it is, and its Python."""
     example, empty = tmp_path / "example" / "own_component", tmp_path / "empty"
     shutil.copytree(extend_page.EXAMPLE, example)
@@ -76,7 +77,7 @@ def test_a_stranger_follows_the_page(unpacked, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["hardware.plan=processes", "hydra.launcher.inner=joblib"])
-def test_other_processes_find_the_folder(unpacked, tmp_path, how):
+def test_other_processes_find_the_folder(unpacked: Any, tmp_path: Path, how: Any) -> None:
     """Own network, regularizer, data set and metric in a sweep that trains elsewhere than in its own process."""
     names = ("model=maxout", "reg=log_sum", "dataset=spirals", "metrics.functions=[brier.brier]")
     run = ("-m", "--config-dir", str(extend_page.EXAMPLE), *names, "seed=0,1", "trainer.epochs=2", "tracking=none", how)

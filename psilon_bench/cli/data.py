@@ -1,7 +1,7 @@
 """psilon-data: look after the data cache. What is heavy is imported inside functions, so that --help stays quick."""
 
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -115,5 +115,5 @@ def verify(context: click.Context) -> None:
     context.exit(1 if damaged else 0)
 
 
-def _say(what: str, about: dict) -> None:
+def _say(what: str, about: dict[str, Any]) -> None:
     print(f"{what} {about['data_id']}: {about['name']}, {about['rows']} rows, {about['features']} features")

@@ -137,6 +137,6 @@ def _(value: Any) -> int:
 
 
 @size_of.register
-def _(value: dict) -> int:
+def _(value: dict[Any, Any]) -> int:
     """Return the bytes of the values."""
     return sum(map(size_of, value.values()))

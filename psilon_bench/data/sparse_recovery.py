@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -117,7 +118,7 @@ def draw_sparse_vector(rng: np.random.Generator, size: int, num_nonzero: int, en
             f"dataset.num_nonzero={num_nonzero} is more than the {size} entries of x. Set it to at most {size}."
         )
     x = np.zeros(size)
-    draw = {
+    draw: dict[str, Callable[[], np.ndarray]] = {
         "ones": lambda: np.ones(num_nonzero),
         "signs": lambda: rng.choice([-1.0, 1.0], num_nonzero),
         "normal": lambda: rng.standard_normal(num_nonzero),
@@ -131,7 +132,7 @@ def read_array(key: str, path: str, dimensions: int) -> np.ndarray:
 
     Raises UsageError for other files, other `dimensions` (1 or 2), and entries that are not finite.
     """
-    kinds = {
+    kinds: dict[str, Callable[[], np.ndarray]] = {
         ".npy": lambda: np.load(path, allow_pickle=False),
         ".csv": lambda: np.loadtxt(path, delimiter=",", ndmin=2),
     }

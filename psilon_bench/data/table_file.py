@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather
@@ -106,7 +107,7 @@ def _arff(content: bytes, charset: str) -> pa.Table:
     return pa.table(arrays, names=names)
 
 
-def _attribute(kind: str | list[str], cells: tuple) -> pa.Array:
+def _attribute(kind: str | list[str], cells: tuple[Any, ...]) -> pa.Array:
     """Return the column of one ARFF attribute."""
     if isinstance(kind, list):
         return pa.array(cells, pa.string()).dictionary_encode()

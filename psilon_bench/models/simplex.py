@@ -23,13 +23,13 @@ def threshold(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1
 
     It is (the sum of the entries above it - total) / the number of these entries.
     """
-    above = positive(lengths - _Threshold.apply(lengths.detach(), total.detach()))
+    above = positive(lengths - _Threshold.apply(lengths.detach(), total.detach()))  # type: ignore[no-untyped-call]
     return ((lengths * above).sum(dim=-1, keepdim=True) - total) / above.sum(dim=-1, keepdim=True).clamp_min(1)
 
 
 def shrink(v: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
     """Return sign(v) max(|v| - tau, 0), for thresholds tau of any sign; where v = 0 it is 0."""
-    return _Shrink.apply(v, tau)
+    return _Shrink.apply(v, tau)  # type: ignore[no-untyped-call]
 
 
 def positive(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -78,7 +78,7 @@ class _Threshold(torch.autograd.Function):
             x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
             for x, dim in zip((lengths, total), in_dims, strict=True)
         ]
-        return _Threshold.apply(*own), 0
+        return _Threshold.apply(*own), 0  # type: ignore[no-untyped-call]
 
 
 def _michelot(

@@ -14,6 +14,7 @@ from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.torch_internals import lean
+from psilon_bench.metrics.network import num_parameters
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
 from psilon_bench.pruning.pruner import Pruner
@@ -21,7 +22,7 @@ from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
-from psilon_bench.training.footprint import check_parameters, check_room, num_parameters, one_row
+from psilon_bench.training.footprint import check_parameters, check_room, one_row
 from psilon_bench.training.member import Member
 from psilon_bench.training.optimizer import dims_of
 

@@ -7,6 +7,7 @@ from torch import nn
 from psilon_bench.config.schema import Config
 from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.memory import CPU, free_bytes
+from psilon_bench.metrics.network import num_parameters
 from psilon_bench.training import footprint
 from psilon_bench.training.member import Member
 
@@ -35,7 +36,7 @@ def num_splits(configs: Sequence[Config]) -> int:
 def network_bytes(member: Member) -> int:
     """Return an estimate of the bytes that one network takes while it trains."""
     _, activations = footprint.one_row(member.model, member.task)
-    return footprint.bytes_of(member.config, member.task, footprint.num_parameters(member.model), activations)
+    return footprint.bytes_of(member.config, member.task, num_parameters(member.model), activations)
 
 
 def data_bytes(member: Member) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_dataset_gives_a_value_for_every_argument_of_its_target(file):
+def test_a_dataset_gives_a_value_for_every_argument_of_its_target(file: Any) -> None:
     content = read_option(file)
     arguments = inspect.signature(locate(content.pop("_target_"))).parameters
     assert set(content) == set(arguments)
@@ -31,7 +32,7 @@ def test_a_dataset_gives_a_value_for_every_argument_of_its_target(file):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_bundled_sets_are_ready(load, name):
+def test_bundled_sets_are_ready(load: Any, name: Any) -> None:
     task = load(name)
     rows, features, kind, outputs = EXPECTED[name]
     assert len(task.train) + len(task.val) + len(task.test) == rows
@@ -46,13 +47,13 @@ def test_bundled_sets_are_ready(load, name):
     assert y.dtype == (torch.int64 if kind == "multiclass" else torch.float32)
 
 
-def test_the_split_follows_its_seed(load):
+def test_the_split_follows_its_seed(load: Any) -> None:
     first, again, other = (load("wine", split_seed=s).train.x for s in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_classes_keep_their_shares(load):
+def test_classes_keep_their_shares(load: Any) -> None:
     task = load("breast_cancer")
     shares = torch.stack([s.y.mean() for s in (task.train, task.val, task.test)])
     torch.testing.assert_close(shares, torch.full((3,), 212 / 569), atol=0.01, rtol=0)
@@ -69,6 +70,6 @@ def test_classes_keep_their_shares(load):
         ({"name": "whine"}, r"name"),
     ],
 )
-def test_bad_requests_are_one_clear_line(load, values, message):
+def test_bad_requests_are_one_clear_line(load: Any, values: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message):
         load("wine", **values)

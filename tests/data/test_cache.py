@@ -1,6 +1,8 @@
 """What is kept in memory: no more than so many bytes, never what was there before a file changed, read once."""
 
 import dataclasses
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +18,13 @@ from psilon_bench.run.checks import prepare
 
 
 @pytest.fixture(autouse=True)
-def _empty():
+def _empty() -> None:
     for one in (cache.raw, cache.tasks, cache.shapes):
         one.clear()
 
 
 @given(st.lists(st.integers(0, 30), max_size=20))
-def test_the_latest_that_fit_are_kept(sizes):
+def test_the_latest_that_fit_are_kept(sizes: Any) -> None:
     """Together at most 40 bytes, the last one in any case; each of them is the same object until it is dropped."""
     bounded = Bounded(40)
     load = cached_by_bytes(bounded, lambda number, size: (number,))(lambda number, size: np.zeros(size, dtype=np.uint8))
@@ -39,7 +41,7 @@ def test_the_latest_that_fit_are_kept(sizes):
     assert {key[-1] for key in bounded} == set(kept)
 
 
-def test_what_is_larger_than_the_bound_is_kept_alone():
+def test_what_is_larger_than_the_bound_is_kept_alone() -> None:
     """Until the next comes: a data set that is used again and again is not read again and again."""
     bounded, calls = Bounded(10), []
     load = cached_by_bytes(bounded, lambda size: (size,))(lambda size: calls.append(size) or np.zeros(size))
@@ -48,13 +50,13 @@ def test_what_is_larger_than_the_bound_is_kept_alone():
     assert calls == [1, 50, 1]
 
 
-def test_functions_do_not_share_their_results():
+def test_functions_do_not_share_their_results() -> None:
     """One bound may be common to many, with equal arguments."""
     kept = cached_by_bytes(Bounded(1000), lambda x: (x,))
     assert (kept(lambda x: x + 1)(1), kept(lambda x: x + 2)(1)) == (2, 3)
 
 
-def test_sizes(config):
+def test_sizes(config: Any) -> None:
     """Of a task all its splits, of a raw table its strings too."""
     task = prepare(config("dataset=wine")).task
     tensors = [tensor for split in (task.train, task.val, task.test) for tensor in (split.x, split.y)]
@@ -65,11 +67,11 @@ def test_sizes(config):
     assert size_of(pd.DataFrame({"a": ["x" * 10_000] * 3})) > 30_000
 
 
-def load(run):
+def load(run: Any) -> Any:
     return tasks.load_task(run.dataset.model_dump_json(by_alias=True))
 
 
-def test_an_edited_table_is_read_again(config, tmp_path):
+def test_an_edited_table_is_read_again(config: Any, tmp_path: Path) -> None:
     """With another checksum; the same file gives the same task."""
     rows = pd.DataFrame({"a": np.arange(40.0) % 7, "b": np.arange(40.0) % 5, "target": np.arange(40.0)})
     rows.to_csv(tmp_path / "rows.csv", index=False)
@@ -82,7 +84,7 @@ def test_an_edited_table_is_read_again(config, tmp_path):
     assert second.checksum != first.checksum
 
 
-def test_edited_images_are_read_again(config, tmp_path):
+def test_edited_images_are_read_again(config: Any, tmp_path: Path) -> None:
     """A folder is marked by the files in it."""
     run = config(*write_mnist(tmp_path, side=6, sizes=(60, 20)))
     first = load(run)
@@ -92,7 +94,7 @@ def test_edited_images_are_read_again(config, tmp_path):
     assert len(first.test) == 20
 
 
-def test_images_are_read_once_for_all_splits(config, tmp_path, monkeypatch):
+def test_images_are_read_once_for_all_splits(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And each split is what it is when they are read for it alone: nobody changes what is kept."""
     runs = [config(*write_mnist(tmp_path, side=6, sizes=(60, 20)), f"seed={seed}") for seed in (0, 1, 0, 2)]
     read, calls = image_files._read_pairs, []
@@ -106,7 +108,7 @@ def test_images_are_read_once_for_all_splits(config, tmp_path, monkeypatch):
     assert len(calls) == 5
 
 
-def test_tables_are_read_once_for_all_splits(config, monkeypatch):
+def test_tables_are_read_once_for_all_splits(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same of what comes with scikit-learn."""
     runs = [config("dataset=wine", f"seed={seed}") for seed in range(4)]
     read, calls = bundled._read, []
@@ -119,7 +121,7 @@ def test_tables_are_read_once_for_all_splits(config, monkeypatch):
         assert torch.equal(load(run).test.x, task.test.x)
 
 
-def test_shapes_outlive_their_tasks(config, monkeypatch):
+def test_shapes_outlive_their_tasks(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep over more splits than are kept asks for their shapes without making them again."""
     runs = [config("dataset=wine", f"seed={seed}").dataset.model_dump_json(by_alias=True) for seed in range(3)]
     first = [tasks.task_shape(run) for run in runs]

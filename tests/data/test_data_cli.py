@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ SUITES = ["334", "335", "336", "337"]
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """run("info", "1") -> (exit code, output, errors)"""
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -26,7 +27,7 @@ def run(monkeypatch, capsys):
     return run
 
 
-def test_fetch_list_info_verify(server, run, monkeypatch):
+def test_fetch_list_info_verify(server: Any, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert run("fetch", "openml", "1", "2")[:2] == (
         0,
@@ -42,7 +43,7 @@ def test_fetch_list_info_verify(server, run, monkeypatch):
     assert run("verify")[:2] == (0, f"{store.root()}: 5 entries, 0 damaged\n")
 
 
-def test_verify_finds_damage_and_changes_nothing(server, run):
+def test_verify_finds_damage_and_changes_nothing(server: Any, run: Any) -> None:
     run("fetch", "data", "2")
     table = store.root() / "data/2/data.parquet"
     table.write_bytes(table.read_bytes()[:-1])
@@ -65,7 +66,7 @@ def test_verify_finds_damage_and_changes_nothing(server, run):
         (["drop"], "No such command 'drop'"),
     ],
 )
-def test_mistakes_are_one_line_and_code_2(server, run, arguments, message):
+def test_mistakes_are_one_line_and_code_2(server: Any, run: Any, arguments: Any, message: Any) -> None:
     code, _, errors = run(*arguments)
     assert code == 2
     lines = [line for line in errors.splitlines() if not line.startswith("fetching")]
@@ -73,14 +74,14 @@ def test_mistakes_are_one_line_and_code_2(server, run, arguments, message):
     assert lines[0].startswith(f"psilon-data: {message}")
 
 
-def test_help_and_no_command(run):
+def test_help_and_no_command(run: Any) -> None:
     assert run("--help")[0] == 0
     code, shown, _ = run()
     assert (code, "Commands:" in shown) == (2, True)
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_suites_name_their_tasks_once_and_follow_the_papers_rule(suite):
+def test_suites_name_their_tasks_once_and_follow_the_papers_rule(suite: Any) -> None:
     """The comments of a suite's file list every task with its features: ten or more are in, the others out."""
     text = (CONF / "suite" / f"grinsztajn_{suite}.yaml").read_text()
     tasks = data_cli.suite_tasks(suite)
@@ -94,7 +95,7 @@ def test_suites_name_their_tasks_once_and_follow_the_papers_rule(suite):
     assert yaml.safe_load(text)["defaults"] == [{"override /dataset": "openml"}]
 
 
-def test_a_suite_is_swept_over():
+def test_a_suite_is_swept_over() -> None:
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -103,7 +104,7 @@ def test_a_suite_is_swept_over():
     assert cfg.hydra.sweeper.params["dataset.task_id"].startswith("361072,361073")
 
 
-def test_fetch_suite_fetches_every_task(run, monkeypatch):
+def test_fetch_suite_fetches_every_task(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(data_cli, "fetch_openml", data_cli.commands.commands["fetch"].commands["openml"])
     monkeypatch.setattr(data_cli.fetch_openml, "callback", lambda task_ids: asked.extend(task_ids))
@@ -111,7 +112,7 @@ def test_fetch_suite_fetches_every_task(run, monkeypatch):
     assert asked == data_cli.suite_tasks("337")
 
 
-def test_help_imports_nothing_heavy():
+def test_help_imports_nothing_heavy() -> None:
     check = "import sys, psilon_bench.cli.data; print(sorted({'torch', 'pandas', 'openml', 'rich'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,6 +1,8 @@
 """The UCI file: converted once, read by row groups, split as its authors do or at random."""
 
 import gzip
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ ROWS = 900
 
 
 @pytest.fixture
-def rows():
+def rows() -> Any:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(ROWS, 29)).astype(np.float32)
     table[:, 0] = rng.integers(0, 2, ROWS)
@@ -22,7 +24,7 @@ def rows():
 
 
 @pytest.fixture
-def path(rows, tmp_path, monkeypatch):
+def path(rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A small HIGGS.csv in UCI's format; groups and test rows are scaled down so that several are in play."""
     monkeypatch.setattr(higgs, "ROW_GROUP", 128)
     monkeypatch.setattr(higgs, "UCI_TEST_ROWS", 300)
@@ -30,14 +32,14 @@ def path(rows, tmp_path, monkeypatch):
     return tmp_path / "HIGGS.csv"
 
 
-def raw_rows(task, split):
+def raw_rows(task: Any, split: Any) -> Any:
     """The row numbers that a split's inputs came from."""
     scaler = task.preprocessing.named_transformers_["number"]["scale"]
     return np.rint(split.x[:, 0].double().numpy() * scaler.scale_[0] + scaler.mean_[0]).astype(int)
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_rows_arrive_as_they_are_in_the_file(path, rows, load, packed):
+def test_rows_arrive_as_they_are_in_the_file(path: Any, rows: Any, load: Any, packed: Any) -> None:
     if packed:
         path = path.with_name("HIGGS.csv.gz")
         path.write_bytes(gzip.compress((path.parent / "HIGGS.csv").read_bytes()))
@@ -51,7 +53,7 @@ def test_rows_arrive_as_they_are_in_the_file(path, rows, load, packed):
     torch.testing.assert_close(task.train.x[:, 4], torch.from_numpy(scaled), atol=1e-4, rtol=1e-4)
 
 
-def test_the_file_is_converted_once(path, load, monkeypatch):
+def test_the_file_is_converted_once(path: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load("higgs", path=str(path))
     (key,) = store.entries()
     groups = higgs.pq.ParquetFile(store.read_entry(key).table).num_row_groups
@@ -62,26 +64,26 @@ def test_the_file_is_converted_once(path, load, monkeypatch):
     assert first.checksum == store.file_sha256(path)
 
 
-def test_features_are_chosen(path, load):
+def test_features_are_chosen(path: Any, load: Any) -> None:
     counts = [load("higgs", path=str(path), features=f).num_features for f in ("all", "low", "high")]
     assert counts == [28, 21, 7]
     assert load("higgs", path=str(path), features="high").feature_names == higgs.HIGH
 
 
-def test_uci_tests_on_the_last_rows_alone(path, load):
+def test_uci_tests_on_the_last_rows_alone(path: Any, load: Any) -> None:
     task = load("higgs", path=str(path), split="uci", train_size=400, val_size=200, test_size=250)
     assert raw_rows(task, task.test).min() >= 600
     assert max(raw_rows(task, task.train).max(), raw_rows(task, task.val).max()) < 600
     assert [len(s) for s in (task.train, task.val, task.test)] == [400, 200, 250]
 
 
-def test_few_rows_of_many(path, load):
+def test_few_rows_of_many(path: Any, load: Any) -> None:
     task = load("higgs", path=str(path), max_rows=50, train_size=20, val_size=None, test_size=None)
     assert [len(s) for s in (task.train, task.val, task.test)] == [20, 15, 15]
     assert "50 of the 900 rows of HIGGS.csv" in task.notes
 
 
-def spoiled(path, change):
+def spoiled(path: Any, change: Any) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(change(lines)))
 
@@ -100,7 +102,7 @@ def spoiled(path, change):
         (lambda lines: [], r"fails after 0 rows: Empty CSV file"),
     ],
 )
-def test_a_file_that_is_not_higgs_is_refused(path, load, cache, change, message):
+def test_a_file_that_is_not_higgs_is_refused(path: Any, load: Any, cache: Any, change: Any, message: Any) -> None:
     spoiled(path, change)
     with pytest.raises(UsageError, match=message) as raised:
         load("higgs", path=str(path))
@@ -109,7 +111,7 @@ def test_a_file_that_is_not_higgs_is_refused(path, load, cache, change, message)
     assert list((cache / ".making").iterdir()) == []
 
 
-def test_a_truncated_gz_is_refused(path, load):
+def test_a_truncated_gz_is_refused(path: Any, load: Any) -> None:
     cut = path.with_suffix(".csv.gz")
     cut.write_bytes(gzip.compress(path.read_bytes())[:-5000])
     with pytest.raises(UsageError, match=r"whole csv or csv.gz .* HIGGS.csv.gz fails after \d+ rows: Truncated"):
@@ -131,6 +133,6 @@ def test_a_truncated_gz_is_refused(path, load):
         ({"features": "some"}, r"features"),
     ],
 )
-def test_bad_requests_are_one_clear_line(path, load, values, message):
+def test_bad_requests_are_one_clear_line(path: Any, load: Any, values: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message):
         load("higgs", **{"path": str(path), **values})

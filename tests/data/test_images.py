@@ -2,6 +2,8 @@
 
 import gzip
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from psilon_bench.errors import UsageError
 
 
 @pytest.fixture
-def mnist(tmp_path):
+def mnist(tmp_path: Path) -> Any:
     """200 training and 100 test images; half of the files gzipped."""
     for i, (name, n) in enumerate((("train", 200), ("t10k", 100))):
         pixels, labels = made_up(n, (28, 28), i)
@@ -28,7 +30,7 @@ def mnist(tmp_path):
 
 
 @pytest.fixture
-def cifar(tmp_path):
+def cifar(tmp_path: Path) -> Any:
     for i in range(6):
         pixels, labels = made_up(40, (3, 32, 32), i)
         record = np.concatenate([labels[:, None], pixels.reshape(40, -1)], axis=1)
@@ -37,12 +39,12 @@ def cifar(tmp_path):
     return tmp_path
 
 
-def raw_pixels(task, split):
+def raw_pixels(task: Any, split: Any) -> Any:
     mean, std = (torch.tensor(a)[:, None, None] for a in (task.preprocessing.mean_, task.preprocessing.std_))
     return ((split.x.double() * std + mean) * 255).round().to(torch.uint8).numpy()
 
 
-def test_idx_files_arrive_whole(mnist, load):
+def test_idx_files_arrive_whole(mnist: Any, load: Any) -> None:
     task = load("mnist", path=str(mnist), val_size=50)
     assert task.input_shape == (1, 28, 28)
     assert task.num_features == len(task.feature_names) == 784
@@ -54,14 +56,14 @@ def test_idx_files_arrive_whole(mnist, load):
     assert (task.test.y.numpy()[order] == labels[expected]).all()
 
 
-def test_normalisation_is_of_the_training_images(mnist, load):
+def test_normalisation_is_of_the_training_images(mnist: Any, load: Any) -> None:
     task = load("mnist", path=str(mnist), val_size=50)
     torch.testing.assert_close(task.train.x.mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
     torch.testing.assert_close(task.train.x.std(correction=0), torch.tensor(1.0))
     assert abs(task.test.x.mean()) > 1e-3
 
 
-def test_the_scaler_equals_its_formula_in_float64():
+def test_the_scaler_equals_its_formula_in_float64() -> None:
     pixels, _ = made_up(23, (3, 5, 4), 2)
     scaler = ImageScaler([3, 5, 4]).fit(pixels)
     x = pixels / 255
@@ -72,7 +74,7 @@ def test_the_scaler_equals_its_formula_in_float64():
     assert np.isfinite(ImageScaler([3, 5, 4]).fit(pixels * 0).transform(pixels)).all()
 
 
-def test_the_subset_has_as_many_of_each_class(mnist, load):
+def test_the_subset_has_as_many_of_each_class(mnist: Any, load: Any) -> None:
     task = load("mnist_subset", path=str(mnist), per_class=7, val_size=30)
     assert task.train.y.bincount().tolist() == [7] * 10
     assert [len(task.val), len(task.test)] == [30, 100]
@@ -82,7 +84,7 @@ def test_the_subset_has_as_many_of_each_class(mnist, load):
     assert rows != {x.tobytes() for x in raw_pixels(other, other.train)}
 
 
-def test_cifar_binary_and_pickled_batches_agree(cifar, load, tmp_path):
+def test_cifar_binary_and_pickled_batches_agree(cifar: Any, load: Any, tmp_path: Path) -> None:
     binary = load("cifar10", path=str(cifar))
     folder = tmp_path / "python"
     folder.mkdir()
@@ -96,9 +98,9 @@ def test_cifar_binary_and_pickled_batches_agree(cifar, load, tmp_path):
     assert [len(s) for s in (binary.train, binary.val, binary.test)] == [180, 20, 40]
 
 
-def test_a_pickle_that_would_run_code_is_refused(cifar, load, tmp_path):
+def test_a_pickle_that_would_run_code_is_refused(cifar: Any, load: Any, tmp_path: Path) -> None:
     class Evil:
-        def __reduce__(self):
+        def __reduce__(self) -> Any:
             return print, ("run",)
 
     for file in list(cifar.glob("*.bin")):
@@ -108,7 +110,7 @@ def test_a_pickle_that_would_run_code_is_refused(cifar, load, tmp_path):
         load("cifar10", path=str(cifar))
 
 
-def test_svhn_mat_files(tmp_path, load):
+def test_svhn_mat_files(tmp_path: Path, load: Any) -> None:
     made = {}
     for i, (name, n) in enumerate((("train", 60), ("test", 30))):
         pixels, labels = made[name] = made_up(n, (3, 32, 32), i)
@@ -122,7 +124,7 @@ def test_svhn_mat_files(tmp_path, load):
     assert digit == made["test"][1][place]
 
 
-def test_openml_rows_become_images(server, load, monkeypatch):
+def test_openml_rows_become_images(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, labels = made_up(70, (28, 28), 3)
     frame = pd.DataFrame(pixels.reshape(70, -1), columns=[f"pixel{i}" for i in range(784)])
     frame["class"] = pd.Categorical(labels.astype(str))
@@ -135,7 +137,7 @@ def test_openml_rows_become_images(server, load, monkeypatch):
         load("cifar10", data_id=554)
 
 
-def test_corrupted_sets_of_mnist_c(mnist, load, tmp_path):
+def test_corrupted_sets_of_mnist_c(mnist: Any, load: Any, tmp_path: Path) -> None:
     for i, name in enumerate(("fog", "zigzag")):
         pixels, labels = made_up(100, (28, 28, 1), 5 + i)
         (tmp_path / "c" / name).mkdir(parents=True)
@@ -150,7 +152,7 @@ def test_corrupted_sets_of_mnist_c(mnist, load, tmp_path):
     assert whole.extra_tests["zigzag"].y.tolist() == labels.tolist()
 
 
-def test_corrupted_sets_of_cifar_c(cifar, load, tmp_path):
+def test_corrupted_sets_of_cifar_c(cifar: Any, load: Any, tmp_path: Path) -> None:
     pixels, labels = made_up(30, (32, 32, 3), 7)
     (tmp_path / "c").mkdir()
     np.save(tmp_path / "c" / "labels.npy", labels)
@@ -163,11 +165,11 @@ def test_corrupted_sets_of_cifar_c(cifar, load, tmp_path):
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     return torch.randn(64, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def test_augmentation_is_a_crop_of_the_padded_image_or_its_mirror(batch):
+def test_augmentation_is_a_crop_of_the_padded_image_or_its_mirror(batch: Any) -> None:
     augment = CropAndFlip(2, (-1.0, -2.0, -3.0))
     black = torch.tensor([-1.0, -2.0, -3.0])[:, None, None]
     out = augment(batch, torch.Generator().manual_seed(1))
@@ -187,7 +189,7 @@ def test_augmentation_is_a_crop_of_the_padded_image_or_its_mirror(batch):
     assert {flip for _, _, flip in seen} == {False, True}
 
 
-def test_augmentation_follows_its_generator_and_leaves_the_batch(batch):
+def test_augmentation_follows_its_generator_and_leaves_the_batch(batch: Any) -> None:
     before = batch.clone()
     augment = CropAndFlip(2, (0.0, 0.0, 0.0))
     first, again, other = (augment(batch, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
@@ -197,7 +199,7 @@ def test_augmentation_follows_its_generator_and_leaves_the_batch(batch):
     assert augment(batch.double(), torch.Generator()).dtype == torch.float64
 
 
-def test_augmentation_is_offered_where_it_is_asked_for(cifar, load):
+def test_augmentation_is_offered_where_it_is_asked_for(cifar: Any, load: Any) -> None:
     task = load("cifar10", path=str(cifar))
     black = torch.from_numpy(task.preprocessing.transform(np.zeros((1, 3, 32, 32), np.uint8)))
     torch.testing.assert_close(torch.tensor(task.augment.black), black[0, :, 0, 0])
@@ -215,12 +217,12 @@ def test_augmentation_is_offered_where_it_is_asked_for(cifar, load):
         ({"corrupted": "nowhere"}, r"dataset.corrupted must hold .*but nowhere does not"),
     ],
 )
-def test_bad_requests_are_one_clear_line(mnist, load, values, message):
+def test_bad_requests_are_one_clear_line(mnist: Any, load: Any, values: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message):
         load("mnist", **{"path": str(mnist), "val_size": 50, **values})
 
 
-def test_damaged_and_missing_files_are_named(mnist, load):
+def test_damaged_and_missing_files_are_named(mnist: Any, load: Any) -> None:
     place = mnist / "train-images-idx3-ubyte.gz"
     whole = place.read_bytes()
     place.write_bytes(whole[:-100])
@@ -234,7 +236,7 @@ def test_damaged_and_missing_files_are_named(mnist, load):
         load("mnist", path=str(mnist))
 
 
-def test_balanced_rows_and_the_rest_are_all_rows():
+def test_balanced_rows_and_the_rest_are_all_rows() -> None:
     labels = np.arange(50) % 5
     train, left = images._balanced(labels, 4, list("abcde"), 0)
     assert sorted([*train, *left]) == list(range(50))

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def written(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def column(written, load) -> Callable[..., object]:
+def column(written: Any, load: Any) -> Callable[..., object]:
     """column(cells): the task of a file with these cells as column `a`, numbers `b` and a class."""
 
     def column(cells: list[str], **values: object) -> object:
@@ -50,7 +51,7 @@ def lines(*columns: list[str], end: str = "") -> list[str]:
     return [",".join(cells) + end for cells in zip(*columns, strict=True)]
 
 
-def raised(load, **values) -> str:
+def raised(load: Any, **values: Any) -> str:
     """The one line by which a table is refused."""
     with pytest.raises(UsageError) as error:
         load("table", **values)
@@ -69,7 +70,7 @@ def raw(path: str, **values: object) -> table.RawTable:
 
 
 @pytest.mark.parametrize(("extra", "fields"), [(",7", 4), (",7,8", 5)])
-def test_rows_longer_than_the_header_are_refused(written, load, extra, fields):
+def test_rows_longer_than_the_header_are_refused(written: Any, load: Any, extra: Any, fields: Any) -> None:
     """Never shifted: pandas would take the first column for names of rows."""
     path = written("target,a,b", lines(TARGET, NUMBERS, NUMBERS, end=extra))
     message = raised(load, path=path)
@@ -78,7 +79,7 @@ def test_rows_longer_than_the_header_are_refused(written, load, extra, fields):
 
 
 @pytest.mark.parametrize("bad", ["1,2", "1,2,3,4", "total"])
-def test_a_line_of_another_length_is_named(written, load, bad):
+def test_a_line_of_another_length_is_named(written: Any, load: Any, bad: Any) -> None:
     """Too short as well, below empty lines and cells of two lines."""
     rows = [*lines(TARGET, NUMBERS, NUMBERS), "", '1,0.5,"0.5"', '1,"0.\n5",0.5', bad]
     message = raised(load, path=written("target,a,b", rows))
@@ -86,7 +87,7 @@ def test_a_line_of_another_length_is_named(written, load, bad):
 
 
 @pytest.mark.parametrize("marks", [("", ","), (",", ","), (",", ""), ("", ",,"), (",,", ",,")])
-def test_separators_at_the_end_of_lines(written, load, marks):
+def test_separators_at_the_end_of_lines(written: Any, load: Any, marks: Any) -> None:
     """In the header, the rows, or both: the columns are those with names."""
     head, end = marks
     task = load("table", path=written(f"target,a,b{head}", lines(TARGET, NUMBERS, NUMBERS[::-1], end=end)))
@@ -94,13 +95,13 @@ def test_separators_at_the_end_of_lines(written, load, marks):
     assert any("without a name and without values" in note for note in task.notes) == bool(end)
 
 
-def test_a_field_behind_the_last_name_that_is_not_always_empty(written, load):
+def test_a_field_behind_the_last_name_that_is_not_always_empty(written: Any, load: Any) -> None:
     """The line with the value is named."""
     rows = [*lines(TARGET, NUMBERS, end=","), "1,0.5,9"]
     assert f"has 2 and line {ROWS + 2} has 3 ('9')" in raised(load, path=written("target,a", rows))
 
 
-def test_a_first_column_without_a_name(written, load):
+def test_a_first_column_without_a_name(written: Any, load: Any) -> None:
     """Numbers of rows, as pandas and R write them, are no input; another such column is one, and said."""
     counts, squares = [str(row) for row in range(ROWS)], [str(row**2) for row in range(ROWS)]
     task = load("table", path=written(",target,a", lines(counts, TARGET, NUMBERS)))
@@ -127,7 +128,7 @@ def test_a_first_column_without_a_name(written, load):
         ("my.csv", "  ", {"sep": "spaces"}),
     ],
 )
-def test_endings_and_separators(written, load, name, mark, values):
+def test_endings_and_separators(written: Any, load: Any, name: Any, mark: Any, values: Any) -> None:
     """In capitals as well; of .txt the separator that fits the header, which is said."""
     header, *rows = (line.replace(",", mark) for line in ["target,a,b", *lines(TARGET, NUMBERS, NUMBERS[::-1])])
     task = load("table", path=written(header, rows, name), **values)
@@ -137,13 +138,13 @@ def test_endings_and_separators(written, load, name, mark, values):
     assert told == (".txt" in name.lower() and not values)
 
 
-def test_names_may_hold_spaces(written, load):
+def test_names_may_hold_spaces(written: Any, load: Any) -> None:
     """Where another separator fits."""
     path = written("the target,first a", lines(TARGET, NUMBERS), "my.txt")
     assert load("table", path=path, target="the target").feature_names == ["first a"]
 
 
-def test_another_separator_is_guessed_in_the_message(written, load):
+def test_another_separator_is_guessed_in_the_message(written: Any, load: Any) -> None:
     """Never one long column."""
     path = written("target;a;b", [line.replace(",", ";") for line in lines(TARGET, NUMBERS, NUMBERS)])
     assert raised(load, path=path).endswith("has one, 'target;a;b'. Set 'dataset.sep=\";\"'.")
@@ -152,7 +153,7 @@ def test_another_separator_is_guessed_in_the_message(written, load):
 
 
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
-def test_charsets(written, load, charset):
+def test_charsets(written: Any, load: Any, charset: Any) -> None:
     """What cannot be decoded is told with a remedy; the mark of UTF-8 is no part of a name."""
     path = written("größe,target", lines(["groß", "klein"] * 60, TARGET), charset=charset)
     assert load("table", path=path, charset=charset).feature_names == ["größe=groß", "größe=klein"]
@@ -162,7 +163,7 @@ def test_charsets(written, load, charset):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_ends_of_lines(tmp_path, load, end):
+def test_ends_of_lines(tmp_path: Path, load: Any, end: Any) -> None:
     """Of Linux, Windows and old Macs, and lines are counted alike."""
     rows = [*lines(TARGET, NUMBERS), "1,bad"]
     (tmp_path / "my.csv").write_bytes(end.join(["target,a", *rows, ""]).encode())
@@ -174,13 +175,13 @@ def test_ends_of_lines(tmp_path, load, end):
     ("name", "expected"),
     [("house.2019.csv", "house.2019"), ("house.2019.csv.gz", "house.2019"), ("A.B.TXT", "A.B"), ("my.csv", "my")],
 )
-def test_the_task_is_called_as_the_file_less_its_ending(written, load, name, expected):
+def test_the_task_is_called_as_the_file_less_its_ending(written: Any, load: Any, name: Any, expected: Any) -> None:
     """house.2019.csv and house.2020.csv are two data sets."""
     header, rows = "target,a", lines(TARGET, NUMBERS)
     assert load("table", path=written(header, rows, name), sep=",").name == expected
 
 
-def test_the_checksum_is_of_what_was_read(written, monkeypatch):
+def test_the_checksum_is_of_what_was_read(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is opened once; a change right after cannot part checksum and content."""
     path = written("target,a", lines(TARGET, NUMBERS))
     opened, read_bytes = [], Path.read_bytes
@@ -194,7 +195,7 @@ def test_the_checksum_is_of_what_was_read(written, monkeypatch):
 
 
 @pytest.mark.parametrize("word", ["NA", "None", "null", "nan", "N/A", "?", "", "NaN", "NULL", "<NA>", "#N/A", "n/a"])
-def test_words_that_are_missing_among_numbers_alone(column, word):
+def test_words_that_are_missing_among_numbers_alone(column: Any, word: Any) -> None:
     """In a column of numbers they leave the cell empty and are counted; as level or class they are what they are."""
     cells = [word if row % 10 == 0 else number for row, number in enumerate(NUMBERS)]
     task = column(cells)
@@ -206,7 +207,7 @@ def test_words_that_are_missing_among_numbers_alone(column, word):
         assert any(note.startswith(f"{word} in 'a': levels") for note in task.notes)
 
 
-def test_words_that_are_classes(written, load):
+def test_words_that_are_classes(written: Any, load: Any) -> None:
     """None of the rows is left out."""
     rows = lines(NUMBERS, ["Double", "None", "null"] * 40)
     task = load("table", path=written("a,label", rows))
@@ -214,7 +215,7 @@ def test_words_that_are_classes(written, load):
     assert sum(len(split) for split in (task.train, task.val, task.test)) == ROWS
 
 
-def test_classes_some_of_which_are_numbers(written, load):
+def test_classes_some_of_which_are_numbers(written: Any, load: Any) -> None:
     """Asked about, unless they are said to be classes or levels."""
     path = written("a,target", lines(NUMBERS, ["U" if row % 24 == 0 else str(row % 3) for row in range(ROWS)]))
     assert "Column 'target' must hold numbers or levels" in raised(load, path=path)
@@ -222,7 +223,7 @@ def test_classes_some_of_which_are_numbers(written, load):
         assert load("table", path=path, **said).classes == ["0", "1", "2", "U"]
 
 
-def test_missing_can_be_set(column):
+def test_missing_can_be_set(column: Any) -> None:
     """For all columns: levels, classes, and numbers by value, here -999, which is a number otherwise."""
     cells = ["-999" if row % 10 == 0 else number for row, number in enumerate(NUMBERS)]
     assert column(cells).feature_names == ["a", "b"]
@@ -234,7 +235,7 @@ def test_missing_can_be_set(column):
     assert task.feature_names[1:] == ["a=x", "a=y", "a=missing"]
 
 
-def test_missing_classes_leave_their_rows_out(written, load):
+def test_missing_classes_leave_their_rows_out(written: Any, load: Any) -> None:
     """As they are told to."""
     path = written("a,label", lines(NUMBERS, ["x", "y", "unknown"] * 40))
     task = load("table", path=path, missing=["unknown"])
@@ -242,7 +243,7 @@ def test_missing_classes_leave_their_rows_out(written, load):
     assert "left out 40 rows without a target" in task.notes
 
 
-def test_truth_values_may_be_missing(column):
+def test_truth_values_may_be_missing(column: Any) -> None:
     """0, 1 and an indicator."""
     assert column(["True", "False", "NA"] * 40).feature_names == ["a", "b", "missingindicator_a"]
 
@@ -263,7 +264,7 @@ def test_truth_values_may_be_missing(column):
         ("1_000", "'1_000' in line 121", "'dataset.missing=[\"1_000\"]'"),
     ],
 )
-def test_a_cell_that_is_no_number_is_named(column, odd, told, remedy):
+def test_a_cell_that_is_no_number_is_named(column: Any, odd: Any, told: Any, remedy: Any) -> None:
     """Never one-hot levels, never the advice to drop the column; every remedy that is told works as typed."""
     cells = [*NUMBERS[: ROWS - 1], odd]
     with pytest.raises(UsageError) as error:
@@ -286,7 +287,7 @@ def typed(override: str) -> tuple[str, object]:
 
 
 @pytest.mark.parametrize("share", [1, 40, 119])
-def test_any_number_of_spreadsheet_errors_and_separators(column, share):
+def test_any_number_of_spreadsheet_errors_and_separators(column: Any, share: Any) -> None:
     """They are not levels however many there are."""
     for odd in (["#DIV/0!"] * share, [f"1,{row:03d}" for row in range(share)]):
         with pytest.raises(UsageError, match=rf"Column 'a' must hold .* {share} of its 120 cells are no numbers"):
@@ -302,21 +303,21 @@ def test_any_number_of_spreadsheet_errors_and_separators(column, share):
         ([f"{row}%" for row in range(ROWS)], "set dataset.decimal and dataset.thousands once cells have no units"),
     ],
 )
-def test_a_column_that_is_written_otherwise_tells_how(column, cells, remedy):
+def test_a_column_that_is_written_otherwise_tells_how(column: Any, cells: Any, remedy: Any) -> None:
     """Settings that read every cell of it, and those alone."""
     with pytest.raises(UsageError, match="Column 'a' must hold numbers or levels") as error:
         column(cells)
     assert remedy in str(error.value)
 
 
-def test_half_a_column_of_numbers(column):
+def test_half_a_column_of_numbers(column: Any) -> None:
     """Sixty different numbers and one word are no levels; twelve numbers and words are."""
     with pytest.raises(UsageError, match=r"'not done' in line 62 \(60 times\)"):
         column([*NUMBERS[:60], *["not done"] * 60])
     assert column(["1", "2", "3", "many"] * 30).feature_names[1:] == ["a=1", "a=2", "a=3", "a=many"]
 
 
-def test_a_footer_can_be_set_missing(written, load):
+def test_a_footer_can_be_set_missing(written: Any, load: Any) -> None:
     """Its row has no target then."""
     path = written("a,b,target", [*lines(NUMBERS, NUMBERS[::-1], TARGET), "Total,,"])
     assert f"Column 'a' must hold numbers or levels, but 1 of its {ROWS + 1} cells" in raised(load, path=path)
@@ -344,18 +345,18 @@ def test_a_footer_can_be_set_missing(written, load):
         ("nan", {}, None),
     ],
 )
-def test_numbers_as_they_are_written(cell, values, expected):
+def test_numbers_as_they_are_written(cell: Any, values: Any, expected: Any) -> None:
     """Groups of three digits alone, and the one decimal mark."""
     assert Form(**values).number(cell) == expected
 
 
-def test_decimal_and_thousands_must_differ(column):
+def test_decimal_and_thousands_must_differ(column: Any) -> None:
     """No number could be read."""
     with pytest.raises(UsageError, match=r"dataset.decimal and dataset.thousands must differ, but both are ','"):
         column(NUMBERS, decimal=",", thousands=",")
 
 
-def test_categorical_columns_are_read_as_they_are(written, load):
+def test_categorical_columns_are_read_as_they_are(written: Any, load: Any) -> None:
     """Leading zeros included, and a target that counts too many values to be inferred as classes."""
     path = written("zip,y", lines(["01234", "1234", "94110"] * 40, [str(row % 15) for row in range(ROWS)]))
     assert load("table", path=path).feature_names == ["zip"]
@@ -369,7 +370,7 @@ def test_categorical_columns_are_read_as_they_are(written, load):
 
 
 @pytest.mark.parametrize("base", [2**53, 2**60, 2**63, 2**70, -(2**60)])
-def test_integer_classes_are_exact(written, load, base):
+def test_integer_classes_are_exact(written: Any, load: Any, base: Any) -> None:
     """Two that differ by one are two, also where the target misses a value."""
     rows = [*lines(NUMBERS, [str(base + row % 3) for row in range(ROWS)]), "0.5,"]
     task = load("table", path=written("a,target", rows))
@@ -378,7 +379,7 @@ def test_integer_classes_are_exact(written, load, base):
     assert task.train.y.bincount().tolist() == [24, 24, 24]
 
 
-def test_classes_that_floats_do_not_tell_apart_are_refused(written, load):
+def test_classes_that_floats_do_not_tell_apart_are_refused(written: Any, load: Any) -> None:
     """Whoever wrote them has merged them already."""
     rows = lines(NUMBERS, [f"{2**60 + row % 3}.0" for row in range(ROWS)])
     assert "stored as floats, which skip whole numbers beyond 2^53" in raised(load, path=written("a,target", rows))
@@ -386,7 +387,7 @@ def test_classes_that_floats_do_not_tell_apart_are_refused(written, load):
 
 @pytest.mark.parametrize("row", range(0, ROWS, 13))
 @pytest.mark.parametrize("value", ["1.7976931348623157e308", "-1e200", "1e999"])
-def test_numbers_that_overflow_name_their_line(written, load, row, value):
+def test_numbers_that_overflow_name_their_line(written: Any, load: Any, row: Any, value: Any) -> None:
     """In whichever split the row lies; before anything is trained."""
     cells = [value if place == row else number for place, number in enumerate(NUMBERS)]
     message = raised(load, path=written("a,b,target", lines(cells, NUMBERS, TARGET)))
@@ -394,7 +395,7 @@ def test_numbers_that_overflow_name_their_line(written, load, row, value):
     assert f"in line {row + 2}." in message
 
 
-def test_a_target_that_overflows_names_its_line(written, load):
+def test_a_target_that_overflows_names_its_line(written: Any, load: Any) -> None:
     """Its scale would be infinite."""
     cells = ["1.7976931348623157e308" if row == 7 else number for row, number in enumerate(NUMBERS)]
     assert "but target 'y' holds 1.7976931348623157e+308 in line 9." in raised(
@@ -402,7 +403,7 @@ def test_a_target_that_overflows_names_its_line(written, load):
     )
 
 
-def test_large_numbers_that_can_be_scaled_are_fine(written, load):
+def test_large_numbers_that_can_be_scaled_are_fine(written: Any, load: Any) -> None:
     """Luminosities in erg/s lie beyond float32, their standardised values do not."""
     task = load("table", path=written("a,target", lines([f"{number}e44" for number in NUMBERS], TARGET)))
     plain = load("table", path=written("a,target", lines(NUMBERS, TARGET), "other.csv"))
@@ -415,12 +416,12 @@ def test_large_numbers_that_can_be_scaled_are_fine(written, load):
 @pytest.mark.parametrize(
     "word", ["id", "a b", "#DIV/0!", "N/A", "?", "it's", 'say "so"', "null", "1e5", "ä", "x,y", "7"]
 )
-def test_settings_are_what_shell_and_hydra_read(word):
+def test_settings_are_what_shell_and_hydra_read(word: Any) -> None:
     """A remedy can be pasted."""
     assert typed(setting("dataset.drop", [word])) == ("drop", [word])
     assert typed(setting("dataset.sep", word)) == ("sep", word)
 
 
-def test_plain_settings_have_no_quotes():
+def test_plain_settings_have_no_quotes() -> None:
     """As a person types them."""
     assert setting("dataset.drop", ["id", "name"]) == "dataset.drop=[id,name]"

@@ -1,6 +1,8 @@
 """From a server to a Task, with everything that can go wrong on the way. The client is the real one."""
 
 import socket
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from psilon_bench.data import openml_fetch, store
 from psilon_bench.errors import UsageError
 
 
-def test_a_regression_task_arrives_whole(server, load):
+def test_a_regression_task_arrives_whole(server: Any, load: Any) -> None:
     task = load("openml", task_id=1)
     assert (task.name, task.kind, task.target_name) == ("diabetes", "regression", "target")
     assert len(task.train) + len(task.val) + len(task.test) == 442
@@ -18,7 +20,7 @@ def test_a_regression_task_arrives_whole(server, load):
     assert (task.source, task.licence) == ("https://www.openml.org/d/1", "CC BY 4.0")
 
 
-def test_the_rows_are_those_of_the_server(server):
+def test_the_rows_are_those_of_the_server(server: Any) -> None:
     """ARFF and Parquet, levels, holes and all: what the cache holds is what was served."""
     for number in (1, 2, 3):
         cached = pd.read_parquet(openml_fetch.obtain_data(number, offline=False).table)
@@ -27,13 +29,13 @@ def test_the_rows_are_those_of_the_server(server):
         )
 
 
-def test_classes_and_parquet(server, load):
+def test_classes_and_parquet(server: Any, load: Any) -> None:
     task = load("openml", task_id=3)
     assert (task.kind, task.num_outputs, task.classes) == ("multiclass", 10, [str(i) for i in range(10)])
     assert not any("/data/download/" in path for path in server.requests)
 
 
-def test_a_data_set_brings_its_default_target_or_takes_another(server, load):
+def test_a_data_set_brings_its_default_target_or_takes_another(server: Any, load: Any) -> None:
     task = load("openml", data_id=2)
     assert (task.kind, task.num_outputs) == ("multiclass", 3)
     assert "kind inferred from the type of 'target': classes" in task.notes
@@ -41,11 +43,11 @@ def test_a_data_set_brings_its_default_target_or_takes_another(server, load):
     assert (other.kind, other.num_features) == ("regression", 10 + 3)
 
 
-def test_the_second_time_nobody_is_asked(server, load, monkeypatch):
+def test_the_second_time_nobody_is_asked(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load("openml", task_id=1)
     asked = server.requests.total()
 
-    def refuse(*_, **__):
+    def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a socket was opened")
 
     monkeypatch.setattr(socket, "socket", refuse)
@@ -55,7 +57,7 @@ def test_the_second_time_nobody_is_asked(server, load, monkeypatch):
     assert (again.train.x == first.train.x).all()
 
 
-def test_offline_without_the_data_says_what_to_run(server, load):
+def test_offline_without_the_data_says_what_to_run(server: Any, load: Any) -> None:
     with pytest.raises(UsageError, match=r"task/1 is not\. Run `psilon-data fetch openml 1` with a network first"):
         load("openml", task_id=1, offline=True)
     assert server.requests.total() == 0
@@ -63,13 +65,13 @@ def test_offline_without_the_data_says_what_to_run(server, load):
 
 @pytest.mark.parametrize("fault", ["error", "busy", "cut"])
 @pytest.mark.parametrize("path", ["/api/v1/xml/task/1", "/api/v1/xml/data/features/1", "/data/download/1"])
-def test_a_passing_fault_is_outlived(server, load, path, fault):
+def test_a_passing_fault_is_outlived(server: Any, load: Any, path: Any, fault: Any) -> None:
     server.faults = [(path, fault), (path, fault)]
     assert load("openml", task_id=1).kind == "regression"
     assert server.faults == []
 
 
-def test_wrong_bytes_are_noticed_and_fetched_again(server, load, capsys):
+def test_wrong_bytes_are_noticed_and_fetched_again(server: Any, load: Any, capsys: pytest.CaptureFixture[str]) -> None:
     server.faults = [("/data/download/1", "wrong")]
     load("openml", task_id=1)
     assert server.requests["/data/download/1"] == 2
@@ -78,19 +80,21 @@ def test_wrong_bytes_are_noticed_and_fetched_again(server, load, capsys):
 
 
 @pytest.mark.parametrize("fault", ["cut", "wrong"])
-def test_parquet_has_no_checksum_but_must_parse(server, load, fault):
+def test_parquet_has_no_checksum_but_must_parse(server: Any, load: Any, fault: Any) -> None:
     server.faults = [("/bucket/3/dataset.pq", fault)]
     assert load("openml", task_id=3).kind == "multiclass"
 
 
-def test_a_silent_server_is_given_up(server, load, monkeypatch):
+def test_a_silent_server_is_given_up(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openml_fetch, "TIMEOUT", (1, 0.1))
     server.faults = [("/data/download/1", "silent")]
     assert load("openml", task_id=1).kind == "regression"
     assert server.requests["/data/download/1"] == 2
 
 
-def test_a_lasting_fault_is_one_clear_line_and_harms_nothing(server, load, cache, monkeypatch):
+def test_a_lasting_fault_is_one_clear_line_and_harms_nothing(
+    server: Any, load: Any, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openml_fetch, "ATTEMPTS", tenacity.stop_after_attempt(3))
     load("openml", task_id=2)
     server.faults = [("/data/download/1", "wrong")] * 3
@@ -101,7 +105,7 @@ def test_a_lasting_fault_is_one_clear_line_and_harms_nothing(server, load, cache
     assert load("openml", task_id=1).kind == "regression"
 
 
-def test_nobody_there_is_one_clear_line(server, load, monkeypatch):
+def test_nobody_there_is_one_clear_line(server: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import openml
 
     with socket.socket() as taken:
@@ -131,20 +135,20 @@ def test_nobody_there_is_one_clear_line(server, load, monkeypatch):
         ({"data_id": 1, "drop": ["size"]}, r"dataset.drop must name columns, but size are none. Columns: age"),
     ],
 )
-def test_bad_requests_are_one_clear_line(server, load, values, message):
+def test_bad_requests_are_one_clear_line(server: Any, load: Any, values: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         load("openml", **values)
     assert "\n" not in str(raised.value)
     assert all(store.read_entry(key) for key in store.entries())
 
 
-def test_a_definite_answer_is_not_asked_for_again(server, load):
+def test_a_definite_answer_is_not_asked_for_again(server: Any, load: Any) -> None:
     with pytest.raises(UsageError):
         load("openml", task_id=99)
     assert server.requests["/api/v1/xml/task/99"] == 1
 
 
-def test_damage_is_mended_from_the_server_or_named_offline(server, load):
+def test_damage_is_mended_from_the_server_or_named_offline(server: Any, load: Any) -> None:
     load("openml", task_id=1)
     table = store.root() / "data/1/data.parquet"
     content = bytearray(table.read_bytes())
@@ -155,7 +159,7 @@ def test_damage_is_mended_from_the_server_or_named_offline(server, load):
     assert load("openml", task_id=1).kind == "regression"
 
 
-def test_the_clients_own_cache_is_used_but_not_touched(server, load, tmp_path):
+def test_the_clients_own_cache_is_used_but_not_touched(server: Any, load: Any, tmp_path: Path) -> None:
     """The client deletes what it cannot read: it must work on a copy."""
     import openml
 
@@ -174,7 +178,7 @@ def test_the_clients_own_cache_is_used_but_not_touched(server, load, tmp_path):
     assert {p: p.read_bytes() for p in own.rglob("*") if p.is_file()} == before
 
 
-def test_the_clients_settings_come_back(server, load):
+def test_the_clients_settings_come_back(server: Any, load: Any) -> None:
     import openml
 
     before = openml.config.get_config_as_dict()
@@ -182,7 +186,7 @@ def test_the_clients_settings_come_back(server, load):
     assert openml.config.get_config_as_dict() == before
 
 
-def test_higgs_comes_from_a_task_too(server, load):
+def test_higgs_comes_from_a_task_too(server: Any, load: Any) -> None:
     """Any binary task will do for the plumbing; the columns of Higgs are chosen by name where they are there."""
     frame = server.data[1].frame.rename(columns={"age": "m_bb", "bp": "lepton_pT"}).drop(columns="sex")
     server.data[7] = type(server.data[1])("higgs", frame.assign(target=["b", "s"] * 221), "target")

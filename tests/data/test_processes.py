@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openml_server import Server
@@ -42,7 +43,7 @@ def finish(process: subprocess.Popen) -> str:
     return out
 
 
-def test_eight_processes_fetch_once(server, fetch):
+def test_eight_processes_fetch_once(server: Any, fetch: Any) -> None:
     processes = [fetch(1) for _ in range(8)]
     said = [finish(process) for process in processes]
     assert set(said) == {"task 1, data set 1: diabetes, 442 rows, 10 features\n"}
@@ -50,7 +51,7 @@ def test_eight_processes_fetch_once(server, fetch):
     assert server.requests["/data/download/1"] == 1
 
 
-def test_a_kill_in_mid_fetch_leaves_nothing_broken(server, fetch, cache):
+def test_a_kill_in_mid_fetch_leaves_nothing_broken(server: Any, fetch: Any, cache: Any) -> None:
     server.faults = [("/data/download/1", "silent")]
     process = fetch(1)
     deadline = time.time() + 60

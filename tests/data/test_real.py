@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def copy(real_data, tmp_path_factory):
+def copy(real_data: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The openml client deletes what it cannot read, so the original stays out of its sight."""
     return shutil.copytree(
         real_data / "openml", tmp_path_factory.mktemp("real") / "openml", copy_function=shutil.copyfile
@@ -25,7 +26,7 @@ def copy(real_data, tmp_path_factory):
 
 
 @pytest.fixture
-def client(copy, monkeypatch):
+def client(copy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The openml client finds the copy as its own cache, in this process and in those started from it."""
     import openml
 
@@ -35,7 +36,7 @@ def client(copy, monkeypatch):
     return copy
 
 
-def test_every_real_task_loads_with_its_rows_and_features(client, load):
+def test_every_real_task_loads_with_its_rows_and_features(client: Any, load: Any) -> None:
     contents = json.loads((client / "contents.json").read_text())
     assert len(contents) == 25
     for row in contents:
@@ -67,7 +68,7 @@ def _fetched(task_id: int) -> store.About:
         ("cifar10", (3, 32, 32), (9000, 1000, 2000), None, None),  # the copy at hand has 12,000 images
     ],
 )
-def test_real_images(client, load, name, shape, sizes, mean, std):
+def test_real_images(client: Any, load: Any, name: Any, shape: Any, sizes: Any, mean: Any, std: Any) -> None:
     task = load(name)
     assert task.input_shape == shape
     assert tuple(len(s) for s in (task.train, task.val, task.test)) == sizes
@@ -82,7 +83,7 @@ def test_real_images(client, load, name, shape, sizes, mean, std):
     assert (x[..., 1:, :] - x[..., :-1, :]).std() < 0.6 * x.std() * 2**0.5
 
 
-def test_real_higgs_rows(real_data, load):
+def test_real_higgs_rows(real_data: Any, load: Any) -> None:
     path = str(real_data / "higgs" / "HIGGS.csv.gz")
     task = load("higgs", path=path, max_rows=None)
     assert len(task.train) + len(task.val) + len(task.test) == 25_977
@@ -96,7 +97,7 @@ def _fetch_suites() -> None:
         _fetched(task_id)
 
 
-def test_eight_fetchers_of_real_data(client, cache):
+def test_eight_fetchers_of_real_data(client: Any, cache: Any) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_fetch_suites) for _ in range(8)]
     for process in processes:
@@ -109,7 +110,7 @@ def test_eight_fetchers_of_real_data(client, cache):
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.4])
-def test_a_kill_at_any_moment_of_a_real_fetch(client, cache, delay):
+def test_a_kill_at_any_moment_of_a_real_fetch(client: Any, cache: Any, delay: Any) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_fetch_suites)
     process.start()
     _wait_for(cache / ".making")

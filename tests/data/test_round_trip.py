@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,7 @@ def written(frame: pd.DataFrame, folder: str, ending: str) -> Path:
 @pytest.mark.parametrize("ending", ["csv", "tsv.gz", "parquet"])
 @settings(deadline=None, max_examples=60)
 @given(columns=st.lists(column(), min_size=1, max_size=4))
-def test_values_types_and_levels_come_back(ending, columns):
+def test_values_types_and_levels_come_back(ending: Any, columns: Any) -> None:
     """Numbers to the last bit, integers beyond 2^53, moments, levels such as NA, and every hole where it was."""
     frame = pd.DataFrame({f"c{place}": cells for place, cells in enumerate(columns)} | {"target": np.arange(ROWS) % 3})
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +78,7 @@ def test_values_types_and_levels_come_back(ending, columns):
 
 @settings(deadline=None, max_examples=100)
 @given(cells=st.lists(st.integers(-(2**70), 2**70) | st.none(), min_size=3, max_size=20))
-def test_integer_classes_are_those_of_the_file(cells):
+def test_integer_classes_are_those_of_the_file(cells: Any) -> None:
     """However large: as many classes as there are different integers."""
     cells = [*cells, 1, 2, 3]
     rows = [f"{place},{'' if cell is None else cell}" for place, cell in enumerate(cells)]

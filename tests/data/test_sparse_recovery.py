@@ -1,5 +1,8 @@
 """A, b and x of sparse recovery: drawn as told, read from files, refused in one line."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import reference
@@ -12,7 +15,7 @@ SMALL = {"num_measurements": 7, "num_features": 12, "num_nonzero": 3}
 
 
 @pytest.mark.parametrize(("entries", "allowed"), [("ones", {1.0}), ("signs", {1.0, -1.0}), ("normal", None)])
-def test_a_drawn_task_is_consistent(load, entries, allowed):
+def test_a_drawn_task_is_consistent(load: Any, entries: Any, allowed: Any) -> None:
     """b = A x* with so many non-zero entries; validation and test rows read x* off; float64; the seed is split_seed."""
     task = load("sparse_recovery", **SMALL, entries=entries, split_seed=5)
     a, b, x = task.train.x, task.train.y, task.test.y
@@ -29,7 +32,7 @@ def test_a_drawn_task_is_consistent(load, entries, allowed):
     assert not torch.equal(other.train.x, a)
 
 
-def test_scale_of_what_is_drawn(load):
+def test_scale_of_what_is_drawn(load: Any) -> None:
     """Entries of A have variance 1/M, the noise of b its standard deviation."""
     sizes = {"num_measurements": 400, "num_features": 500, "num_nonzero": 3}
     task = load("sparse_recovery", **sizes, noise=0.3)
@@ -39,7 +42,7 @@ def test_scale_of_what_is_drawn(load):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_basis_pursuit_is_the_oracles(seed):
+def test_basis_pursuit_is_the_oracles(seed: Any) -> None:
     """The same 1-norm as another program by another method, A x = b, and the planted vector where recovery holds."""
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((15, 30))
@@ -53,7 +56,7 @@ def test_basis_pursuit_is_the_oracles(seed):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
-def test_files_of_ones_own(load, tmp_path, suffix):
+def test_files_of_ones_own(load: Any, tmp_path: Path, suffix: Any) -> None:
     """A, b and x* as they are in the files; b alone brings basis pursuit's x, and a note; A alone a planted one."""
     rng = np.random.default_rng(1)
     a, x = rng.standard_normal((6, 9)), np.zeros(9)
@@ -87,7 +90,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("key", BAD)
-def test_arrays_that_do_not_fit_are_told_in_a_line(load, tmp_path, key):
+def test_arrays_that_do_not_fit_are_told_in_a_line(load: Any, tmp_path: Path, key: Any) -> None:
     """NaN with its place; lengths with the expected one."""
     values, message = BAD[key]
     np.save(tmp_path / "a.npy", values)
@@ -108,7 +111,9 @@ def test_arrays_that_do_not_fit_are_told_in_a_line(load, tmp_path, key):
         ("missing.npy", None, r"must hold numbers, but cannot be read"),
     ],
 )
-def test_files_that_are_none_are_told_in_a_line(load, tmp_path, name, content, message):
+def test_files_that_are_none_are_told_in_a_line(
+    load: Any, tmp_path: Path, name: Any, content: Any, message: Any
+) -> None:
     """Another ending, words, ragged rows, no file."""
     if content is not None:
         (tmp_path / name).write_text(content)
@@ -116,7 +121,7 @@ def test_files_that_are_none_are_told_in_a_line(load, tmp_path, name, content, m
         load("sparse_recovery", matrix=str(tmp_path / name))
 
 
-def test_more_dimensions_or_none_are_refused(load, tmp_path):
+def test_more_dimensions_or_none_are_refused(load: Any, tmp_path: Path) -> None:
     """A vector is no matrix; measurements without any x are told as such; more ones than entries."""
     np.save(tmp_path / "v.npy", np.ones(4))
     with pytest.raises(UsageError, match=r"must have 2 dimensions and entries, but its shape is \(4,\)"):

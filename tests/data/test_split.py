@@ -1,5 +1,7 @@
 """Splits: disjoint, of the size asked for, the same for a seed, in the classes' proportions, groups kept whole."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -14,7 +16,7 @@ sizes = st.one_of(st.none(), st.integers(1, 40), st.floats(0.05, 0.6))
 @given(
     rows=st.integers(10, 300), asked=st.tuples(sizes, sizes, sizes), max_rows=st.one_of(st.none(), st.integers(9, 99))
 )
-def test_sizes_are_exact_or_refused(rows, asked, max_rows):
+def test_sizes_are_exact_or_refused(rows: Any, asked: Any, max_rows: Any) -> None:
     total = min(rows, max_rows or rows)
     try:
         counts = resolve_sizes(rows, asked, max_rows)
@@ -30,11 +32,11 @@ def test_sizes_are_exact_or_refused(rows, asked, max_rows):
 
 
 @pytest.mark.parametrize("rows", range(20, 60))
-def test_fractions_that_add_up_to_one_use_every_row(rows):
+def test_fractions_that_add_up_to_one_use_every_row(rows: Any) -> None:
     assert sum(resolve_sizes(rows, [0.6, 0.2, 0.2])) == rows
 
 
-def test_protocol_halves_what_the_training_rows_leave():
+def test_protocol_halves_what_the_training_rows_leave() -> None:
     assert resolve_sizes(30_000, [2000, None, None], 20_000) == [2000, 9000, 9000]
     assert resolve_sizes(2101, [2000, None, None], 20_000) == [2000, 51, 50]
 
@@ -44,7 +46,7 @@ def test_protocol_halves_what_the_training_rows_leave():
     fractions=st.tuples(st.floats(0.2, 0.5), st.floats(0.1, 0.25), st.floats(0.1, 0.25)),
     seed=st.integers(0, 9),
 )
-def test_stratified_parts_are_disjoint_exact_and_proportional(labels, fractions, seed):
+def test_stratified_parts_are_disjoint_exact_and_proportional(labels: Any, fractions: Any, seed: Any) -> None:
     counts = resolve_sizes(len(labels), fractions)
     parts = split_rows(len(labels), counts, seed, labels)
     assert [len(p) for p in parts] == counts
@@ -58,7 +60,7 @@ def test_stratified_parts_are_disjoint_exact_and_proportional(labels, fractions,
 
 
 @given(available=st.lists(st.integers(3, 90), min_size=1, max_size=8).map(np.array), data=st.data())
-def test_apportionment_is_exact_and_leaves_a_row_for_later(available, data):
+def test_apportionment_is_exact_and_leaves_a_row_for_later(available: Any, data: Any) -> None:
     count = data.draw(st.integers(len(available), int((available - 2).sum())))
     share = apportion(available, count, later=2)
     assert share.sum() == count
@@ -66,13 +68,13 @@ def test_apportionment_is_exact_and_leaves_a_row_for_later(available, data):
     assert (available - share >= 2).all()
 
 
-def test_a_rare_class_is_in_every_part():
+def test_a_rare_class_is_in_every_part() -> None:
     labels = np.array([0] * 500 + [1] * 3)
     assert [int((labels[p] == 1).sum()) for p in split_rows(503, [302, 101, 100], 0, labels)] == [1, 1, 1]
 
 
 @given(groups=st.lists(st.integers(0, 30), min_size=80, max_size=150).map(np.array), seed=st.integers(0, 5))
-def test_groups_stay_whole(groups, seed):
+def test_groups_stay_whole(groups: Any, seed: Any) -> None:
     assume(np.bincount(groups).max() < len(groups) / 8)  # a part of a quarter then gets at least one group
     parts = split_rows(len(groups), resolve_sizes(len(groups), [0.5, 0.25, 0.25]), seed, groups=groups)
     owners = [set(groups[p]) for p in parts]
@@ -82,7 +84,7 @@ def test_groups_stay_whole(groups, seed):
     assert abs(len(parts[0]) - len(groups) / 2) <= largest
 
 
-def test_seeds_differ_and_rows_are_shuffled():
+def test_seeds_differ_and_rows_are_shuffled() -> None:
     first, second = (split_rows(100, [60, 20, 20], seed)[0] for seed in (0, 1))
     assert (first != second).any()
     assert (np.sort(first) != first).any()
@@ -98,11 +100,11 @@ def test_seeds_differ_and_rows_are_shuffled():
         ([0.8, 0.2, 0.2], r"make 120"),
     ],
 )
-def test_impossible_sizes_are_refused(asked, message):
+def test_impossible_sizes_are_refused(asked: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message):
         resolve_sizes(100, asked)
 
 
-def test_too_few_groups_are_refused():
+def test_too_few_groups_are_refused() -> None:
     with pytest.raises(UsageError, match=r"at least one whole group, but 2 groups make .*finer column"):
         split_rows(100, [60, 20, 20], 0, groups=np.arange(100) // 50)

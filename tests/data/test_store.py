@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def make(folder: Path) -> store.About:
     return {"name": "example"}
 
 
-def obtain(make=make, key="data/1", offline=False):
+def obtain(make: Any = make, key: Any = "data/1", offline: Any = False) -> Any:
     return store.obtain(key, make, offline=offline, remedy="Run `psilon-data fetch data 1` with a network first.")
 
 
@@ -27,14 +28,14 @@ def never(folder: Path) -> store.About:
     raise AssertionError("it is there already")
 
 
-def test_an_entry_is_made_once_and_read_from_then_on(cache):
+def test_an_entry_is_made_once_and_read_from_then_on(cache: Any) -> None:
     assert obtain().table.read_bytes() == b"rows"
     entry = obtain(never)
     assert entry.about["name"] == "example"
     assert list(store.entries()) == ["data/1"]
 
 
-def test_a_failing_maker_leaves_nothing(cache):
+def test_a_failing_maker_leaves_nothing(cache: Any) -> None:
     def fail(folder: Path) -> store.About:
         (folder / "data.parquet").write_bytes(b"half")
         raise RuntimeError("the line dropped")
@@ -46,7 +47,7 @@ def test_a_failing_maker_leaves_nothing(cache):
     assert list((cache / ".making").iterdir()) == []
 
 
-def test_scratch_is_not_kept(cache):
+def test_scratch_is_not_kept(cache: Any) -> None:
     def work(folder: Path) -> store.About:
         (folder / store.SCRATCH).mkdir()
         (folder / store.SCRATCH / "big").write_bytes(b"0" * 99)
@@ -72,7 +73,7 @@ def remove_about(entry: store.Entry) -> None:
 
 
 @pytest.mark.parametrize("damage", [spoil_data, remove_data, spoil_about, remove_about])
-def test_a_damaged_entry_is_set_aside_and_made_anew(cache, damage):
+def test_a_damaged_entry_is_set_aside_and_made_anew(cache: Any, damage: Any) -> None:
     damage(obtain())
     with pytest.raises(store.DamagedEntry):
         store.read_entry("data/1")
@@ -82,13 +83,13 @@ def test_a_damaged_entry_is_set_aside_and_made_anew(cache, damage):
     assert len(list((cache / ".damaged").iterdir())) == 1
 
 
-def test_offline_names_the_way_to_get_it(cache):
+def test_offline_names_the_way_to_get_it(cache: Any) -> None:
     with pytest.raises(UsageError, match=r"offline=true only cached data .* data/1 is not\. Run `psilon-data fetch"):
         obtain(never, offline=True)
     assert not cache.exists()
 
 
-def test_threads_make_one_entry(cache):
+def test_threads_make_one_entry(cache: Any) -> None:
     made = []
 
     def slow(folder: Path) -> store.About:
@@ -114,7 +115,7 @@ def _obtain_hanging() -> None:
     store.obtain("data/1", _hang, offline=False, remedy="")
 
 
-def test_a_kill_while_making_leaves_it_absent_and_unlocked(cache):
+def test_a_kill_while_making_leaves_it_absent_and_unlocked(cache: Any) -> None:
     process = multiprocessing.get_context("spawn").Process(target=_obtain_hanging)
     process.start()
     half = cache / ".making" / "data-1" / "data.parquet"
@@ -130,14 +131,14 @@ def test_a_kill_while_making_leaves_it_absent_and_unlocked(cache):
     assert not half.exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PSILON_DATA", str(tmp_path / "file"))
     with pytest.raises(UsageError, match=r"cache must be writable, but .*file is not .* Set PSILON_DATA"):
         obtain()
 
 
-def test_checksums_are_of_the_files(cache):
+def test_checksums_are_of_the_files(cache: Any) -> None:
     import hashlib
 
     about = json.loads((obtain().path / "about.json").read_text())

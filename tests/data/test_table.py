@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import arff
 import pandas as pd
@@ -29,7 +30,7 @@ WRITERS = {
 
 
 @pytest.fixture
-def save(tmp_path: Path):
+def save(tmp_path: Path) -> Any:
     def save(frame: pd.DataFrame, name: str = "people.csv") -> str:
         WRITERS[name](frame, tmp_path / name)
         return str(tmp_path / name)
@@ -38,7 +39,7 @@ def save(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_every_format_gives_the_same_task(people, save, load, name):
+def test_every_format_gives_the_same_task(people: Any, save: Any, load: Any, name: Any) -> None:
     frame = people.drop(columns=["id", "member"] if name.endswith("arff") else "id").assign(member=people["member"])
     path = save(frame, name)
     task = load("table", path=path, target="price", drop=["member"])
@@ -49,7 +50,7 @@ def test_every_format_gives_the_same_task(people, save, load, name):
     assert (task.name, task.kind) == ("people", "regression")
 
 
-def test_target_and_kind_are_inferred_and_stated(people, save, load):
+def test_target_and_kind_are_inferred_and_stated(people: Any, save: Any, load: Any) -> None:
     frame = people.drop(columns="id").rename(columns={"colour": "label"})
     task = load("table", path=save(frame))
     assert (task.kind, task.classes) == ("multiclass", ["blue", "green", "red"])
@@ -73,23 +74,23 @@ def test_target_and_kind_are_inferred_and_stated(people, save, load):
         ([0.5, 1.5] * 60, "regression", []),
     ],
 )
-def test_the_kind_follows_the_values(people, save, load, values, kind, classes):
+def test_the_kind_follows_the_values(people: Any, save: Any, load: Any, values: Any, kind: Any, classes: Any) -> None:
     task = load("table", path=save(people[["age"]].assign(y=values)))
     assert (task.kind, task.classes) == (kind, classes)
 
 
-def test_the_kind_can_be_set(people, save, load):
+def test_the_kind_can_be_set(people: Any, save: Any, load: Any) -> None:
     path = save(people[["age"]].assign(y=[0, 1, 2] * 40))
     assert load("table", path=path, kind="regression").kind == "regression"
     path = save(people[["age"]].assign(y=list(range(12)) * 10))
     assert load("table", path=path, kind="classes").num_outputs == 12
 
 
-def test_truth_values_are_numbers(people, save, load):
+def test_truth_values_are_numbers(people: Any, save: Any, load: Any) -> None:
     assert load("table", path=save(people[["member", "price"]]), target="price").feature_names == ["member"]
 
 
-def test_groups_do_not_straddle(people, save, load):
+def test_groups_do_not_straddle(people: Any, save: Any, load: Any) -> None:
     frame = people[["age", "house", "price"]].assign(marker=people["house"])
     task = load("table", path=save(frame), target="price", group="house")
     place = task.feature_names.index("marker")
@@ -98,7 +99,7 @@ def test_groups_do_not_straddle(people, save, load):
     assert "house" not in task.feature_names
 
 
-def test_protocol_and_max_rows(people, save, load):
+def test_protocol_and_max_rows(people: Any, save: Any, load: Any) -> None:
     big = pd.concat([people[["age", "colour", "price"]]] * 30, ignore_index=True)
     task = load("table", path=save(big), target="price", protocol="psilon")
     assert [len(s) for s in (task.train, task.val, task.test)] == [2000, 800, 800]
@@ -136,7 +137,7 @@ def test_protocol_and_max_rows(people, save, load):
         ({"split_seed": -1}, r"split_seed"),
     ],
 )
-def test_bad_requests_are_one_clear_line(people, save, load, values, message):
+def test_bad_requests_are_one_clear_line(people: Any, save: Any, load: Any, values: Any, message: Any) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         load("table", **{"path": save(people), **values})
     assert "\n" not in str(raised.value)
@@ -164,7 +165,7 @@ def test_bad_requests_are_one_clear_line(people, save, load, values, message):
         ("table.parquet.gz", b"", r"must end in .*but it is table.parquet.gz"),
     ],
 )
-def test_bad_files_are_one_clear_line(tmp_path, load, name, content, message):
+def test_bad_files_are_one_clear_line(tmp_path: Path, load: Any, name: Any, content: Any, message: Any) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UsageError, match=message) as raised:
         load("table", path=str(tmp_path / name), target="y")

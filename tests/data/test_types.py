@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=3 * row) for row in range(ROWS)]
 
 
 @pytest.fixture
-def stored(tmp_path: Path):
+def stored(tmp_path: Path) -> Any:
     """stored(a=array): the path of a Parquet file with these columns, numbers x and a target."""
 
     def stored(**columns: pa.Array) -> str:
@@ -35,7 +36,7 @@ def stored(tmp_path: Path):
     return stored
 
 
-def inputs(load, path: str, **values) -> tuple[list[str], np.ndarray]:
+def inputs(load: Any, path: str, **values: Any) -> tuple[list[str], np.ndarray]:
     """The task's features, and the raw numbers of its training rows."""
     task = load("table", path=path, **values)
     return task.feature_names, np.asarray(task.train.x)
@@ -55,7 +56,7 @@ def inputs(load, path: str, **values) -> tuple[list[str], np.ndarray]:
         ([float(row) for row in range(ROWS)], pa.float16()),
     ],
 )
-def test_numbers_by_type(stored, load, values, kind):
+def test_numbers_by_type(stored: Any, load: Any, values: Any, kind: Any) -> None:
     """Standardised, all of these are the counting of the rows; missing cells get an indicator."""
     whole = inputs(load, stored(a=pa.array(values, kind)))
     plain = inputs(load, stored(a=pa.array(range(ROWS))))
@@ -65,7 +66,7 @@ def test_numbers_by_type(stored, load, values, kind):
     assert inputs(load, stored(a=holes))[0] == ["x", "a", "missingindicator_a"]
 
 
-def test_durations_are_in_seconds(stored, load):
+def test_durations_are_in_seconds(stored: Any, load: Any) -> None:
     """Whatever they are stored in."""
     for unit in ("s", "ms", "us", "ns"):
         values = pa.array([dt.timedelta(seconds=row) for row in range(ROWS)], pa.duration(unit))
@@ -87,7 +88,7 @@ def test_durations_are_in_seconds(stored, load):
         (pa.array([[1.0, 2.0]] * ROWS, pa.list_(pa.float64(), 2)), "fixed_size_list<"),
     ],
 )
-def test_cells_of_several_values_are_one_clear_line(stored, load, values, told):
+def test_cells_of_several_values_are_one_clear_line(stored: Any, load: Any, values: Any, told: Any) -> None:
     """And the column can be left out."""
     with pytest.raises(UsageError, match="A cell of a table holds one number") as error:
         load("table", path=stored(a=values))
@@ -114,12 +115,12 @@ def test_cells_of_several_values_are_one_clear_line(stored, load, values, told):
         (pa.array(["1", "2", "NA"] * 40), ["1", "2", "NA"]),
     ],
 )
-def test_classes_by_type(stored, load, values, classes):
+def test_classes_by_type(stored: Any, load: Any, values: Any, classes: Any) -> None:
     """Levels of which there are no rows are none; text is classes, however its cells look; integers are exact."""
     assert load("table", path=stored.target(values)).classes == classes
 
 
-def test_text_that_holds_numbers(stored, load):
+def test_text_that_holds_numbers(stored: Any, load: Any) -> None:
     """Levels if the file says text, which is told; but among a word for missing values they were read badly before."""
     task = load("table", path=stored(a=pa.array(["1", "10", "2"] * 40)))
     assert task.feature_names[1:] == ["a=1", "a=10", "a=2"]
@@ -132,14 +133,14 @@ def test_text_that_holds_numbers(stored, load):
         load("table", path=stored(a=pa.array([*map(str, range(ROWS - 1)), "Total"])))
 
 
-def test_missing_can_be_set_for_categories(stored, load):
+def test_missing_can_be_set_for_categories(stored: Any, load: Any) -> None:
     """Of dictionaries and numbers."""
     task = load("table", path=stored(a=pa.array(["u", "v", "?"] * 40).dictionary_encode()), missing=["?"])
     assert task.feature_names == ["x", "a=u", "a=v", "a=missing"]
     assert "missing: 'a' (40 '?')" in task.notes
 
 
-def test_names_of_rows_are_no_inputs(tmp_path, load):
+def test_names_of_rows_are_no_inputs(tmp_path: Path, load: Any) -> None:
     """pandas stores its index among the columns."""
     frame = pd.DataFrame({"x": X, "target": [row % 3 for row in range(ROWS)]}, index=pd.RangeIndex(7, 7 + ROWS))
     frame.rename(index=str).to_parquet(tmp_path / "my.parquet")
@@ -164,7 +165,7 @@ DATES = {
 
 
 @pytest.mark.parametrize("kind", DATES)
-def test_dates_are_days(stored, load, kind):
+def test_dates_are_days(stored: Any, load: Any, kind: Any) -> None:
     """In every type and as text in ISO 8601: the same numbers; in new rows too, as text or moments."""
     days = [(day - dt.date(1970, 1, 1)).days for day in DAYS]
     task, plain = load("table", path=stored(a=DATES[kind])), load("table", path=stored(a=pa.array(days)))
@@ -177,7 +178,7 @@ def test_dates_are_days(stored, load, kind):
         np.testing.assert_allclose(new, expected, atol=1e-6)
 
 
-def test_cycles(stored, load):
+def test_cycles(stored: Any, load: Any) -> None:
     """Sine and cosine of year and week beside the days; of the day where the moments are not midnights."""
     task = load("table", path=stored(a=DATES["date32"]), dates="cyclic")
     waves = [f"a_{period}_{wave}" for period in ("year", "week") for wave in ("sin", "cos")]
@@ -190,7 +191,7 @@ def test_cycles(stored, load):
     assert load("table", path=stored(a=hours), dates="cyclic").feature_names[-2:] == ["a_day_sin", "a_day_cos"]
 
 
-def test_missing_dates(stored, load):
+def test_missing_dates(stored: Any, load: Any) -> None:
     """The median day and an indicator; in text a word says so."""
     holes = [row % 7 == 0 for row in range(ROWS)]
     values = [None if hole else day for hole, day in zip(holes, DAYS, strict=True)]
@@ -199,7 +200,7 @@ def test_missing_dates(stored, load):
         assert load("table", path=stored(a=array), dates="cyclic").num_features == 7
 
 
-def test_dates_that_are_asked_about(stored, load):
+def test_dates_that_are_asked_about(stored: Any, load: Any) -> None:
     """A word among dates, a date as a target, and text that is none in new rows."""
     with pytest.raises(UsageError, match=r"must hold dates or levels, but 1 of its 120 cells .*: 'soon' in row 120"):
         load("table", path=stored(a=pa.array([*map(str, DAYS[1:]), "soon"])))
@@ -210,7 +211,7 @@ def test_dates_that_are_asked_about(stored, load):
         task.preprocessing.transform(pd.DataFrame({"x": [0.0], "a": ["soon"]}))
 
 
-def test_dates_as_levels_and_groups(stored, load):
+def test_dates_as_levels_and_groups(stored: Any, load: Any) -> None:
     """As they are told to."""
     few = pa.array([DAYS[row % 3] for row in range(ROWS)])
     task = load("table", path=stored(a=few), categorical=["a"])

@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from psilon_bench.machine.torch_internals import SHIELDED, NormLayer, lean, mark_stepped, trace_gradients, tree_map
 
 
-def test_a_lean_optimizer_imports_no_compiler():
+def test_a_lean_optimizer_imports_no_compiler() -> None:
     """Neither its making, nor its steps, nor its state; without `lean` they do."""
     code = (
         "import sys, torch\n"
@@ -30,7 +31,7 @@ def test_a_lean_optimizer_imports_no_compiler():
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == imported
 
 
-def test_the_methods_are_wrapped():
+def test_the_methods_are_wrapped() -> None:
     """Of those that are unwrapped, each has something to unwrap."""
     for name in SHIELDED:
         method = getattr(torch.optim.Optimizer, name)
@@ -38,7 +39,7 @@ def test_the_methods_are_wrapped():
     assert inspect.unwrap(torch.optim.Adam.step) is not torch.optim.Adam.step
 
 
-def test_a_lean_step_is_the_usual_step():
+def test_a_lean_step_is_the_usual_step() -> None:
     """Of every optimizer that torch's own wrapper only profiles."""
     weights = []
     for make in (lean, lambda make, parameters: make(parameters)):
@@ -53,7 +54,7 @@ def test_a_lean_step_is_the_usual_step():
 
 
 @pytest.mark.parametrize("marked", [True, False])
-def test_a_schedule_that_goes_on_first_does_not_warn(marked):
+def test_a_schedule_that_goes_on_first_does_not_warn(marked: Any) -> None:
     """With the mark; without it torch warns."""
     optimizer = lean(lambda parameters: torch.optim.SGD(parameters, lr=0.1), [nn.Parameter(torch.ones(1))])
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
@@ -65,19 +66,19 @@ def test_a_schedule_that_goes_on_first_does_not_warn(marked):
     assert [str(one.message)[:34] for one in caught] == ([] if marked else ["Detected call of `lr_scheduler.step"[:34]])
 
 
-def test_norm_layers():
+def test_norm_layers() -> None:
     """All of them with running statistics, and no other layer."""
     layers = [nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.BatchNorm3d(2), nn.SyncBatchNorm(2), nn.InstanceNorm2d(2)]
     assert all(isinstance(layer, NormLayer) for layer in layers)
     assert not isinstance(nn.LayerNorm(2), NormLayer)
 
 
-def test_containers():
+def test_containers() -> None:
     """Dictionaries and tuples, their leaves alone."""
     assert tree_map(lambda value: value + 1, {"a": (1, [2])}) == {"a": (2, [3])}
 
 
-def test_the_compilers_switch():
+def test_the_compilers_switch() -> None:
     """It exists; a setting of an unknown name would raise."""
     trace_gradients()
     assert torch._dynamo.config.trace_autograd_ops

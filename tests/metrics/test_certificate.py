@@ -1,6 +1,7 @@
 """Certified accuracy: rows counted keep their class under the worst change found; the margin by hand."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from psilon_bench.metrics.certificate import certified_accuracy, margin
 from psilon_bench.metrics.lipschitz import entries_sum, jacobians, spectral_norm
 
 
-def test_margins_by_hand():
+def test_margins_by_hand() -> None:
     """Binary: the logit with the sign of the class. Classes: the right logit less the largest other one."""
     logits, y = torch.tensor([[2.0], [-3.0], [0.5]]), torch.tensor([[1.0], [1.0], [0.0]])
     assert margin("binary", logits, y).tolist() == [2.0, -3.0, -0.5]
@@ -17,7 +18,7 @@ def test_margins_by_hand():
     assert margin("multiclass", logits, torch.tensor([1, 2, 0])).tolist() == [1.5, -1.5, 1.0]
 
 
-def test_what_is_certified_by_hand():
+def test_what_is_certified_by_hand() -> None:
     """A row counts where its margin is above bound x radius; at radius 0 that is the accuracy."""
     logits, y, bound = torch.tensor([[2.0], [0.5], [-1.0]]), torch.ones(3, 1), torch.tensor(4.0)
     fractions = [certified_accuracy("binary", logits, y, bound, r).item() for r in (0.0, 0.124, 0.126, 0.49, 0.51)]
@@ -26,7 +27,7 @@ def test_what_is_certified_by_hand():
 
 @pytest.mark.parametrize(("kind", "outputs"), [("binary", 1), ("multiclass", 3)])
 @pytest.mark.parametrize("net", ["pnet", "snet", "plain"])
-def test_no_attack_within_the_radius_changes_a_certified_row(network, kind, outputs, net):
+def test_no_attack_within_the_radius_changes_a_certified_row(network: Any, kind: Any, outputs: Any, net: Any) -> None:
     """Random corners of the L_inf ball, and the corner against the gradient, leave the prediction as it is."""
     torch.manual_seed(1)
     model = network(net, 4, outputs, hidden=6, depth=2)
@@ -43,7 +44,7 @@ def test_no_attack_within_the_radius_changes_a_certified_row(network, kind, outp
         assert (margin(kind, model(x.detach() + radius * direction), y)[certified] > 0).all()
 
 
-def test_the_certificate_is_above_the_steepest_point(network):
+def test_the_certificate_is_above_the_steepest_point(network: Any) -> None:
     """Spectral norm <= sum of |J_ij| <= lipschitz_bound; for one output the sum is the L_inf -> L1 norm itself."""
     for seed in range(5):
         torch.manual_seed(seed)

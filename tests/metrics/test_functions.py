@@ -4,9 +4,11 @@ import io
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from psilon_bench.sweep.stacks import can_stack
 from rich.console import Console
 
 from psilon_bench.config.schema import Config
@@ -17,7 +19,6 @@ from psilon_bench.records.record import Record
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run
-from psilon_bench.sweep.stacks import can_stack
 
 NUMBERS = itertools.count()
 IMPORTS = "from typing import Any\nimport torch\nfrom torch import Tensor\n"
@@ -47,7 +48,7 @@ def trained(*configs: Config) -> list[Record]:
 
 
 @pytest.mark.parametrize("dataset", ["breast_cancer", "wine", "diabetes"])
-def test_values_are_recorded_at_every_evaluation(measured, dataset):
+def test_values_are_recorded_at_every_evaluation(measured: Any, dataset: Any) -> None:
     """Of predictions on validation and test rows, of the network once; both in history.csv and run.json."""
     (record,) = trained(measured(SURE + STACKED, "sure", "largest_weight", more=(f"dataset={dataset}",)))
     metrics, rows = record.run["metrics"], read_rows(record.folder / "history.csv")
@@ -59,7 +60,7 @@ def test_values_are_recorded_at_every_evaluation(measured, dataset):
     assert metrics["largest_weight"] == max(value.abs().max().item() for value in state.values())
 
 
-def test_a_member_measures_what_the_lone_run_does(measured):
+def test_a_member_measures_what_the_lone_run_does(measured: Any) -> None:
     """In float64 to 1e-12, with seeds and lambdas that differ."""
     first = measured(SURE + STACKED, "sure", "largest_weight", more=("dataset=wine", "rerun=true"))
     configs = [
@@ -75,20 +76,20 @@ def test_a_member_measures_what_the_lone_run_does(measured):
                 assert other[name] == pytest.approx(row[name], rel=1e-12, abs=1e-12)
 
 
-def test_a_branch_on_values_trains_one_by_one(measured):
+def test_a_branch_on_values_trains_one_by_one(measured: Any) -> None:
     """Python's max over tensors asks which is larger, which vmap cannot answer for all members."""
     config = measured(WEIGHT, "largest_weight")
     assert not can_stack([config, config.model_copy(update={"seed": 1})], prepare(config))
 
 
-def test_a_baseline_is_measured_by_its_predictions(measured):
+def test_a_baseline_is_measured_by_its_predictions(measured: Any) -> None:
     """A function of logits is recorded for what is fitted as a whole, too."""
     (record,) = trained(measured(SURE, "sure", network=("model=ridge", "reg=none")))
     assert {"val/sure", "test/sure"} <= record.run["metrics"].keys()
     assert record.run["status"] == "finished"
 
 
-def test_code_and_choice_are_part_of_the_identity(measured, config):
+def test_code_and_choice_are_part_of_the_identity(measured: Any, config: Any) -> None:
     """Without a function the fingerprint is that of before there were any; one counts by its name and its code."""
     none = prepare(config(*NETWORK, *RUN)).config
     one = prepare(measured(SURE, "sure")).config
@@ -113,7 +114,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("code", WRONG)
-def test_what_is_no_metric_is_told_before_the_run(measured, tmp_path, code):
+def test_what_is_no_metric_is_told_before_the_run(measured: Any, tmp_path: Path, code: Any) -> None:
     """In one line that names the function."""
     with pytest.raises(UsageError, match=WRONG[code]):
         prepare(measured(code, "a"))
@@ -121,7 +122,7 @@ def test_what_is_no_metric_is_told_before_the_run(measured, tmp_path, code):
 
 
 @pytest.mark.parametrize("name", ["loss", "accuracy", "path_norm"])
-def test_a_name_that_is_taken(measured, name):
+def test_a_name_that_is_taken(measured: Any, name: Any) -> None:
     """A metric of the package, which reports and the choice of the best network go by, is not written over."""
     code = SURE.replace("sure", name)
     with pytest.raises(UsageError, match=rf"metrics\.functions: {name} has the name of another metric\. Change"):
@@ -130,7 +131,7 @@ def test_a_name_that_is_taken(measured, name):
         prepare(measured(SURE, "sure", "sure"))
 
 
-def test_a_shape_may_be_annotated(measured):
+def test_a_shape_may_be_annotated(measured: Any) -> None:
     """jaxtyping's annotations of arrays of torch are as good as torch.Tensor."""
     pytest.importorskip("jaxtyping")
     code = "from jaxtyping import Float\n" + SURE.replace("-> Tensor", '-> Float[Tensor, ""]')
@@ -139,13 +140,13 @@ def test_a_shape_may_be_annotated(measured):
         measured(code.replace("Float[Tensor", "Float[Any"), "sure")
 
 
-def test_functions_are_told_apart_by_their_arguments():
+def test_functions_are_told_apart_by_their_arguments() -> None:
     """values() calls those alone that take as many."""
 
-    def of_two(logits, y):
+    def of_two(logits: Any, y: Any) -> Any:
         return logits + y
 
-    def of_one(model):
+    def of_one(model: Any) -> Any:
         return model
 
     assert values([of_one, of_two], 1, 2) == {"of_two": 3}

@@ -1,6 +1,7 @@
 """Sparsity by hand, scores against scikit-learn, and what a network reports of itself."""
 
 import math
+from typing import Any
 
 import pytest
 import reference
@@ -27,7 +28,7 @@ from psilon_bench.models.mlp import MLP
         ([1, 1, 0, 0], 1 / 2),
     ],
 )
-def test_near_sparsity_by_hand(vector, expected):
+def test_near_sparsity_by_hand(vector: Any, expected: Any) -> None:
     """Uniform 0, one-hot 1 - 1/d, half of the entries 1/2, nothing at all 1; signs do not matter."""
     assert sparsity.near_sparsity(torch.tensor([vector]).double()).item() == pytest.approx(expected, abs=1e-15)
 
@@ -37,7 +38,7 @@ def test_near_sparsity_by_hand(vector, expected):
     st.lists(st.floats(-1e6, 1e6).map(lambda x: x if abs(x) > 1e-290 else 0.0), min_size=1, max_size=8),
     st.floats(1e-6, 1e6),
 )
-def test_near_sparsity_is_the_definition_and_knows_no_scale(row, scale):
+def test_near_sparsity_is_the_definition_and_knows_no_scale(row: Any, scale: Any) -> None:
     """1 - exp(H(|v| / ||v||_1)) / d, in [0, 1 - 1/d] unless v = 0, the same for c v."""
     vector = torch.tensor([row], dtype=torch.float64)
     own = sparsity.near_sparsity(vector).item()
@@ -46,20 +47,20 @@ def test_near_sparsity_is_the_definition_and_knows_no_scale(row, scale):
     assert -1e-12 <= own <= (1 - 1 / len(row) + 1e-12 if any(row) else 1)
 
 
-def test_near_sparsity_of_a_network_is_the_mean_over_rows():
+def test_near_sparsity_of_a_network_is_the_mean_over_rows() -> None:
     """Rows of all layers count alike, however long and however many: not the mean of the layers' means."""
     weights = [torch.eye(3).double(), torch.ones(1, 3).double(), torch.zeros(2, 1).double()]
     mean = sparsity.weight_vectors_near_sparsity(weights).item()
     assert mean == pytest.approx((3 * (2 / 3) + 0 + 2 * 1) / 6, rel=1e-14)
 
 
-def test_near_sparsity_at_zeros_and_almost():
+def test_near_sparsity_at_zeros_and_almost() -> None:
     """Exact zeros, a row of zeros and a row of almost nothing give finite numbers."""
     weights = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1e-300, 1e-300]], dtype=torch.float64)
     assert sparsity.near_sparsity(weights).tolist() == pytest.approx([1, 0.5, 0], abs=1e-12)
 
 
-def test_zeros_are_counted_exactly(network):
+def test_zeros_are_counted_exactly(network: Any) -> None:
     """Planted zeros in the weights, not in the biases; a tiny weight is no zero, a negative zero is one."""
     model = network("plain", 5, 3, hidden=4, depth=1)
     with torch.no_grad():
@@ -72,7 +73,7 @@ def test_zeros_are_counted_exactly(network):
     assert sparsity.weight_sparsity(weights).item() == pytest.approx(6 / 32)
 
 
-def test_a_dead_direction_is_zeros(network):
+def test_a_dead_direction_is_zeros(network: Any) -> None:
     """v_j = 0 of a weight-normalised layer counts as a row of zeros."""
     model = network("pnet", 5, 3, hidden=4, depth=1)
     with torch.no_grad():
@@ -80,7 +81,7 @@ def test_a_dead_direction_is_zeros(network):
     assert sparsity.num_nonzero(model.weights()).item() == 3 * 5 + 3 * 4
 
 
-def test_scores_of_classes_are_scikit_learns():
+def test_scores_of_classes_are_scikit_learns() -> None:
     """Cross-entropy in nats and accuracy."""
     torch.manual_seed(0)
     logits, y = 3 * torch.randn(41, 4).double(), torch.randint(4, (41,))
@@ -89,7 +90,7 @@ def test_scores_of_classes_are_scikit_learns():
     assert scores["accuracy"].item() == pytest.approx(metrics.accuracy_score(y, logits.argmax(1)))
 
 
-def test_scores_of_two_classes_are_scikit_learns():
+def test_scores_of_two_classes_are_scikit_learns() -> None:
     """Cross-entropy of one logit; at a logit of exactly 0 the class is 0."""
     torch.manual_seed(0)
     logits, y = 3 * torch.randn(41, 1).double(), (torch.rand(41, 1) < 0.3).double()
@@ -100,7 +101,7 @@ def test_scores_of_two_classes_are_scikit_learns():
     assert prediction.accuracy("binary", logits[:2], y[:2]).item() == 0.5
 
 
-def test_scores_of_regression():
+def test_scores_of_regression() -> None:
     """Training minimises the squared error; what is shown is its root; there is no accuracy."""
     torch.manual_seed(0)
     guess, y = torch.randn(37, 1).double(), torch.randn(37, 1).double()
@@ -110,7 +111,7 @@ def test_scores_of_regression():
     assert scores["loss"].item() == pytest.approx(metrics.root_mean_squared_error(y, guess))
 
 
-def test_what_a_network_reports(network):
+def test_what_a_network_reports(network: Any) -> None:
     """Curves and final numbers of a P-Net; the number of parameters by hand."""
     model = network("pnet", 5, 3, hidden=4, depth=2)
     curve = {"path_norm", "near_sparsity"}
@@ -126,12 +127,12 @@ def test_what_a_network_reports(network):
     assert of_network.final_measures(model, 1e-3)["weight_sparsity/layer2"] == 0.5
 
 
-def test_a_network_that_offers_nothing_reports_nothing():
+def test_a_network_that_offers_nothing_reports_nothing() -> None:
     """Only what a network offers is measured."""
     assert of_network.final_measures(nn.Linear(2, 1), 1e-3) == {}
 
 
-def test_negligible_weights_by_hand():
+def test_negligible_weights_by_hand() -> None:
     """Up to 1e-13 in size, zeros among them, of both signs and over all layers."""
     weights = [torch.tensor([[0.0, 1e-13, -2e-13]]).double(), torch.tensor([[-9e-14], [3.0]]).double()]
     assert sparsity.negligible(weights).item() == pytest.approx(3 / 5)

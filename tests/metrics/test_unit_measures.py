@@ -1,5 +1,7 @@
 """Counts of units and the objectives of weight decay: by hand, their inequality, and in the history of a run."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 import torch
@@ -15,7 +17,7 @@ from psilon_bench.training.engines import build_trainer
 
 
 @pytest.mark.parametrize(("threshold", "first", "second"), [(0.0, 2, 4), (1e-3, 1, 4), (2.0, 1, 0), (5.0, 0, 0)])
-def test_counts_by_hand(threshold, first, second):
+def test_counts_by_hand(threshold: Any, first: Any, second: Any) -> None:
     """Sizes 0, 0 (w = 0), 8e-4 and 5 in the first pair, all 2 in the second; at the threshold is not above it."""
     model = MLP(1, 2, 4, 3, None, False, "relu", "orthogonal").double()
     with torch.no_grad():
@@ -36,7 +38,7 @@ def test_counts_by_hand(threshold, first, second):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_raw_objective_is_never_below(kind):
+def test_the_raw_objective_is_never_below(kind: Any) -> None:
     """F_pn <= F_wd, equal once every unit is balanced; both are the loss at lam = 0."""
     model, x = unit_network(kind)
     loss, lam = model(x).square().mean(), torch.tensor(0.3).double()
@@ -53,7 +55,7 @@ def test_the_raw_objective_is_never_below(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_raw_objective_is_that_of_l2(kind):
+def test_the_raw_objective_is_that_of_l2(kind: Any) -> None:
     """loss + lam * the penalty of reg=l2 reg.scale=0.5."""
     model, x = unit_network(kind)
     loss, lam = model(x).square().mean(), torch.tensor(0.3).double()
@@ -63,7 +65,7 @@ def test_the_raw_objective_is_that_of_l2(kind):
 
 
 @pytest.mark.parametrize("dataset", ["wine", "diabetes"])
-def test_the_history_has_the_objective_over_all_training_rows(config, dataset):
+def test_the_history_has_the_objective_over_all_training_rows(config: Any, dataset: Any) -> None:
     """wd_objective of the last row == loss of the final network on the training rows + its own lambda's penalty."""
     common = ("model=mlp_factorized", "model.hidden=5", f"dataset={dataset}", "tracking=none", "trainer.epochs=3")
     lams = (0.01, 0.3)
@@ -81,7 +83,7 @@ def test_the_history_has_the_objective_over_all_training_rows(config, dataset):
         assert rows[index]["wd_objective_raw"] == pytest.approx((loss + lam / 2 * squares).item(), rel=1e-12)
 
 
-def test_other_regularizers_have_no_weight_decay_objective(config):
+def test_other_regularizers_have_no_weight_decay_objective(config: Any) -> None:
     """Their lambda is no lambda of weight decay."""
     fit = build_trainer(
         [prepare(config("model=mlp", "model.hidden=5", "reg=lasso", "tracking=none", "trainer.epochs=1"))]
@@ -92,7 +94,7 @@ def test_other_regularizers_have_no_weight_decay_objective(config):
     assert "wd_objective" not in rows[0]
 
 
-def test_the_threshold_is_an_option(finished):
+def test_the_threshold_is_an_option(finished: Any) -> None:
     """Of the history and of the finished network: the sizes of all units lie between the two."""
     for threshold, sparsity in ((1e-9, 0), (1e9, 1)):
         record = finished("model=mlp", "dataset=wine", f"metrics.unit_threshold={threshold}")

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,16 +55,16 @@ BY_HAND = {  # overrides; regressor, classifier by seed
 
 
 @pytest.fixture
-def fitted(config):
+def fitted(config: Any) -> Any:
     """fitted("model=ridge", "dataset=wine"): the record of a run."""
 
-    def fitted(*overrides):
+    def fitted(*overrides: Any) -> Any:
         return run_alone(config("reg=none", "tracking=none", *overrides), Display(Console(quiet=True)))
 
     return fitted
 
 
-def test_every_baseline_is_compared():
+def test_every_baseline_is_compared() -> None:
     """By discovery; what recovers x from A x = b has tests of its own."""
     targets = {name: locate(section.target) for name, section in options("model").items() if section.is_baseline}
     assert BY_HAND.keys() == {name for name, target in targets.items() if target.kinds != ("recovery",)}
@@ -71,7 +72,7 @@ def test_every_baseline_is_compared():
 
 @pytest.mark.parametrize("dataset", ["diabetes", "breast_cancer", "digits"])
 @pytest.mark.parametrize("model", BY_HAND)
-def test_equal_to_scikit_learn_by_hand(fitted, config, model, dataset):
+def test_equal_to_scikit_learn_by_hand(fitted: Any, config: Any, model: Any, dataset: Any) -> None:
     """Regression, two classes, ten: the losses and scores of all splits, and the predictions of the kept estimator."""
     overrides, regressor, classifier = BY_HAND[model]
     where = (f"model={model}", f"dataset={dataset}", "seed=3", "dataset.max_rows=401", *overrides)
@@ -97,7 +98,7 @@ def test_equal_to_scikit_learn_by_hand(fitted, config, model, dataset):
             assert metrics[f"{name}/accuracy"] == accuracy_score(y[name], estimator.predict(x[name]))
 
 
-def test_what_is_recorded(fitted):
+def test_what_is_recorded(fitted: Any) -> None:
     """The same folder and names as a network's, the estimator in the place of model.pt, one row of history."""
     record = fitted("model=random_forest", "model.n_estimators=3", "dataset=wine")
     saved = json.loads((record.folder / "run.json").read_text())
@@ -117,7 +118,7 @@ def test_what_is_recorded(fitted):
     }
 
 
-def test_the_certificate_of_ridge(task):
+def test_the_certificate_of_ridge(task: Any) -> None:
     """|f(x) - f(y)|_1 <= bound |x - y|_inf for any x and y; for one output some pair attains it."""
     for kind in ("regression", "binary", "multiclass"):
         made = task(kind)
@@ -133,7 +134,7 @@ def test_the_certificate_of_ridge(task):
             assert (high - low).item() == pytest.approx(model.lipschitz_bound().item())
 
 
-def test_what_is_recorded_of_ridge(fitted):
+def test_what_is_recorded_of_ridge(fitted: Any) -> None:
     """Bounds of its inputs that add up to the certificate, and what that promises of its predictions."""
     record = fitted("model=ridge", "dataset=wine", "metrics.radii=[1e-9,100]")
     metrics = record.run["metrics"]
@@ -144,7 +145,7 @@ def test_what_is_recorded_of_ridge(fitted):
     assert metrics["test/certified_accuracy/100"] == 0
 
 
-def test_a_class_without_training_rows(task):
+def test_a_class_without_training_rows(task: Any) -> None:
     """Its probability is the least that log_loss knows; the others are what scikit-learn says."""
     made = task("multiclass")
     train = Split(made.train.x[made.train.y != 1], made.train.y[made.train.y != 1])
@@ -156,7 +157,7 @@ def test_a_class_without_training_rows(task):
         assert (p[:, 1] > 0).all()
 
 
-def test_images_are_flattened(task):
+def test_images_are_flattened(task: Any) -> None:
     """Rows of any shape."""
     made = task("regression")
     flat = Split(made.train.x[:, :4], made.train.y)
@@ -170,7 +171,7 @@ def test_images_are_flattened(task):
 
 
 @pytest.mark.parametrize("model", BY_HAND)
-def test_threads_and_precision_change_nothing(fitted, model):
+def test_threads_and_precision_change_nothing(fitted: Any, model: Any) -> None:
     """The same history, bit for bit. Boosting keeps to one thread: OpenMP's wait for each other on busy cores."""
     rows = []
     before = torch.get_num_threads()
@@ -182,7 +183,7 @@ def test_threads_and_precision_change_nothing(fitted, model):
     assert rows[0] == rows[1] == rows[2]
 
 
-def test_what_a_fingerprint_knows(config):
+def test_what_a_fingerprint_knows(config: Any) -> None:
     """Seed, data and the model's own arguments; what trains networks does not count."""
     own = lambda *more: config("model=ridge", "reg=none", *more).fingerprint()  # noqa: E731
     nothing = ["optimizer.lr=0.1", "trainer.epochs=7", "reg.lam=3", "scheduler=constant", "hardware.precision=float32"]
@@ -206,14 +207,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("overrides", WRONG)
-def test_what_is_wrong_is_told(fitted, overrides):
+def test_what_is_wrong_is_told(fitted: Any, overrides: Any) -> None:
     """In one line, before anything is written."""
     with pytest.raises(UsageError, match=WRONG[overrides]):
         fitted("model=ridge", *overrides.split())
     assert not Path("results").exists()
 
 
-def test_no_regularizer_fits():
+def test_no_regularizer_fits() -> None:
     """Whatever they ask of a model."""
     for section in options("model").values():
         if section.is_baseline:
@@ -221,11 +222,11 @@ def test_no_regularizer_fits():
             assert [name for name, reg in options("reg").items() if fits(reg, model)] == ["none"]
 
 
-def test_stopped_and_failed(fitted, monkeypatch):
+def test_stopped_and_failed(fitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in a fit ends it there; the same command goes on in the folder; an error is in the record."""
     regressor = RandomForest.regressor
 
-    def stops(self, seed):
+    def stops(self: Any, seed: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the fit goes on")
 

@@ -1,6 +1,7 @@
 """Basis pursuit as a model: it records what the oracle finds, and refuses what is no recovery."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,10 @@ SMALL = ("dataset.num_measurements=12", "dataset.num_features=18", "dataset.entr
 
 
 @pytest.fixture
-def fitted(config):
+def fitted(config: Any) -> Any:
     """fitted("seed=3"): the record of a run on sparse recovery, and its task."""
 
-    def fitted(*overrides):
+    def fitted(*overrides: Any) -> Any:
         own = config("dataset=sparse_recovery", "model=basis_pursuit", "reg=none", "tracking=none", *overrides)
         record = run_alone(own, Display(Console(quiet=True)))
         return record, load_task(own.dataset.text())
@@ -29,7 +30,7 @@ def fitted(config):
 
 
 @pytest.mark.parametrize(("num_nonzero", "noise"), [(2, 0.0), (11, 0.0), (2, 0.3)])
-def test_it_is_the_oracles_vector(fitted, num_nonzero, noise):
+def test_it_is_the_oracles_vector(fitted: Any, num_nonzero: Any, noise: Any) -> None:
     """A x = b, the least 1-norm, its error and support; the planted vector where recovery holds alone."""
     record, task = fitted(*SMALL, f"dataset.num_nonzero={num_nonzero}", f"dataset.noise={noise}", "seed=3")
     a, b, planted = (values.numpy() for values in (task.train.x, task.train.y[:, 0], task.test.y[:, 0]))
@@ -44,7 +45,7 @@ def test_it_is_the_oracles_vector(fitted, num_nonzero, noise):
     np.testing.assert_allclose(kept.predict(a)[:, 0], b, atol=1e-9)
 
 
-def test_measurements_that_no_vector_has(fitted, tmp_path):
+def test_measurements_that_no_vector_has(fitted: Any, tmp_path: Path) -> None:
     """More rows than columns, with noise: the record says why it failed."""
     rng = np.random.default_rng(0)
     files = {"matrix": rng.standard_normal((4, 3)), "measurements": rng.standard_normal(4), "vector": np.ones(3)}
@@ -63,7 +64,7 @@ def test_measurements_that_no_vector_has(fitted, tmp_path):
         ("reg=lasso", r"^reg=lasso does not fit model=basis_pursuit: .* Take reg=none\.$"),
     ],
 )
-def test_what_is_wrong_is_told(fitted, override, message):
+def test_what_is_wrong_is_told(fitted: Any, override: Any, message: Any) -> None:
     """In one line, before anything is written."""
     with pytest.raises(UsageError, match=message):
         fitted(override)

@@ -1,6 +1,7 @@
 """Diagonal linear networks: descent by hand, basis pursuit, invariants of the flow, stacks, stopping."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +26,10 @@ SMALL = ("dataset.num_measurements=8", "dataset.num_features=12", "dataset.num_n
 
 
 @pytest.fixture
-def fitted(config):
+def fitted(config: Any) -> Any:
     """fitted([overrides of a member, ...], common, ...): the Trainer after its run, and the rows of each member."""
 
-    def fitted(members, *common):
+    def fitted(members: Any, *common: Any) -> Any:
         fit = build_trainer([prepare(config(*RUN, *common, *own)) for own in members])
         rows = [[] for _ in members]
         fit.run(lambda member, row: rows[member].append(row))
@@ -37,12 +38,12 @@ def fitted(config):
     return fitted
 
 
-def vector(fit, member=0):
+def vector(fit: Any, member: Any = 0) -> Any:
     """x of a member."""
     return fit.stack.map(lambda model: model.vectors()[0])[member].detach().numpy()
 
 
-def data(fit):
+def data(fit: Any) -> Any:
     """A and b of a lone run."""
     x, y = fit.batches.whole
     return x.numpy(), y[:, 0].numpy()
@@ -50,7 +51,7 @@ def data(fit):
 
 @pytest.mark.parametrize("ratio", [None, 0.2, 1.0, 3.0])
 @pytest.mark.parametrize(("power", "signed"), [(2, False), (2, True), (3, True), (4, False)])
-def test_it_descends_as_by_hand(fitted, power, signed, ratio):
+def test_it_descends_as_by_hand(fitted: Any, power: Any, signed: Any, ratio: Any) -> None:
     """x after 60 steps on 1/2 ||A x - b||^2, not its mean, with lr x ratio for the lengths."""
     alpha = 0.6 if power < 4 else 0.9
     model = f"model.power={power} model.signed={signed} model.alpha={alpha} model.normalization="
@@ -71,7 +72,7 @@ NORMALIZED = ("model.normalization=2", "model.ratio=0.05")
 
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("signed", [False, True])
-def test_both_find_basis_pursuits_vector(fitted, signed):
+def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:
     """Gradient descent from a small alpha, weight normalisation from a large one: within 1e-3 where recovery holds.
 
     From the same large alpha, the error of gradient descent is more than 1e3 times that of weight normalisation.
@@ -99,7 +100,7 @@ def test_both_find_basis_pursuits_vector(fitted, signed):
 @pytest.mark.parametrize("power", [2, 3])
 @pytest.mark.parametrize("normalization", ["null", 2])
 @pytest.mark.parametrize("signed", [False, True])
-def test_the_invariant_of_the_flow(fitted, power, normalization, signed):
+def test_the_invariant_of_the_flow(fitted: Any, power: Any, normalization: Any, signed: Any) -> None:
     """It goes to 0 with the step at equal time, linearly; on another path to the same x it is not 0."""
     model = (
         f"model.power={power}",
@@ -117,7 +118,7 @@ def test_the_invariant_of_the_flow(fitted, power, normalization, signed):
     assert fitted([()], *SMALL, "model.ratio=0.3", *adam, *model)[1][0][-1]["invariant"] > 0.1
 
 
-def test_without_a_kernel_there_is_no_invariant():
+def test_without_a_kernel_there_is_no_invariant() -> None:
     """With as many rows as columns, or unknown rows, it is not offered."""
     model = {"num_features": 3, "num_outputs": 2, "alpha": 0.5, "power": 2, "signed": True, "normalization": None}
     assert DiagonalLinear(**model, ratio=1.0).measures().keys() == {"norm1"}
@@ -136,7 +137,7 @@ GRID = [
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [0, 2, 1, 3]])
 @pytest.mark.parametrize("normalization", ["null", 2])
-def test_members_may_differ_in_alpha_ratio_and_seed(fitted, config, order, normalization):
+def test_members_may_differ_in_alpha_ratio_and_seed(fitted: Any, config: Any, order: Any, normalization: Any) -> None:
     """Each as alone, in groups that share A and in no order."""
     run = (
         *SMALL,
@@ -156,7 +157,7 @@ def test_members_may_differ_in_alpha_ratio_and_seed(fitted, config, order, norma
             torch.testing.assert_close(together.stack.state(index)[name], value, rtol=1e-11, atol=1e-13)
 
 
-def test_each_stops_at_the_loss_it_is_told(fitted):
+def test_each_stops_at_the_loss_it_is_told(fitted: Any) -> None:
     """At the first evaluation whose last loss is no larger, with the vector of that moment; one never gets there."""
     members = [("model.alpha=0.5",), ("model.alpha=0.05",), ("model.alpha=1e-9",)]
     run = (*SMALL, "optimizer.lr=0.05", "trainer.epochs=200", "trainer.eval_every=10")
@@ -184,7 +185,7 @@ def test_each_stops_at_the_loss_it_is_told(fitted):
             assert member.reason is None
 
 
-def test_a_step_that_is_too_long_is_recorded_with_its_number(fitted):
+def test_a_step_that_is_too_long_is_recorded_with_its_number(fitted: Any) -> None:
     """The member fails at the step at which the loss by hand is no number any more; the other goes on."""
     run = (*SMALL, "optimizer.lr=0.4", "trainer.epochs=40", "trainer.eval_every=20", "model.power=3")
     fit, _ = fitted([("model.alpha=1e-3",), ("model.alpha=1.5",)], *run)
@@ -214,7 +215,7 @@ def test_a_step_that_is_too_long_is_recorded_with_its_number(fitted):
         ("dataset.noise=-1", r"dataset\.noise=-1 is not valid: it should be greater than or equal to 0"),
     ],
 )
-def test_bad_values_are_told_in_a_line(config, override, message):
+def test_bad_values_are_told_in_a_line(config: Any, override: Any, message: Any) -> None:
     """Rule and value."""
     with pytest.raises(UsageError, match=message):
         config(*RUN, override)

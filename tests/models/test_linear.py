@@ -1,5 +1,7 @@
 """Linear and NormLinear against weights that are built row by row."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -26,19 +28,19 @@ def layer(fan_in: int, fan_out: int, q: int, share: bool, seed: int = 0) -> Norm
 @pytest.mark.parametrize(("q", "share"), KINDS)
 @pytest.mark.parametrize(("fan_in", "fan_out"), SHAPES)
 class TestNormLinear:
-    def test_forward_is_that_of_the_built_weights(self, fan_in, fan_out, q, share):
+    def test_forward_is_that_of_the_built_weights(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """z = x W^T + b, and `weight` is W."""
         one, x = layer(fan_in, fan_out, q, share), torch.randn(9, fan_in).double()
         torch.testing.assert_close(one.weight, weight_of(one), rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(one(x), x @ weight_of(one).T + one.bias, rtol=1e-12, atol=1e-12)
 
-    def test_rows_have_the_length_g(self, fan_in, fan_out, q, share):
+    def test_rows_have_the_length_g(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """||W_j||_q = |g_j|, whatever the size of v_j and the sign of g_j."""
         one = layer(fan_in, fan_out, q, share)
         lengths = torch.stack([row_norm(row, q) for row in one.weight])
         torch.testing.assert_close(lengths, one.g.abs().expand(fan_out), rtol=1e-12, atol=0)
 
-    def test_the_size_of_a_direction_does_not_matter(self, fan_in, fan_out, q, share):
+    def test_the_size_of_a_direction_does_not_matter(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """v_j -> c_j v_j with c_j > 0 leaves the function as it is; c_j < 0 turns the row's sign."""
         one, x = layer(fan_in, fan_out, q, share), torch.randn(4, fan_in).double()
         before = one(x) - one.bias
@@ -49,7 +51,9 @@ class TestNormLinear:
         torch.testing.assert_close(one(x) - one.bias, before * factor.sign(), rtol=1e-12, atol=1e-13)
 
     @pytest.mark.parametrize("p", [1, 1.5, 2])
-    def test_power_sum_is_that_of_the_built_weights(self, fan_in, fan_out, q, share, p):
+    def test_power_sum_is_that_of_the_built_weights(
+        self, fan_in: Any, fan_out: Any, q: Any, share: Any, p: Any
+    ) -> None:
         """power_sum(p) = sum_ij |W_ij|^p, with its gradient, biases excluded."""
         one = layer(fan_in, fan_out, q, share)
         with torch.no_grad():
@@ -62,7 +66,7 @@ class TestNormLinear:
         for fast, expected, size in zip(own, theirs, [one.v.detach(), torch.ones(1)], strict=True):
             torch.testing.assert_close(fast * size, expected * size, rtol=1e-9, atol=1e-12)
 
-    def test_gradients_are_right(self, fan_in, fan_out, q, share):
+    def test_gradients_are_right(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """torch's gradcheck of the function of x, v, g and b."""
         one = NormLinear(fan_in, fan_out, q, share).double()
         names, values = zip(*one.named_parameters(), strict=True)
@@ -75,7 +79,9 @@ class TestNormLinear:
         assert torch.autograd.gradcheck(function, (x, *own))
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-    def test_a_zero_row_has_zero_weights_and_finite_gradients(self, fan_in, fan_out, q, share, dtype):
+    def test_a_zero_row_has_zero_weights_and_finite_gradients(
+        self, fan_in: Any, fan_out: Any, q: Any, share: Any, dtype: Any
+    ) -> None:
         """v_j = 0: W_j = 0 and z_j = b_j for lengths of any size, and no gradient is infinite or NaN."""
         one = layer(fan_in, fan_out, q, share).to(dtype)
         with torch.no_grad():
@@ -87,7 +93,7 @@ class TestNormLinear:
         (z.square().sum() + one.power_sum(1) + one.power_sum(2) + one.power_sum(1.5)).backward()
         assert all(parameter.grad.isfinite().all() for parameter in one.parameters())
 
-    def test_start(self, fan_in, fan_out, q, share):
+    def test_start(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """V has orthonormal rows (or columns where they are fewer), g = 1, b = 0."""
         one = NormLinear(fan_in, fan_out, q, share).double()
         gram = one.v @ one.v.T if fan_out <= fan_in else one.v.T @ one.v
@@ -102,7 +108,7 @@ class TestNormLinear:
     g=st.floats(-1e3, 1e3),
     q=st.sampled_from([1, 2]),
 )
-def test_any_numbers_make_finite_weights_of_length_g(rows, g, q):
+def test_any_numbers_make_finite_weights_of_length_g(rows: Any, g: Any, q: Any) -> None:
     """||W_j||_q = |g| for every v_j that is not 0 (or too small for its square to be seen), else W_j = 0."""
     one = NormLinear(3, len(rows), q, share=True).double()
     with torch.no_grad():
@@ -117,7 +123,7 @@ def test_any_numbers_make_finite_weights_of_length_g(rows, g, q):
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2])
-def test_power_sum_of_a_plain_layer(p):
+def test_power_sum_of_a_plain_layer(p: Any) -> None:
     """sum_ij |W_ij|^p, the bias excluded."""
     one = Linear(4, 3).double()
     torch.nn.init.ones_(one.bias)
@@ -125,7 +131,7 @@ def test_power_sum_of_a_plain_layer(p):
     assert one.power_sum(p).item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_kaiming_start_has_variance_two_over_fan_in():
+def test_kaiming_start_has_variance_two_over_fan_in() -> None:
     """He et al. 2015, equation 10: the variance of W is 2 / fan_in, of a V as well."""
     torch.manual_seed(0)
     for weight in (Linear(50, 400, "kaiming").weight, NormLinear(50, 400, 1, True, "kaiming").v):
@@ -133,7 +139,7 @@ def test_kaiming_start_has_variance_two_over_fan_in():
         assert weight.mean().item() == pytest.approx(0, abs=0.01)
 
 
-def test_reset_parameters_draws_anew():
+def test_reset_parameters_draws_anew() -> None:
     """Another start, the same g and b, from torch's global generator alone."""
     one = layer(5, 4, 1, True)
     torch.manual_seed(3)

@@ -1,5 +1,7 @@
 """The networks: their layers, the path norm three ways, and what it bounds."""
 
+from typing import Any
+
 import pytest
 import torch
 from reference import forward, path_norm_by_paths, path_norm_by_product, weight_of
@@ -11,7 +13,7 @@ KINDS = ["pnet", "rows", "snet", "shared", "plain"]
 SHAPES = [(3, 2, 4, 2), (1, 1, 1, 1), (5, 3, 2, 3), (2, 4, 5, 1)]
 
 
-def test_the_layers_of_pnet():
+def test_the_layers_of_pnet() -> None:
     """One shared g in every layer but the last, which has one per output; q = 1 everywhere."""
     model = MLP(7, 3, 5, 2, 1, True, "relu", "orthogonal")
     assert [tuple(layer.v.shape) for layer in model.layers] == [(5, 7), (5, 5), (3, 5)]
@@ -22,7 +24,9 @@ def test_the_layers_of_pnet():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("features", "outputs", "hidden", "depth"), SHAPES)
 class TestPathNorm:
-    def test_closed_form_product_and_paths_agree(self, network, kind, features, outputs, hidden, depth):
+    def test_closed_form_product_and_paths_agree(
+        self, network: Any, kind: Any, features: Any, outputs: Any, hidden: Any, depth: Any
+    ) -> None:
         """path_norm() == 1^T |W_K| ... |W_1| 1 == the sum over all paths, lengths of both signs included."""
         torch.manual_seed(hidden + depth)
         model = network(kind, features, outputs, hidden, depth)
@@ -31,7 +35,9 @@ class TestPathNorm:
         assert path_norm(weights).item() == pytest.approx(path_norm_by_paths(weights), rel=1e-12)
         assert path_norm_by_product(weights).item() == pytest.approx(path_norm_by_paths(weights), rel=1e-12)
 
-    def test_forward_and_weights_are_those_of_the_built_network(self, network, kind, features, outputs, hidden, depth):
+    def test_forward_and_weights_are_those_of_the_built_network(
+        self, network: Any, kind: Any, features: Any, outputs: Any, hidden: Any, depth: Any
+    ) -> None:
         """f(x) from built weights; weights() lists them from the input side."""
         model, x = network(kind, features, outputs, hidden, depth), torch.randn(6, features).double()
         torch.testing.assert_close(model(x), forward(model, x), rtol=1e-12, atol=1e-12)
@@ -39,7 +45,9 @@ class TestPathNorm:
             torch.testing.assert_close(weight, weight_of(layer), rtol=1e-12, atol=1e-14)
 
     @pytest.mark.parametrize("p", [1, 1.5, 2])
-    def test_power_sum_is_over_all_layers(self, network, kind, features, outputs, hidden, depth, p):
+    def test_power_sum_is_over_all_layers(
+        self, network: Any, kind: Any, features: Any, outputs: Any, hidden: Any, depth: Any, p: Any
+    ) -> None:
         """sum |w|^p over the weights of all layers, biases excluded."""
         model = network(kind, features, outputs, hidden, depth)
         expected = sum((weight_of(layer).abs() ** p).sum().item() for layer in model.layers)
@@ -48,7 +56,7 @@ class TestPathNorm:
 
 @pytest.mark.parametrize("kind", ["pnet", "snet", "plain"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_bound_holds(network, kind, activation):
+def test_the_bound_holds(network: Any, kind: Any, activation: Any) -> None:
     """|f(x) - f(y)|_1 <= bound * |x - y|_inf for pairs far and near; the path norm is the bound where slopes <= 1."""
     for seed in range(20):
         torch.manual_seed(seed)
@@ -62,7 +70,7 @@ def test_the_bound_holds(network, kind, activation):
             torch.testing.assert_close(bound, model.path_norm())
 
 
-def test_the_bound_is_met():
+def test_the_bound_is_met() -> None:
     """With positive weights and inputs, an equal step of all inputs reaches the path norm: no smaller bound."""
     model = MLP(3, 2, 4, 2, 1, True, "relu", "orthogonal").double()
     with torch.no_grad():
@@ -72,7 +80,7 @@ def test_the_bound_is_met():
     assert (model(x + 0.5) - model(x)).abs().sum().item() == pytest.approx(0.5 * model.path_norm().item(), rel=1e-12)
 
 
-def test_constants_of_the_activations():
+def test_constants_of_the_activations() -> None:
     """The steepest slope over a fine grid is the table's constant, GELU's included (1.129 at the square root of 2)."""
     x = torch.linspace(-6, 6, 100_001).double()
     for name in ACTIVATIONS:
@@ -83,13 +91,13 @@ def test_constants_of_the_activations():
         assert slope == pytest.approx(model.lipschitz_activation, rel=1e-3)
 
 
-def test_gelu_pays_for_every_hidden_layer(network):
+def test_gelu_pays_for_every_hidden_layer(network: Any) -> None:
     """bound = path norm * 1.129 ^ (hidden layers)."""
     model = network("pnet", 3, 2, depth=3, activation="gelu")
     assert model.lipschitz_bound().item() == pytest.approx(model.path_norm().item() * 1.129**3, rel=1e-12)
 
 
-def test_a_dead_row_keeps_the_bound(network):
+def test_a_dead_row_keeps_the_bound(network: Any) -> None:
     """With v_j = 0 the closed form stays above the product, so it still bounds the function."""
     model = network("pnet", 3, 2)
     with torch.no_grad():
@@ -97,7 +105,7 @@ def test_a_dead_row_keeps_the_bound(network):
     assert model.path_norm() >= path_norm(model.weights())
 
 
-def test_images_are_flattened_and_left_alone(network):
+def test_images_are_flattened_and_left_alone(network: Any) -> None:
     """(batch, channels, height, width) is a row of inputs each, and the caller's tensor does not change."""
     model, x = network("plain", 12, 2), torch.randn(3, 1, 4, 3).double()
     before = x.clone()
@@ -105,7 +113,7 @@ def test_images_are_flattened_and_left_alone(network):
     assert torch.equal(x, before)
 
 
-def test_the_start_follows_the_seed():
+def test_the_start_follows_the_seed() -> None:
     """Same seed, same network; another seed, another."""
     states = []
     for seed in (4, 4, 5):

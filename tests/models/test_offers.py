@@ -1,7 +1,7 @@
 """What a network offers is what its class says: names of attributes mean nothing, and every promise has its shape."""
 
 import inspect
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -103,25 +103,25 @@ def built(section: ModelSection) -> nn.Module | Baseline:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_network_offers_what_its_class_claims(name):
+def test_a_network_offers_what_its_class_claims(name: Any) -> None:
     """By isinstance, for every network of the package."""
     model = built(MODELS[name])
     assert {offer for offer in OFFERS if isinstance(model, offer)} == CLAIMS[type(model).__name__]
 
 
-def of_weights(model):
+def of_weights(model: Any) -> None:
     for weight in model.weights():
         assert weight.dim() in (2, 4)
         assert weight.dtype == torch.float64
 
 
-def of_power_sum(model):
+def of_power_sum(model: Any) -> None:
     total = sum((weight.detach().abs() ** 3).sum().item() for weight in model.weights())
     assert model.power_sum(3.0).shape == ()
     assert model.power_sum(3.0).item() == pytest.approx(total)
 
 
-def of_path_norm(model):
+def of_path_norm(model: Any) -> None:
     assert set(model.bounds) <= set(get_args(offers.Bound))
     assert model.lipschitz_activation >= 1
     for bound in model.bounds:
@@ -129,16 +129,16 @@ def of_path_norm(model):
     assert torch.equal(model.path_norm(), model.path_norm("improved"))
 
 
-def of_lipschitz_bound(model):
+def of_lipschitz_bound(model: Any) -> None:
     assert model.lipschitz_bound().shape == ()
 
 
-def of_input_bounds(model):
+def of_input_bounds(model: Any) -> None:
     assert model.input_bounds().shape == (FEATURES,)
     torch.testing.assert_close(model.input_bounds().sum(), model.lipschitz_bound())
 
 
-def of_units(model):
+def of_units(model: Any) -> None:
     layers = {id(layer) for pair in model.units() for layer in pair} | {id(layer) for layer in model.unpaired()}
     assert isinstance(model.homogeneous, bool)
     assert len(layers) == len(model.weights())
@@ -146,44 +146,44 @@ def of_units(model):
         assert len(pair.incoming.weight) == len(pair.incoming.bias) == pair.outgoing.weight.shape[1]
 
 
-def of_weight_norm(model):
+def of_weight_norm(model: Any) -> None:
     assert model.q in (None, 1, 2)
 
 
-def of_norm_layers(model):
+def of_norm_layers(model: Any) -> None:
     assert all(isinstance(layer, NormLinear) for layer in model.norm_layers())
     assert bool(model.norm_layers()) is (model.q is not None)
 
 
-def of_plain(model):
+def of_plain(model: Any) -> None:
     x = torch.randn(7, *(IMAGE if hasattr(model, "classifier") else (FEATURES,))).double()
     plain = model.plain()
     torch.testing.assert_close(plain.eval()(x), model.eval()(x))
     assert {id(own) for own in plain.parameters()}.isdisjoint(map(id, model.parameters()))
 
 
-def of_alive_units(model):
+def of_alive_units(model: Any) -> None:
     alive = model.alive_units()
     assert [mask.shape for mask in alive] == [(len(weight),) for weight in model.weights()[:-1]]
     assert {mask.dtype for mask in alive} == {torch.bool}
 
 
-def of_compact(model):
+def of_compact(model: Any) -> None:
     compact, inputs = model.compact()
     assert isinstance(compact, HasWeights)
     assert num_parameters(compact) <= num_parameters(model.plain())
     assert inputs is None or (inputs.dtype == torch.int64 and inputs.dim() == 1)
 
 
-def of_measures(model):
+def of_measures(model: Any) -> None:
     assert all(value.shape == () for value in model.measures().values())
 
 
-def of_task_kinds(model):
+def of_task_kinds(model: Any) -> None:
     assert set(model.kinds) <= set(get_args(Kind))
 
 
-def of_stackable_arguments(model):
+def of_stackable_arguments(model: Any) -> None:
     assert set(model.stackable) <= set(inspect.signature(type(model)).parameters)
 
 
@@ -206,7 +206,7 @@ PROMISES = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_promise_is_kept(name):
+def test_every_promise_is_kept(name: Any) -> None:
     """The shapes and meanings that offers.py states, for each offer that a network makes."""
     model = built(MODELS[name])
     assert PROMISES.keys() == OFFERS
@@ -215,7 +215,7 @@ def test_every_promise_is_kept(name):
             check(model)
 
 
-def test_a_claim_without_its_methods_is_no_network():
+def test_a_claim_without_its_methods_is_no_network() -> None:
     """Python refuses to build it and names what is missing."""
 
     class Empty(nn.Module, HasPathNorm):
@@ -226,10 +226,10 @@ def test_a_claim_without_its_methods_is_no_network():
 
 
 @pytest.fixture
-def of_class(config):
+def of_class(config: Any) -> Any:
     """of_class("user_networks.Plain", "reg=none"): the configuration of a short run with a network of this class."""
 
-    def of_class(target, *overrides):
+    def of_class(target: Any, *overrides: Any) -> Any:
         short = ("trainer.epochs=2", "trainer.eval_every=1", "tracking=none", "dataset=wine")
         model = ModelSection.model_validate({"name": "own", "_target_": target})
         return config(*short, *overrides).model_copy(update={"model": model})
@@ -238,7 +238,7 @@ def of_class(config):
 
 
 @pytest.mark.parametrize("reg", ["none", "lasso_prox", "p_norm_decay"])
-def test_names_of_another_meaning_change_nothing(of_class, reg):
+def test_names_of_another_meaning_change_nothing(of_class: Any, reg: Any) -> None:
     """A network with q, fit, weights, kinds, ... of its own trains, prunes nothing and reports as one without them."""
     display = Display(Console(quiet=True))
     targets = ("test_offers.Colliding", "user_networks.Plain")
@@ -250,7 +250,7 @@ def test_names_of_another_meaning_change_nothing(of_class, reg):
     assert own == plain
 
 
-def test_what_is_said_beside_such_names_counts(of_class):
+def test_what_is_said_beside_such_names_counts(of_class: Any) -> None:
     """reg=l2 takes the network that derives from HasPowerSum, and still refuses the other with the reason."""
     display = Display(Console(quiet=True))
     assert run_alone(of_class("test_offers.Summed", "reg=l2"), display).run["status"] == "finished"
@@ -259,7 +259,7 @@ def test_what_is_said_beside_such_names_counts(of_class):
         prepare(of_class("test_offers.Colliding", "reg=l2"))
 
 
-def test_a_network_with_a_method_fit_is_no_baseline(of_class, config):
+def test_a_network_with_a_method_fit_is_no_baseline(of_class: Any, config: Any) -> None:
     """Its title and its fingerprint count reg and optimizer."""
     own = of_class("test_offers.Colliding", "reg=none")
     assert not own.model.is_baseline

@@ -1,5 +1,7 @@
 """Residual networks with BatchNorm: sizes, the network by hand in both modes, what fits them and what does not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ SMALL = {"num_outputs": 3, "input_shape": (2, 5, 7), "channels": [4, 6], "per_st
 
 
 @pytest.fixture
-def small():
+def small() -> Any:
     """In float64, with random gains, biases, running means and variances."""
     model = ResNet(**SMALL).double()
     with torch.no_grad():
@@ -23,7 +25,7 @@ def small():
     return model
 
 
-def test_resnet18_is_the_usual_one_for_cifar():
+def test_resnet18_is_the_usual_one_for_cifar() -> None:
     """11,173,962 parameters, 20 convolutions and a linear layer, three skips that are no identity, 4 x 4 at the end."""
     model = options("model")["resnet18"].build(num_outputs=10, input_shape=(3, 32, 32))
     assert sum(parameter.numel() for parameter in model.parameters()) == 11_173_962
@@ -40,7 +42,7 @@ def test_resnet18_is_the_usual_one_for_cifar():
     assert sum(parameter.numel() for parameter in tiny.parameters()) == 78_042
 
 
-def normalised(x, norm, training):
+def normalised(x: Any, norm: Any, training: Any) -> Any:
     """(x - mean) / sqrt(variance + eps) per channel, by the batch or by what is kept; gain and bias."""
     if training:
         mean, variance = x.mean(dim=(0, 2, 3)), x.var(dim=(0, 2, 3), correction=0)
@@ -50,7 +52,7 @@ def normalised(x, norm, training):
     return scaled * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
-def by_hand(model, x, training):
+def by_hand(model: Any, x: Any, training: Any) -> Any:
     """The forward pass in formulas."""
     h = F.relu(normalised(F.conv2d(x, model.stem.weight, padding=1), model.norm, training))
     for number, block in enumerate(model.blocks):
@@ -64,7 +66,7 @@ def by_hand(model, x, training):
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_it_is_the_formula(small, training):
+def test_it_is_the_formula(small: Any, training: Any) -> None:
     """In evaluation a row has the same logits whatever its neighbours are."""
     x = torch.randn(6, 2, 5, 7).double()
     expected = by_hand(small, x, training)
@@ -73,7 +75,7 @@ def test_it_is_the_formula(small, training):
     assert torch.allclose(alone, expected[:1], rtol=1e-10) != training
 
 
-def test_what_training_keeps(small):
+def test_what_training_keeps(small: Any) -> None:
     """A tenth of the batch's mean and (unbiased) variance, nine tenths of what was there."""
     x, before = torch.randn(6, 2, 5, 7).double(), small.norm.running_var.clone()
     small.train()(x)
@@ -82,7 +84,7 @@ def test_what_training_keeps(small):
     assert small.norm.num_batches_tracked == small.blocks[-1].norm2.num_batches_tracked
 
 
-def test_decay_leaves_batchnorm_alone(small):
+def test_decay_leaves_batchnorm_alone(small: Any) -> None:
     """The weights alone, and the linear layer's; each group can be let in, norms by `norms`."""
     weights = shrunk(small, ["biases", "gains", "norms"])
     assert len(weights) == len(small.weights()) == 11
@@ -93,7 +95,7 @@ def test_decay_leaves_batchnorm_alone(small):
     assert shrunk(small, []).keys() == dict(small.named_parameters()).keys()
 
 
-def test_what_needs_another_structure_is_refused(small):
+def test_what_needs_another_structure_is_refused(small: Any) -> None:
     """Every regularizer either takes the weights or says in one line what the network lacks; so do pruners."""
     refused = {}
     for name, section in options("reg").items():
@@ -108,7 +110,7 @@ def test_what_needs_another_structure_is_refused(small):
     torch.testing.assert_close(penalty, sum(weight.abs().sum() for weight in small.weights()))
 
 
-def test_images_that_are_too_small_are_refused():
+def test_images_that_are_too_small_are_refused() -> None:
     """The last image needs two pixels: one has no variance. 5 x 7 is enough for three stages, not for four."""
     model = ResNet(**SMALL | {"channels": [2, 2, 2]})
     assert model.train()(torch.randn(1, 2, 5, 7)).isfinite().all()

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+from typing import Any
 
 import pytest
 import torch
@@ -29,26 +30,26 @@ WRONG = {
 
 
 @pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
-def test_a_wrong_shape_is_refused(call):
+def test_a_wrong_shape_is_refused(call: Any) -> None:
     """Every call has something that its annotations exclude."""
     with pytest.raises(TypeCheckError):
         call()
 
 
 @pytest.mark.unchecked_shapes
-def test_the_check_can_be_off():
+def test_the_check_can_be_off() -> None:
     """Tests of many steps have it off, and all tests of other packages."""
     near_sparsity(torch.rand(3))
 
 
-def test_right_shapes_are_taken_under_vmap():
+def test_right_shapes_are_taken_under_vmap() -> None:
     """A member of a stack has the shapes of one network."""
     weights = torch.rand(4, 3, 2)
     torch.testing.assert_close(vmap(lambda weight: path_norm([weight]))(weights), weights.sum(dim=(1, 2)))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_every_function_of_these_packages_is_checked(folder):
+def test_every_function_of_these_packages_is_checked(folder: Any) -> None:
     """By discovery: jaxtyping's wrapper is around each."""
     package = importlib.import_module(f"psilon_bench.{folder}")
     for found in pkgutil.iter_modules(package.__path__):

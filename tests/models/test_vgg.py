@@ -1,5 +1,7 @@
 """VGG networks and factorised MLPs: sizes, pairs, and the network as torch's own layers would make it."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from psilon_bench.models.units import all_layers, incoming_norms, outgoing_norms
 from psilon_bench.models.vgg import VGG
 
 
-def test_vgg19_is_the_papers():
+def test_vgg19_is_the_papers() -> None:
     """16 convolutions and one linear layer, 20,029,514 parameters, 8 pairs with 2752 units, none across a pool."""
     model = options("model")["vgg19"].build(num_outputs=10, input_shape=(3, 32, 32))
     assert sum(parameter.numel() for parameter in model.parameters()) == 20_029_514
@@ -24,7 +26,7 @@ def test_vgg19_is_the_papers():
     assert not model.convolutions[-1].bias.any()
 
 
-def test_vgg_is_the_sequence_of_torchs_layers():
+def test_vgg_is_the_sequence_of_torchs_layers() -> None:
     """Convolution, ReLU, pooling behind each block but the last, the mean over the image, the linear layer."""
     model, x = unit_network("vgg")
     pool, layers = nn.MaxPool2d(2), []
@@ -34,7 +36,7 @@ def test_vgg_is_the_sequence_of_torchs_layers():
     torch.testing.assert_close(model(x), sequence(x), rtol=1e-13, atol=0)
 
 
-def test_mlp_3_400_is_the_papers():
+def test_mlp_3_400_is_the_papers() -> None:
     """784-400-400 | 400-400-400 | 400-400-10 with an activation inside each pair alone; starts as torch's layers do."""
     model = options("model")["mlp_factorized"].build(num_features=784, num_outputs=10)
     assert sum(parameter.numel() for parameter in model.parameters()) == 959_610
@@ -49,7 +51,7 @@ def test_mlp_3_400_is_the_papers():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_units_can_be_rescaled(kind):
+def test_units_can_be_rescaled(kind: Any) -> None:
     """Every layer is in one pair or in none, and no output changes when w_k, a_k are multiplied, v_k divided by c."""
     model, x = unit_network(kind)
     layers = all_layers(model)
@@ -68,7 +70,7 @@ def test_units_can_be_rescaled(kind):
         torch.testing.assert_close(outgoing_norms(pair), outgoing / factors.double())
 
 
-def test_rows_that_are_no_images_are_refused():
+def test_rows_that_are_no_images_are_refused() -> None:
     """The rule, the shape and the remedy; and images that are too small for the pools."""
     with pytest.raises(UsageError, match=r"takes images .* have the shape \(13,\)\. Take dataset=mnist"):
         VGG(3, (13,), [[4, 4]])

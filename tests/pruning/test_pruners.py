@@ -1,6 +1,7 @@
 """Pruners on networks: blends, bounds that stay, exact zeros, plain and compact networks of the same outputs."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def blended(model: MLP | CReLUResNet, a: float, strength: float | None = None) -
 @pytest.mark.parametrize("kind", ["pnet", "resnet"])
 @pytest.mark.parametrize("a", [0.3, 1.0])
 @pytest.mark.parametrize("strength", [None, 1.0, 1.2, 4.0])
-def test_the_projection_keeps_the_path_norm(kind, a, strength):
+def test_the_projection_keeps_the_path_norm(kind: Any, a: Any, strength: Any) -> None:
     """Rows keep their 1-norm |g_j| at every blend: closed form == before == the product of the explicit weights."""
     model = network(kind)
     before = model.path_norm()
@@ -52,7 +53,7 @@ def test_the_projection_keeps_the_path_norm(kind, a, strength):
         torch.testing.assert_close(rows, layer.g.abs().expand_as(rows))
 
 
-def test_crelu_pairs_share_tau():
+def test_crelu_pairs_share_tau() -> None:
     """|w+| and |w-| lose the same tau, which comes from their maximum."""
     layer = blended(network("resnet"), 1.0).blocks[0]
     plus, minus = (half.abs() for half in layer.projected().chunk(2, dim=1))
@@ -64,7 +65,7 @@ def test_crelu_pairs_share_tau():
 
 
 @pytest.mark.parametrize("kind", ["pnet", "resnet"])
-def test_the_blend_is_the_formula(kind):
+def test_the_blend_is_the_formula(kind: Any) -> None:
     """W = (1 - a) W_0 + a W_1, and the forward pass is that of the plain network of W."""
     x = torch.randn(20, 5).double()
     ends = [[weight.detach() for weight in blended(network(kind), a).weights()] for a in (0.0, 1.0)]
@@ -79,7 +80,7 @@ def test_the_blend_is_the_formula(kind):
 
 @pytest.mark.parametrize(("kind", "depth"), [("pnet", 1), ("pnet", 3), ("resnet", 1), ("resnet", 4)])
 @pytest.mark.parametrize("sparse", [0.0, 0.6, 0.93, 1.0])
-def test_the_compact_network_has_the_same_outputs(kind, depth, sparse):
+def test_the_compact_network_has_the_same_outputs(kind: Any, depth: Any, sparse: Any) -> None:
     """Fewer inputs and units, constants folded into biases; nothing that is read is lost."""
     x, sizes = torch.randn(20, 5).double(), []
     for seed, a in itertools.product(range(8), (0.0, 1.0)):
@@ -95,7 +96,7 @@ def test_the_compact_network_has_the_same_outputs(kind, depth, sparse):
         assert min(sizes) < sum(p.numel() for p in model.plain().parameters())
 
 
-def test_input_bounds_bound_each_input():
+def test_input_bounds_bound_each_input() -> None:
     """Moving one input by d moves the outputs (L1) by at most its bound times d; the bounds sum to lipschitz_bound."""
     for kind, seed in itertools.product(("pnet", "resnet"), range(5)):
         model = network(kind, seed)
@@ -109,7 +110,7 @@ def test_input_bounds_bound_each_input():
 
 
 @pytest.mark.parametrize("kind", ["pnet", "resnet"])
-def test_strength_knows_no_scale(kind):
+def test_strength_knows_no_scale(kind: Any) -> None:
     """The pruned weights are those of any multiple of V; 1 changes nothing, more makes more zeros."""
     model, zeros = network(kind), []
     plain = [weight.detach() for weight in model.weights()]
@@ -128,7 +129,7 @@ def test_strength_knows_no_scale(kind):
     assert zeros[0] == 0
 
 
-def test_l1_projection_blends_over_its_last_steps():
+def test_l1_projection_blends_over_its_last_steps() -> None:
     """a = 0 until steps - n, then linear, 1 at the end."""
     model, pruner = network("pnet"), L1Projection(steps=4, strength=1.5)
     seen = []
@@ -140,7 +141,7 @@ def test_l1_projection_blends_over_its_last_steps():
     assert pruner.first_step(10) == 6
 
 
-def test_projected_gradient_puts_v_on_the_simplex():
+def test_projected_gradient_puts_v_on_the_simplex() -> None:
     """|v_j| sums to 1 with the signs it had, twice the same."""
     model = network("pnet")
     signs = [layer.v.sign() for layer in model.layers]
@@ -158,7 +159,7 @@ def test_projected_gradient_puts_v_on_the_simplex():
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.37, 0.9, 1.0])
-def test_magnitude_removes_the_smallest(amount):
+def test_magnitude_removes_the_smallest(amount: Any) -> None:
     """Exactly so many zeros, none of them larger than what is left; biases stay."""
     model = network("pnet").plain()
     before = torch.cat([weight.detach().flatten().clone() for weight in model.weights()])

@@ -1,6 +1,7 @@
 """Real runs with a pruner: what is written, what comes back from it, what is refused."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from psilon_bench.run.checks import prepare
 VALUES = {"steps": 6, "strength": 2, "amount": 0.8}  # those of them that a pruner has
 
 
-def overrides(pruner):
+def overrides(pruner: Any) -> Any:
     """The pruner with those of VALUES that are its arguments."""
     own = [f"pruner.{key}={value}" for key, value in VALUES.items() if key in options("pruner")[pruner].arguments]
     return [f"pruner={pruner}", *own]
@@ -34,7 +35,7 @@ MODELS = [("pnet", "wine"), ("pnet", "diabetes"), ("psilon_resnet", "wine")]
 
 @pytest.mark.parametrize(("model", "dataset"), MODELS)
 @pytest.mark.parametrize("pruner", PRUNERS)
-def test_a_pruned_run_comes_back_as_plain_networks(finished, pruner, model, dataset):
+def test_a_pruned_run_comes_back_as_plain_networks(finished: Any, pruner: Any, model: Any, dataset: Any) -> None:
     """pruned.pt and compact.pt have the exact zeros and give the recorded test loss and each other's predictions."""
     record = finished(f"model={model}", f"dataset={dataset}", *overrides(pruner), "model.hidden=12")
     metrics, raw = record.run["metrics"], RAW[dataset]().data
@@ -53,7 +54,7 @@ def test_a_pruned_run_comes_back_as_plain_networks(finished, pruner, model, data
         assert any(name.endswith(".v") for name in trained)
 
 
-def test_the_recorded_scores_are_those_of_the_pruned_network(finished, config):
+def test_the_recorded_scores_are_those_of_the_pruned_network(finished: Any, config: Any) -> None:
     """test/loss is that of pruned.pt on the test rows; unpruned/val/loss that of the network a step before."""
     record = finished("dataset=diabetes", "pruner=magnitude", "pruner.amount=0.95", "model.hidden=20")
     task = prepare(config("dataset=diabetes")).task
@@ -66,7 +67,7 @@ def test_the_recorded_scores_are_those_of_the_pruned_network(finished, config):
 
 
 @pytest.mark.parametrize("amount", [0.5, 0.9, 0.99])
-def test_alive_units_lie_on_paths(amount):
+def test_alive_units_lie_on_paths(amount: Any) -> None:
     """|W_k| ... |W_1| 1 and 1^T |W_K| ... |W_(k+1)| are both above 0 there, and only there; layers of uneven width."""
     weights = [torch.randn(shape).double() for shape in ((9, 5), (14, 9), (6, 14), (2, 6))]
     weights = [weight * (torch.rand_like(weight) > amount) for weight in weights]
@@ -79,7 +80,7 @@ def test_alive_units_lie_on_paths(amount):
         assert alive.tolist() == ((forward > 0) & (backward > 0)).tolist()
 
 
-def test_dead_units_are_listed(finished):
+def test_dead_units_are_listed(finished: Any) -> None:
     """In units.csv, by layer and index: as many alive as the compact network has, and no weight between the dead."""
     record = finished(
         "model=mlp", "reg=l2", "dataset=wine", "pruner=magnitude", "pruner.amount=0.95", "model.hidden=12"
@@ -99,14 +100,14 @@ def test_dead_units_are_listed(finished):
     assert not (finished("dataset=wine", "model.hidden=4").folder / "units.csv").exists()
 
 
-def test_the_projection_does_not_change_the_path_norm_of_a_run(finished):
+def test_the_projection_does_not_change_the_path_norm_of_a_run(finished: Any) -> None:
     """The last row of the history, blended, and the pruned network agree in their path norms."""
     record = finished("pruner=l1_projection", "pruner.steps=4", "model=pnet", "hardware.precision=float64")
     rows = pd.read_csv(record.folder / "history.csv")
     assert record.run["metrics"]["path_norm"] == pytest.approx(rows["path_norm"].iloc[-1], rel=1e-9)
 
 
-def test_predictions_are_in_units_of_the_target(finished):
+def test_predictions_are_in_units_of_the_target(finished: Any) -> None:
     """Regression: center + scale * output. Classes: probabilities of all of them that sum to 1."""
     raw = load_diabetes(as_frame=True, scaled=False)
     saved = load(finished("dataset=diabetes", "trainer.epochs=60", "optimizer.lr=0.05").folder)
@@ -120,7 +121,7 @@ def test_predictions_are_in_units_of_the_target(finished):
         np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_inputs_are_listed_in_raw_units(finished):
+def test_inputs_are_listed_in_raw_units(finished: Any) -> None:
     """inputs.csv: bound_raw = bound / scale x target scale; the sums are the recorded certificates."""
     record = finished("dataset=diabetes", "reg.lam=0.01")
     rows, metrics = pd.read_csv(record.folder / "inputs.csv"), record.run["metrics"]
@@ -136,7 +137,7 @@ def test_inputs_are_listed_in_raw_units(finished):
     assert 0 < change <= bound * (1 + 1e-4)
 
 
-def test_a_network_that_is_not_there(finished):
+def test_a_network_that_is_not_there(finished: Any) -> None:
     """One line that lists those that are."""
     folder = finished().folder
     with pytest.raises(UsageError, match=r"pruned\.pt is not there\. Networks in this folder: best, model\."):
@@ -158,7 +159,7 @@ def test_a_network_that_is_not_there(finished):
         (("pruner=l1_projection", "model=random_forest", "reg=none"), "does not fit model=random_forest"),
     ],
 )
-def test_pruners_that_do_not_fit(config, overrides, words):
+def test_pruners_that_do_not_fit(config: Any, overrides: Any, words: Any) -> None:
     """One line each, before anything is written."""
     with pytest.raises(UsageError, match=words) as caught:
         prepare(config("pruner=l1_projection", "trainer.epochs=2", *overrides))

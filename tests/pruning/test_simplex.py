@@ -1,5 +1,7 @@
 """The projection onto the simplex: on it, idempotent, nearest, monotone; the loop against sorting."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -29,7 +31,7 @@ def by_sorting(lengths: torch.Tensor) -> torch.Tensor:
 
 @settings(deadline=None, max_examples=200)
 @given(ROWS)
-def test_it_is_that_of_sorting_and_on_the_simplex(rows):
+def test_it_is_that_of_sorting_and_on_the_simplex(rows: Any) -> None:
     """Entries >= 0 with sum 1, the same as by sorting; projecting again changes nothing; a shift changes nothing."""
     lengths = torch.tensor(rows, dtype=torch.float64)
     p = project(lengths)
@@ -41,7 +43,7 @@ def test_it_is_that_of_sorting_and_on_the_simplex(rows):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_it_is_the_nearest_point(scale):
+def test_it_is_the_nearest_point(scale: Any) -> None:
     """<u - p, q - p> <= 0 for every q of the simplex: the inequality that defines a projection onto a convex set."""
     lengths = scale * torch.rand(40, 7).double()
     p = project(lengths)
@@ -50,7 +52,7 @@ def test_it_is_the_nearest_point(scale):
         assert (((lengths - p) * (q - p)).sum(dim=1) <= 1e-12 * scale).all()
 
 
-def test_long_rows_end_up_sparse_and_short_ones_dense():
+def test_long_rows_end_up_sparse_and_short_ones_dense() -> None:
     """How many zeros there are depends on the length: a one-hot row for large c u, the uniform one as c goes to 0."""
     u = torch.rand(5, 30).double()
     zeros = [(project(c * u) == 0).double().mean().item() for c in (1e-3, 0.3, 1.0, 5.0, 100.0)]
@@ -60,7 +62,7 @@ def test_long_rows_end_up_sparse_and_short_ones_dense():
     assert (project(1e6 * u).amax(dim=1) == 1).all()
 
 
-def test_the_gradient_is_that_of_the_projection():
+def test_the_gradient_is_that_of_the_projection() -> None:
     """Through tau as well, and under vmap."""
     lengths = torch.rand(4, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(project, (lengths,))
@@ -72,7 +74,7 @@ def test_the_gradient_is_that_of_the_projection():
 
 
 @pytest.mark.parametrize("scales", ["alike", "apart", "some zero"])
-def test_many_rows_are_thresholded_as_each_alone(scales):
+def test_many_rows_are_thresholded_as_each_alone(scales: Any) -> None:
     """A guess from some rows, right or far off, leaves every row's own threshold: sum max(u - tau, 0) = total."""
     lengths, total = torch.randn(60, 40).abs().double(), 5 * torch.rand(60, 1).double()
     if scales != "alike":
@@ -86,7 +88,7 @@ def test_many_rows_are_thresholded_as_each_alone(scales):
     torch.testing.assert_close(project(lengths), by_sorting(lengths), atol=1e-12, rtol=1e-9)
 
 
-def test_shrinking_and_its_gradient():
+def test_shrinking_and_its_gradient() -> None:
     """Against the formula by autograd, thresholds of both signs, zeros included, and under vmap."""
     v = torch.tensor([[1.0, -2.0, 0.3, 0.0], [0.5, -0.1, 2.0, -3.0]], dtype=torch.float64, requires_grad=True)
     tau = torch.tensor([[0.7], [-0.2]], dtype=torch.float64, requires_grad=True)
@@ -102,7 +104,7 @@ def test_shrinking_and_its_gradient():
         torch.testing.assert_close(own * (v != 0) if own.shape == v.shape else own, other)
 
 
-def test_numbers_that_are_none_do_not_hang_it():
+def test_numbers_that_are_none_do_not_hang_it() -> None:
     """NaN rows stay NaN, the others are projected; rows of zeros are uniform; entries too large for 1 to count end."""
     p = project(torch.tensor([[torch.nan, 1.0, 2.0], [0.0, 0.0, 0.0], [3.0, 1.0, 2.5], [1e30, 1e30, 0.0]]))
     assert p[0].isnan().all()

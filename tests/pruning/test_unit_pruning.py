@@ -1,6 +1,8 @@
 """Pruning of units: exact zeros, the same outputs from a smaller network, and back from the record."""
 
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from psilon_bench.run.display import Display
 from psilon_bench.training import engines
 
 
-def unit_sizes_with_bias(pair):
+def unit_sizes_with_bias(pair: Any) -> Any:
     """||(w_k, a_k)|| ||v_k|| of every unit."""
     rows = torch.cat([pair.incoming.weight.flatten(1), pair.incoming.bias[:, None]], dim=1)
     return torch.stack([row.norm() * pair.outgoing.weight[:, k].norm() for k, row in enumerate(rows)])
@@ -28,7 +30,7 @@ def unit_sizes_with_bias(pair):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 1e9])
-def test_the_compact_network_has_the_same_outputs(kind, threshold):
+def test_the_compact_network_has_the_same_outputs(kind: Any, threshold: Any) -> None:
     """Dead units are 0 in weights and bias; without them the network is smaller and gives the same, even if all are."""
     model, x = unit_network(kind)
     with torch.no_grad():
@@ -49,7 +51,7 @@ def test_the_compact_network_has_the_same_outputs(kind, threshold):
     assert num_parameters(compact) < num_parameters(model)
 
 
-def test_a_constant_channel_stays():
+def test_a_constant_channel_stays() -> None:
     """A channel that reads nothing and has a positive bias is no bias of the next: the image's border is 0."""
     model, x = unit_network("vgg")
     with torch.no_grad():
@@ -62,7 +64,7 @@ def test_a_constant_channel_stays():
 
 
 @pytest.mark.parametrize("model", ["mlp", "mlp_factorized", "vgg_tiny"])
-def test_a_pruned_run_comes_back(config, tmp_path, model):
+def test_a_pruned_run_comes_back(config: Any, tmp_path: Path, model: Any) -> None:
     """PathProx, pruned: compact.pt is smaller than pruned.pt and predicts the same from raw rows, images included."""
     images = model == "vgg_tiny"
     data = write_mnist(tmp_path, 8, (60, 20)) if images else ("dataset=wine",)
@@ -78,7 +80,7 @@ def test_a_pruned_run_comes_back(config, tmp_path, model):
     assert num_parameters(compact.network) < num_parameters(pruned.network)
 
 
-def test_a_unit_that_is_out_in_training_stays_out(config):
+def test_a_unit_that_is_out_in_training_stays_out(config: Any) -> None:
     """Without a prox, weight decay alone: the number of exact zeros never falls, each member of a stack as alone."""
     run = ("model=mlp_factorized", "model.hidden=9", "dataset=wine", "tracking=none", "trainer.epochs=8", "reg=l2")
     run += ("optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant", "reg.lam=0.03", "trainer.eval_every=1")
@@ -95,7 +97,7 @@ def test_a_unit_that_is_out_in_training_stays_out(config):
         assert 0 < own[0] < own[-1] < 27
 
 
-def test_networks_without_units_are_refused(config):
+def test_networks_without_units_are_refused(config: Any) -> None:
     """One line before anything is written."""
     with pytest.raises(UsageError, match=r"pruner=units does not fit model=pnet: it needs pairs of plain layers"):
         prepare(config("pruner=units", "model=pnet"))

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,17 +22,17 @@ from psilon_bench.training.engines import build_trainer
 ALL = ["biases", "gains", "norms"]
 
 
-def decay(p, p_end=None, schedule="linear", exclude=ALL):
+def decay(p: Any, p_end: Any = None, schedule: Any = "linear", exclude: Any = ALL) -> Any:
     return PNormDecay(p, p_end, schedule, list(exclude))
 
 
-def number(value, dtype=torch.float64):
+def number(value: Any, dtype: Any = torch.float64) -> Any:
     return torch.tensor(value, dtype=dtype)
 
 
 @pytest.mark.parametrize("p", [0.3, 0.5, 0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 4.0])
 @pytest.mark.parametrize("step", [1e-12, 1e-5, 0.3])
-def test_factor_is_the_formula(p, step):
+def test_factor_is_the_formula(p: Any, step: Any) -> None:
     """s / (s + p step), s = |w|^(2-p), by Python's own powers."""
     weights = [sign * 10.0**e for sign in (1, -1) for e in range(-12, 3)]
     expected = [abs(w) ** (2 - p) / (abs(w) ** (2 - p) + p * step) for w in weights]
@@ -41,7 +42,7 @@ def test_factor_is_the_formula(p, step):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("p", [0.5, 1.0, 1.9, 2.0, 2.1, 3.0])
-def test_limits_are_exact(p, dtype):
+def test_limits_are_exact(p: Any, dtype: Any) -> None:
     """No step: 1. w = 0: 0 below p = 2, 1 / (1 + 2 step) at it, 1 above. Denormals, huge weights: between, in order."""
     info = torch.finfo(dtype)
     sizes = [0.0, info.tiny / 8, info.tiny, 1e-30, 1e-19, 1e-6, 1.0, 1e18, info.max]
@@ -55,7 +56,7 @@ def test_limits_are_exact(p, dtype):
     assert (factor(number(sizes, dtype), number(p, dtype), number(0.0, dtype)) == 1).all()
 
 
-def settle(start, target, curvature, regularizer, lam, lr, steps):
+def settle(start: Any, target: Any, curvature: Any, regularizer: Any, lam: Any, lr: Any, steps: Any) -> Any:
     """Gradient descent on curvature / 2 (w - target)^2, elementwise, with the regularizer around its steps."""
     model = nn.Linear(len(start), 1, bias=False).double()
     with torch.no_grad():
@@ -71,7 +72,7 @@ def settle(start, target, curvature, regularizer, lam, lr, steps):
 
 
 @pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
-def test_it_rests_where_the_slopes_balance(p):
+def test_it_rests_where_the_slopes_balance(p: Any) -> None:
     """curvature (target - w) = lam p |w|^(p-1) sign w, for weights of both signs."""
     target, curvature, lam = [3.0, -1.5, 0.9, -2.2], [1.0, 2.0, 1.7, 0.4], 0.15
     w = settle(target, target, curvature, decay(p), lam, 0.2, 3000)[-1]
@@ -81,7 +82,7 @@ def test_it_rests_where_the_slopes_balance(p):
     assert w.all()
 
 
-def test_p_1_rests_where_soft_thresholding_does():
+def test_p_1_rests_where_soft_thresholding_does() -> None:
     """sign(a) max(|a| - lam / c, 0): by decay up to what is left of a geometric series, by the prox exactly."""
     target, curvature, lam = [3.0, -1.5, 0.2, -0.1, 0.5], [1.0, 2.0, 1.7, 0.4, 0.3], 0.4
     a, c = number(target), number(curvature)
@@ -95,7 +96,7 @@ def test_p_1_rests_where_soft_thresholding_does():
 
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 1.5])
-def test_without_force_a_weight_dies_by_the_rule_of_thumb(p):
+def test_without_force_a_weight_dies_by_the_rule_of_thumb(p: Any) -> None:
     """|w|^(2-p) falls by p (2-p) lam sum lr: 2 % above that a weight has what is left of it, 2 % below it is dead."""
     lam, lr, steps = 0.01, 1e-3, 20_000
     budget = p * (2 - p) * lam * lr * steps
@@ -108,14 +109,14 @@ def test_without_force_a_weight_dies_by_the_rule_of_thumb(p):
         assert trace[-1, 0].abs() < 1e-13
 
 
-def test_what_is_zero_stays_zero_below_p_2():
+def test_what_is_zero_stays_zero_below_p_2() -> None:
     """A force moves a dead weight for p = 2 and 3 alone, and for the prox of the lasso."""
     for p, moves in ((0.5, False), (1.0, False), (1.9, False), (2.0, True), (3.0, True)):
         assert bool(settle([0.0], [1.0], [1.0], decay(p), 1e-3, 0.1, 5)[-1].any()) == moves
     assert settle([0.0], [1.0], [1.0], LassoProx(ALL), 1e-3, 0.1, 5)[-1].any()
 
 
-def test_as_a_penalty_it_chatters_where_decay_dies():
+def test_as_a_penalty_it_chatters_where_decay_dies() -> None:
     """p = 1/2, no force towards 0 but the norm's: the gradient's way jumps across 0 for ever, decay's is 0."""
     lam, lr, w = 0.05, 0.1, number([0.3]).requires_grad_()
     jumps = []
@@ -127,7 +128,7 @@ def test_as_a_penalty_it_chatters_where_decay_dies():
     assert settle([0.3], [0.0], [0.0], decay(0.5), lam, lr, 500)[-1].item() == 0
 
 
-def test_the_penalty_has_slope_0_at_0(network):
+def test_the_penalty_has_slope_0_at_0(network: Any) -> None:
     """p < 1: the value of a network with dead weights; p |w|^(p-1) sign w elsewhere, nowhere NaN."""
     model = network("plain", 4, 3)
     with torch.no_grad():
@@ -140,7 +141,7 @@ def test_the_penalty_has_slope_0_at_0(network):
     torch.testing.assert_close(slope, expected)
 
 
-def test_p_moves_over_the_run():
+def test_p_moves_over_the_run() -> None:
     """From p to p_end, in a line or along a cosine; p without an end stays."""
     assert [decay(0.5, 1.5).values(share)["p"] for share in (0, 0.25, 1)] == [0.5, 0.75, 1.5]
     assert [decay(2.0, 1.0, "cosine").values(x)["p"] for x in (0, 0.5, 1)] == pytest.approx([2.0, 1.5, 1.0])
@@ -149,7 +150,7 @@ def test_p_moves_over_the_run():
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_p_end_is_reached_in_the_last_epoch(config, schedule):
+def test_p_end_is_reached_in_the_last_epoch(config: Any, schedule: Any) -> None:
     """p in the first epoch, p_end in the last, for each member of a stack; in a run of one epoch p."""
     run = ("model=mlp", "model.hidden=3", "reg=p_norm_decay", f"reg.schedule={schedule}", "trainer.eval_every=1")
     ends = [(0.8, 1.5), (2.0, 1.0), (1.2, None)]
@@ -167,13 +168,13 @@ def test_p_end_is_reached_in_the_last_epoch(config, schedule):
 class Mixed(nn.Module):
     """A network with all groups: convolution, batch and layer norms, and a gain of its own."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv, self.batch, self.layer = nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.LayerNorm((3, 4, 4))
         self.head, self.length = nn.Linear(48, 2), nn.Parameter(torch.ones(2))
 
 
-def test_weights_alone_unless_told():
+def test_weights_alone_unless_told() -> None:
     """Two-dimensional norm layers are no weights; each group can be let in."""
     model, weights = Mixed(), {"conv.weight", "head.weight"}
     groups = {
@@ -195,13 +196,13 @@ def test_weights_alone_unless_told():
 
 @pytest.mark.parametrize("kind", ["pnet", "snet"])
 @pytest.mark.parametrize("regularizer", [decay(0.8), LassoProx(ALL)])
-def test_directions_have_no_size(network, kind, regularizer):
+def test_directions_have_no_size(network: Any, kind: Any, regularizer: Any) -> None:
     """Weight normalisation is refused with the reason."""
     with pytest.raises(UsageError, match=r"directions of a weight-normalised network have no size"):
         regularizer.check(network(kind, 3, 2))
 
 
-def test_what_starts_at_zero_is_refused():
+def test_what_starts_at_zero_is_refused() -> None:
     """It would be 0 for ever; with p = 2, or left out, it is not. Nothing to decay is refused too."""
     model = MLP(3, 2, 4, 1, None, False, "relu", "orthogonal")
     decay(0.8).check(model)
@@ -222,16 +223,16 @@ def test_what_starts_at_zero_is_refused():
         ("reg.schedule=step", r"reg\.schedule='step' is not valid: it should be 'linear' or 'cosine'"),
     ],
 )
-def test_bad_values_are_told_in_a_line(config, override, message):
+def test_bad_values_are_told_in_a_line(config: Any, override: Any, message: Any) -> None:
     """Rule and value."""
     with pytest.raises(UsageError, match=message):
         config("model=mlp", "reg=p_norm_decay", override)
 
 
-def test_members_may_differ_in_p(config):
+def test_members_may_differ_in_p(config: Any) -> None:
     """p, p_end and lam are no part of the structure; what is excluded is."""
 
-    def structure(*overrides):
+    def structure(*overrides: Any) -> Any:
         return config("model=mlp", "reg=p_norm_decay", *overrides).structure()
 
     assert structure("reg.p=0.5") == structure("reg.p=2", "reg.p_end=1", "reg.lam=0.1")

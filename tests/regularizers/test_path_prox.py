@@ -3,6 +3,7 @@
 import copy
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +19,13 @@ from psilon_bench.regularizers.path_prox import PathProx, balancing
 ZERO = torch.zeros(()).double()
 
 
-def change(regularizer, model, step):
+def change(regularizer: Any, model: Any, step: Any) -> None:
     """What happens to the network after an optimizer's step."""
     with torch.no_grad():
         regularizer.after_step(model, torch.tensor(step, dtype=torch.float64), {})
 
 
-def started(model):
+def started(model: Any) -> Any:
     """The network with incoming weights of unit norm."""
     with torch.no_grad():
         PathProx("compensated", True, "kept").at_start(model)
@@ -32,7 +33,7 @@ def started(model):
 
 
 @torch.no_grad()
-def by_units(model, step, balance, bias):
+def by_units(model: Any, step: Any, balance: Any, bias: Any) -> None:
     """The same one after the other and unit by unit: normalise, shrink, balance."""
     pairs = model.units()
     for pair in pairs:
@@ -53,7 +54,7 @@ def by_units(model, step, balance, bias):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("balance", [True, False])
 @pytest.mark.parametrize("bias", ["kept", "divided"])
-def test_a_change_is_that_of_every_unit(kind, balance, bias):
+def test_a_change_is_that_of_every_unit(kind: Any, balance: Any, bias: Any) -> None:
     """Fused over all pairs == the three steps, unit by unit."""
     model, _ = unit_network(kind)
     slow = copy.deepcopy(model)
@@ -66,7 +67,7 @@ def test_a_change_is_that_of_every_unit(kind, balance, bias):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_start_changes_no_output(kind):
+def test_the_start_changes_no_output(kind: Any) -> None:
     """Compensated: unit norms, the same function and the same sizes; authors: nothing yet."""
     model, x = unit_network(kind)
     with torch.no_grad():
@@ -83,7 +84,7 @@ def test_the_start_changes_no_output(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pattern", [0, 0b1, 0b10, 0b100, 0b101, 0b1010, 0b11001, 0b111111])
-def test_the_balance_changes_no_output(kind, pattern):
+def test_the_balance_changes_no_output(kind: Any, pattern: Any) -> None:
     """With unit norms and step 0 the balance alone is left: same function, equal path norms, whatever the biases."""
     model, x = unit_network(kind)
     without_biases(model, pattern)
@@ -94,7 +95,7 @@ def test_the_balance_changes_no_output(kind, pattern):
     torch.testing.assert_close(sums, sums.mean().expand_as(sums), rtol=1e-12, atol=0)
 
 
-def test_balancing_has_the_smallest_sum():
+def test_balancing_has_the_smallest_sum() -> None:
     """Among factors of product 1 the balance minimises sum c_g P_g (the inequality of the means)."""
     path_norms = torch.tensor([0.3, 20.0, 1.7, 400.0]).double()
     factors = balancing(path_norms)
@@ -106,7 +107,7 @@ def test_balancing_has_the_smallest_sum():
 
 
 @pytest.mark.parametrize("dead", [0.0, 1e-30, math.nan])
-def test_there_is_no_balance_with_a_dead_pair(dead):
+def test_there_is_no_balance_with_a_dead_pair(dead: Any) -> None:
     """A path norm of about 0 cannot be made the others': nothing is scaled, outputs stay finite and the same."""
     assert torch.equal(balancing(torch.tensor([3.0, dead, 5.0]).double()), torch.ones(3).double())
     model, x = unit_network("factorized")
@@ -120,7 +121,7 @@ def test_there_is_no_balance_with_a_dead_pair(dead):
 
 @pytest.mark.parametrize("kind", ["odd", "vgg"])
 @pytest.mark.parametrize("step", [1e-3, 0.7, 5.0])
-def test_the_prox_solves_its_own_problem(kind, step):
+def test_the_prox_solves_its_own_problem(kind: Any, step: Any) -> None:
     """p = prox(v)  <=>  R(u) - R(p) >= <v - p, u - p> / step for all u, R the sum of ||v_k||; a dead unit included."""
     model, _ = unit_network(kind)
     with torch.no_grad():
@@ -139,12 +140,12 @@ def test_the_prox_solves_its_own_problem(kind, step):
 class _Weight:
     """A layer of which only the weight matters."""
 
-    def __init__(self, weight):
+    def __init__(self, weight: Any) -> None:
         self.weight = weight
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_limits(kind):
+def test_limits(kind: Any) -> None:
     """lam = 0 shrinks nothing; a huge one leaves exact zeros and nothing that is not finite, ever after."""
     model, x = unit_network(kind)
     none, huge = started(model), copy.deepcopy(model)
@@ -159,7 +160,7 @@ def test_limits(kind):
     assert huge(x).isfinite().all()
 
 
-def test_a_channel_is_a_dense_unit():
+def test_a_channel_is_a_dense_unit() -> None:
     """The change of a pair of convolutions is that of dense layers with all weights of a channel in a row."""
     model, _ = unit_network("vgg")
     dense = MLP(1, 1, 1, 3, None, False, "relu", "orthogonal").double()
@@ -177,14 +178,14 @@ def test_a_channel_is_a_dense_unit():
         torch.testing.assert_close(layer.bias.data, convolution.bias.data, rtol=1e-13, atol=0)
 
 
-def objectives(model, x, y, lam):
+def objectives(model: Any, x: Any, y: Any, lam: Any) -> Any:
     """(F_pn, F_wd) as they are measured."""
     values = weight_decay_objectives(model, F.mse_loss(model(x), y), torch.tensor(lam, dtype=torch.float64))
     return values["wd_objective"], values["wd_objective_raw"]
 
 
 @pytest.fixture(scope="module")
-def decayed():
+def decayed() -> Any:
     """A network at a minimum of F_wd, by gradient descent to the last digits; with its data and lambda."""
     torch.manual_seed(1)  # a minimum with no kink on a row, so that gradients can tell
     model, x = MLP(3, 2, 6, 3, None, False, "relu", "kaiming").double(), torch.randn(12, 3).double()
@@ -193,7 +194,7 @@ def decayed():
         model.parameters(), max_iter=3000, tolerance_grad=1e-13, tolerance_change=0, line_search_fn="strong_wolfe"
     )
 
-    def closure():
+    def closure() -> Any:
         lbfgs.zero_grad()
         value = objectives(model, x, y, lam)[1]
         value.backward()
@@ -205,7 +206,7 @@ def decayed():
     return model, x, y, lam
 
 
-def test_neural_balance(decayed):
+def test_neural_balance(decayed: Any) -> None:
     """At a minimum of weight decay ||w_k|| = ||v_k|| for every unit, so F_pn = F_wd; some units are dead."""
     model, x, y, lam = decayed
     for pair in model.units():
@@ -216,7 +217,7 @@ def test_neural_balance(decayed):
     assert 0 < (sizes < 1e-9).sum() < len(sizes)
 
 
-def descend(model, x, y, lam, lr, steps, bias="kept"):
+def descend(model: Any, x: Any, y: Any, lam: Any, lr: Any, steps: Any, bias: Any = "kept") -> Any:
     """PathProx by hand, without a trainer."""
     regularizer, sgd = PathProx("compensated", True, bias), torch.optim.SGD(model.parameters(), lr=lr)
     started(model)
@@ -228,7 +229,7 @@ def descend(model, x, y, lam, lr, steps, bias="kept"):
     return model
 
 
-def test_a_minimum_of_weight_decay_is_a_fixed_point(decayed):
+def test_a_minimum_of_weight_decay_is_a_fixed_point(decayed: Any) -> None:
     """A step of PathProx from there goes nowhere; with divided biases it does, and leaves the minimum for good."""
     model, x, y, lam = decayed
     fixed = started(copy.deepcopy(model))
@@ -240,7 +241,7 @@ def test_a_minimum_of_weight_decay_is_a_fixed_point(decayed):
     assert objectives(descend(fixed, x, y, lam, 0.05, steps=100, bias="divided"), x, y, lam)[0] > lowest + 1e-4
 
 
-def test_both_minimisers_agree(decayed):
+def test_both_minimisers_agree(decayed: Any) -> None:
     """From beside it, PathProx comes back to F_wd's minimum and function; units that are dead there are exactly 0."""
     model, x, y, lam = decayed
     torch.manual_seed(4)
@@ -266,7 +267,7 @@ def test_both_minimisers_agree(decayed):
         torch.optim.AdamW,
     ],
 )
-def test_other_steps_are_refused(optimizer):
+def test_other_steps_are_refused(optimizer: Any) -> None:
     """Momentum and Adam have other fixed points: one line that says so, and the remedy."""
     parameters = [torch.nn.Parameter(ZERO.clone())]
     with pytest.raises(UsageError, match=r"plain gradient steps.*optimizer=sgd with optimizer\.momentum=0"):
@@ -274,7 +275,7 @@ def test_other_steps_are_refused(optimizer):
     PathProx("authors", True, "divided").check_optimizer(torch.optim.SGD(parameters, lr=0.1, fused=True))
 
 
-def test_momentum_would_minimise_another_objective(decayed):
+def test_momentum_would_minimise_another_objective(decayed: Any) -> None:
     """Why: the fixed point of the prox after momentum m is that of (1 - m) lam."""
     model, x, y, lam = decayed
     lr, m = 0.02, 0.5

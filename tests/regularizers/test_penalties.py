@@ -1,5 +1,7 @@
 """The penalties as numbers, their gradients, and the networks they refuse."""
 
+from typing import Any
+
 import pytest
 import torch
 from reference import path_norm_by_product, weight_of
@@ -37,7 +39,7 @@ def by_hand() -> MLP:
         (Regularizer(), 0.0),
     ],
 )
-def test_penalties_by_hand(by_hand, regularizer, expected):
+def test_penalties_by_hand(by_hand: Any, regularizer: Any, expected: Any) -> None:
     """No hidden factor 1/p, biases excluded, a scalar in the network's precision."""
     penalty = regularizer.penalty(by_hand)
     assert penalty.item() == pytest.approx(expected, rel=1e-14)
@@ -46,7 +48,7 @@ def test_penalties_by_hand(by_hand, regularizer, expected):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_l2_of_scale_one_has_gradient_two_w(network, kind):
+def test_l2_of_scale_one_has_gradient_two_w(network: Any, kind: Any) -> None:
     """grad ||W||_F^2 = 2 W in the weights; through v and g by the chain rule."""
     model = network(kind, 4, 3)
     weights = [weight_of(layer) for layer in model.layers]
@@ -56,7 +58,7 @@ def test_l2_of_scale_one_has_gradient_two_w(network, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_path_norm_gradient_is_that_of_the_product(network, kind):
+def test_path_norm_gradient_is_that_of_the_product(network: Any, kind: Any) -> None:
     """d/dtheta of the closed form == of 1^T |W_K| ... |W_1| 1; in v it is 0 where the closed form has no v."""
     model = network(kind, 4, 3)
     product = path_norm_by_product([weight_of(layer) for layer in model.layers])
@@ -65,14 +67,14 @@ def test_path_norm_gradient_is_that_of_the_product(network, kind):
     same_gradients(own, expected)
 
 
-def same_gradients(own, expected):
+def same_gradients(own: Any, expected: Any) -> None:
     for fast, slow in zip(own, expected, strict=True):
         zero = torch.zeros(1).double()
         fast, slow = (zero if gradient is None else gradient for gradient in (fast, slow))
         torch.testing.assert_close(*torch.broadcast_tensors(fast, slow), rtol=1e-11, atol=1e-12)
 
 
-def test_path_norm_gradient_by_differences(network):
+def test_path_norm_gradient_by_differences(network: Any) -> None:
     """dP/dg_k of P-Net by central differences."""
     model = network("pnet", 3, 2)
     g, h = model.layers[1].g, 1e-6
@@ -86,12 +88,12 @@ def test_path_norm_gradient_by_differences(network):
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
-def test_path_norm_takes_slopes_of_at_most_one(network, activation):
+def test_path_norm_takes_slopes_of_at_most_one(network: Any, activation: Any) -> None:
     """Where the path norm is a bound, it fits."""
     PathNorm("improved").check(network("snet", 3, 2, activation=activation))
 
 
-def test_path_norm_refuses_gelu(network):
+def test_path_norm_refuses_gelu(network: Any) -> None:
     """The rule, the constant and the remedy."""
     with pytest.raises(UsageError, match=r"slope at most 1, and the model's has 1\.129 \(take model\.activation=relu"):
         PathNorm("improved").check(network("pnet", 3, 2, activation="gelu"))
@@ -104,13 +106,13 @@ def test_path_norm_refuses_gelu(network):
         (LpNorm(p=1.0, scale=1.0), r"it needs the weights, and Sequential offers no power_sum\(p\)"),
     ],
 )
-def test_networks_without_weights_are_refused(regularizer, message):
+def test_networks_without_weights_are_refused(regularizer: Any, message: Any) -> None:
     """A network that does not offer what the penalty reads is named."""
     with pytest.raises(UsageError, match=message):
         regularizer.check(nn.Sequential(nn.Linear(2, 1)))
 
 
-def test_no_regularizer_takes_any_network():
+def test_no_regularizer_takes_any_network() -> None:
     """None fits even a network that offers nothing."""
     model = nn.Sequential(nn.Linear(2, 1))
     Regularizer().check(model)

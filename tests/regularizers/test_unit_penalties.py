@@ -1,5 +1,7 @@
 """Penalties on units as numbers, by hand; their gradients at dead units; the networks and optimizers they refuse."""
 
+from typing import Any
+
 import pytest
 import torch
 from unit_networks import KINDS, unit_network
@@ -38,7 +40,7 @@ def by_hand() -> MLP:
         (GroupLasso(), 5 + 2 + 10**0.5 + 4 + 2 + 1),
     ],
 )
-def test_penalties_by_hand(regularizer, expected):
+def test_penalties_by_hand(regularizer: Any, expected: Any) -> None:
     """A scalar in the network's precision."""
     penalty = regularizer.penalty(by_hand())
     assert penalty.item() == pytest.approx(expected, rel=1e-14)
@@ -48,7 +50,7 @@ def test_penalties_by_hand(regularizer, expected):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("regularizer", [UnitPathNorm(), UnitNormDecay(), GroupLasso(), PATH_PROX])
-def test_gradients_at_dead_units_are_finite(kind, regularizer):
+def test_gradients_at_dead_units_are_finite(kind: Any, regularizer: Any) -> None:
     """Also where w_k, v_k or both are 0."""
     model, x = unit_network(kind)
     with torch.no_grad():
@@ -58,7 +60,7 @@ def test_gradients_at_dead_units_are_finite(kind, regularizer):
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_unit_norm_decay_projects_incoming_weights_alone():
+def test_unit_norm_decay_projects_incoming_weights_alone() -> None:
     """Rows to unit norm, dead ones stay, nothing else moves."""
     model, _ = unit_network("odd")
     with torch.no_grad():
@@ -86,26 +88,26 @@ def test_unit_norm_decay_projects_incoming_weights_alone():
         ),
     ],
 )
-def test_networks_without_homogeneous_units_are_refused(config, reg, model, message):
+def test_networks_without_homogeneous_units_are_refused(config: Any, reg: Any, model: Any, message: Any) -> None:
     """One line, with what to take instead."""
     with pytest.raises(UsageError, match=message):
         prepare(config(f"reg={reg}", "optimizer=sgd", *model))
 
 
-def test_group_lasso_wants_plain_layers(config):
+def test_group_lasso_wants_plain_layers(config: Any) -> None:
     """A normalised network has rows of any length."""
     with pytest.raises(UsageError, match=r"reg=group_lasso does not fit model=snet: it needs plain layers"):
         prepare(config("reg=group_lasso", "model=snet"))
 
 
 @pytest.mark.parametrize("optimizer", [("optimizer=adam",), ("optimizer=sgd", "optimizer.momentum=0.9")])
-def test_path_prox_wants_plain_gradient_steps(config, optimizer):
+def test_path_prox_wants_plain_gradient_steps(config: Any, optimizer: Any) -> None:
     """Said before anything is written."""
     with pytest.raises(UsageError, match=r"reg=pathprox does not fit optimizer=(adam|sgd): .*optimizer\.momentum=0"):
         prepare(config("reg=pathprox", "model=mlp_factorized", *optimizer))
 
 
-def test_layers_in_no_pair_are_named(finished):
+def test_layers_in_no_pair_are_named(finished: Any) -> None:
     """An odd number of layers is fine: a note says which of them has weight decay alone."""
     record = finished("reg=pathprox", "model=mlp", "optimizer=sgd", "scheduler=constant")
     (note,) = [note for note in record.run["task"]["notes"] if "no pair" in note]
@@ -113,7 +115,7 @@ def test_layers_in_no_pair_are_named(finished):
     assert PATH_PROX.notes(unit_network("mlp")[0]) == []
 
 
-def test_weight_decay_is_said_of_those_that_stand_for_it():
+def test_weight_decay_is_said_of_those_that_stand_for_it() -> None:
     """f of lam f / 2 ||W||^2: so much lambda has F_wd."""
     for section in options("reg").values():
         regularizer = section.build()

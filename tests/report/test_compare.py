@@ -1,5 +1,8 @@
 """Across data sets: ranks, scores and tests by hand, on uneven and incomplete data."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,16 +23,16 @@ SCORES = pd.DataFrame(
 )
 
 
-def choices(folder, metric=LOSS):
+def choices(folder: Any, metric: Any = LOSS) -> Any:
     return [choose(group, metric) for group in groups_of(scan([folder]).runs)[0]]
 
 
-def by_name(found, name):
+def by_name(found: Any, name: Any) -> Any:
     (table,) = [one for one in found if one.name == name]
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows], table.note
 
 
-def write_scores(folder, scores, metric="test/loss", seeds=2):
+def write_scores(folder: Any, scores: Any, metric: Any = "test/loss", seeds: Any = 2) -> None:
     """Means of `seeds` runs equal the scores; validation says nothing."""
     for dataset, row in scores.iterrows():
         for method, value in row.dropna().items():
@@ -39,7 +42,7 @@ def write_scores(folder, scores, metric="test/loss", seeds=2):
                 write_record(folder, 1e-3, seed, metrics, dataset=dataset, params={"model.name": method})
 
 
-def test_ranks_and_scores_by_hand():
+def test_ranks_and_scores_by_hand() -> None:
     """Ties share the mean rank; 1 is the best of a data set and 0 its worst, whatever the unit."""
     made = Across(LOSS, SCORES, [])
     assert made.ranks.to_numpy().tolist() == [[1, 2, 3], [1.5, 1.5, 3], [3, 2, 1], [1, 3, 2]]
@@ -50,14 +53,14 @@ def test_ranks_and_scores_by_hand():
     assert upwards.ranks["a"].tolist() == [3, 2.5, 1, 3]
 
 
-def test_all_equal_is_no_division_by_zero():
+def test_all_equal_is_no_division_by_zero() -> None:
     """Every method scores 1, and no test finds a difference."""
     made = Across(LOSS, SCORES * 0 + 5, [])
     assert (made.normalised == 1).all(axis=None)
     assert made.friedman == 1.0
 
 
-def test_friedman_by_its_formula():
+def test_friedman_by_its_formula() -> None:
     """chi^2 = 12 N / (k (k + 1)) * (sum of squared mean ranks - k (k + 1)^2 / 4), without ties (Demsar 2006, eq. 6)."""
     scores = SCORES.add([0.0, 0.001, 0.0])
     made = Across(LOSS, scores, [])
@@ -66,7 +69,7 @@ def test_friedman_by_its_formula():
     assert made.friedman == pytest.approx(stats.chi2.sf(chi, k - 1), rel=1e-12)
 
 
-def test_nemenyi_agrees_with_the_critical_difference():
+def test_nemenyi_agrees_with_the_critical_difference() -> None:
     """Two methods differ at 5 % exactly where their mean ranks are further apart than the critical difference."""
     from psilon_bench.report.figures.critical_difference import critical_difference
 
@@ -80,7 +83,7 @@ def test_nemenyi_agrees_with_the_critical_difference():
     assert False in differ
 
 
-def test_tables_from_records(tmp_path):
+def test_tables_from_records(tmp_path: Path) -> None:
     """Wins, ties and losses counted; a data set that lacks a method is left out and named."""
     scores = SCORES.copy()
     scores.loc["v"] = [0.1, np.nan, 0.2]
@@ -104,7 +107,7 @@ def test_tables_from_records(tmp_path):
     assert results == {("a", "b"): "2 / 1 / 1", ("a", "c"): "3 / 0 / 1", ("b", "c"): "2 / 0 / 2"}
 
 
-def test_accuracy_is_compared_upwards(tmp_path):
+def test_accuracy_is_compared_upwards(tmp_path: Path) -> None:
     """The most accurate is first, by test accuracy."""
     write_scores(tmp_path, SCORES, "test/accuracy")
     ranks, note = by_name(tables(choices(tmp_path, ACCURACY), ACCURACY), "ranks")
@@ -112,7 +115,7 @@ def test_accuracy_is_compared_upwards(tmp_path):
     assert note.startswith("By test/accuracy")
 
 
-def test_two_methods_have_no_friedman_test(tmp_path):
+def test_two_methods_have_no_friedman_test(tmp_path: Path) -> None:
     """Said so, and no p."""
     write_scores(tmp_path, SCORES[["a", "b"]])
     found = tables(choices(tmp_path), LOSS)
@@ -120,13 +123,13 @@ def test_two_methods_have_no_friedman_test(tmp_path):
     assert by_name(found, "pairs_across")[0][0]["Nemenyi p"] is None
 
 
-def test_one_data_set_has_pairs_alone(tmp_path):
+def test_one_data_set_has_pairs_alone(tmp_path: Path) -> None:
     """Nothing across."""
     write_scores(tmp_path, SCORES[:1])
     assert [one.name for one in tables(choices(tmp_path), LOSS)] == ["pairs"]
 
 
-def test_pairs_are_of_the_same_seeds(tmp_path):
+def test_pairs_are_of_the_same_seeds(tmp_path: Path) -> None:
     """Differences of runs that share the seed; a seed that one lacks does not count."""
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=8), rng.normal(size=7)
@@ -139,7 +142,7 @@ def test_pairs_are_of_the_same_seeds(tmp_path):
     assert row["test/loss"] == pytest.approx((a[:7] - b).mean(), rel=1e-12)
 
 
-def test_the_interval_is_that_of_the_mean():
+def test_the_interval_is_that_of_the_mean() -> None:
     """Of 200 normal numbers: near mean +- 1.96 standard errors; the same again; none for four numbers."""
     values = np.random.default_rng(2).normal(3.0, 2.0, size=200)
     error = values.std(ddof=1) / np.sqrt(200)
@@ -152,7 +155,7 @@ def test_the_interval_is_that_of_the_mean():
     assert compare.interval_text(values[:4]) == "n < 5"
 
 
-def test_nothing_to_compare(tmp_path):
+def test_nothing_to_compare(tmp_path: Path) -> None:
     """Runs without test numbers."""
     write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0})
     found = choices(tmp_path)

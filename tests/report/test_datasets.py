@@ -1,5 +1,8 @@
 """Data sets are told apart by content and named so that a person can; drawn data are one, whatever their checksums."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 from made_records import write_record
@@ -16,10 +19,12 @@ A, B, C = "a1" * 32, "b2" * 32, "c3" * 32
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(tmp_path: Path) -> Any:
     """record(checksum, path, seed, minute): a run of a table named data."""
 
-    def record(checksum, path="/home/me/data.csv", seed=0, minute=0, loss=0.5, **more):
+    def record(
+        checksum: Any, path: Any = "/home/me/data.csv", seed: Any = 0, minute: Any = 0, loss: Any = 0.5, **more: Any
+    ) -> Any:
         params = {"dataset.path": path} | more.pop("params", {})
         task = {"checksum": checksum, "source": path} | more.pop("task", {})
         started = f"2030-01-01T12:{minute:02d}:00.000+00:00"
@@ -32,7 +37,7 @@ def record(tmp_path):
 
 
 @pytest.fixture
-def drawn(record):
+def drawn(record: Any) -> Any:
     """drawn(checksum, seed): a run of data that no file holds."""
     return lambda checksum, seed=0, source="drawn", **more: record(
         checksum, None, seed, task={"source": source} | more.pop("task", {}), **more
@@ -40,16 +45,16 @@ def drawn(record):
 
 
 @pytest.fixture
-def sizes(tmp_path):
+def sizes(tmp_path: Path) -> Any:
     """The number of runs of each data set, by its name."""
     return lambda: {name: len(runs) for name, runs in runs_by_dataset(scan([tmp_path]).runs).items()}
 
 
-def doubts(made, flag):
+def doubts(made: Any, flag: Any) -> Any:
     return [doubt.note for choice in made.choices for doubt in choice.doubts if doubt.flag == flag]
 
 
-def test_two_files_of_one_name(record, sizes):
+def test_two_files_of_one_name(record: Any, sizes: Any) -> None:
     """The ends of their paths, as short as tells them apart."""
     for seed in (0, 1):
         record(A, "/home/me/siteA/x/data.csv", seed)
@@ -57,14 +62,14 @@ def test_two_files_of_one_name(record, sizes):
     assert sizes() == {"data (siteA/x/data.csv)": 2, "data (siteB/x/data.csv)": 2}
 
 
-def test_names_with_a_dot_that_were_cut(record, sizes):
+def test_names_with_a_dot_that_were_cut(record: Any, sizes: Any) -> None:
     """house.2019.csv and house.2020.csv of records that know them as house."""
     record(A, "/home/me/house.2019.csv")
     record(B, "/home/me/house.2020.csv")
     assert sizes() == {"data (house.2019.csv)": 1, "data (house.2020.csv)": 1}
 
 
-def test_a_file_before_and_after_an_edit(record, sizes, tmp_path):
+def test_a_file_before_and_after_an_edit(record: Any, sizes: Any, tmp_path: Path) -> None:
     """Checksum and time; nothing is pooled, nothing replaced, and the name that two have is said."""
     for seed in (0, 1):
         record(A, seed=seed, minute=3)
@@ -78,14 +83,14 @@ def test_a_file_before_and_after_an_edit(record, sizes, tmp_path):
     ]
 
 
-def test_an_edit_between_the_seeds(record, sizes):
+def test_an_edit_between_the_seeds(record: Any, sizes: Any) -> None:
     """Every seed has a checksum of its own, but a file has them: these are no drawn data."""
     for seed, checksum in enumerate((A, B, C)):
         record(checksum, seed=seed)
     assert sorted(sizes().values()) == [1, 1, 1]
 
 
-def test_one_file_edited_and_another(record, sizes):
+def test_one_file_edited_and_another(record: Any, sizes: Any) -> None:
     """The path for all, the checksum for those that share it."""
     record(A, "/me/siteA/data.csv")
     record(B, "/me/siteA/data.csv", minute=1)
@@ -97,7 +102,7 @@ def test_one_file_edited_and_another(record, sizes):
     }
 
 
-def test_checksums_that_begin_alike(record, sizes):
+def test_checksums_that_begin_alike(record: Any, sizes: Any) -> None:
     """As many digits as tell them apart."""
     record("a1" * 8 + "0" * 48)
     record("a1" * 8 + "1" * 48)
@@ -105,21 +110,21 @@ def test_checksums_that_begin_alike(record, sizes):
     assert len(sizes()) == 2
 
 
-def test_one_content_in_two_places(record, sizes):
+def test_one_content_in_two_places(record: Any, sizes: Any) -> None:
     """A copy is the same data set; a later run of a seed replaces the earlier one."""
     record(A, "/me/one/data.csv")
     record(A, "/me/two/data.csv", seed=1)
     assert sizes() == {"data": 2}
 
 
-def test_other_rows_of_two_contents(record, sizes):
+def test_other_rows_of_two_contents(record: Any, sizes: Any) -> None:
     """What is taken stands behind what it is taken from, be it of one value for each content."""
     record(A, "/me/siteA/data.csv", params={"dataset.max_rows": 100})
     record(B, "/me/siteB/data.csv", params={"dataset.max_rows": 200})
     assert set(sizes()) == {"data (siteA/data.csv) max_rows=100", "data (siteB/data.csv) max_rows=200"}
 
 
-def test_versions_of_an_openml_data_set(drawn, sizes):
+def test_versions_of_an_openml_data_set(drawn: Any, sizes: Any) -> None:
     """The number says it all."""
     for number, checksum in ((31, A), (1461, B)):
         for seed in (0, 1):
@@ -128,7 +133,7 @@ def test_versions_of_an_openml_data_set(drawn, sizes):
     assert sizes() == {"data data_id=31": 2, "data data_id=1461": 2}
 
 
-def test_other_images_of_corruption(record, sizes):
+def test_other_images_of_corruption(record: Any, sizes: Any) -> None:
     """Known by their folder, where the checksum knows them."""
     for checksum, folder in ((A, "/me/fog"), (B, "/me/snow")):
         record(checksum, None, params={"dataset.corrupted": folder}, task={"source": "https://www.openml.org/d/554"})
@@ -136,7 +141,7 @@ def test_other_images_of_corruption(record, sizes):
 
 
 @pytest.mark.parametrize(("source", "kind"), [("drawn", "recovery"), ("made by dataset=toy2d", "binary")])
-def test_drawn_data_are_one(drawn, sizes, tmp_path, source, kind):
+def test_drawn_data_are_one(drawn: Any, sizes: Any, tmp_path: Path, source: Any, kind: Any) -> None:
     """A checksum for every seed, in records made before it was one for all; other sizes are other data."""
     for seed, checksum in enumerate((A, B, C)):
         drawn(checksum, seed, source, kind=kind, params={"dataset.size": 40})
@@ -151,7 +156,7 @@ def test_drawn_data_are_one(drawn, sizes, tmp_path, source, kind):
     assert doubts(made, "data") == []
 
 
-def test_what_may_be_drawn_is_flagged(drawn, sizes, tmp_path):
+def test_what_may_be_drawn_is_flagged(drawn: Any, sizes: Any, tmp_path: Path) -> None:
     """A component of one's own, whose source says nothing: pooled, with a word."""
     for seed, checksum in enumerate((A, B, C)):
         drawn(checksum, seed, source="mine")
@@ -160,14 +165,14 @@ def test_what_may_be_drawn_is_flagged(drawn, sizes, tmp_path):
     assert note.startswith("as given has 3 checksums in 3 runs; data drawn anew for every seed, or changed between")
 
 
-def test_what_is_not_drawn_is_not_pooled(drawn, sizes):
+def test_what_is_not_drawn_is_not_pooled(drawn: Any, sizes: Any) -> None:
     """Two seeds share a checksum, a third has another."""
     for seed, checksum in enumerate((A, A, B)):
         drawn(checksum, seed, source="mine")
     assert sorted(sizes().values()) == [1, 2]
 
 
-def test_a_drawn_vector_for_a_matrix(drawn, sizes, tmp_path):
+def test_a_drawn_vector_for_a_matrix(drawn: Any, sizes: Any, tmp_path: Path) -> None:
     """Records of a matrix from a file have a checksum for every vector: pooled, with a word."""
     for seed, checksum in enumerate((A, B)):
         drawn(checksum, seed, source="/me/matrix.npy", kind="recovery", params={"dataset.matrix": "/me/matrix.npy"})
@@ -175,7 +180,7 @@ def test_a_drawn_vector_for_a_matrix(drawn, sizes, tmp_path):
     assert len(doubts(make([tmp_path], METRIC), "data")) == 1
 
 
-def test_records_without_checksums(record, sizes):
+def test_records_without_checksums(record: Any, sizes: Any) -> None:
     """As many data sets as names, as far as can be told; beside others they are of unknown content."""
     record("")
     record("", seed=1)
@@ -184,7 +189,7 @@ def test_records_without_checksums(record, sizes):
     assert set(sizes()) == {"data (checksum unknown, 2030-01-01 12:00)", "data (checksum a1a1a1a1, 2030-01-01 12:07)"}
 
 
-def test_everywhere(record, tmp_path):
+def test_everywhere(record: Any, tmp_path: Path) -> None:
     """Tables, figures and their points, ranks, what did not finish: each by the names that differ."""
     history = [{"epoch": i, "step": 5 * i, "val/loss": 1 / i} for i in (1, 2, 4)]
     for site, checksum, loss in (("siteA", A, 0.2), ("siteB", B, 0.7)):
@@ -206,7 +211,7 @@ def test_everywhere(record, tmp_path):
         assert all(name in text for name in names)
 
 
-def test_files_of_figures_are_told_apart(record, tmp_path):
+def test_files_of_figures_are_told_apart(record: Any, tmp_path: Path) -> None:
     """Where letters and digits do not tell data sets apart, a number does."""
     history = [{"epoch": i, "step": 5 * i, "val/loss": 1 / i} for i in (1, 2)]
     for name in ("日本", "中国"):
@@ -219,7 +224,7 @@ def test_files_of_figures_are_told_apart(record, tmp_path):
     assert "(figures/curves_2.png)" in text
 
 
-def test_several_versions_of_the_code(record, tmp_path):
+def test_several_versions_of_the_code(record: Any, tmp_path: Path) -> None:
     """Flagged in the cell that mixes them, with counts and remedy; said of the report, and where numbers come from."""
     for seed, version in enumerate(("1a" * 8, "1a" * 8, "9f" * 8, None)):
         more = {} if version is None else {"code_version": version}
@@ -239,7 +244,7 @@ def test_several_versions_of_the_code(record, tmp_path):
     assert made.origin.code == [("1a" * 8, 3), ("9f" * 8, 1), ("unknown, of an earlier version", 1)]
 
 
-def test_one_version_of_the_code_is_no_doubt(record, tmp_path):
+def test_one_version_of_the_code_is_no_doubt(record: Any, tmp_path: Path) -> None:
     """Known or unknown."""
     for seed in (0, 1):
         record(A, seed=seed)
@@ -248,7 +253,7 @@ def test_one_version_of_the_code_is_no_doubt(record, tmp_path):
     assert not [note for note in made.notes if "code" in note]
 
 
-def test_the_later_run_is_that_of_the_later_moment(record, tmp_path):
+def test_the_later_run_is_that_of_the_later_moment(record: Any, tmp_path: Path) -> None:
     """Times of several zones: 12:00 in UTC is after 13:30 at +02:00."""
     folders = [record(A, loss=loss) for loss in (0.4, 0.5)]
     for folder, moment in zip(folders, ("2030-01-01T12:00:00+00:00", "2030-01-01T13:30:00+02:00"), strict=True):

@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,17 +39,17 @@ TABLE = ["table", "thead", "tr", "th", "th", "tbody", "tr", "td", "td"]
 METRIC = chosen_by("val/loss", None)
 
 
-def words(text):
+def words(text: Any) -> Any:
     """As a reader sees it: white space is one space."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", "\n", text)).split())
 
 
-def shown(text):
+def shown(text: Any) -> Any:
     return " ".join(visible(text).split())
 
 
 @given(text=TEXT)
-def test_markdown_shows_any_text_as_it_is(text):
+def test_markdown_shows_any_text_as_it_is(text: Any) -> None:
     """In a cell, a heading, an item of a list and a paragraph, by a parser of CommonMark; it adds no element."""
     cell = RENDER.render(Table("t", "T", [text, "n"], [[text, "x"]]).markdown())
     assert re.findall(r"<(\w+)", cell) == TABLE
@@ -60,7 +62,7 @@ def test_markdown_shows_any_text_as_it_is(text):
 
 
 @given(text=TEXT)
-def test_no_text_is_a_formula(text):
+def test_no_text_is_a_formula(text: Any) -> None:
     """Only numbers, and intervals of them, begin as formulas do."""
     (field,) = next(csv.reader(io.StringIO(Table("t", "T", ["a"], [[text]]).csv().splitlines(keepends=True)[-1])))
     number = re.fullmatch(r"[-+]?[\d.]+( to [-+]?[\d.]+)?", field.strip()) is not None
@@ -68,13 +70,13 @@ def test_no_text_is_a_formula(text):
 
 
 @pytest.mark.parametrize("cell", ["-0.417 to 0.62", "-1,234", "-1e-05", "n < 5", "lam=0.1", "", None, -0.5, 3])
-def test_numbers_are_not_harmed(cell):
+def test_numbers_are_not_harmed(cell: Any) -> None:
     """Nor intervals, nor what begins otherwise."""
     assert spreadsheet(cell) is cell
 
 
 @pytest.mark.parametrize("cell", ["=cmd|' /C calc'!A0", "+1+cmd", "-2+3", "@SUM(A1)", "\uff1d1+1", "- to 1"])
-def test_formulas_begin_with_an_apostrophe(cell):
+def test_formulas_begin_with_an_apostrophe(cell: Any) -> None:
     """In cells and heads, of tables and of figures' points."""
     assert spreadsheet(cell) == f"'{cell}"
     head, row = csv.reader(Table("t", "T", [cell, "m"], [[cell, Estimate(-0.5, 0.1, 3)]]).csv().splitlines())
@@ -82,14 +84,14 @@ def test_formulas_begin_with_an_apostrophe(cell):
     assert row == [f"'{cell}", "-0.5", "0.1", "3"]
 
 
-def test_latex_has_no_live_characters():
+def test_latex_has_no_live_characters() -> None:
     """All that LaTeX gives a meaning stands escaped, in heads, too."""
     body = Table("t", "T", [r"a_b%"], [[r"# $ % & _ { } ~ ^ \ <>"]]).latex().partition(r"\toprule")[2]
     assert r"a\_b\%" in body
     assert r"\# \$ \% \& \_ \{ \} \textasciitilde{} \^{} \textbackslash{} \ensuremath{<}\ensuremath{>}" in body
 
 
-def test_a_terminal_shows_markup_as_text():
+def test_a_terminal_shows_markup_as_text() -> None:
     """Brackets that rich would read, in heads, cells, titles and notes; narrow terminals have a list."""
     made = Table("t", "[i]T[/i]", ["[b]h", "n"], [["q[red]r [/b] :smile:", 1.0]], "[/x] note")
     for value in (made.terminal(), made.listed()):
@@ -100,7 +102,7 @@ def test_a_terminal_shows_markup_as_text():
     assert "[b]h" in text or "n 1" in text
 
 
-def test_control_characters_are_no_text():
+def test_control_characters_are_no_text() -> None:
     """They drive terminals and break XML: marks in their place, white ones are spaces; within lists and keys, too."""
     mark = "\N{REPLACEMENT CHARACTER}"
     assert visible("a\x1b[31m\x00b\nc\td\u2028e\udc80") == f"a{mark}[31m{mark}b c d e{mark}"
@@ -108,7 +110,7 @@ def test_control_characters_are_no_text():
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Records whose data sets, inputs, values, reasons and titles are such names, and their report."""
     folder = tmp_path_factory.mktemp("hostile")
     runs = folder / "runs"
@@ -132,7 +134,7 @@ def hostile(tmp_path_factory):
     return folder
 
 
-def test_a_hostile_report_in_html(hostile):
+def test_a_hostile_report_in_html(hostile: Any) -> None:
     """No element but our own, and all names to be read."""
     text = (hostile / "report/report.html").read_text(encoding="utf-8")
     assert "<img src=x" not in text
@@ -140,7 +142,7 @@ def test_a_hostile_report_in_html(hostile):
     assert all(html.escape(visible(name), quote=False)[:20] in text.replace("&#39;", "'") for name in NAMES)
 
 
-def test_a_hostile_report_in_markdown(hostile):
+def test_a_hostile_report_in_markdown(hostile: Any) -> None:
     """Rendered, it has the pictures of figures alone and no links but to files."""
     rendered = RENDER.render((hostile / "report/report.md").read_text(encoding="utf-8"))
     images = re.findall(r'<img src="([^"]*)"', rendered)
@@ -152,7 +154,7 @@ def test_a_hostile_report_in_markdown(hostile):
     assert elements <= {"h1", "h2", "ul", "li", "p", "pre", "code", "img", "a", *TABLE}
 
 
-def test_hostile_figures(hostile):
+def test_hostile_figures(hostile: Any) -> None:
     """Valid XML, names drawn as they are (matplotlib keeps them in comments), points without formulas."""
     drawings = sorted((hostile / "report/figures").glob("*.svg"))
     assert len({path.stem.split("_")[0] for path in drawings}) > 6
@@ -171,7 +173,7 @@ LOCALES = [
 
 
 @pytest.mark.parametrize("env", LOCALES)
-def test_the_command_in_odd_environments(hostile, tmp_path, env):
+def test_the_command_in_odd_environments(hostile: Any, tmp_path: Path, env: Any) -> None:
     """It prints what it can and writes UTF-8; what it says ends nothing."""
     command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", str(hostile / "runs")]
     done = subprocess.run(
@@ -188,7 +190,7 @@ def test_the_command_in_odd_environments(hostile, tmp_path, env):
         done.stdout.decode("ascii")
 
 
-def test_a_narrow_terminal_loses_nothing(hostile):
+def test_a_narrow_terminal_loses_nothing(hostile: Any) -> None:
     """Where a table does not fit, every cell stands in a paragraph of its row."""
     from psilon_bench.cli.report import show
 
@@ -201,7 +203,7 @@ def test_a_narrow_terminal_loses_nothing(hostile):
     assert "val/loss" in text
 
 
-def test_a_reader_who_has_gone(hostile, tmp_path):
+def test_a_reader_who_has_gone(hostile: Any, tmp_path: Path) -> None:
     """`| head` stops the talk, not the report."""
     main = f"{sys.executable} -c 'from psilon_bench.cli.report import main; main()'"
     line = f"{main} {hostile / 'runs'} --no-figures --no-attach --out {tmp_path / 'out'} | true"

@@ -3,6 +3,8 @@
 import importlib
 import pkgutil
 import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,7 @@ MODULES = [module.name for module in pkgutil.iter_modules(figures.__path__)]
 
 
 @pytest.fixture(scope="module")
-def runs(full):
+def runs(full: Any) -> Any:
     """All records as a frame: one row a run."""
     return pd.DataFrame(
         {
@@ -50,23 +52,25 @@ def runs(full):
     )
 
 
-def points(drawing):
+def points(drawing: Any) -> Any:
     return pd.DataFrame(drawing.points, columns=list(drawing.columns))
 
 
-def only(module, material, name=None):
+def only(module: Any, material: Any, name: Any = None) -> Any:
     """The drawing of a module, or that of this name."""
     with style():
         (drawing,) = [one for one in module.draw(material) if name in (None, one.name)]
     return drawing
 
 
-def xy(artist):
+def xy(artist: Any) -> Any:
     return np.asarray(artist.get_xydata()).tolist()
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_figure_is_drawn_and_saved(name, material, request, tmp_path):
+def test_every_figure_is_drawn_and_saved(
+    name: Any, material: Any, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Where all data is there: PNG, an SVG that parses and asks for nothing from outside, and the CSV of its points."""
     module = importlib.import_module(f"{figures.__name__}.{name}")
     with style():
@@ -93,7 +97,7 @@ def test_every_figure_is_drawn_and_saved(name, material, request, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_no_figure_without_its_data(name, tmp_path):
+def test_no_figure_without_its_data(name: Any, tmp_path: Path) -> None:
     """One bare run: no figure but the one of times, were they recorded, may appear."""
     write_record(tmp_path, 1e-3, 0, {"val/loss": 0.5})
     metric = chosen_by("val/loss", None)
@@ -101,7 +105,7 @@ def test_no_figure_without_its_data(name, tmp_path):
     assert list(module.draw(Material(make([tmp_path], metric).choices, metric))) == []
 
 
-def test_curves_are_means_over_seeds(material, runs):
+def test_curves_are_means_over_seeds(material: Any, runs: Any) -> None:
     """Every lambda at the learning rate that is best for it; mean and band as by hand."""
     drawing = only(curves, material, "curves_wine")
     own = runs[(runs.dataset == "wine") & (runs.model == "snet") & (runs.lr == 0.1)]
@@ -117,7 +121,7 @@ def test_curves_are_means_over_seeds(material, runs):
     assert len({line.get_color().tobytes() for line in axis.lines}) == 3
 
 
-def test_curves_use_the_steps_that_all_seeds_have(tmp_path):
+def test_curves_use_the_steps_that_all_seeds_have(tmp_path: Path) -> None:
     """One seed stopped early, another was evaluated twice as often."""
     for seed, steps in enumerate(((1, 2, 3, 4), (2, 4), (2, 4, 6))):
         history = [{"epoch": i, "step": i, "val/loss": 10 * seed + i} for i in steps]
@@ -127,7 +131,7 @@ def test_curves_use_the_steps_that_all_seeds_have(tmp_path):
     assert points(drawing)[["step", "mean", "n"]].to_numpy().tolist() == [[2, 12, 3], [4, 14, 3]]
 
 
-def test_a_spread_down_to_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
+def test_a_spread_down_to_zero_does_not_stretch_a_logarithmic_axis(tmp_path: Path) -> None:
     """Means from 0.03 to 3, each with a spread that ends a hair above 0: the axis ends below the smallest mean."""
     for seed, factor in enumerate((1.0, 5.828)):
         history = [{"epoch": i, "step": i, "val/loss": factor / i} for i in (1, 10, 100)]
@@ -142,7 +146,7 @@ def test_a_spread_down_to_zero_does_not_stretch_a_logarithmic_axis(tmp_path):
 
 
 @pytest.mark.parametrize("module", [curves, objective])
-def test_one_row_is_no_curve(tmp_path, module):
+def test_one_row_is_no_curve(tmp_path: Path, module: Any) -> None:
     """A baseline, fitted as a whole, has no panel beside a network's."""
     for dataset, model, steps in (("wine", "pnet", (1, 2)), ("wine", "ridge", (1,)), ("iris", "ridge", (1,))):
         history = [{"epoch": i, "step": i, "val/loss": 1 / i, "train/objective": 1 / i} for i in steps]
@@ -154,7 +158,7 @@ def test_one_row_is_no_curve(tmp_path, module):
     assert len(drawing.figure.axes) == 1
 
 
-def test_long_curves_are_thinned_to_their_ends(tmp_path):
+def test_long_curves_are_thinned_to_their_ends(tmp_path: Path) -> None:
     """No more than 400 points, the first and the last among them."""
     history = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]
     write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0}, history=history)
@@ -163,7 +167,7 @@ def test_long_curves_are_thinned_to_their_ends(tmp_path):
     assert (steps[0], steps[-1], len(steps)) == (1, 2999, 400)
 
 
-def test_tuned_shows_the_best_of_the_others_and_the_choice(material, runs):
+def test_tuned_shows_the_best_of_the_others_and_the_choice(material: Any, runs: Any) -> None:
     """Against lambda: the minimum over learning rates of the means over seeds; the ring sits on the choice."""
     drawing = only(tuned, material, "val_loss_against_reg.lam")
     means = runs.groupby(["dataset", "model", "lam", "lr"])["val/loss"].mean().groupby(level=[0, 1, 2]).min()
@@ -177,7 +181,7 @@ def test_tuned_shows_the_best_of_the_others_and_the_choice(material, runs):
     assert axis.get_xscale() == "log"
 
 
-def test_a_method_without_tuned_numbers_is_a_level(tmp_path):
+def test_a_method_without_tuned_numbers_is_a_level(tmp_path: Path) -> None:
     """Across the panel at its mean, in the CSV without a place on the axis; a tuned one is none."""
     write_grid(tmp_path, {1e-3: [0.3, 0.4], 1e-2: [0.2, 0.1]})
     for seed, loss in enumerate((0.5, 0.7)):
@@ -190,12 +194,12 @@ def test_a_method_without_tuned_numbers_is_a_level(tmp_path):
     assert list(broken.get_ydata()) == [0.6, 0.6]
 
 
-def chosen(frame, dataset):
+def chosen(frame: Any, dataset: Any) -> Any:
     own = frame[frame["chosen"]].loc[dataset].reset_index()
     return own[["reg.lam", "mean"]].to_numpy().tolist()
 
 
-def test_swept_shows_every_pair(material, runs):
+def test_swept_shows_every_pair(material: Any, runs: Any) -> None:
     """x is the key of most values (lambda), a line each learning rate, all means there."""
     drawing = only(swept, material, "swept_wine_pnet_pathnorm")
     own = runs[(runs.dataset == "wine") & (runs.model == "pnet")]
@@ -207,7 +211,7 @@ def test_swept_shows_every_pair(material, runs):
         np.testing.assert_allclose(container[0].get_ydata(orig=False), means.xs(rate, level="lr"), rtol=1e-12)
 
 
-def test_the_front_is_what_no_other_beats(tmp_path):
+def test_the_front_is_what_no_other_beats(tmp_path: Path) -> None:
     """(sparsity, loss): sparser or better in one, no worse in the other; equal points are both on it."""
     truth = {
         1.0: (0.1, 0.2, True),
@@ -229,7 +233,7 @@ def test_the_front_is_what_no_other_beats(tmp_path):
     assert xy(front) == [[0.1, 0.2], [0.5, 0.3], [0.5, 0.3]]
 
 
-def test_the_front_of_a_metric_that_is_maximised(tmp_path):
+def test_the_front_of_a_metric_that_is_maximised(tmp_path: Path) -> None:
     """More accuracy and more zeros."""
     for lam, (sparsity, accuracy) in {1.0: (0.1, 0.9), 2.0: (0.5, 0.8), 3.0: (0.4, 0.7)}.items():
         write_record(tmp_path, lam, 0, {"val/accuracy": accuracy, "weight_sparsity": sparsity})
@@ -238,7 +242,7 @@ def test_the_front_of_a_metric_that_is_maximised(tmp_path):
     assert frame["on the front"].tolist() == [True, True, False]
 
 
-def test_objective_is_that_of_the_chosen(material, runs):
+def test_objective_is_that_of_the_chosen(material: Any, runs: Any) -> None:
     """Both axes logarithmic."""
     drawing = only(objective, material)
     frame = points(drawing).query("`data set` == 'digits' and method == 'mlp pathnorm'")
@@ -248,7 +252,7 @@ def test_objective_is_that_of_the_chosen(material, runs):
     assert {(axis.get_xscale(), axis.get_yscale()) for axis in drawing.figure.axes} == {("log", "log")}
 
 
-def test_certified_accuracy_against_radius(material, runs):
+def test_certified_accuracy_against_radius(material: Any, runs: Any) -> None:
     """Both radii, the chosen settings alone."""
     frame = points(only(by_radius, material)).set_index(["data set", "method", "value"])["mean"]
     assert len(frame) == 3 * 3 * 2
@@ -258,7 +262,7 @@ def test_certified_accuracy_against_radius(material, runs):
         assert frame["wine", "pnet pathnorm", float(radius)] == pytest.approx(expected)
 
 
-def test_kept_features_are_counted_over_seeds(material):
+def test_kept_features_are_counted_over_seeds(material: Any) -> None:
     """pnet keeps age in both seeds, height in one, weight in none."""
     drawing = only(kept_features, material, "kept_features_wine")
     frame = points(drawing).set_index(["method", "input"])["fraction of seeds"]
@@ -270,7 +274,7 @@ def test_kept_features_are_counted_over_seeds(material):
     assert image[:, column].tolist() == [frame["pnet pathnorm", name] for name in rows]
 
 
-def test_local_constants_beside_the_certificate(material):
+def test_local_constants_beside_the_certificate(material: Any) -> None:
     """All finite values of all seeds are in the histogram; the line stands at the mean bound."""
     drawing = only(local_lipschitz, material)
     frame = points(drawing).query("`data set` == 'wine' and method == 'snet pathnorm'")
@@ -283,7 +287,7 @@ def test_local_constants_beside_the_certificate(material):
     assert {line.get_xdata()[0] for line in axis.lines} == {7.5}
 
 
-def test_times_are_those_of_every_run(material, runs):
+def test_times_are_those_of_every_run(material: Any, runs: Any) -> None:
     """A point a run."""
     drawing = only(time_per_run, material)
     assert sorted(points(drawing)["time/fit_s"]) == sorted(runs["time/fit_s"])
@@ -291,7 +295,7 @@ def test_times_are_those_of_every_run(material, runs):
     assert sorted(drawn) == sorted(runs["time/fit_s"])
 
 
-def test_critical_difference_is_that_of_demsar():
+def test_critical_difference_is_that_of_demsar() -> None:
     """q_0.05 = 2.343 for three methods and 2.850 for six (his table 5): CD = q sqrt(k (k + 1) / (6 N))."""
     for methods, q in ((3, 2.343), (6, 2.850)):
         made = across([], chosen_by("val/loss", None))
@@ -300,7 +304,7 @@ def test_critical_difference_is_that_of_demsar():
         assert critical_difference.critical_difference(made) == pytest.approx(expected, rel=1e-3)
 
 
-def test_many_data_sets_are_cut_into_pages(tmp_path):
+def test_many_data_sets_are_cut_into_pages(tmp_path: Path) -> None:
     """Thirteen: twelve and one."""
     for number in range(13):
         write_grid(tmp_path, {1e-4: [0.1], 1e-3: [0.2]}, dataset=f"data {number:02d}")
@@ -311,7 +315,7 @@ def test_many_data_sets_are_cut_into_pages(tmp_path):
     assert [points(one)["data set"].nunique() for one in drawings] == [12, 1]
 
 
-def test_a_figure_is_laid_out_once_and_labels_stay_clear(material):
+def test_a_figure_is_laid_out_once_and_labels_stay_clear(material: Any) -> None:
     """Axis labels, tick labels and the legend do not touch, in the PNG and after its size of 150 dpi was changed."""
     drawing = only(tuned, material, "val_loss_against_reg.lam")
     before = drawing.figure.get_size_inches().tolist()
@@ -333,7 +337,7 @@ def test_a_figure_is_laid_out_once_and_labels_stay_clear(material):
 
 
 @pytest.mark.slow
-def test_processes_draw_the_same(material, tmp_path, monkeypatch):
+def test_processes_draw_the_same(material: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same pictures with the same points and words, in the same order."""
     saved = pictures.save_figures(material, tmp_path / "alone")
     alone = saved.pictures

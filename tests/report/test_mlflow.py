@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import write_record
@@ -28,13 +29,13 @@ METRIC = chosen_by("val/loss", None)
 
 
 @pytest.fixture
-def experiment(tmp_path):
+def experiment(tmp_path: Path) -> Any:
     """Client, experiment and address of a database of its own."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     return connect(uri, "tests", str(tmp_path))
 
 
-def test_to_mlflow_and_back(experiment, config, tmp_path):
+def test_to_mlflow_and_back(experiment: Any, config: Any, tmp_path: Path) -> None:
     """Page, tables and description lie on the sweep's parent run; the experiment gives the report again."""
     client, uri = experiment.client, experiment.uri
     overrides = (*TINY, "name=sweep", f"results_dir={tmp_path}")
@@ -72,7 +73,7 @@ def test_to_mlflow_and_back(experiment, config, tmp_path):
 
 
 @pytest.mark.parametrize("sweep", ["/tmp/elsewhere", "../up", "", "a/b", None])
-def test_a_servers_word_for_a_folder_is_not_taken(experiment, config, tmp_path, sweep):
+def test_a_servers_word_for_a_folder_is_not_taken(experiment: Any, config: Any, tmp_path: Path, sweep: Any) -> None:
     """The tag of a sweep must be a name of ours: another is told in one line, and nothing is written there."""
     overrides = (*TINY, f"results_dir={tmp_path}/results")
     records = run([config(*overrides, f"seed={seed}") for seed in (0, 1)], Display(Console(file=io.StringIO())))
@@ -93,7 +94,7 @@ def test_a_servers_word_for_a_folder_is_not_taken(experiment, config, tmp_path, 
     assert not Path("/tmp/elsewhere").exists()
 
 
-def test_a_place_to_read_from_is_not_made(tmp_path):
+def test_a_place_to_read_from_is_not_made(tmp_path: Path) -> None:
     """A mistyped file, an experiment that is not there, a server that is away: one line each."""
     with pytest.raises(UsageError, match=r"typo\.db cannot be used: unable to open database file\."):
         fetch_records("tests", f"sqlite:///{tmp_path}/typo.db", tmp_path / "fetched", print)
@@ -102,7 +103,7 @@ def test_a_place_to_read_from_is_not_made(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_mlflow_is_away(tmp_path):
+def test_mlflow_is_away(tmp_path: Path) -> None:
     """One line, and the report stands."""
     write_record(tmp_path / "sweep", 1e-3, 0, {"val/loss": 1.0})
     (tmp_path / "sweep/.mlflow-parent.json").write_text(
@@ -114,7 +115,7 @@ def test_mlflow_is_away(tmp_path):
     assert said[0].startswith("MLflow has not got the report: tracking.uri=http://127.0.0.1:9 does not answer")
 
 
-def test_long_summaries_do_not_fit_a_tag(tmp_path):
+def test_long_summaries_do_not_fit_a_tag(tmp_path: Path) -> None:
     """They are in the page."""
     write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0})
     made = make([tmp_path], METRIC)
@@ -124,7 +125,7 @@ def test_long_summaries_do_not_fit_a_tag(tmp_path):
     assert "The tables are in the artifacts" in description(made)
 
 
-def test_a_description_shows_what_records_say(tmp_path):
+def test_a_description_shows_what_records_say(tmp_path: Path) -> None:
     """No note becomes a link, HTML or emphasis on MLflow's page."""
     write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0})
     made = make([tmp_path], METRIC)
@@ -140,7 +141,7 @@ def test_a_description_shows_what_records_say(tmp_path):
         (("--direction", "up", "x"), r"'up' is not one of 'min', 'max'"),
     ],
 )
-def test_asked_wrongly(arguments, message, tmp_path):
+def test_asked_wrongly(arguments: Any, message: Any, tmp_path: Path) -> None:
     """One line, exit code 2."""
     command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}

@@ -1,6 +1,8 @@
 """Figures of networks that are loaded from their records show what these networks do."""
 
 import html
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,21 +18,21 @@ from psilon_bench.report.report import make
 from psilon_bench.report.write import write_report
 
 
-def drawn(module, material):
+def drawn(module: Any, material: Any) -> Any:
     with style():
         return list(module.draw(material))
 
 
-def frame(drawing):
+def frame(drawing: Any) -> Any:
     return pd.DataFrame(drawing.points, columns=list(drawing.columns))
 
 
-def run_of(material, method):
+def run_of(material: Any, method: Any) -> Any:
     (choice,) = [one for one in material.choices if one.group.method == method]
     return choice.setting.runs[0]
 
 
-def test_regions_are_what_the_networks_predict(networks):
+def test_regions_are_what_the_networks_predict(networks: Any) -> None:
     """Class and probability of every point of the grid; the picture mixes the colours of the classes by them."""
     (drawing,) = drawn(decision_regions, networks)
     whole = frame(drawing)
@@ -57,7 +59,7 @@ def test_regions_are_what_the_networks_predict(networks):
         assert len(points.iloc[:side]["x2"].unique()) == 1  # a row of the picture is one value of the second input
 
 
-def test_the_line_is_where_classes_are_even(networks):
+def test_the_line_is_where_classes_are_even(networks: Any) -> None:
     """Probabilities within a few percent of one half along it, and neither class likely by far."""
     (drawing,) = drawn(decision_regions, networks)
     lines = 0
@@ -71,7 +73,7 @@ def test_the_line_is_where_classes_are_even(networks):
     assert lines > 10
 
 
-def test_training_points_are_those_of_the_data_set(networks, config):
+def test_training_points_are_those_of_the_data_set(networks: Any, config: Any) -> None:
     """In raw units, with their own class, outliers too; crosses on those that the network takes for the other class."""
     (drawing,) = drawn(decision_regions, networks)
     task = config("dataset=toy2d", "dataset.train_size=30", "seed=3").dataset.build(name="toy2d")
@@ -88,7 +90,7 @@ def test_training_points_are_those_of_the_data_set(networks, config):
         np.testing.assert_allclose(crosses.get_xydata(), raw[wrong], atol=1e-6)
 
 
-def test_a_plane_without_its_data_or_network_is_left_out(networks, monkeypatch):
+def test_a_plane_without_its_data_or_network_is_left_out(networks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of other inputs, without model.pt, or of a data set that is not at hand."""
     run = run_of(networks, "mlp_factorized l2")
     assert not decision_regions.has_plane(networks, run_of(networks, "pnet pathnorm magnitude"))
@@ -100,7 +102,7 @@ def test_a_plane_without_its_data_or_network_is_left_out(networks, monkeypatch):
     assert not decision_regions.has_plane(networks, run)
 
 
-def test_weights_before_and_after_pruning(networks):
+def test_weights_before_and_after_pruning(networks: Any) -> None:
     """Those of model.pt above those of pruned.pt; exact zeros are blank, and counted in the whole matrix."""
     drawings = drawn(weight_maps, networks)
     assert [one.name.rpartition("pathnorm_")[2] for one in drawings] == ["l1_projection", "magnitude"]
@@ -126,7 +128,7 @@ def test_weights_before_and_after_pruning(networks):
         assert (whole["after"] == 0).mean() > 0.3
 
 
-def test_a_network_that_pruning_left_as_it_was_has_no_map(networks):
+def test_a_network_that_pruning_left_as_it_was_has_no_map(networks: Any) -> None:
     """Nothing to see."""
     folder = run_of(networks, "pnet pathnorm magnitude").folder
     network = load(folder).network.plain()
@@ -134,14 +136,14 @@ def test_a_network_that_pruning_left_as_it_was_has_no_map(networks):
     assert [one.name.rpartition("pathnorm_")[2] for one in drawn(weight_maps, networks)] == ["l1_projection"]
 
 
-def test_evenly():
+def test_evenly() -> None:
     """Ends included, nothing twice."""
     assert weight_maps.evenly(5, 9).tolist() == [0, 1, 2, 3, 4]
     assert weight_maps.evenly(100, 3).tolist() == [0, 50, 99]
     assert weight_maps.evenly(1, 3).tolist() == [0]
 
 
-def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks, tmp_path):
+def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks: Any, tmp_path: Path) -> None:
     """The report is whole but for these, and says so."""
     (run_of(networks, "pnet pathnorm magnitude").folder / "pruned.pt").write_bytes(b"half")
     made = make([tmp_path / "networks"], networks.metric)
@@ -154,7 +156,7 @@ def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks, tmp_pat
     assert "decision_regions_toy2d" in names
 
 
-def test_networks_of_records_of_an_earlier_version(networks):
+def test_networks_of_records_of_an_earlier_version(networks: Any) -> None:
     """A configuration that lacks keys of today still says what the network is."""
     folder = run_of(networks, "pnet pathnorm magnitude").folder
     config = yaml.safe_load((folder / "config.yaml").read_text())

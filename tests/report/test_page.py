@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_records import write_record
@@ -42,7 +43,7 @@ addEventListener("load", () => {
 
 
 @pytest.fixture(scope="module")
-def page(full, tmp_path_factory) -> Path:
+def page(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of the full records."""
     metric = chosen_by("val/loss", None)
     made = make([full], metric)
@@ -62,7 +63,7 @@ def browse(page: Path, folder: Path, column: int) -> tuple[dict, str]:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_a_browser_shows_it_whole(page, tmp_path):
+def test_a_browser_shows_it_whole(page: Any, tmp_path: Path) -> None:
     """Every picture; the losses sorted upwards and downwards by number, not by text."""
     columns = re.findall(r"<button[^>]*>([^<]*)</button>", page.read_text().partition("</thead>")[0])
     found, console = browse(page, tmp_path, columns.index("val/loss"))
@@ -78,7 +79,7 @@ def test_a_browser_shows_it_whole(page, tmp_path):
     assert "CONSOLE" not in console
 
 
-def test_nothing_is_asked_of_the_network(page):
+def test_nothing_is_asked_of_the_network(page: Any) -> None:
     """No address but those within the page."""
     text = page.read_text()
     sources = re.findall(r'\b(?:src|href)="([^"]*)"', text)
@@ -88,7 +89,7 @@ def test_nothing_is_asked_of_the_network(page):
     assert "url(" not in text
 
 
-def test_what_runs_say_is_text_not_html(tmp_path):
+def test_what_runs_say_is_text_not_html(tmp_path: Path) -> None:
     """A reason with a tag in it stays a reason."""
     write_record(tmp_path / "runs", 1e-3, 0, {"val/loss": 1.0})
     write_record(tmp_path / "runs", 1e-2, 0, {}, status="failed", reason="<script>alert(1)</script>")

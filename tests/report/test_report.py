@@ -5,6 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,27 +24,27 @@ METRIC = chosen_by("val/loss", None)
 
 
 @pytest.fixture
-def report(tmp_path):
+def report(tmp_path: Path) -> Any:
     """report(): of the records in tmp_path/runs."""
     return lambda **how: make([tmp_path / "runs"], METRIC, **how)
 
 
-def table(report, name):
+def table(report: Any, name: Any) -> Any:
     (found,) = [one for one in report.tables if one.name == name]
     return found
 
 
-def rows(report, name):
+def rows(report: Any, name: Any) -> Any:
     found = table(report, name)
     return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
 
 
-def psilon_report(*arguments, cwd):
+def psilon_report(*arguments: Any, cwd: Any) -> Any:
     command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_a_real_sweep_from_the_command_line(finished, tmp_path):
+def test_a_real_sweep_from_the_command_line(finished: Any, tmp_path: Path) -> None:
     """Real records, all files, and pandas finds the numbers of run.json in the CSV."""
     records = [finished(f"reg.lam={lam}", f"seed={seed}") for lam in (1e-3, 1e-2) for seed in (0, 1)]
     done = psilon_report("results/runs", cwd=tmp_path)
@@ -70,7 +72,7 @@ def test_a_real_sweep_from_the_command_line(finished, tmp_path):
     assert not list((out / "figures").iterdir())
 
 
-def test_what_did_not_finish_is_listed(tmp_path, report):
+def test_what_did_not_finish_is_listed(tmp_path: Path, report: Any) -> None:
     """Failed, killed and vanished runs with reason and folder; damaged records by file; all counted."""
     runs = tmp_path / "runs"
     write_grid(runs, {1e-3: [0.5, 0.6]})
@@ -97,7 +99,7 @@ def test_what_did_not_finish_is_listed(tmp_path, report):
     assert reasons["list"] == "it holds [1] instead of an object"
 
 
-def test_an_empty_folder_and_none(tmp_path):
+def test_an_empty_folder_and_none(tmp_path: Path) -> None:
     """One line, exit code 2."""
     (tmp_path / "empty").mkdir()
     for folder, words in (("empty", "empty holds no record of a run"), ("none", "none is not a folder")):
@@ -108,7 +110,7 @@ def test_an_empty_folder_and_none(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_only_damaged_records(tmp_path, report):
+def test_only_damaged_records(tmp_path: Path, report: Any) -> None:
     """Told, not crashed."""
     (tmp_path / "runs/one").mkdir(parents=True)
     (tmp_path / "runs/one/run.json").write_text("")
@@ -118,7 +120,7 @@ def test_only_damaged_records(tmp_path, report):
     write_report(made, tmp_path / "out")
 
 
-def test_one_seed_only(tmp_path, report):
+def test_one_seed_only(tmp_path: Path, report: Any) -> None:
     """No standard deviation, and it is said."""
     write_grid(tmp_path / "runs", {1e-3: [0.5], 1e-2: [0.6], 1e-1: [0.7]})
     made = report()
@@ -131,7 +133,7 @@ def test_one_seed_only(tmp_path, report):
     assert (line["val/loss"], line["val/loss sd"], line["val/loss n"]) == ("0.5", "", "1")
 
 
-def test_mixed_kinds_of_tasks(tmp_path, report):
+def test_mixed_kinds_of_tasks(tmp_path: Path, report: Any) -> None:
     """Said, and regression has no accuracy to show."""
     for seed in (0, 1):
         write_record(tmp_path / "runs", 1e-3, seed, {"val/loss": 0.5, "test/accuracy": 0.9})
@@ -145,7 +147,7 @@ def test_mixed_kinds_of_tasks(tmp_path, report):
     assert label("val/loss", "binary") == "validation loss (cross-entropy, nats)"
 
 
-def test_test_numbers_are_of_the_chosen_alone(tmp_path, report):
+def test_test_numbers_are_of_the_chosen_alone(tmp_path: Path, report: Any) -> None:
     """The table of all settings has none of them."""
     write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6], 1e-2: [0.7, 0.9]})
     made = report()
@@ -155,7 +157,7 @@ def test_test_numbers_are_of_the_chosen_alone(tmp_path, report):
     assert not [name for name in everything.columns if name.startswith("test/")]
 
 
-def test_corrupted_test_sets_count_together(tmp_path, report):
+def test_corrupted_test_sets_count_together(tmp_path: Path, report: Any) -> None:
     """Their mean is in the table of the chosen, each of them among all numbers."""
     write_record(tmp_path / "runs", 1e-3, 0, {"val/loss": 0.1, "test/extra/loss": 0.7, "test/fog/loss": 0.9})
     made = report()
@@ -164,7 +166,7 @@ def test_corrupted_test_sets_count_together(tmp_path, report):
     assert rows(made, "numbers")[0]["test/fog/loss"].mean == 0.9
 
 
-def test_a_metric_that_no_run_has(tmp_path, report):
+def test_a_metric_that_no_run_has(tmp_path: Path, report: Any) -> None:
     """Which there are; a key that is none is refused likewise."""
     write_record(tmp_path / "runs", 1e-3, 0, {"val/accuracy": 0.9, "test/loss": 1.0})
     with pytest.raises(UsageError, match=r"No finished run has val/loss\. Take --metric with one of: val/accuracy\.$"):
@@ -173,7 +175,7 @@ def test_a_metric_that_no_run_has(tmp_path, report):
         report(by=("model.colour",))
 
 
-def test_records_of_several_folders_count_once(tmp_path):
+def test_records_of_several_folders_count_once(tmp_path: Path) -> None:
     """A folder and one inside it."""
     write_grid(tmp_path / "runs/a", {1e-3: [0.5, 0.6]})
     write_grid(tmp_path / "runs/b", {1e-2: [0.5, 0.6]})
@@ -182,7 +184,7 @@ def test_records_of_several_folders_count_once(tmp_path):
     assert made.title == "runs, a"
 
 
-def test_nothing_below_a_record_is_a_record(tmp_path):
+def test_nothing_below_a_record_is_a_record(tmp_path: Path) -> None:
     """A copy that lies inside, or a hidden folder, is not counted."""
     write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6]})
     for place in ("runs/record_00000/copy", "runs/.trash/record"):
@@ -190,7 +192,7 @@ def test_nothing_below_a_record_is_a_record(tmp_path):
     assert make([tmp_path], METRIC).notes[0] == "2 records: 2 finished."
 
 
-def test_commands_versions_and_hardware_are_named(tmp_path, report):
+def test_commands_versions_and_hardware_are_named(tmp_path: Path, report: Any) -> None:
     """Each once, with the number of its runs."""
     write_grid(tmp_path / "runs", {1e-3: [0.5, 0.6]})
     write_record(tmp_path / "runs", 1e-2, 0, {"val/loss": 1.0}, command=["psilon-run", "name=a b"], git_commit=None)
@@ -202,7 +204,7 @@ def test_commands_versions_and_hardware_are_named(tmp_path, report):
         assert words in text
 
 
-def test_cells_in_every_format():
+def test_cells_in_every_format() -> None:
     """Mean and spread to the same place; CSV has the number whole; LaTeX and Markdown escape what they must."""
     values = [0.7341, 0.7512, 0.7289]
     made = Table("t", "T", ["a|b_c", "loss"], [["x_1|y", estimate(values)], ["z", None]])
@@ -226,7 +228,7 @@ def test_cells_in_every_format():
         (12.345, 9.99, "12.3 ± 10.0"),
     ],
 )
-def test_estimates_read_well(mean, sd, expected):
+def test_estimates_read_well(mean: Any, sd: Any, expected: Any) -> None:
     """Two digits of the spread."""
     assert str(Estimate(mean, sd, 3)) == expected
 
@@ -243,6 +245,6 @@ def test_estimates_read_well(mean, sd, expected):
         ("val/rmse", "min"),
     ],
 )
-def test_names_tell_what_is_better(name, direction):
+def test_names_tell_what_is_better(name: Any, direction: Any) -> None:
     """Also with a value at the end."""
     assert direction_of(name) == direction

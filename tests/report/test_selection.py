@@ -1,5 +1,8 @@
 """Settings are chosen by validation alone, over seeds, and everything doubtful is said."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 from made_records import write_grid, write_record
@@ -13,10 +16,10 @@ from psilon_bench.report.selection import choose
 
 
 @pytest.fixture
-def choices(tmp_path):
+def choices(tmp_path: Path) -> Any:
     """choices(metric="val/loss"): what is chosen among the records of tmp_path."""
 
-    def choices(metric="val/loss", direction=None, by=()):
+    def choices(metric: Any = "val/loss", direction: Any = None, by: Any = ()) -> Any:
         groups, _ = groups_of(scan([tmp_path]).runs, by)
         return [choose(group, chosen_by(metric, direction)) for group in groups]
 
@@ -24,26 +27,26 @@ def choices(tmp_path):
 
 
 @pytest.fixture
-def choice(choices):
+def choice(choices: Any) -> Any:
     """The only one."""
 
-    def choice(**how):
+    def choice(**how: Any) -> Any:
         (only,) = choices(**how)
         return only
 
     return choice
 
 
-def flags(choice):
+def flags(choice: Any) -> Any:
     return [doubt.flag for doubt in choice.doubts]
 
 
-def note(choice, flag):
+def note(choice: Any, flag: Any) -> Any:
     (found,) = [doubt.note for doubt in choice.doubts if doubt.flag == flag]
     return found
 
 
-def test_validation_decides_over_seeds_and_test_does_not(tmp_path, choice):
+def test_validation_decides_over_seeds_and_test_does_not(tmp_path: Path, choice: Any) -> None:
     """1e-3 has the best mean; 1e-4 the best single seed; 1e-2 the best test loss. Numbers equal pandas."""
     losses = {1e-4: [0.05, 0.9, 0.9], 1e-3: [0.3, 0.4, 0.38], 1e-2: [0.6, 0.7, 0.8]}
     write_grid(tmp_path, losses)
@@ -57,7 +60,7 @@ def test_validation_decides_over_seeds_and_test_does_not(tmp_path, choice):
     assert made.doubts == []
 
 
-def test_a_metric_that_is_maximised(tmp_path, choice):
+def test_a_metric_that_is_maximised(tmp_path: Path, choice: Any) -> None:
     """More accuracy is better, less loss is; a name that says nothing needs --direction."""
     for lam, accuracy in ((1e-4, 0.7), (1e-3, 0.9), (1e-2, 0.8)):
         write_record(tmp_path, lam, 0, {"val/accuracy": accuracy, "val/loss": accuracy, "charm": accuracy})
@@ -68,13 +71,13 @@ def test_a_metric_that_is_maximised(tmp_path, choice):
         choice(metric="charm")
 
 
-def test_the_test_rows_choose_nothing():
+def test_the_test_rows_choose_nothing() -> None:
     """A metric of the test rows is refused."""
     with pytest.raises(UsageError, match=r"--metric test/loss is measured on the test rows.*Take --metric val/loss"):
         chosen_by("test/loss", None)
 
 
-def test_a_lucky_seed_does_not_win(tmp_path, choice):
+def test_a_lucky_seed_does_not_win(tmp_path: Path, choice: Any) -> None:
     """The best mean is that of a setting with one seed of three: passed over, and said so."""
     write_grid(tmp_path, {1e-4: [0.5, 0.6, 0.7], 1e-3: [0.4, 0.5, 0.6], 1e-2: [0.1], 1e-1: [0.8, 0.8, 0.8]})
     made = choice()
@@ -83,7 +86,7 @@ def test_a_lucky_seed_does_not_win(tmp_path, choice):
     assert note(made, "seeds") == "lam=0.01 lacks seed 1, 2"
 
 
-def test_of_two_settings_the_one_with_all_seeds(tmp_path, choice):
+def test_of_two_settings_the_one_with_all_seeds(tmp_path: Path, choice: Any) -> None:
     """Half of the settings is not enough: three seeds against one."""
     write_grid(tmp_path, {1e-4: [0.5, 0.6, 0.7], 1e-3: [0.1]})
     made = choice()
@@ -91,7 +94,7 @@ def test_of_two_settings_the_one_with_all_seeds(tmp_path, choice):
     assert set(flags(made)) == {"edge", "seeds", "passed over"}
 
 
-def test_diverged_seeds_do_not_make_a_setting_better(tmp_path, choice):
+def test_diverged_seeds_do_not_make_a_setting_better(tmp_path: Path, choice: Any) -> None:
     """The mean over the two seeds that survived is the best, but one diverged."""
     write_grid(tmp_path, {1e-4: [0.5, 0.6, 0.7], 1e-3: [0.1, 0.1], 1e-2: [0.8, 0.8, 0.8]})
     write_record(tmp_path, 1e-3, 2, {}, status="failed", reason="diverged: the objective is inf at step 7")
@@ -101,7 +104,7 @@ def test_diverged_seeds_do_not_make_a_setting_better(tmp_path, choice):
     assert set(flags(made)) == {"seeds", "passed over", "edge"}
 
 
-def test_a_finished_run_without_the_metric_is_missing(tmp_path, choice):
+def test_a_finished_run_without_the_metric_is_missing(tmp_path: Path, choice: Any) -> None:
     """A validation loss that was not finite is not in run.json: that seed does not count."""
     write_grid(tmp_path, {1e-4: [0.5, 0.6], 1e-3: [0.4, 0.3]})
     write_record(tmp_path, 1e-2, 0, {"val/loss": 0.1})
@@ -111,7 +114,7 @@ def test_a_finished_run_without_the_metric_is_missing(tmp_path, choice):
     assert note(made, "seeds") == "lam=0.01 lacks seed 1"
 
 
-def test_ties_are_said_and_the_largest_lambda_wins(tmp_path, choice):
+def test_ties_are_said_and_the_largest_lambda_wins(tmp_path: Path, choice: Any) -> None:
     """Equal up to rounding of the mean."""
     write_grid(tmp_path, {1e-4: [0.1, 0.2, 0.3], 1e-3: [0.3, 0.1, 0.2], 1e-2: [0.2, 0.3, 0.1], 1e-1: [0.9, 0.9, 0.9]})
     made = choice()
@@ -129,7 +132,7 @@ def test_ties_are_said_and_the_largest_lambda_wins(tmp_path, choice):
         ({1e-3: [0.2]}, None),
     ],
 )
-def test_a_choice_at_the_edge_of_the_grid(tmp_path, choice, losses, expected):
+def test_a_choice_at_the_edge_of_the_grid(tmp_path: Path, choice: Any, losses: Any, expected: Any) -> None:
     """Either end, but not 0, below which there is nothing, and not a single value."""
     write_grid(tmp_path, losses)
     made = choice()
@@ -138,7 +141,7 @@ def test_a_choice_at_the_edge_of_the_grid(tmp_path, choice, losses, expected):
     assert made.validation.sd is None
 
 
-def test_several_values_are_tuned_together(tmp_path, choice):
+def test_several_values_are_tuned_together(tmp_path: Path, choice: Any) -> None:
     """lambda x learning rate; what the scheduler copies from the optimizer is not shown twice."""
     for lam, lr, loss in ((1e-3, 0.1, 0.4), (1e-3, 0.2, 0.3), (1e-2, 0.1, 0.2), (1e-2, 0.2, 0.5)):
         for seed in (0, 1):
@@ -149,7 +152,7 @@ def test_several_values_are_tuned_together(tmp_path, choice):
     assert len(made.group.settings) == 4
 
 
-def test_a_scheduler_value_of_its_own_is_tuned(tmp_path, choice):
+def test_a_scheduler_value_of_its_own_is_tuned(tmp_path: Path, choice: Any) -> None:
     """One that does not follow from the rest."""
     for rate, warm, loss in ((0.1, 0.2, 0.4), (0.1, 0.3, 0.3), (0.2, 0.2, 0.6)):
         params = {"optimizer.lr": rate, "scheduler.pct_start": warm}
@@ -157,7 +160,7 @@ def test_a_scheduler_value_of_its_own_is_tuned(tmp_path, choice):
     assert choice().setting.text == "lr=0.1 pct_start=0.3"
 
 
-def test_a_key_can_make_methods_instead(tmp_path, choices):
+def test_a_key_can_make_methods_instead(tmp_path: Path, choices: Any) -> None:
     """--by reg.bound: each bound has its own best lambda."""
     for bound, lam, loss in (("improved", 1e-3, 0.1), ("improved", 1e-2, 0.2), ("original", 1e-3, 0.4)):
         write_record(tmp_path, lam, 0, {"val/loss": loss}, params={"reg.bound": bound})
@@ -171,7 +174,7 @@ def test_a_key_can_make_methods_instead(tmp_path, choices):
     }
 
 
-def test_other_rows_are_another_data_set(tmp_path, choices):
+def test_other_rows_are_another_data_set(tmp_path: Path, choices: Any) -> None:
     """Two sizes of one data set are not compared, though the file's place may differ."""
     for rows, place, loss in ((100, "a.csv", 0.3), (200, "a.csv", 0.1), (100, "b.csv", 0.2)):
         seed = int(loss * 10)
@@ -181,7 +184,7 @@ def test_other_rows_are_another_data_set(tmp_path, choices):
     assert found == {"wine max_rows=100": 2, "wine max_rows=200": 1}
 
 
-def test_a_baseline_has_no_regularizer(tmp_path, choice):
+def test_a_baseline_has_no_regularizer(tmp_path: Path, choice: Any) -> None:
     """Ridge is fitted as a whole: only values of its own are tuned, and its name is the whole method."""
     for lam, alpha, loss in ((1e-3, 1.0, 0.4), (1e-2, 1.0, 0.4), (1e-3, 10.0, 0.3)):
         params = {"model.name": "ridge", "model.alpha": alpha}
@@ -191,7 +194,7 @@ def test_a_baseline_has_no_regularizer(tmp_path, choice):
     assert (made.group.method, made.setting.text, len(made.group.settings)) == ("ridge", "alpha=10", 2)
 
 
-def test_devices_and_names_are_no_settings(tmp_path, choice):
+def test_devices_and_names_are_no_settings(tmp_path: Path, choice: Any) -> None:
     """What the fingerprint leaves out is not tuned, and the split's seed follows the seed."""
     for seed, name in enumerate(("one", "two", "three")):
         params = {"name": name, "hardware.threads": seed, "tracking.uri": name, "retries": seed, "plan": bool(seed)}
@@ -202,7 +205,7 @@ def test_devices_and_names_are_no_settings(tmp_path, choice):
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")
-def test_what_is_no_setting_is_what_the_fingerprint_leaves_out(config):
+def test_what_is_no_setting_is_what_the_fingerprint_leaves_out(config: Any) -> None:
     """Every key of a real configuration: it has an effect where, and only where, it changes the fingerprint."""
     first = config()
     for key in first.flat():
@@ -215,7 +218,7 @@ def test_what_is_no_setting_is_what_the_fingerprint_leaves_out(config):
         assert has_effect(key) == (first.model_copy(update=changed).fingerprint() != first.fingerprint()), key
 
 
-def test_a_later_run_replaces_an_earlier_one(tmp_path, choice):
+def test_a_later_run_replaces_an_earlier_one(tmp_path: Path, choice: Any) -> None:
     """The latest finished run of a seed counts, a later failure does not undo it."""
     write_record(tmp_path, 1e-3, 0, {"val/loss": 0.5}, started="2030-01-01T12:00:00.000+00:00")
     write_record(tmp_path, 1e-3, 0, {"val/loss": 0.4}, started="2030-01-02T12:00:00.000+00:00")
@@ -225,7 +228,7 @@ def test_a_later_run_replaces_an_earlier_one(tmp_path, choice):
     assert len(replaced) == 2
 
 
-def test_nothing_finished_is_no_choice(tmp_path, choice):
+def test_nothing_finished_is_no_choice(tmp_path: Path, choice: Any) -> None:
     """The group is there, without numbers."""
     write_record(tmp_path, 1e-3, 0, {}, status="killed")
     made = choice()

@@ -4,6 +4,7 @@ import json
 import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,12 @@ TOP = ["status", "reason", "title", "metrics", "params", "fingerprint", "seed", 
 TOP += ["versions", "process", "git_commit", "inputs_kept", "lipschitz_local_values", "code_version"]
 
 
-def table(report, name):
+def table(report: Any, name: Any) -> Any:
     (found,) = [one for one in report.tables if one.name == name]
     return {Path(str(row[0])).parent.name: row[1] for row in found.rows}
 
 
-def test_records_of_other_shapes(tmp_path):
+def test_records_of_other_shapes(tmp_path: Path) -> None:
     """Each is named with what is wrong, left out, and counted; the others make the report."""
     runs = tmp_path / "runs"
     write_grid(runs, {1e-3: [0.5, 0.6], 1e-2: [0.7, 0.8]})
@@ -73,7 +74,7 @@ KEYS = ["reg.lam", "dataset.split_seed", "dataset.path", "optimizer.lr", "model.
     inner=JSON | st.floats(allow_nan=False),
     key=st.sampled_from(KEYS) | st.text(max_size=3),
 )
-def test_any_record_gives_a_report_or_one_line(tmp_path, changes, inner, key):
+def test_any_record_gives_a_report_or_one_line(tmp_path: Path, changes: Any, inner: Any, key: Any) -> None:
     """Of any values at the top, and any key among metrics, parameters and the task, beside equal settings."""
     path = tmp_path / "runs/one/run.json"
     if not path.exists():
@@ -91,7 +92,7 @@ def test_any_record_gives_a_report_or_one_line(tmp_path, changes, inner, key):
     write_report(made, tmp_path / "out")
 
 
-def test_numbers_without_end(tmp_path):
+def test_numbers_without_end(tmp_path: Path) -> None:
     """Finite ones whose sum is not; whole ones beyond any float; nan, which equals nothing, as a parameter."""
     for seed in (0, 1):
         params = {"optimizer.eps": float("nan"), "model.big": 10**400}
@@ -116,7 +117,7 @@ HISTORIES = {
 }
 
 
-def test_histories_of_other_shapes(tmp_path):
+def test_histories_of_other_shapes(tmp_path: Path) -> None:
     """The file and the first fault; the curves are those of the others, and numbers do not need a history."""
     runs = tmp_path / "runs"
     rows = [{"epoch": i, "step": 5 * i, "val/loss": 1 / i} for i in (1, 2)]
@@ -142,15 +143,15 @@ def test_histories_of_other_shapes(tmp_path):
 class Payload:
     """A pickle that makes a file when it is loaded."""
 
-    def __init__(self, marker):
+    def __init__(self, marker: Any) -> None:
         self.marker = marker
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return Path.touch, (self.marker,)
 
 
 @pytest.fixture
-def trap(tmp_path, monkeypatch):
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module that makes a file when it is imported, and another when it is called; and both files."""
     marker = tmp_path / "it_ran"
     (tmp_path / "modules").mkdir()
@@ -174,7 +175,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("group", ["model", "dataset"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_no_code_of_a_record_runs(networks, trap, tmp_path, group, target):
+def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, group: Any, target: Any) -> None:
     """Neither what its configuration names nor its pickle: such figures are left out, with a word."""
     for folder in (tmp_path / "networks").rglob("run.json"):
         place = folder.parent
@@ -194,7 +195,7 @@ def test_no_code_of_a_record_runs(networks, trap, tmp_path, group, target):
     assert ("weight" in drawn) == (group == "dataset")
 
 
-def test_a_network_that_is_a_pickle(networks, trap, tmp_path):
+def test_a_network_that_is_a_pickle(networks: Any, trap: Any, tmp_path: Path) -> None:
     """Weights are read as tensors alone."""
     for path in (tmp_path / "networks").rglob("model.pt"):
         path.write_bytes(pickle.dumps(Payload(trap)))
@@ -204,7 +205,7 @@ def test_a_network_that_is_a_pickle(networks, trap, tmp_path):
     assert any("networks are not drawn" in note for note in made.notes)
 
 
-def test_preprocessing_is_fitted_again(networks, trap, tmp_path):
+def test_preprocessing_is_fitted_again(networks: Any, trap: Any, tmp_path: Path) -> None:
     """Figures of networks need no pickle of a record: they are the same with another in its place."""
     from psilon_bench.report.figures import decision_regions
 
@@ -216,7 +217,7 @@ def test_preprocessing_is_fitted_again(networks, trap, tmp_path):
     assert np.array_equal(np.array(before.points, dtype=object), np.array(after.points, dtype=object))
 
 
-def test_data_that_changed_are_not_drawn(tmp_path, finished):
+def test_data_that_changed_are_not_drawn(tmp_path: Path, finished: Any) -> None:
     """The points of a table that was edited are not those that the network learned from."""
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"]).assign(target=["x", "y"] * 30)
@@ -232,6 +233,6 @@ def test_data_that_changed_are_not_drawn(tmp_path, finished):
     assert any("Changed: the data have changed (checksum " in note for note in made.notes)
 
 
-def write_and_list(made, folder):
+def write_and_list(made: Any, folder: Any) -> Any:
     write_report(made, folder / "out", Material(made.choices, METRIC))
     return {path.name for path in (folder / "out/figures").glob("decision*.png")}

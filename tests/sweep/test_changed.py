@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def write(path: Path, slope: float) -> None:
     path.write_text("\n".join(["x,target", *rows]) + "\n", encoding="utf-8")
 
 
-def test_an_edited_table_is_trained_again(psilon, records, tmp_path):
+def test_an_edited_table_is_trained_again(psilon: Any, records: Any, tmp_path: Path) -> None:
     """The same command, and one with another seed, after the edit: all on the data as they are, and it is said once."""
     write(tmp_path / "my.csv", 1.0)
     code, text = psilon("-m", "seed=0,1", *TABLE, tiny=SHORT)
@@ -39,7 +40,7 @@ def test_an_edited_table_is_trained_again(psilon, records, tmp_path):
     assert len({checksum for _, checksum in checksums}) == 2
 
 
-def test_one_name_in_two_folders_is_two_data_sets(psilon, records, tmp_path):
+def test_one_name_in_two_folders_is_two_data_sets(psilon: Any, records: Any, tmp_path: Path) -> None:
     """Neither takes the other's runs for its own, whether in one sweep or one after the other."""
     write(tmp_path / "a" / "data.csv", 1.0)
     write(tmp_path / "b" / "data.csv", 2.0)
@@ -55,7 +56,9 @@ def test_one_name_in_two_folders_is_two_data_sets(psilon, records, tmp_path):
 
 
 @pytest.mark.parametrize("multirun", [(), ("-m", "seed=0,1")])
-def test_a_checkpoint_of_other_data_is_set_aside(start, psilon, records, tmp_path, multirun):
+def test_a_checkpoint_of_other_data_is_set_aside(
+    start: Any, psilon: Any, records: Any, tmp_path: Path, multirun: Any
+) -> None:
     """Stopped, edited, the same command: it trains from the start on the new data, and says what it set aside."""
     write(tmp_path / "my.csv", 1.0)
     process = start(*multirun, *TABLE, tiny=LONG)
@@ -81,7 +84,7 @@ def test_a_checkpoint_of_other_data_is_set_aside(start, psilon, records, tmp_pat
     }
 
 
-def test_code_of_ones_own_that_changed(psilon, tmp_path, records):
+def test_code_of_ones_own_that_changed(psilon: Any, tmp_path: Path, records: Any) -> None:
     """A class of one's own is edited: what it computed before does not count as done."""
     body = "from psilon_bench.regularizers.path_norm import PathNorm\nclass Mine(PathNorm):\n    {}\n"
     mine = ("reg._target_=mine.Mine", "tracking=none")

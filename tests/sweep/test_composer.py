@@ -1,6 +1,7 @@
 """Composed once and set by value, a job is what Hydra would have composed for it alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -56,7 +57,7 @@ def hydra() -> Callable:
 
 
 @pytest.mark.parametrize("job", JOBS, ids=" ".join)
-def test_equal_to_hydras_own(hydra, job):
+def test_equal_to_hydras_own(hydra: Any, job: Any) -> None:
     """Keys, values, types and interpolations; twice, and after another job with the same groups."""
     composer = Composer(hydra)
     expected = hydra(job)
@@ -72,7 +73,7 @@ def test_equal_to_hydras_own(hydra, job):
 
 
 @pytest.mark.parametrize("job", [["reg.lamb=1"], ["model=nope"], ["seed.x=1"], ["trainer.epochs.x=1"], ["+seed=1"]])
-def test_hydras_own_refusals(hydra, job):
+def test_hydras_own_refusals(hydra: Any, job: Any) -> None:
     """The same error as from Hydra."""
     with pytest.raises(HydraException) as ours:
         Composer(hydra)(job)
@@ -81,7 +82,7 @@ def test_hydras_own_refusals(hydra, job):
     assert str(ours.value) == str(theirs.value)
 
 
-def test_groups_are_composed_once(hydra):
+def test_groups_are_composed_once(hydra: Any) -> None:
     """2 x 30 jobs, 2 compositions."""
     calls = []
     composer = Composer(lambda job: calls.append(job) or hydra(job))
@@ -91,7 +92,7 @@ def test_groups_are_composed_once(hydra):
     assert calls == [["model=pnet"], ["model=snet"]]
 
 
-def types(values):
+def types(values: Any) -> Any:
     """The same nesting with types as leaves: 1 is not 1.0."""
     if isinstance(values, dict):
         return {key: types(value) for key, value in values.items()}

@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,19 +25,19 @@ RUN = ("model.hidden=4", "model.depth=2", "trainer.epochs=6", "trainer.eval_ever
 
 
 @pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
+def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "500")
 
 
 @pytest.fixture
-def at_step(monkeypatch) -> Callable[[int, Callable[[], None]], None]:
+def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
     """at_step(7, f): f is called before the seventh training step, once."""
 
     def at_step(number: int, act: Callable[[], None]) -> None:
         step, count = TrainingStep.__call__, 0
 
-        def counted(self, x, y, number):
+        def counted(self: Any, x: Any, y: Any, number: Any) -> Any:
             nonlocal count
             count += 1
             if count == number:
@@ -94,7 +95,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_set_aside(config, at_step, capsys, damage):
+def test_a_damaged_checkpoint_is_set_aside(
+    config: Any, at_step: Any, capsys: pytest.CaptureFixture[str], damage: Any
+) -> None:
     """It is said in one line, the run trains from the start, and the folder is free for the runs after it."""
     at_step(15, stop)
     with pytest.raises(Stopped):
@@ -114,7 +117,7 @@ def test_a_damaged_checkpoint_is_set_aside(config, at_step, capsys, damage):
     assert {path.name for path in Path("results/runs/.checkpoints").iterdir()} == {"set_aside"}
 
 
-def test_a_resumed_run_mends_its_record(config, at_step):
+def test_a_resumed_run_mends_its_record(config: Any, at_step: Any) -> None:
     """history.csv, or the whole folder, was damaged while the run was stopped: the checkpoint has the rows."""
     whole = run_alone(config(*RUN, "name=whole"), Display()).folder
     for damage in (lambda folder: (folder / "history.csv").write_bytes(b"\x00\xff"), shutil.rmtree):
@@ -128,7 +131,7 @@ def test_a_resumed_run_mends_its_record(config, at_step):
         assert not list(Path("results/runs/.checkpoints").glob("*.pt"))
 
 
-def test_a_record_that_was_deleted_is_written_anew(config, at_step):
+def test_a_record_that_was_deleted_is_written_anew(config: Any, at_step: Any) -> None:
     """Somebody removes the folder of a run while it trains: at its end everything is there."""
     at_step(15, lambda: shutil.rmtree(runs()[0]["folder"]))
     record = run_alone(config(*RUN), Display())
@@ -143,7 +146,7 @@ def in_the_way() -> None:
     Path("results").write_text("in the way", encoding="utf-8")
 
 
-def test_what_cannot_be_written_is_kept_elsewhere(config, at_step, tmp_path):
+def test_what_cannot_be_written_is_kept_elsewhere(config: Any, at_step: Any, tmp_path: Path) -> None:
     """The file and the place of the checkpoint are named; the same command closes the record, without training."""
     expected = run_alone(config(*RUN, "name=expected"), Display())
     at_step(15, in_the_way)
@@ -161,7 +164,7 @@ def test_what_cannot_be_written_is_kept_elsewhere(config, at_step, tmp_path):
     assert not list((tmp_path / "cache" / "psilon_bench" / "checkpoints").iterdir())
 
 
-def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_path):
+def test_a_failed_try_leaves_no_error_in_a_finished_run(config: Any, at_step: Any, tmp_path: Path) -> None:
     """error.txt is of the try that failed."""
 
     def breaks() -> None:
@@ -184,7 +187,9 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config, at_step, tmp_pat
     assert not (Path(run["folder"]) / "error.txt").exists()
 
 
-def test_a_state_that_does_not_load_is_set_aside(config, at_step, capsys, monkeypatch):
+def test_a_state_that_does_not_load_is_set_aside(
+    config: Any, at_step: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whole, by its checksum, but of another make: the run trains from the start."""
     state = Trainer.state
     monkeypatch.setattr(
@@ -199,7 +204,7 @@ def test_a_state_that_does_not_load_is_set_aside(config, at_step, capsys, monkey
     assert "is of no use (KeyError: 'batches')" in capsys.readouterr().out
 
 
-def test_a_copied_folder_is_on_its_own(config, at_step):
+def test_a_copied_folder_is_on_its_own(config: Any, at_step: Any) -> None:
     """A run that was stopped goes on in the copy, and the original stays as it was."""
     at_step(15, stop)
     with pytest.raises(Stopped):
@@ -212,7 +217,7 @@ def test_a_copied_folder_is_on_its_own(config, at_step):
 
 
 @pytest.fixture
-def sweep(config) -> Callable[..., dict]:
+def sweep(config: Any) -> Callable[..., dict]:
     """sweep("seed=0", "seed=1"): the outcomes of these runs as one stack, with checkpoints."""
 
     def sweep(*each: str) -> dict:
@@ -222,12 +227,12 @@ def sweep(config) -> Callable[..., dict]:
     return sweep
 
 
-def test_a_kill_among_the_last_words_costs_nothing(sweep, at_step, monkeypatch):
+def test_a_kill_among_the_last_words_costs_nothing(sweep: Any, at_step: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One record of a stack is closed, then the process ends: the others go on from the checkpoint, where they were."""
     seeds = [f"seed={seed}" for seed in range(4)]
     finish, ended = Record.finish, []
 
-    def dies(self, *args, **more):
+    def dies(self: Any, *args: Any, **more: Any) -> None:
         if ended:
             raise KeyboardInterrupt
         ended.append(self.folder)
@@ -245,7 +250,7 @@ def test_a_kill_among_the_last_words_costs_nothing(sweep, at_step, monkeypatch):
     assert not list(Path("results/runs/.checkpoints").iterdir())
 
 
-def test_records_without_what_they_may_leave_out(sweep):
+def test_records_without_what_they_may_leave_out(sweep: Any) -> None:
     """Of an earlier version: they count as other runs, and block nothing."""
     sweep("seed=0")
     path = next(Path("results/runs").glob("*/run.json"))

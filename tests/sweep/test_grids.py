@@ -3,6 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -34,11 +35,11 @@ hydra:
 
 
 @pytest.fixture
-def jobs():
+def jobs() -> Any:
     """jobs("seed=0", arms=["pnet"]): the jobs of the arms above, each as a set of overrides."""
     parse = OverridesParser.create().parse_overrides
 
-    def jobs(*arguments, arms=None, grids=ARMS, common=COMMON):
+    def jobs(*arguments: Any, arms: Any = None, grids: Any = ARMS, common: Any = COMMON) -> Any:
         found = union(selected_arms(grids, arms), common, list(arguments), parse)
         assert len({tuple(job) for job in found}) == len(found)
         return [set(job) for job in found]
@@ -46,7 +47,7 @@ def jobs():
     return jobs
 
 
-def test_arms_are_products_one_after_the_other(jobs):
+def test_arms_are_products_one_after_the_other(jobs: Any) -> None:
     """2 seeds x 3 lambdas, 2 seeds x 2 lambdas, and an arm with a seed of its own, which counts."""
     found = jobs()
     assert len(found) == 6 + 4 + 1
@@ -56,7 +57,7 @@ def test_arms_are_products_one_after_the_other(jobs):
     assert all(sum(one.startswith("seed=") for one in job) == 1 for job in found)
 
 
-def test_an_arm_may_take_a_key_out(jobs):
+def test_an_arm_may_take_a_key_out(jobs: Any) -> None:
     """~key: what the others sweep, and the preset sets, is no key of that arm."""
     grids = {"net": {"model": "diagonal_linear"}, "program": {"model": "basis_pursuit", "~model.alpha": None}}
     found = jobs(grids=grids, common={"seed": "0,1", "model.alpha": "0.1,0.2,0.3"})
@@ -64,7 +65,7 @@ def test_an_arm_may_take_a_key_out(jobs):
     assert len(found) == 6 + 2
 
 
-def test_the_command_line_wins(jobs):
+def test_the_command_line_wins(jobs: Any) -> None:
     """seed=0 shortens every arm; what it sweeps replaces an arm's values; other keys join each arm."""
     assert len(jobs("seed=0")) == 3 + 2 + 1
     assert all("seed=0" in job for job in jobs("seed=0"))
@@ -94,7 +95,7 @@ def test_jobs_are_counted_without_making_them(arms: list[list[str]]) -> None:
         [number_of_values(override) for overrides in every for override in overrides]
 
 
-def test_more_jobs_than_a_sweep_may_have(jobs):
+def test_more_jobs_than_a_sweep_may_have(jobs: Any) -> None:
     """All arms count together; the line has the number."""
     with pytest.raises(UsageError, match=r"^A sweep has at most 100,000 runs, but this one has 100,002\. Sweep over "):
         jobs(grids={"a": {"seed": "range(50001)"}, "b": {"seed": "range(50001)"}})
@@ -103,14 +104,14 @@ def test_more_jobs_than_a_sweep_may_have(jobs):
 
 
 @pytest.mark.parametrize("given", ["++reg.lam=5", "+reg.lam=5", "~reg.lam"])
-def test_however_a_key_is_set_it_is_that_key(jobs, given):
+def test_however_a_key_is_set_it_is_that_key(jobs: Any, given: Any) -> None:
     """No arm's values stand beside a forced, added or deleted one of the command line: 2 + 2 + 1 jobs."""
     found = jobs(given)
     assert len(found) == 5
     assert not any(one.startswith("reg.lam=0") for job in found for one in job)
 
 
-def test_no_job_twice(jobs):
+def test_no_job_twice(jobs: Any) -> None:
     """Arms that the command line makes equal, or that overlap, run once, in the place of the first."""
     assert len(jobs("model=mlp", "reg=l2", "reg.lam=0.1", "optimizer.lr=1", "seed=3,4")) == 2
     assert jobs("seed=0", grids={"a": {"reg.lam": "1,2"}, "b": {"reg.lam": "2,3"}}) == [
@@ -118,12 +119,12 @@ def test_no_job_twice(jobs):
     ]
 
 
-def test_without_grids_it_is_one_product(jobs):
+def test_without_grids_it_is_one_product(jobs: Any) -> None:
     """What Hydra's own sweeper does with params and arguments."""
     assert jobs("reg.lam=1,2", grids=None) == [{f"seed={seed}", f"reg.lam={lam}"} for seed in (0, 1) for lam in (1, 2)]
 
 
-def test_values_that_are_no_text(jobs):
+def test_values_that_are_no_text(jobs: Any) -> None:
     """Numbers, switches, nothing and lists are one value each; an arm without keys is the command line alone."""
     arm = {"a": 1, "b": 0.5, "c": True, "d": None, "e": [1, 2]}
     assert jobs(grids={"one": arm}, common={}) == [{"a=1", "b=0.5", "c=True", "d=null", "e=[1,2]"}]
@@ -132,7 +133,7 @@ def test_values_that_are_no_text(jobs):
         jobs(grids={"one": 3})
 
 
-def test_some_arms(jobs):
+def test_some_arms(jobs: Any) -> None:
     """In the order asked for; one needs no brackets."""
     assert [len(jobs(arms=arms)) for arms in (["snet"], "plain", ["plain", "pnet"])] == [4, 1, 7]
     assert "seed=7" in jobs(arms=["plain", "pnet"])[0]
@@ -151,13 +152,13 @@ def test_some_arms(jobs):
         ),
     ],
 )
-def test_an_arm_that_is_none(arms, grids, line):
+def test_an_arm_that_is_none(arms: Any, grids: Any, line: Any) -> None:
     """One line with the nearest or all names."""
     with pytest.raises(UsageError, match=line):
         selected_arms(grids, arms)
 
 
-def test_arms_are_composed_once_each_and_rightly(jobs):
+def test_arms_are_composed_once_each_and_rightly(jobs: Any) -> None:
     """The composer's copies are Hydra's own compositions, whether a choice comes from an arm or the command line."""
     calls = []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
@@ -169,7 +170,7 @@ def test_arms_are_composed_once_each_and_rightly(jobs):
     assert len(calls) == 3
 
 
-def test_a_preset_of_arms(psilon, tmp_path: Path):
+def test_a_preset_of_arms(psilon: Any, tmp_path: Path) -> None:
     """From the command line: one arm with values of the command line's own, the plan of all arms, and a wrong arm."""
     (tmp_path / "presets" / "experiment").mkdir(parents=True)
     (tmp_path / "presets" / "experiment" / "two.yaml").write_text(PRESET)
@@ -186,7 +187,7 @@ def test_a_preset_of_arms(psilon, tmp_path: Path):
 @pytest.mark.parametrize(
     "preset", sorted(path.stem for group in ("experiment", "suite") for path in CONF.glob(f"{group}/*"))
 )
-def test_the_arms_of_every_preset(preset):
+def test_the_arms_of_every_preset(preset: Any) -> None:
     """The first and the last job of each arm is a valid configuration."""
     group = "suite" if (CONF / "suite" / f"{preset}.yaml").exists() else "experiment"
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
@@ -200,7 +201,7 @@ def test_the_arms_of_every_preset(preset):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "experiment").glob("*.yaml"))])
-def test_every_arm_of_a_preset_is_valid(name):
+def test_every_arm_of_a_preset_is_valid(name: Any) -> None:
     """The first and the last job of each arm, with what the preset sets in all of them."""
     parse = OverridesParser.create().parse_overrides
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):

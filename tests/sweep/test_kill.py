@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def whole(run: dict) -> None:
     assert (run["folder"] / "config.yaml").read_text().endswith("\n")
 
 
-def ends_whole(psilon, records, sweep: tuple[str, ...], name: str = "runs") -> None:
+def ends_whole(psilon: Any, records: Any, sweep: tuple[str, ...], name: str = "runs") -> None:
     """The same command ends it: every run finished once, whole, with the numbers of a sweep that never stopped."""
     code, text = psilon(*sweep, f"name={name}", tiny=SLOWER)
     assert code == 0, text
@@ -45,7 +46,7 @@ def ends_whole(psilon, records, sweep: tuple[str, ...], name: str = "runs") -> N
             assert left == pytest.approx(right, rel=1e-3, abs=1e-6)  # stacks may have been cut differently
 
 
-def test_killed_in_three_phases(start, psilon, records, tmp_path):
+def test_killed_in_three_phases(start: Any, psilon: Any, records: Any, tmp_path: Path) -> None:
     """While it trains its first stack, while it closes records, and on the way to the rest."""
     sweep = (*SWEEP, "hardware.stack_size=4")
     phases = [
@@ -73,7 +74,7 @@ def damage_one(folder: Path, draw: random.Random) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_twenty_random_moments(start, psilon, records, tmp_path):
+def test_killed_at_twenty_random_moments(start: Any, psilon: Any, records: Any, tmp_path: Path) -> None:
     """Anywhere from the first import to the last record; where a sweep ends before its time, another one begins.
 
     After every other kill a file of the checkpoints is cut, emptied or overwritten.
@@ -104,7 +105,7 @@ def test_killed_at_twenty_random_moments(start, psilon, records, tmp_path):
 @pytest.mark.parametrize(
     "grid", [pytest.param(("seed=3",), marks=pytest.mark.slow, id="lone"), pytest.param(("-m", "seed=0,1"), id="stack")]
 )
-def test_sigkill_resumes_bit_for_bit(start, psilon, records, grid):
+def test_sigkill_resumes_bit_for_bit(start: Any, psilon: Any, records: Any, grid: Any) -> None:
     """From the last checkpoint on, the history is that of a run which never stopped, in the same folder."""
     settings = (*NET, "trainer.epochs=250", "trainer.eval_every=3", "hardware.plan=stacked", "tracking=none")
     every = "trainer.checkpoint_every=50"
@@ -135,7 +136,7 @@ def test_sigkill_resumes_bit_for_bit(start, psilon, records, grid):
 
 
 @pytest.mark.parametrize("plans", [("serial", "serial"), ("serial", "stacked")])
-def test_two_at_once(start, records, plans):
+def test_two_at_once(start: Any, records: Any, plans: Any) -> None:
     """The same sweep started twice: both end well, and each run is trained once, however each cuts its stacks.
 
     Where both train one by one, both train some of them.
@@ -152,7 +153,7 @@ def test_two_at_once(start, records, plans):
 
 
 @pytest.mark.slow
-def test_eight_processes_on_a_fresh_database(start, records, tmp_path: Path):
+def test_eight_processes_on_a_fresh_database(start: Any, records: Any, tmp_path: Path) -> None:
     """No error, every run in MLflow, one experiment, one parent."""
     processes = [start("-m", f"seed={2 * one},{2 * one + 1}") for one in range(8)]
     said = [process.communicate(timeout=240)[0] for process in processes]

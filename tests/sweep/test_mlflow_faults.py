@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -101,7 +102,7 @@ def begin(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[...,
         process.stdout.close()
 
 
-def test_the_commands_after_a_run(psilon, call, tmp_path):
+def test_the_commands_after_a_run(psilon: Any, call: Any, tmp_path: Path) -> None:
     """MLflow's copies below results_dir are neither sent nor reported, and the run stays finished."""
     assert psilon("results_dir=n", "name=s")[0] == 0
     assert call("psilon-sync", "n") == (0, "MLflow has all records of n.\n")
@@ -112,7 +113,7 @@ def test_the_commands_after_a_run(psilon, call, tmp_path):
     assert statuses(tmp_path / "n/mlflow.db") == ["FINISHED"]
 
 
-def test_a_hot_journal(psilon, call, tmp_path):
+def test_a_hot_journal(psilon: Any, call: Any, tmp_path: Path) -> None:
     """What a killed process left half written is taken back by the next run, and by psilon-sync."""
     assert psilon("seed=0")[0] == 0
     database = tmp_path / "results/mlflow.db"
@@ -126,7 +127,7 @@ def test_a_hot_journal(psilon, call, tmp_path):
     assert statuses(database) == ["FINISHED"] * 2
 
 
-def test_a_sender_that_is_stopped(begin, call, records, tmp_path):
+def test_a_sender_that_is_stopped(begin: Any, call: Any, records: Any, tmp_path: Path) -> None:
     """The run ends well, waits a while, says what is not sent, and leaves no process; psilon-sync sends it."""
     process = begin("seed=0")
     wait_for(lambda: bool(records()))
@@ -141,7 +142,7 @@ def test_a_sender_that_is_stopped(begin, call, records, tmp_path):
     assert statuses(tmp_path / "results/mlflow.db") == ["FINISHED"]
 
 
-def test_ctrl_c_while_a_stopped_sender_is_waited_for(begin, records):
+def test_ctrl_c_while_a_stopped_sender_is_waited_for(begin: Any, records: Any) -> None:
     """The wait ends at once, and the sender with it."""
     process = begin("seed=0")
     wait_for(lambda: bool(records()))
@@ -155,7 +156,7 @@ def test_ctrl_c_while_a_stopped_sender_is_waited_for(begin, records):
     assert not sender.is_running()
 
 
-def test_a_sender_killed_at_random_moments(begin, call, records, tmp_path):
+def test_a_sender_killed_at_random_moments(begin: Any, call: Any, records: Any, tmp_path: Path) -> None:
     """Of twelve sweeps each; psilon-sync brings what lacks: every run once, and whole."""
     draw = random.Random(0)
     tiny = ("model.hidden=4", "model.depth=2", "trainer.epochs=4", "trainer.eval_every=2", "hardware.device=cpu")
@@ -184,7 +185,7 @@ def test_a_sender_killed_at_random_moments(begin, call, records, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux")
-def test_a_step_of_the_clock(begin, call, records, tmp_path):
+def test_a_step_of_the_clock(begin: Any, call: Any, records: Any, tmp_path: Path) -> None:
     """The kernel says that the machine began at another time; a run that computes is not taken for a killed one."""
     process = begin("seed=0", "trainer.epochs=20000")
     wait_for(lambda: bool(records()))
@@ -202,7 +203,7 @@ def test_a_step_of_the_clock(begin, call, records, tmp_path):
     assert statuses(tmp_path / "results/mlflow.db") == ["KILLED"]
 
 
-def test_a_database_that_was_lost(psilon, call, tmp_path):
+def test_a_database_that_was_lost(psilon: Any, call: Any, tmp_path: Path) -> None:
     """All of it comes back, once; a database from before comes up to date; nothing is said to be there that is not."""
     assert psilon("-m", "seed=0,1")[0] == 0
     database = tmp_path / "results/mlflow.db"
@@ -223,7 +224,7 @@ def test_a_database_that_was_lost(psilon, call, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux")
-def test_a_user_without_a_name_and_a_home(call, tmp_path):
+def test_a_user_without_a_name_and_a_home(call: Any, tmp_path: Path) -> None:
     """As containers run: the run reaches MLflow, under the number."""
     tmp_path.chmod(0o777)
     rights = "+dac_override,+dac_read_search"  # to read this Python
@@ -234,7 +235,7 @@ def test_a_user_without_a_name_and_a_home(call, tmp_path):
     assert rows(tmp_path / "results/mlflow.db", "SELECT status, user_id FROM runs") == [("FINISHED", "12345")]
 
 
-def test_a_server_behind_a_password(psilon, call, records, tmp_path):
+def test_a_server_behind_a_password(psilon: Any, call: Any, records: Any, tmp_path: Path) -> None:
     """The password is used, and is nowhere to be found afterwards; psilon-sync takes it from MLflow's own variables."""
     (tmp_path / "server").mkdir()
     server = Server(tmp_path / "server")
@@ -272,7 +273,7 @@ def test_a_server_behind_a_password(psilon, call, records, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["x?y", "x%20y", "x#y z"])
-def test_a_folder_of_any_name(psilon, call, tmp_path, name):
+def test_a_folder_of_any_name(psilon: Any, call: Any, tmp_path: Path, name: Any) -> None:
     """The database lies in it, nothing beside it, and all commands find it."""
     assert psilon("-m", "seed=0,1", f"results_dir='{name}'")[0] == 0
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -283,7 +284,7 @@ def test_a_folder_of_any_name(psilon, call, tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_relative_database_is_found_from_everywhere(psilon, call, tmp_path):
+def test_a_relative_database_is_found_from_everywhere(psilon: Any, call: Any, tmp_path: Path) -> None:
     """The record names it whole."""
     assert psilon("tracking.uri=sqlite:///sub/x.db")[0] == 0
     (tmp_path / "sub/other").mkdir()
@@ -297,7 +298,7 @@ def test_a_relative_database_is_found_from_everywhere(psilon, call, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"uri": {}}', b'{"uri": "sql', b"\xff\x00"])
-def test_files_of_another_shape(psilon, call, tmp_path, content):
+def test_files_of_another_shape(psilon: Any, call: Any, tmp_path: Path, content: Any) -> None:
     """mlflow.json and the file of the sweep: run, report and sync say which, and do their work."""
     assert psilon("-m", "seed=0,1")[0] == 0
     for path in (tmp_path / "results").glob("runs/*mlflow*.json"):

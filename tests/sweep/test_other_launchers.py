@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,7 +37,7 @@ LAUNCHERS = [
 
 
 @pytest.mark.parametrize("inner", LAUNCHERS)
-def test_the_same_numbers_as_here(psilon, records, tmp_path, inner):
+def test_the_same_numbers_as_here(psilon: Any, records: Any, tmp_path: Path, inner: Any) -> None:
     """Each run of a grid with a diverging member; exit code, progress, failures and MLflow as without; then skipped."""
     grid = ("-m", "seed=0,1", "reg.lam=1e-3,1e-2", "optimizer.lr=2e-3,1e300", "hardware.precision=float64")
     code, text = psilon(*grid, *inner, "name=there")
@@ -62,7 +64,7 @@ def test_the_same_numbers_as_here(psilon, records, tmp_path, inner):
 
 @pytest.mark.slow
 @installed("hydra_plugins.hydra_joblib_launcher")
-def test_a_killed_worker(start, psilon, records):
+def test_a_killed_worker(start: Any, psilon: Any, records: Any) -> None:
     """One line says what is left; the same command does that and nothing else."""
     grid = ("-m", "seed=range(4)", "trainer.epochs=800", "tracking=none", "hardware.plan=serial", *JOBS)
     process = start(*grid)
@@ -86,7 +88,7 @@ def test_a_killed_worker(start, psilon, records):
 
 @pytest.mark.slow
 @installed("hydra_plugins.hydra_submitit_launcher")
-def test_the_signal_before_a_time_limit(start, psilon, records):
+def test_the_signal_before_a_time_limit(start: Any, psilon: Any, records: Any) -> None:
     """SIGUSR2: the checkpoint is written, submitit queues the job again, and it goes on, bit for bit. Nobody called."""
     grid = ("-m", "seed=0,1", "trainer.epochs=1500", "trainer.eval_every=100", "tracking=none", "hardware.plan=serial")
     process = start(*grid, "hydra.launcher.inner=submitit_local")
@@ -108,7 +110,7 @@ def test_the_signal_before_a_time_limit(start, psilon, records):
         assert (run["folder"] / "history.csv").read_text() == (ended[run["seed"]]["folder"] / "history.csv").read_text()
 
 
-def test_one_line_for_a_wrong_launcher(psilon, tmp_path):
+def test_one_line_for_a_wrong_launcher(psilon: Any, tmp_path: Path) -> None:
     """An unknown name, an unknown option: what there is. Nothing is started."""
     code, text = psilon("-m", "seed=0,1", "hydra.launcher.inner=slurm")
     assert (code, text) == (
@@ -122,7 +124,7 @@ def test_one_line_for_a_wrong_launcher(psilon, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_an_extra_that_is_not_installed(psilon, tmp_path):
+def test_an_extra_that_is_not_installed(psilon: Any, tmp_path: Path) -> None:
     """The line to copy."""
     blocked = tmp_path / "hydra_plugins" / "hydra_joblib_launcher"
     blocked.mkdir(parents=True)

@@ -57,7 +57,7 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_path):
+def test_stopped_in_the_middle_and_started_again(server: Any, start: Any, records: Any, tmp_path: Path) -> None:
     """The sweep does not wait for it, and what was missed is sent when it is back."""
     process = start("-m", "seed=range(24)", f"tracking.uri={server.uri}", tiny=LONG)
     wait_for(lambda: len(records()) >= 2, 60)
@@ -75,7 +75,9 @@ def test_stopped_in_the_middle_and_started_again(server, start, records, tmp_pat
 
 
 @pytest.mark.slow
-def test_it_stays_away_and_psilon_sync_comes_later(server, start, records, tmp_path, environment):
+def test_it_stays_away_and_psilon_sync_comes_later(
+    server: Any, start: Any, records: Any, tmp_path: Path, environment: Any
+) -> None:
     """The sweep ends well and says what to do; psilon-sync says that it cannot, later that it has; then nothing."""
     process = start("-m", "seed=range(4)", f"tracking.uri={server.uri}", tiny=LONG)
     wait_for(lambda: len(records()) >= 2, 60)

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ def history(run: dict) -> bytes:
     return (run["folder"] / "history.csv").read_bytes()
 
 
-def same_as_one_by_one(psilon, records, *grid: str, tiny: tuple[str, ...]) -> None:
+def same_as_one_by_one(psilon: Any, records: Any, *grid: str, tiny: tuple[str, ...]) -> None:
     """Bit for bit, each once."""
     _, text = psilon(*grid, "name=serial", "hardware.plan=serial", "tracking=none", tiny=tiny)
     expected = {run["fingerprint"]: run for run in records("serial")}
@@ -42,7 +43,7 @@ def same_as_one_by_one(psilon, records, *grid: str, tiny: tuple[str, ...]) -> No
 
 
 @pytest.mark.slow
-def test_the_same_as_one_by_one(psilon, records):
+def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
     """Records, divergence, a run that cannot even be set up, exit code, bars, MLflow; then skipped."""
     (Path.cwd() / "picky.py").write_text(
         "from psilon_bench.models.mlp import MLP\n"
@@ -68,7 +69,7 @@ def test_the_same_as_one_by_one(psilon, records):
     assert "4 of 4 runs are done in results/runs, nothing is left to do" in text
 
 
-def both_at_work(records: Callable, process) -> list[dict]:
+def both_at_work(records: Callable, process: Any) -> list[dict]:
     """The two runs that train now, each with a row of its history."""
     deadline = time.monotonic() + 60
     while True:
@@ -88,7 +89,7 @@ def gone(pids: list[int]) -> bool:
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
 
 
-def both_held(records: Callable, process) -> list[dict]:
+def both_held(records: Callable, process: Any) -> list[dict]:
     """The two runs that train now, their processes stopped where they are: none ends before it hears of a signal."""
     while True:
         runs = both_at_work(records, process)
@@ -125,7 +126,7 @@ def go_on_when_asked(pid: int, number: int) -> None:
         (signal.SIGKILL, -9),  # of the parent: the processes see it vanish
     ],
 )
-def test_stopped(start, psilon, records, number, code):
+def test_stopped(start: Any, psilon: Any, records: Any, number: Any, code: Any) -> None:
     """Every process ends with a checkpoint of its run; the same command goes on, bit for bit, in the same folders."""
     process = start(*GRID, *PROCESSES, tiny=LONG)
     kept = number != signal.SIGKILL  # which only processes at work can see
@@ -151,7 +152,7 @@ def test_stopped(start, psilon, records, number, code):
 
 @linux
 @pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_killed_process(start, psilon, records, retries):
+def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any) -> None:
     """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
     process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
     runs = both_held(records, process)
@@ -171,7 +172,7 @@ def test_a_killed_process(start, psilon, records, retries):
     same_as_one_by_one(psilon, records, *GRID, "trainer.epochs=600", tiny=LONG)
 
 
-def test_processes_that_end_as_they_start(psilon, records):
+def test_processes_that_end_as_they_start(psilon: Any, records: Any) -> None:
     """One line, at once: others would end as well."""
     Path("sitecustomize.py").write_text(
         "import os, sys\nif 'spawn_main' in str(sys.orig_argv): os._exit(3)\n", encoding="utf-8"
@@ -186,7 +187,7 @@ def test_processes_that_end_as_they_start(psilon, records):
 
 
 @pytest.mark.slow
-def test_a_plan_names_the_processes(psilon, records):
+def test_a_plan_names_the_processes(psilon: Any, records: Any) -> None:
     """Nothing is started but a trial; the estimate counts batches as they will be."""
     code, text = psilon(*GRID, *PROCESSES, "plan=true", "trainer.epochs=50", "trainer.batch_size=100")
     assert code == 0, text
@@ -203,7 +204,7 @@ class Timed(ProcessPool):
 
     trial_ms = math.nan
 
-    def trial(self, config):
+    def trial(self, config: Any) -> Any:
         assert not math.isnan(self.trial_ms), "they need not have been started"
         return self.trial_ms
 
@@ -220,7 +221,9 @@ class Timed(ProcessPool):
         (9, 6.0, 9.0, 5.5, "in 2 processes"),  # 270 s, 250 s with the ninth run here
     ],
 )
-def test_auto_takes_what_saves_time(config, monkeypatch, runs, here, alone, apart, way):
+def test_auto_takes_what_saves_time(
+    config: Any, monkeypatch: pytest.MonkeyPatch, runs: Any, here: Any, alone: Any, apart: Any, way: Any
+) -> None:
     """Milliseconds of a step per network here, of one that uses one thread, and of two processes at work."""
     configs = [config("hardware.plan=auto", "trainer.epochs=1000", f"seed={seed}") for seed in range(runs)]
     monkeypatch.setattr(placement, "place_here", lambda group: Placement(1, here))

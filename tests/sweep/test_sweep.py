@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     stacks: list[list[int]] = []
     train = runner.train
 
-    def noted(engine, configs, *rest):
+    def noted(engine: Any, configs: Any, *rest: Any) -> None:
         stacks.append([config.seed for config in configs])
         train(engine, configs, *rest)
 
@@ -84,7 +85,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return stacks
 
 
-def test_members_equal_lone_runs(psilon, records, grid):
+def test_members_equal_lone_runs(psilon: Any, records: Any, grid: Any) -> None:
     """Through the command line: every row, to 1e-12; stacks of three where lambdas, seeds and splits differ."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=0.3", "seed=0"], ["reg.lam=1e-3", "seed=5"]]
     outcomes = grid(jobs, "name=stack", "trainer.epochs=12")
@@ -101,7 +102,7 @@ def test_members_equal_lone_runs(psilon, records, grid):
     assert {key: member["metrics"][key] for key in timeless} == pytest.approx(timeless, rel=1e-12)
 
 
-def test_skipped_extended_forced(grid, trained, capsys):
+def test_skipped_extended_forced(grid: Any, trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What is done is not trained again; a larger grid trains what is new; rerun=true trains all."""
     grid(seeds(3))
     assert trained == [[0, 1, 2]]
@@ -117,7 +118,7 @@ def test_skipped_extended_forced(grid, trained, capsys):
     assert trained[3:] == [[0, 1, 2]]
 
 
-def test_a_plan_starts_nothing(grid, trained, capsys):
+def test_a_plan_starts_nothing(grid: Any, trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Runs, groups, sizes, estimate; what is done is left out."""
     jobs = [*seeds(5), ["model=snet", "seed=0"], ["model=snet", "seed=1", "model.depth=1"]]
     grid(jobs, "plan=true", "hardware.stack_size=2")
@@ -134,7 +135,7 @@ def test_a_plan_starts_nothing(grid, trained, capsys):
     assert "2 of 7 runs are done" in capsys.readouterr().out
 
 
-def test_a_plan_names_the_data_and_what_a_group_shares(grid, capsys):
+def test_a_plan_names_the_data_and_what_a_group_shares(grid: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Not `table` twice; of a stack's titles what all its members have."""
     rows = "x,y,label\n" + "".join(f"{i % 7},{i % 5},{'ab'[i % 2]}\n" for i in range(60))
     for name in ("first", "second"):
@@ -151,7 +152,7 @@ def test_a_plan_names_the_data_and_what_a_group_shares(grid, capsys):
     ]
 
 
-def test_groups_differ_in_values_alone(grid, trained):
+def test_groups_differ_in_values_alone(grid: Any, trained: Any) -> None:
     """Seeds, lambdas and splits share a stack; anything else does not; stacks are no larger than asked for."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=1e-2", "seed=1"], ["dataset.split_seed=9", "seed=2"]]
     jobs += [["model.hidden=5", "seed=3"], ["optimizer.lr=1e-2", "seed=4"], ["model=snet", "seed=5"]]
@@ -163,7 +164,7 @@ def test_groups_differ_in_values_alone(grid, trained):
     assert trained[7:] == [[0], [1], [2]]
 
 
-def test_titles_tell_the_runs_of_a_sweep_apart(grid, capsys):
+def test_titles_tell_the_runs_of_a_sweep_apart(grid: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """What differs within it beyond network, regularizer, lambda and seed; no part of the fingerprint."""
     outcomes = grid([["seed=1", "optimizer.lr=0.1"], ["reg.lam=0.5", "optimizer.lr=0.2"], ["model.hidden=5"]])
     assert [run["title"] for run in outcomes.values()] == [
@@ -176,14 +177,14 @@ def test_titles_tell_the_runs_of_a_sweep_apart(grid, capsys):
 
 
 @pytest.mark.parametrize("key", ["name=a", "results_dir=a", "retries=1", "tracking.experiment=a"])
-def test_a_sweep_has_one_place(grid, key):
+def test_a_sweep_has_one_place(grid: Any, key: Any) -> None:
     """What belongs to the sweep as a whole is no axis of it."""
     with pytest.raises(UsageError, match=rf"{key.partition('=')[0].split('.')[0]} is one for all runs of a sweep"):
         grid([["seed=0"], ["seed=1", key]])
     assert not Path("results").exists()
 
 
-def test_one_diverges_and_one_raises(psilon, records, tmp_path):
+def test_one_diverges_and_one_raises(psilon: Any, records: Any, tmp_path: Path) -> None:
     """Of 12: 10 finish, the two are named with reason and folder, the traceback is in it; then only that one again."""
     (tmp_path / "faulty.py").write_text(
         "import torch\n"
@@ -227,13 +228,13 @@ def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool],
     train, step = runner.train, TrainingStep.__call__
     count = 0
 
-    def noted(engine, configs, *rest):
+    def noted(engine: Any, configs: Any, *rest: Any) -> None:
         nonlocal count
         count = 0
         began.append([config.seed for config in configs])
         train(engine, configs, *rest)
 
-    def faulty(self, x, y, number):
+    def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count == 3 and fails(began[-1]):
@@ -245,7 +246,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool],
     return began
 
 
-def test_halves_find_the_one_to_blame(grid, monkeypatch):
+def test_halves_find_the_one_to_blame(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others of its stack finish, in the folders they had."""
     with monkeypatch.context() as patch:
         began = failing(patch, lambda stack: 2 in stack, RuntimeError("two"))
@@ -263,7 +264,7 @@ def test_halves_find_the_one_to_blame(grid, monkeypatch):
         assert [row["val/loss"] for row in again] == pytest.approx([row["val/loss"] for row in rows], rel=1e-12)
 
 
-def test_out_of_memory_halves(grid, monkeypatch):
+def test_out_of_memory_halves(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack size that fits is found; nothing fails, nothing is told twice."""
     began = failing(monkeypatch, lambda stack: len(stack) > 2, torch.OutOfMemoryError("CUDA out of memory"))
     outcomes = grid(seeds(8))
@@ -274,7 +275,7 @@ def test_out_of_memory_halves(grid, monkeypatch):
 
 
 @pytest.mark.parametrize(("retries", "ends"), [(0, False), (1, False), (2, True)])
-def test_retries(grid, monkeypatch, retries, ends):
+def test_retries(grid: Any, monkeypatch: pytest.MonkeyPatch, retries: Any, ends: Any) -> None:
     """A lone run is tried again as often as asked for, in its folder."""
     left = [1, 1]
     began = failing(monkeypatch, lambda stack: bool(left and left.pop()), OSError("the disk was away"))
@@ -288,10 +289,10 @@ def test_retries(grid, monkeypatch, retries, ends):
     assert len(read_rows(folder / "history.csv")) == (2 if ends else 0)
 
 
-def test_a_run_that_cannot_be_set_up(grid, monkeypatch):
+def test_a_run_that_cannot_be_set_up(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fails alone, without a record."""
 
-    def refuses(config):
+    def refuses(config: Any) -> Any:
         if config.seed == 1:
             raise MemoryError("no room")
         return prepare(config)
@@ -312,13 +313,13 @@ RESUMED = [
 
 @pytest.mark.parametrize("plan", ["stacked", "serial"])
 @pytest.mark.parametrize("choice", RESUMED, ids=" ".join)
-def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
+def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.MonkeyPatch, choice: Any, plan: Any) -> None:
     """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
     common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
     grid(seeds(3), *common, "name=whole")
     step, count = TrainingStep.__call__, 0
 
-    def stops(self, x, y, number):
+    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count in (13, 33):
@@ -343,12 +344,12 @@ def test_stopped_anywhere_it_ends_the_same(grid, monkeypatch, choice, plan):
 
 
 @pytest.mark.parametrize("epochs", [4, 5, 6, 7])  # each gives the checkpoints another order
-def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
+def test_overlapping_checkpoints_train_nothing_twice(grid: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
     """A stack was stopped, then parts of it alone: all left a checkpoint."""
     length = (f"trainer.epochs={epochs}", "scheduler=constant")
     step, count = TrainingStep.__call__, 0
 
-    def stops(self, x, y, number):
+    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count in (3, 6, 9, 12):
@@ -366,7 +367,7 @@ def test_overlapping_checkpoints_train_nothing_twice(grid, monkeypatch, epochs):
     assert finished == [0, 1, 2, 3]
 
 
-def test_damaged_records_are_left_out_and_counted(grid, trained, capsys):
+def test_damaged_records_are_left_out_and_counted(grid: Any, trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """A run.json of any other shape counts as missing, is left as it is, and is said in one line; its run trains."""
     grid(seeds(2))
     whole = json.loads(text(folders()[0], "run.json"))

@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
@@ -17,7 +19,7 @@ ARMS = [
 ]
 
 
-def sweep(*common):
+def sweep(*common: Any) -> Any:
     """The outcomes of the arms with two learning rates and two seeds each: 12 jobs."""
     GlobalHydra.instance().clear()
     jobs = [
@@ -28,7 +30,7 @@ def sweep(*common):
     return list(returns[0].return_value.values())
 
 
-def test_learning_rates_make_no_difference_to_baselines(capsys):
+def test_learning_rates_make_no_difference_to_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     """2 seeds of each baseline, 2 x 2 runs of the network; the same again trains nothing, in whichever way."""
     common = ("dataset=wine", "hardware.device=cpu", "tracking=none")
     outcomes = sweep(*common)
@@ -44,7 +46,7 @@ def test_learning_rates_make_no_difference_to_baselines(capsys):
     assert len(list(Path("results/runs").glob("*/run.json"))) == 8
 
 
-def test_a_plan_of_baselines(capsys):
+def test_a_plan_of_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     """What is not measured says so, and is left out of the sum; fits of equal setting are one row."""
     sweep("dataset=wine", "hardware.device=cpu", "tracking=none", "plan=true")
     out = capsys.readouterr().out
@@ -54,7 +56,7 @@ def test_a_plan_of_baselines(capsys):
     assert re.search(r"s of training steps in all but for 4 runs that were not measured; nothing was started", out)
 
 
-def test_from_the_command_line(psilon, records):
+def test_from_the_command_line(psilon: Any, records: Any) -> None:
     """The table shows it, MLflow has it."""
     code, text = psilon("model=ridge", "reg=none", "dataset=wine", tiny=())
     assert code == 0, text

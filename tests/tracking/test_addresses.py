@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -31,7 +32,7 @@ WORDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
         ("tracking.uri=http://me:secret@host is http://me:secret@host.", "tracking.uri=http://host is http://host."),
     ],
 )
-def test_secrets_are_left_out(address, shown):
+def test_secrets_are_left_out(address: Any, shown: Any) -> None:
     """User and password of a server, the password of a database, what a query calls one; in the middle of text, too."""
     assert redacted(address) == shown
 
@@ -39,13 +40,13 @@ def test_secrets_are_left_out(address, shown):
 @pytest.mark.parametrize(
     "address", ["http://host:5000/a@b", "https://host/a@b:c", "sqlite:////me@work/x.db?a=b", "databricks", "me@host"]
 )
-def test_what_is_no_secret_stays(address):
+def test_what_is_no_secret_stays(address: Any) -> None:
     """Paths may hold what looks like a login."""
     assert redacted(address) == address
 
 
 @given(WORDS, WORDS)
-def test_any_login_is_left_out_and_reaches_mlflow(user, password):
+def test_any_login_is_left_out_and_reaches_mlflow(user: Any, password: Any) -> None:
     """Whatever a user and a password are made of."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_USERNAME", "")
@@ -56,7 +57,7 @@ def test_any_login_is_left_out_and_reaches_mlflow(user, password):
 
 
 @given(st.text(st.characters(exclude_categories=("C",), exclude_characters="/"), min_size=3))
-def test_an_sqlite_file_is_found_again(name):
+def test_an_sqlite_file_is_found_again(name: Any) -> None:
     """SQLAlchemy and we make the same file of its address, whatever its name."""
     file = Path("/results") / name / "mlflow.db"
     uri = sqlite_uri(file)
@@ -65,13 +66,13 @@ def test_an_sqlite_file_is_found_again(name):
     assert resolved(uri) == uri
 
 
-def test_a_relative_file_is_resolved_once(tmp_path, config):
+def test_a_relative_file_is_resolved_once(tmp_path: Path, config: Any) -> None:
     """By the configuration, so that the record names the file wherever it is read."""
     assert config("tracking.uri=sqlite:///sub/x.db").tracking.uri == f"sqlite:///{tmp_path}/sub/x.db"
     assert config("tracking.uri=http://me:secret@host").tracking.uri == "http://me:secret@host"
 
 
-def test_what_is_recorded_of_the_configuration_holds_no_password(config):
+def test_what_is_recorded_of_the_configuration_holds_no_password(config: Any) -> None:
     """config.yaml and the parameters."""
     one = config("tracking=mlflow", "tracking.uri=http://me:secret@host")
     assert one.nested()["tracking"]["uri"] == one.flat()["tracking.uri"] == "http://host"

@@ -69,7 +69,7 @@ def records_of_all_kinds(record: Callable[..., Record]) -> Path:
     return one.folder.parents[1]
 
 
-def test_the_database_is_what_the_client_makes_it(record, tmp_path):
+def test_the_database_is_what_the_client_makes_it(record: Any, tmp_path: Path) -> None:
     """All tables and artifacts are the same after one transaction and after MLflow's own calls, row for row.
 
     A change of MLflow's inside shows here.
@@ -96,7 +96,9 @@ def test_the_database_is_what_the_client_makes_it(record, tmp_path):
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_transaction_that_fails_is_made_good_by_the_mirrors(record, tmp_path, monkeypatch, after):
+def test_a_transaction_that_fails_is_made_good_by_the_mirrors(
+    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Any
+) -> None:
     """Nothing arrives, or all of it with the answer lost: in the end each run is there once, and whole."""
     results = records_of_all_kinds(record)
     folders = [path.parent for path in sorted(results.glob("runs/*/run.json"))]
@@ -136,7 +138,9 @@ def ended(records: list[Record]) -> list[Path]:
     return [one.folder for one in records]
 
 
-def test_of_many_runs_that_train_a_few_at_a_time_are_live(record, tmp_path, monkeypatch):
+def test_of_many_runs_that_train_a_few_at_a_time_are_live(
+    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others in the next rounds, none twice before all had their turn; what has ended goes at once."""
     monkeypatch.setattr(upload, "MOST_LIVE", 2)
     training = [record(2, f"seed={seed}") for seed in range(5)]
@@ -156,7 +160,7 @@ def test_of_many_runs_that_train_a_few_at_a_time_are_live(record, tmp_path, monk
     assert mirrors == {}
 
 
-def test_an_odd_record_holds_up_no_other(record, tmp_path):
+def test_an_odd_record_holds_up_no_other(record: Any, tmp_path: Path) -> None:
     """Its history cannot be read: it is told, and the others arrive."""
     folders = ended([record(2, f"seed={seed}") for seed in range(3)])
     (folders[1] / "history.csv").write_text("epoch,step,val/loss,path_norm\n10,50,half a row\n")
@@ -169,7 +173,9 @@ def test_an_odd_record_holds_up_no_other(record, tmp_path):
     assert heard[:2] == [2, 1]
 
 
-def test_runs_with_many_metrics_go_a_few_at_a_time(record, tmp_path, monkeypatch):
+def test_runs_with_many_metrics_go_a_few_at_a_time(
+    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So that what is held in memory does not grow with the sweep."""
     folders = sorted(ended([record(5, f"seed={seed}") for seed in range(5)]))
     sizes, inserted = [], bulk.insert_runs
@@ -180,7 +186,7 @@ def test_runs_with_many_metrics_go_a_few_at_a_time(record, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["x?y%20z", "ü #b'"])
-def test_the_database_lies_in_results_dir_whatever_its_name(record, tmp_path, name):
+def test_the_database_lies_in_results_dir_whatever_its_name(record: Any, tmp_path: Path, name: Any) -> None:
     """Database and artifacts, nothing beside them, and MLflow reads them back."""
     folder = tmp_path / "made" / name
     one = record(1, f'results_dir="{folder}"')

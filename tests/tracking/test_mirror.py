@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
-def test_a_finished_run_arrives_whole(experiment, finished, select):
+def test_a_finished_run_arrives_whole(experiment: Any, finished: Any, select: Any) -> None:
     """Every row, the final metrics as the run's own, parameters, tags, files and status."""
     record = finished(
         "trainer.epochs=12", f"trainer.select={select}", "optimizer.lr=0.5", "scheduler=constant", "model=mlp"
@@ -49,7 +49,7 @@ def test_a_finished_run_arrives_whole(experiment, finished, select):
         assert own[-2:] == sorted([(60, losses[-1]), (60, min(losses))])
 
 
-def test_what_is_not_finite_stays_in_the_record(experiment, record):
+def test_what_is_not_finite_stays_in_the_record(experiment: Any, record: Any) -> None:
     """NaN and infinity are left out of MLflow, which would draw them as 1.8e308; the row's other numbers are there."""
     one = record(1)
     one.add_row(row(2) | {"val/loss": float("nan"), "path_norm": float("inf")})
@@ -61,7 +61,7 @@ def test_what_is_not_finite_stays_in_the_record(experiment, record):
     assert curve(experiment, mirror.run_id, "path_norm") == [(50, 2.0)]
 
 
-def test_rows_are_sent_as_they_come(experiment, record):
+def test_rows_are_sent_as_they_come(experiment: Any, record: Any) -> None:
     """A mirror of a running run sends what is new, whole rows alone, and is not done before the run is."""
     one = record(2)
     mirror = Mirror(experiment, one.folder)
@@ -84,7 +84,7 @@ def test_rows_are_sent_as_they_come(experiment, record):
 
 
 @pytest.mark.parametrize(("status", "expected"), [("killed", "KILLED"), ("failed", "FAILED"), ("finished", "FINISHED")])
-def test_the_status_is_the_records(experiment, record, status, expected):
+def test_the_status_is_the_records(experiment: Any, record: Any, status: Any, expected: Any) -> None:
     """killed, failed and finished are MLflow's own words for it."""
     one = record(1)
     one.finish(status)
@@ -93,7 +93,7 @@ def test_the_status_is_the_records(experiment, record, status, expected):
     assert experiment.client.get_run(mirror.run_id).info.status == expected
 
 
-def test_a_run_that_vanished_was_killed(experiment, record):
+def test_a_run_that_vanished_was_killed(experiment: Any, record: Any) -> None:
     """Its record says running, its process is gone; a process that goes on with it makes it run again."""
     one = record(3)
     mirror = Mirror(experiment, one.folder)
@@ -125,7 +125,9 @@ class Breaking:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(experiment, record, monkeypatch, after):
+def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(
+    experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch, after: Any
+) -> None:
     """Whichever call to MLflow fails, the next mirror leaves one run with nothing missing and nothing twice."""
     monkeypatch.setattr(mirror_module, "BATCH", 9)  # two rows of four numbers
     for calls in range(1, 50):
@@ -156,7 +158,7 @@ def broken_mirror_is_done(client: Breaking, experiment: Experiment, folder: Path
         return False
 
 
-def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(experiment, record):
+def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(experiment: Any, record: Any) -> None:
     """The history is cut to its checkpoint and grows back over what MLflow has already."""
     one = record(4)
     first = Mirror(experiment, one.folder)
@@ -173,7 +175,7 @@ def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(experiment, rec
     same_curves(experiment, second)
 
 
-def test_another_place_gets_a_run_of_its_own(experiment, record, tmp_path):
+def test_another_place_gets_a_run_of_its_own(experiment: Any, record: Any, tmp_path: Path) -> None:
     """A record that is in one MLflow can be sent to a second one as well."""
     one = record(2)
     one.finish("finished")
@@ -186,7 +188,7 @@ def test_another_place_gets_a_run_of_its_own(experiment, record, tmp_path):
     assert state(one.folder)["uri"] == uri
 
 
-def test_members_of_a_sweep_share_a_parent(experiment, record):
+def test_members_of_a_sweep_share_a_parent(experiment: Any, record: Any) -> None:
     """The first record of a sweep makes the parent run, the others find it."""
     parents = set()
     for seed in range(3):
@@ -199,7 +201,7 @@ def test_members_of_a_sweep_share_a_parent(experiment, record):
     assert experiment.client.get_run(parent).data.tags["sweep"] == "runs"
 
 
-def test_the_run_of_a_sweep_tells_how_its_runs_ended(experiment, record):
+def test_the_run_of_a_sweep_tells_how_its_runs_ended(experiment: Any, record: Any) -> None:
     """Counts, the lowest validation loss of a finished run of each data set, and the time from first to last."""
     losses = {("breast_cancer", 0): 0.5, ("breast_cancer", 1): 0.25, ("wine", 0): 0.75}
     for (dataset, seed), loss in losses.items():
@@ -223,7 +225,7 @@ def test_the_run_of_a_sweep_tells_how_its_runs_ended(experiment, record):
     assert run.info.status == "FINISHED"
 
 
-def test_names_that_mlflow_refuses_are_mended(experiment):
+def test_names_that_mlflow_refuses_are_mended(experiment: Any) -> None:
     """= and brackets become _; more metrics than a request holds go in several."""
     run = experiment.client.create_run(experiment.experiment_id)
     log_metrics(
@@ -237,7 +239,7 @@ def test_names_that_mlflow_refuses_are_mended(experiment):
     assert len(metrics) == 1002
 
 
-def test_a_long_history_goes_in_batches(experiment, record, monkeypatch):
+def test_a_long_history_goes_in_batches(experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """No request holds more than MLflow's 1000 metrics, and a request holds whole rows."""
     one = record(0)
     for number in range(1, 602):
@@ -258,7 +260,7 @@ def test_a_long_history_goes_in_batches(experiment, record, monkeypatch):
     same_curves(experiment, mirror)
 
 
-def test_a_server_gets_what_a_file_gets(server, record, tmp_path):
+def test_a_server_gets_what_a_file_gets(server: Any, record: Any, tmp_path: Path) -> None:
     """The same rows, parameters, files and status through http."""
     one = record(6)
     one.finish("finished", row(6) | {"test/loss": 0.125})

@@ -19,7 +19,7 @@ def parameters(function: object) -> list[str]:
     return list(inspect.signature(function).parameters)  # type: ignore[arg-type]
 
 
-def test_the_store_takes_the_engine_that_is_there(tmp_path: Path):
+def test_the_store_takes_the_engine_that_is_there(tmp_path: Path) -> None:
     """The engine that `open_database` makes is the one behind the client, and its folder is made unquoted."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -34,7 +34,7 @@ def test_the_store_takes_the_engine_that_is_there(tmp_path: Path):
         assert session.get_bind() is store.engine
 
 
-def test_signatures():
+def test_signatures() -> None:
     """What is called has the parameters that it is called with."""
     from mlflow.store.db.utils import create_sqlalchemy_engine
     from mlflow.utils.file_utils import local_file_uri_to_path
@@ -51,7 +51,7 @@ def has_default(column: Any) -> bool:
     return column.default is not None or column.server_default is not None
 
 
-def test_tables_have_the_columns_that_are_written():
+def test_tables_have_the_columns_that_are_written() -> None:
     """All columns that `insert_runs` names, and none that is required beside them."""
     from mlflow.store.tracking.dbmodels import models
 
@@ -71,7 +71,7 @@ def test_tables_have_the_columns_that_are_written():
         assert required <= names, table
 
 
-def test_no_other_file_uses_them():
+def test_no_other_file_uses_them() -> None:
     """Neither mlflow.store nor mlflow.utils, nor an attribute of MLflow's with an underscore."""
     package = Path(psilon_bench.__file__).parent
     for file in package.rglob("*.py"):

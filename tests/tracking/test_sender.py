@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +18,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_sender_that_dies_loses_nothing_but_the_view(experiment, record):
+def test_a_sender_that_dies_loses_nothing_but_the_view(experiment: Any, record: Any) -> None:
     """The run goes on; at the end it is told that MLflow has not got all, and the record is untouched."""
     one = record(2)
     before = files(one.folder)
@@ -34,7 +35,7 @@ def test_a_sender_that_dies_loses_nothing_but_the_view(experiment, record):
     assert files(one.folder) == before
 
 
-def test_a_sender_that_hangs_holds_nobody(experiment, record, monkeypatch):
+def test_a_sender_that_hangs_holds_nobody(experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle: telling it of more folders than a pipe holds goes on, and waiting for it has an end."""
     one = record(2)
     before = files(one.folder)
@@ -50,7 +51,7 @@ def test_a_sender_that_hangs_holds_nobody(experiment, record, monkeypatch):
     assert files(one.folder) == before
 
 
-def test_a_sender_that_hangs_at_the_start(experiment, monkeypatch):
+def test_a_sender_that_hangs_at_the_start(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has been trained then: the reason and what to do."""
     monkeypatch.setattr(sender_module, "SILENT_FOR_S", 1)
     sender = Sender()
@@ -62,7 +63,7 @@ def test_a_sender_that_hangs_at_the_start(experiment, monkeypatch):
     assert not psutil.pid_exists(sender.process.pid)
 
 
-def test_a_folder_of_any_name_is_sent(experiment, record):
+def test_a_folder_of_any_name_is_sent(experiment: Any, record: Any) -> None:
     """A line break is a character like others."""
     one = record(2, 'results_dir="two\\nlines"')
     one.finish("finished")
@@ -73,7 +74,7 @@ def test_a_folder_of_any_name_is_sent(experiment, record):
     assert run.info.status == "FINISHED"
 
 
-def test_a_wait_ends_by_ctrl_c(experiment, record, monkeypatch):
+def test_a_wait_ends_by_ctrl_c(experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes with it."""
 
     def interrupted(left: int) -> None:

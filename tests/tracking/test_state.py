@@ -1,5 +1,8 @@
 """mlflow.json and the file of a sweep's folder, after anything may have happened to them."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from mirrored import same_curves, state
 
@@ -26,7 +29,9 @@ ODD = [
 
 
 @pytest.mark.parametrize("content", ODD)
-def test_what_does_not_fit_counts_as_absent_and_is_told(tmp_path, content, capsys):
+def test_what_does_not_fit_counts_as_absent_and_is_told(
+    tmp_path: Path, content: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One line that names the file, once however often it is asked for."""
     tell_once.cache_clear()
     (tmp_path / "mlflow.json").write_bytes(content)
@@ -41,7 +46,7 @@ def test_what_does_not_fit_counts_as_absent_and_is_told(tmp_path, content, capsy
     assert all(line.endswith(".") and "cannot be used and counts as absent: " in line for line in said)
 
 
-def test_absent_is_nothing_to_tell(tmp_path, capsys):
+def test_absent_is_nothing_to_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor is a folder in the file's place anything to fall over."""
     assert mirror_state(tmp_path) is None
     assert capsys.readouterr().err == ""
@@ -50,7 +55,7 @@ def test_absent_is_nothing_to_tell(tmp_path, capsys):
     assert "Is a directory" in capsys.readouterr().err
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """And holds nothing that is not known."""
     one = MirrorState(uri="http://h", run_id="0" * 32, done=False, token="x")
     one.write(tmp_path / "mlflow.json")
@@ -60,7 +65,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"[]", b'{"uri": "sqlite'])
-def test_damage_costs_no_run_and_no_parent(experiment, record, content):
+def test_damage_costs_no_run_and_no_parent(experiment: Any, record: Any, content: Any) -> None:
     """The mirror finds both again in MLflow: nothing is lost, nothing there twice."""
     name = f"damage{len(content)}"
     one = record(2, f"name={name}", in_sweep=True)

@@ -69,7 +69,7 @@ def forget() -> None:
     utils._tracking_store_registry._get_store_with_resolved_uri.cache_clear()
 
 
-def test_copies_are_no_records(results):
+def test_copies_are_no_records(results: Any) -> None:
     """MLflow's own artifacts lie below results_dir: neither sent nor reported, and the runs stay finished."""
     before = counts(results)
     assert synced(results) == ""
@@ -79,7 +79,7 @@ def test_copies_are_no_records(results):
     assert not list(results.glob("mlartifacts/**/mlflow.json"))
 
 
-def test_a_lost_database_is_made_again(results):
+def test_a_lost_database_is_made_again(results: Any) -> None:
     """All of it, and once."""
     before = counts(results)
     (results / "mlflow.db").unlink()
@@ -89,7 +89,7 @@ def test_a_lost_database_is_made_again(results):
     assert synced(results) == ""
 
 
-def test_an_older_database_gets_what_it_lacks(results, record):
+def test_an_older_database_gets_what_it_lacks(results: Any, record: Any) -> None:
     """A copy of some days ago: the run that came since, and no other."""
     shutil.copy(results / "mlflow.db", results / "older.db")
     late = record(2, "seed=7", "tracking=mlflow", in_sweep=True)
@@ -102,7 +102,7 @@ def test_an_older_database_gets_what_it_lacks(results, record):
     assert counts(results) == after
 
 
-def test_rebuild_mends_what_is_there(results):
+def test_rebuild_mends_what_is_there(results: Any) -> None:
     """Rows, parameters and files that are missing in a run that is there; without it the run counts as whole."""
     before = counts(results)
     files = sorted(results.glob("mlartifacts/*/artifacts/*"))
@@ -118,7 +118,7 @@ def test_rebuild_mends_what_is_there(results):
     assert statuses(results) == {"FINISHED"}
 
 
-def test_a_folder_that_was_moved_keeps_its_runs(results, tmp_path):
+def test_a_folder_that_was_moved_keeps_its_runs(results: Any, tmp_path: Path) -> None:
     """Its database went along: nothing is sent, and none is made at the old place."""
     before = counts(results)
     forget()
@@ -130,7 +130,7 @@ def test_a_folder_that_was_moved_keeps_its_runs(results, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"[]"])
-def test_a_lost_mlflow_json_doubles_nothing(results, content):
+def test_a_lost_mlflow_json_doubles_nothing(results: Any, content: Any) -> None:
     """The run with the record's folder as its tag is the record's."""
     before = counts(results)
     for path in results.glob("runs/*/mlflow.json"):
@@ -141,7 +141,7 @@ def test_a_lost_mlflow_json_doubles_nothing(results, content):
     assert counts(results) == before
 
 
-def test_a_run_in_mlflows_bin_stays_there(results):
+def test_a_run_in_mlflows_bin_stays_there(results: Any) -> None:
     """Who threw it away does not want it sent again."""
     execute(results, "UPDATE runs SET lifecycle_stage = 'deleted'")
     before = counts(results)
@@ -165,7 +165,7 @@ class Breaking:
         return call
 
 
-def test_a_finished_run_never_runs_again(results, monkeypatch):
+def test_a_finished_run_never_runs_again(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a rebuild is interrupted, the status is what it was."""
 
     def breaking(*args: Any) -> Experiment:
@@ -181,7 +181,7 @@ def test_a_finished_run_never_runs_again(results, monkeypatch):
     assert calls > 20
 
 
-def test_what_is_said_of_a_place_that_is_away(results):
+def test_what_is_said_of_a_place_that_is_away(results: Any) -> None:
     """How many records, why, and False; a folder without records is told."""
     said: list[str] = []
     assert not send_records(results, "http://127.0.0.1:9", False, said.append)

@@ -1,5 +1,7 @@
 """The batches of an epoch: every row once, sizes even, order from the seed alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -31,7 +33,7 @@ def dealt(batches: Batches, epochs: int = 1) -> list[list[torch.Tensor]]:
 
 @example_settings(deadline=None, max_examples=40)
 @given(rows=st.integers(1, 40), share=st.floats(0, 1), seeds=st.lists(st.integers(0, 9), min_size=1, max_size=3))
-def test_each_row_comes_once_an_epoch(rows, share, seeds):
+def test_each_row_comes_once_an_epoch(rows: Any, share: Any, seeds: Any) -> None:
     """num_batches batches whose sizes differ by one at most and together hold each row once, for every member."""
     num_batches = 1 + int(share * (rows - 1))
     splits = [numbered(rows, start=100 * i) for i in range(len(seeds))]
@@ -46,14 +48,14 @@ def test_each_row_comes_once_an_epoch(rows, share, seeds):
 @pytest.mark.parametrize(
     ("rows", "size", "expected"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 3, [3]), (3, 1, [1, 1, 1])]
 )
-def test_batch_size(rows, size, expected):
+def test_batch_size(rows: Any, size: Any, expected: Any) -> None:
     """Batches of batch_size, the last is what is left; num_batches does not count."""
     (parts,) = dealt(Batches(Rows([numbered(rows)], CPU, torch.float64), [0], 99, size))
     assert [part.shape[1] for part in parts] == expected
     assert sorted(torch.cat(parts, dim=1)[0].tolist()) == list(range(rows))
 
 
-def test_the_order_is_the_seeds():
+def test_the_order_is_the_seeds() -> None:
     """Same seed, same epochs, whatever torch's global generator did; another seed and another epoch, another order."""
 
     def epochs(*seeds: int) -> torch.Tensor:
@@ -68,7 +70,7 @@ def test_the_order_is_the_seeds():
     assert not torch.equal(both[0, 0], both[0, 1])
 
 
-def test_the_batches_do_not_repeat_the_numbers_of_the_weights():
+def test_the_batches_do_not_repeat_the_numbers_of_the_weights() -> None:
     """Seed s of the batches is another stream than torch.manual_seed(s), which makes the weights."""
     (parts,) = dealt(Batches(Rows([numbered(30)], CPU, torch.float64), [5], 2, None))
     assert not torch.equal(torch.cat(parts, dim=1)[0], torch.randperm(30, generator=torch.Generator().manual_seed(5)))
@@ -76,7 +78,7 @@ def test_the_batches_do_not_repeat_the_numbers_of_the_weights():
 
 @pytest.mark.parametrize("which", [[0], [0, 0, 0], [1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1, 1], [0, 1, 0, 1]])
 @pytest.mark.parametrize("sizes", [{"num_batches": 1, "batch_size": None}, {"num_batches": 9, "batch_size": 6}])
-def test_one_batch_of_all_rows_is_no_copy(which, sizes):
+def test_one_batch_of_all_rows_is_no_copy(which: Any, sizes: Any) -> None:
     """Epoch after epoch the same tensors: no axis of members where all share their rows, or one of groups."""
     kinds = [numbered(6), numbered(6, start=50)]
     batches = Batches(Rows([kinds[i] for i in which], CPU, torch.float64), [4] * len(which), **sizes)
@@ -89,7 +91,7 @@ def test_one_batch_of_all_rows_is_no_copy(which, sizes):
     assert torch.equal(x[..., 0], expected.double())
 
 
-def test_one_batch_of_all_rows_is_given_once():
+def test_one_batch_of_all_rows_is_given_once() -> None:
     """A state taken behind it continues with the next epoch, one taken before with it."""
     batches, rest = (Batches(Rows([numbered(6)], CPU, torch.float64), [4], 1, None) for _ in range(2))
     for _ in batches.epoch():
@@ -100,7 +102,7 @@ def test_one_batch_of_all_rows_is_given_once():
 
 
 @pytest.mark.parametrize(("which", "in_dim"), [([0], None), ([0, 0, 0], None), ([0, 1], 0), ([1, 0, 1], 0)])
-def test_each_member_gets_its_own_rows(which, in_dim):
+def test_each_member_gets_its_own_rows(which: Any, in_dim: Any) -> None:
     """take, chunks and y read the split of the member, shared or not; classes stay whole numbers."""
     kinds = [numbered(6), numbered(6, start=50)]
     rows = Rows([kinds[i] for i in which], CPU, torch.float64)
@@ -117,7 +119,7 @@ def test_each_member_gets_its_own_rows(which, in_dim):
 
 
 @pytest.mark.parametrize("num_batches", [1, 2])
-def test_augmentation_is_seeded_per_member(num_batches):
+def test_augmentation_is_seeded_per_member(num_batches: Any) -> None:
     """Each member's batch is augmented with its own generator, so it does not depend on the others."""
 
     def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

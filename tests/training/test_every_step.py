@@ -3,6 +3,8 @@
 import inspect
 import io
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +24,7 @@ SHORT = ("trainer.epochs=2", "trainer.eval_every=1", "trainer.num_batches=3")
 RUN = (*SHORT, "tracking=none", "optimizer=sgd", "reg=none")
 
 
-def smaller(section, values):
+def smaller(section: Any, values: Any) -> Any:
     """The section with those of the values that are arguments of it."""
     own = {key: value for key, value in values.items() if key in section.arguments}
     return type(section).model_validate(section.model_dump(by_alias=True) | own)
@@ -32,7 +34,7 @@ MODELS = {name: smaller(one, SMALL) for name, one in options("model").items() if
 PRUNERS = {name: smaller(one, VALUES) for name, one in options("pruner").items()}
 
 
-def fits(pruner: ComponentSection, model: ModelSection, trainer) -> bool:
+def fits(pruner: ComponentSection, model: ModelSection, trainer: Any) -> bool:
     """Whether the pruner accepts the network for a run of six steps."""
     try:
         pruner.build().check(model.build(num_features=3, num_outputs=2, input_shape=(3, 8, 8)), trainer, 6)
@@ -42,10 +44,10 @@ def fits(pruner: ComponentSection, model: ModelSection, trainer) -> bool:
 
 
 @pytest.fixture
-def composed(config, tmp_path):
+def composed(config: Any, tmp_path: Path) -> Any:
     """composed("pnet", "units", "1"): a short run with an epoch of fine-tuning."""
 
-    def composed(model, pruner, tuning="null"):
+    def composed(model: Any, pruner: Any, tuning: Any = "null") -> Any:
         images = "input_shape" in inspect.signature(locate(MODELS[model].target)).parameters
         recovery = ("dataset=sparse_recovery", "dataset.num_features=9", "dataset.num_measurements=6")
         table = recovery if model == "diagonal_linear" else ("dataset=wine", "dataset.max_rows=60")
@@ -56,7 +58,7 @@ def composed(config, tmp_path):
     return composed
 
 
-def through_file(state):
+def through_file(state: Any) -> Any:
     """The state as it comes back from a checkpoint."""
     file = io.BytesIO()
     torch.save(state, file)
@@ -65,14 +67,14 @@ def through_file(state):
         return torch.load(file, weights_only=True)
 
 
-def trained(run, state=None):
+def trained(run: Any, state: Any = None) -> Any:
     """The trainer after a run, from a state where given, and its rows; of a whole run also the states after its steps.
 
     Each state comes with the number of rows there were before it.
     """
     fit, rows, states = build_engine([prepare(run)]), [], []
 
-    def keep():
+    def keep() -> None:
         if state is None:
             states.append((len(rows), through_file(fit.state())))
 
@@ -83,7 +85,7 @@ def trained(run, state=None):
 
 
 @pytest.mark.parametrize(("pruner", "tuning"), [*((pruner, "1") for pruner in PRUNERS), ("l1_projection", "null")])
-def test_stopped_at_any_step(composed, pruner, tuning):
+def test_stopped_at_any_step(composed: Any, pruner: Any, tuning: Any) -> None:
     """The rows that are left, the scores before the pruning and all weights are the same to the last bit."""
     tuning = tuning if type(PRUNERS[pruner].build()) is not Pruner else "null"
     trainer = composed("mlp", "none").trainer

@@ -2,6 +2,7 @@
 
 import functools
 import io
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -25,11 +26,11 @@ KINDS = {"magnitude": TUNED, "units": PATHPROX}
 
 
 @pytest.fixture
-def fitted(config):
+def fitted(config: Any) -> Any:
     """fitted(overrides, seeds, lams): a FineTuning of these members, not yet run."""
     composed = functools.cache(config)
 
-    def fitted(overrides, seeds=(0,), lams=(0.03, 0.01)):
+    def fitted(overrides: Any, seeds: Any = (0,), lams: Any = (0.03, 0.01)) -> Any:
         common = composed(*overrides)
         own = [
             common.model_copy(update={"seed": seed, "reg": common.reg.model_copy(update={"lam": lam})})
@@ -41,7 +42,7 @@ def fitted(config):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_zeros_stay_and_the_rest_learns(fitted, kind):
+def test_zeros_stay_and_the_rest_learns(fitted: Any, kind: Any) -> None:
     """What is 0 after the pruning is exactly 0 at the end, and nothing else is; weights have moved, the loss fell."""
     fit = fitted(KINDS[kind])
     fit.trainer.run(lambda member, row: None)
@@ -62,7 +63,7 @@ def test_zeros_stay_and_the_rest_learns(fitted, kind):
     assert rows[-1]["val/loss"] < fit.trainer.unpruned[0]["pruned/val/loss"]
 
 
-def test_the_rate_is_the_last_of_the_training(fitted):
+def test_the_rate_is_the_last_of_the_training(fitted: Any) -> None:
     """Of a schedule that ends low."""
     rows = rows_of(fitted(TUNED))[0]
     assert rows[0]["lr"] > rows[1]["lr"]
@@ -70,7 +71,7 @@ def test_the_rate_is_the_last_of_the_training(fitted):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_members_of_a_stack_are_lone_runs(fitted, kind):
+def test_members_of_a_stack_are_lone_runs(fitted: Any, kind: Any) -> None:
     """Rows, scores between and weights, of unequal seeds and strengths; one diverges on the way, or loses all units."""
     seeds, lams = (3, 4, 5), (0.1, 1e308, 0.01)
     together = fitted(KINDS[kind], seeds, lams)
@@ -89,7 +90,7 @@ def test_members_of_a_stack_are_lone_runs(fitted, kind):
 
 @pytest.mark.parametrize("seeds", [(0,), (3, 4)])
 @pytest.mark.parametrize("stop_at", [3, 20, 37])
-def test_stopped_and_resumed_is_not_stopped(fitted, seeds, stop_at):
+def test_stopped_and_resumed_is_not_stopped(fitted: Any, seeds: Any, stop_at: Any) -> None:
     """To the last bit, in the training (20 steps), at its end and in the fine-tuning (25)."""
     whole = fitted(TUNED, seeds)
     expected = rows_of(whole)
@@ -109,7 +110,7 @@ def test_stopped_and_resumed_is_not_stopped(fitted, seeds, stop_at):
         assert all(torch.equal(one[file][name], other[file][name]) for file in one for name in one[file])
 
 
-def test_the_record_has_the_scores_before_and_after(finished):
+def test_the_record_has_the_scores_before_and_after(finished: Any) -> None:
     """model.pt is what was trained, pruned.pt what was fine-tuned; val/loss and test/loss are of the latter."""
     record = finished("model=mlp", "dataset=wine", *TUNED[-4:])
     rows, metrics = pd.read_csv(record.folder / "history.csv"), record.run["metrics"]
@@ -124,7 +125,7 @@ def test_the_record_has_the_scores_before_and_after(finished):
     assert all(bool((value != 0).all()) for name, value in trained.items() if name.endswith("weight"))
 
 
-def test_a_normalised_network_is_tuned_as_a_plain_one(finished):
+def test_a_normalised_network_is_tuned_as_a_plain_one(finished: Any) -> None:
     """P-Net, projected to zeros: the weights are tuned, no lengths and directions."""
     record = finished("pruner=l1_projection", "pruner.steps=4", "pruner.strength=2", "trainer.prune_then_finetune=2")
     rows = pd.read_csv(record.folder / "history.csv")
@@ -135,7 +136,7 @@ def test_a_normalised_network_is_tuned_as_a_plain_one(finished):
     assert record.run["metrics"]["weight_sparsity"] > 0.3
 
 
-def test_what_the_fine_tuning_has_not_stays_empty(finished):
+def test_what_the_fine_tuning_has_not_stays_empty(finished: Any) -> None:
     """The objective of weight decay is that of the regularized training."""
     record = finished("model=mlp", "dataset=wine", "reg=unit_path_norm", *TUNED[-4:])
     rows = pd.read_csv(record.folder / "history.csv")
@@ -144,7 +145,7 @@ def test_what_the_fine_tuning_has_not_stays_empty(finished):
     assert "wd_objective" not in read_rows(record.folder / "history.csv")[-1]
 
 
-def test_a_stopped_run_goes_on(config, monkeypatch):
+def test_a_stopped_run_goes_on(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the same command, from the checkpoint of the fine-tuning: the same history as without the stop."""
     runs = [config(*TUNED, "trainer.checkpoint_every=1", f"name={name}") for name in ("whole", "halves")]
     quiet = Display(Console(file=io.StringIO()))
@@ -169,7 +170,7 @@ def test_a_stopped_run_goes_on(config, monkeypatch):
         (("pruner=magnitude", "trainer.target_loss=0.1"), r"before which trainer.target_loss may stop. Set it null."),
     ],
 )
-def test_what_cannot_be_is_refused(config, overrides, message):
+def test_what_cannot_be_is_refused(config: Any, overrides: Any, message: Any) -> None:
     """One line before anything is written."""
     with pytest.raises(UsageError, match=message):
         prepare(config(*RUN, "trainer.prune_then_finetune=5", *overrides))

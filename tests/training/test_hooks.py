@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,25 +15,25 @@ class Shrink(Regularizer):
 
     stackable = ("rate",)
 
-    def __init__(self, rate):
+    def __init__(self, rate: Any) -> None:
         self.rate = rate
 
-    def values(self, progress):
+    def values(self, progress: Any) -> Any:
         return {"rate": self.rate * (1 - progress / 2)}
 
-    def at_start(self, model, rate):
+    def at_start(self, model: Any, rate: Any) -> None:
         for layer in model.layers:
             layer.weight.mul_(0.5)
 
-    def before_step(self, model, step, rate):
+    def before_step(self, model: Any, step: Any, rate: Any) -> Any:
         return {f"{i}": layer.weight * step * rate for i, layer in enumerate(model.layers)}
 
-    def after_step(self, model, step, before, rate):
+    def after_step(self, model: Any, step: Any, before: Any, rate: Any) -> None:
         for i, layer in enumerate(model.layers):
             layer.weight.sub_(before[f"{i}"])
 
 
-def by_hand(model, data, batches, rate, lam, lr, epochs):
+def by_hand(model: Any, data: Any, batches: Any, rate: Any, lam: Any, lr: Any, epochs: Any) -> Any:
     """Plain SGD and the same shrinking, one tensor at a time."""
     with torch.no_grad():
         for layer in model.layers:
@@ -51,7 +52,7 @@ def by_hand(model, data, batches, rate, lam, lr, epochs):
 
 
 @pytest.mark.parametrize("members", [[0], [1], [0, 1, 2]])
-def test_the_hooks_are_the_obvious_loop(make, network, task, members):
+def test_the_hooks_are_the_obvious_loop(make: Any, network: Any, task: Any, members: Any) -> None:
     """at_start once, before_step and after_step with lr x lam of the step and the member's own value."""
     rates, lams, factors = [0.5, 2.0, 0.0], [0.1, 0.3, 0.2], [1.0, 0.5, 2.0]
     models = [network("plain", 5, 1, hidden=3) for i in range(3)]
@@ -83,7 +84,7 @@ def test_the_hooks_are_the_obvious_loop(make, network, task, members):
             torch.testing.assert_close(fit.stack.state(place)[name], value, rtol=1e-12, atol=1e-13)
 
 
-def indices(batches):
+def indices(batches: Any) -> Any:
     """The row numbers of the batches of the next epoch, (members, batch) each."""
     order = torch.stack([torch.randperm(batches.rows.num_rows, generator=g) for g in batches.generators])
     return order.tensor_split(batches.num_batches, 1)

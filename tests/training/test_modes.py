@@ -3,6 +3,8 @@
 import copy
 import io
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +26,20 @@ class Normed(nn.Module):
 
     modes: list[bool] = []  # noqa: RUF012
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.first, self.norm, self.last = nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         self.modes.append(self.training)
         return self.last(torch.relu(self.norm(self.first(x))))
 
 
 @pytest.fixture
-def networks():
+def networks() -> Any:
     """networks(3): always the same."""
 
-    def networks(size):
+    def networks(size: Any) -> Any:
         torch.manual_seed(5)
         return [Normed().double() for _ in range(size)]
 
@@ -45,10 +47,10 @@ def networks():
 
 
 @pytest.fixture
-def fresh(make, networks, task):
+def fresh(make: Any, networks: Any, task: Any) -> Any:
     """fresh(3): always the same Trainer, on uneven tasks of its members, with decay."""
 
-    def fresh(size, **changes):
+    def fresh(size: Any, **changes: Any) -> Any:
         tasks = [task("regression", seed=i, sizes=(23, 11, 7)) for i in range(size)]
         regularizers = [PNormDecay(0.8, None, "linear", ["biases", "gains", "norms"]) for _ in range(size)]
         settings = {"epochs": 7, "eval_every": 2, "early_stopping": 1} | changes
@@ -58,7 +60,7 @@ def fresh(make, networks, task):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_training_steps_alone_are_in_training_mode(fresh, size):
+def test_training_steps_alone_are_in_training_mode(fresh: Any, size: Any) -> None:
     """Evaluations, Jacobians and the networks that are handed out are not."""
     fit = fresh(size, early_stopping=None)
     Normed.modes.clear()
@@ -72,7 +74,7 @@ def test_training_steps_alone_are_in_training_mode(fresh, size):
 
 
 @pytest.mark.parametrize("dim", [0, None, Shared(2)])
-def test_statistics_of_a_stack_are_each_members_own(networks, dim):
+def test_statistics_of_a_stack_are_each_members_own(networks: Any, dim: Any) -> None:
     """Logits and all buffers after three batches, of each member alone: own batches, one for all, one for a group."""
     alone = networks(6)
     stack = Stack(copy.deepcopy(alone))
@@ -95,7 +97,7 @@ def test_statistics_of_a_stack_are_each_members_own(networks, dim):
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("stop_at", [3, 10, 11, 19])
-def test_stopped_and_resumed_keeps_the_statistics(fresh, size, stop_at):
+def test_stopped_and_resumed_keeps_the_statistics(fresh: Any, size: Any, stop_at: Any) -> None:
     """History, weights, running statistics, best and last, to the last bit."""
     whole = fresh(size)
     expected = rows_of(whole)
@@ -115,7 +117,7 @@ def test_stopped_and_resumed_keeps_the_statistics(fresh, size, stop_at):
 
 
 @pytest.mark.parametrize("select", ["last", "best"])
-def test_snapshots_have_the_statistics_of_their_moment(fresh, select):
+def test_snapshots_have_the_statistics_of_their_moment(fresh: Any, select: Any) -> None:
     """What is selected predicts as it did then: its validation loss is that of its row. Members stop apart."""
     fit = fresh(3, select=select, epochs=40, eval_every=1)
     rows = rows_of(fit)
@@ -127,7 +129,7 @@ def test_snapshots_have_the_statistics_of_their_moment(fresh, select):
         assert own["val/loss"] == pytest.approx(chosen["val/loss"], rel=1e-12)
 
 
-def test_what_is_saved_predicts_as_it_was_tested(config, tmp_path):
+def test_what_is_saved_predicts_as_it_was_tested(config: Any, tmp_path: Path) -> None:
     """model.pt of a run, from raw pixels, row by row: the accuracy and the loss of the record."""
     size = ("model=resnet_tiny", "model.channels=[3,4]", "reg=p_norm_decay", "reg.lam=0.1", "trainer.epochs=3")
     data = write_mnist(tmp_path, side=6, sizes=(60, 30))

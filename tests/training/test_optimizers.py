@@ -3,6 +3,7 @@
 import inspect
 import io
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ ALONE = {"Adafactor"}
 class Clipped(torch.optim.SGD):
     """Clips all gradients together by their norm."""
 
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> Any:
         torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 1.0)
         return super().step(closure)
 
@@ -45,7 +46,7 @@ class Clipped(torch.optim.SGD):
 class Careful(torch.optim.SGD):
     """Takes no step where a gradient is not finite."""
 
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> Any:
         finite = all(parameter.grad.isfinite().all() for parameter in self.param_groups[0]["params"])
         return super().step(closure) if finite else None
 
@@ -53,7 +54,7 @@ class Careful(torch.optim.SGD):
 class Noisy(torch.optim.SGD):
     """Adds noise to each step."""
 
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> None:
         super().step(closure)
         for parameter in self.param_groups[0]["params"]:
             parameter.add_(1e-6 * torch.randn_like(parameter))
@@ -63,10 +64,10 @@ OURS = [Clipped, Careful, Noisy]
 
 
 @pytest.fixture
-def runs(config):
+def runs(config: Any) -> Any:
     """runs(torch.optim.ASGD): three runs that differ in seed and lambda, with an optimizer's defaults."""
 
-    def runs(kind, *overrides, **values):
+    def runs(kind: Any, *overrides: Any, **values: Any) -> Any:
         common = config(*TINY, "scheduler=constant", "dataset=wine", "hardware.plan=stacked", *overrides)
         name = f"{kind.__module__ if kind in OURS else 'torch.optim'}.{kind.__name__}"
         own = OptimizerSection.model_validate({"name": "own", "_target_": name, "lr": 0.01, **values})
@@ -80,7 +81,7 @@ def runs(config):
     return runs
 
 
-def same(group, others):
+def same(group: Any, others: Any) -> None:
     """A sweep of the group gives the metrics of the others, trained one by one."""
     outcomes = run_sweep(group, None, None)
     for one in others:
@@ -91,7 +92,7 @@ def same(group, others):
 
 
 @pytest.mark.parametrize("kind", FOUND, ids=lambda kind: kind.__name__)
-def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs, kind):
+def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs: Any, kind: Any) -> None:
     """With its defaults, in a stack where it is elementwise; what cannot train is refused."""
     group = runs(kind, "results_dir=together")
     if kind.__name__ in REFUSED:
@@ -104,7 +105,7 @@ def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs, kind):
 
 
 @pytest.mark.parametrize("kind", OURS)
-def test_what_mixes_networks_trains_one_by_one(runs, kind):
+def test_what_mixes_networks_trains_one_by_one(runs: Any, kind: Any) -> None:
     """Clipping by a norm, a condition on all gradients, random numbers: a sweep gives what lone runs give."""
     group = runs(kind, "results_dir=together")
     assert place_here(group).size == 1
@@ -122,19 +123,19 @@ def test_what_mixes_networks_trains_one_by_one(runs, kind):
         ({"capturable": True, "foreach": False}, False),  # refuses every step on a CPU
     ],
 )
-def test_options_are_tried_as_they_are(values, expected):
+def test_options_are_tried_as_they_are(values: Any, expected: Any) -> None:
     """Adam's, on scalars, vectors and convolutions."""
     assert is_elementwise(partial(torch.optim.Adam, lr=0.01, **values), (0, 1, 4), CPU) == expected
 
 
 @pytest.mark.parametrize("dims", [(1,), (2,), (1, 2)])
-def test_one_coupled_parameter_is_enough(dims):
+def test_one_coupled_parameter_is_enough(dims: Any) -> None:
     """Adafactor takes means over vectors and matrices; Muon orthogonalises matrices, and takes none of three axes."""
     assert not is_elementwise(partial(torch.optim.Adafactor, lr=0.01), dims, CPU)
     assert not is_elementwise(partial(torch.optim.Muon, lr=0.01), dims, CPU)
 
 
-def test_muon_trains_matrices(runs):
+def test_muon_trains_matrices(runs: Any) -> None:
     """A network without biases, alone."""
     (one, *_) = runs(torch.optim.Muon, "reg=none")
     linear = {"name": "linear", "_target_": "torch.nn.Linear", "in_features": 13, "out_features": 3, "bias": False}
@@ -154,7 +155,7 @@ def test_muon_trains_matrices(runs):
         ),
     ],
 )
-def test_schedules_that_cannot_last_are_refused(runs, schedule, message):
+def test_schedules_that_cannot_last_are_refused(runs: Any, schedule: Any, message: Any) -> None:
     """Before the run, not at the step at which they fail."""
     (one, *_) = runs(torch.optim.Adam)
     section = ComponentSection.model_validate({"name": "own", **schedule})
@@ -162,7 +163,7 @@ def test_schedules_that_cannot_last_are_refused(runs, schedule, message):
         prepare(one.model_copy(update={"scheduler": section}))
 
 
-def test_all_optimizers_of_conf_are_elementwise(config):
+def test_all_optimizers_of_conf_are_elementwise(config: Any) -> None:
     """Networks train in stacks under every option of conf/optimizer."""
     for name in options("optimizer"):
         section = config(f"optimizer={name}").optimizer

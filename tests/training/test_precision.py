@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -23,12 +24,12 @@ GRID = ("trainer.epochs=4", "trainer.eval_every=1", "tracking=none", "dataset=wi
 
 
 @pytest.fixture
-def history(finished):
+def history(finished: Any) -> Any:
     """history("hardware.precision=float32"): the history of a tiny run."""
     return lambda *overrides: pd.read_csv(finished(*GRID, *overrides).folder / "history.csv")
 
 
-def test_bfloat16_is_for_training_steps_alone(finished, config):
+def test_bfloat16_is_for_training_steps_alone(finished: Any, config: Any) -> None:
     """Products of a step are rounded to 8 bits; parameters are float32, and scores are those of the saved network."""
     record = finished(*GRID, "hardware.precision=bfloat16")
     network = saved.load(record.folder).network
@@ -40,7 +41,7 @@ def test_bfloat16_is_for_training_steps_alone(finished, config):
     assert record.run["precision"] == "bfloat16"
 
 
-def test_bfloat16_rounds_training(history):
+def test_bfloat16_rounds_training(history: Any) -> None:
     """Otherwise the other tests say nothing: the losses differ, by far less than they fall."""
     rough, exact = history("hardware.precision=bfloat16"), history("hardware.precision=float32")
     off = (rough["train/loss"] - exact["train/loss"]).abs().max()
@@ -48,7 +49,7 @@ def test_bfloat16_rounds_training(history):
 
 
 @pytest.mark.parametrize("faster", [True, False])
-def test_auto_is_one_of_both(finished, history, monkeypatch, faster):
+def test_auto_is_one_of_both(finished: Any, history: Any, monkeypatch: pytest.MonkeyPatch, faster: Any) -> None:
     """Bit for bit the run of the precision that was found faster: the trial leaves networks and batches alone."""
     monkeypatch.setattr(precision, "WORTH", 0 if faster else float("inf"))
     record = finished(*GRID, "hardware.precision=auto")
@@ -58,7 +59,7 @@ def test_auto_is_one_of_both(finished, history, monkeypatch, faster):
     pd.testing.assert_frame_equal(pd.read_csv(record.folder / "history.csv"), same, check_exact=True)
 
 
-def test_recovery_never_takes_bfloat16(config, monkeypatch):
+def test_recovery_never_takes_bfloat16(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its errors go far below what bfloat16 can tell apart."""
     monkeypatch.setattr(precision, "WORTH", 0)
     overrides = (
@@ -71,13 +72,13 @@ def test_recovery_never_takes_bfloat16(config, monkeypatch):
     assert build_trainer([prepare(config(*overrides, "hardware.precision=auto"))]).precision == "float32"
 
 
-def test_gain_is_the_median_ratio_after_a_warm_up():
+def test_gain_is_the_median_ratio_after_a_warm_up() -> None:
     """first / second, one slow turn does not count."""
     first, second = itertools.chain([90.0, 3.0, 300.0], itertools.repeat(3.0)), itertools.repeat(2.0)
     assert precision.gain(first, second) == 1.5
 
 
-def test_a_resumed_run_keeps_its_precision(config):
+def test_a_resumed_run_keeps_its_precision(config: Any) -> None:
     """Whatever a new trial would find."""
     members = [config(*TINY, *GRID, "hardware.precision=auto")]
     stopped = build_under([prepare(one) for one in members], torch.bfloat16)
@@ -86,7 +87,7 @@ def test_a_resumed_run_keeps_its_precision(config):
     assert resumed.precision == "bfloat16"
 
 
-def test_tf32_is_refused_without_a_gpu(config):
+def test_tf32_is_refused_without_a_gpu(config: Any) -> None:
     with pytest.raises(UsageError, match=r"^hardware\.precision=tf32 is a GPU's, and this runs on cpu\. Set hardware"):
         prepare(config("hardware.precision=tf32"))
 
@@ -104,10 +105,10 @@ def test_tf32_is_refused_without_a_gpu(config):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("networks", [1, 2])
-def test_compiled_is_as_uncompiled(config, more, networks):
+def test_compiled_is_as_uncompiled(config: Any, more: Any, networks: Any) -> None:
     """The same history in float64, to rounding; the warm-up has trained nothing."""
 
-    def rows(compiled):
+    def rows(compiled: Any) -> Any:
         seeds = [config(*TINY, *GRID, *more, f"seed={seed}") for seed in range(networks)]
         fit = build_trainer([prepare(own) for own in seeds])
         if compiled:
@@ -123,7 +124,7 @@ def test_compiled_is_as_uncompiled(config, more, networks):
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("networks", [1, 2])
-def test_what_is_compiled(config, asked, networks):
+def test_what_is_compiled(config: Any, asked: Any, networks: Any) -> None:
     """What is asked for, but for stacks on a CPU, which it slows."""
     own = config(*TINY, *GRID, f"hardware.compile={asked}".lower())
     fit = build_trainer([prepare(own) for _ in range(networks)])
@@ -133,7 +134,7 @@ def test_what_is_compiled(config, asked, networks):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.slow
-def test_every_run_of_a_long_sweep_is_compiled(config, monkeypatch):
+def test_every_run_of_a_long_sweep_is_compiled(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch compiles the same code a few times only; each run starts that count anew."""
     import torch._dynamo
 
@@ -145,7 +146,7 @@ def test_every_run_of_a_long_sweep_is_compiled(config, monkeypatch):
 
 
 @pytest.mark.slow
-def test_without_a_compiler_a_run_says_so_and_goes_on(history, tmp_path):
+def test_without_a_compiler_a_run_says_so_and_goes_on(history: Any, tmp_path: Path) -> None:
     """One line, and the numbers of an uncompiled run."""
     command = [
         Path(sys.executable).with_name("psilon-run"),

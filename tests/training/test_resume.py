@@ -3,6 +3,7 @@
 import copy
 import io
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -12,10 +13,10 @@ from psilon_bench.regularizers.path_norm import PathNorm
 
 
 @pytest.fixture
-def fresh(make, network, task):
+def fresh(make: Any, network: Any, task: Any) -> Any:
     """fresh(3): always the same three networks on their own tasks, with a random augmentation and a changing rate."""
 
-    def fresh(size, **more):
+    def fresh(size: Any, **more: Any) -> Any:
         torch.manual_seed(3)
         models = [network("plain" if size > 1 else "pnet", 5, 1, hidden=15) for _ in range(size)]
         tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(size)]
@@ -27,7 +28,7 @@ def fresh(make, network, task):
     return fresh
 
 
-def saved(fit):
+def saved(fit: Any) -> Any:
     """The state through a file, as a checkpoint has it."""
     file = io.BytesIO()
     torch.save(fit.state(), file)
@@ -38,7 +39,7 @@ def saved(fit):
 
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("stop_at", [1, 4, 5, 10, 11, 23, 29, 38])
-def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
+def test_stopped_and_resumed_is_not_stopped(fresh: Any, size: Any, stop_at: Any) -> None:
     """History, weights, best weights and outcome to the last bit, at any step: an epoch's last too."""
     whole = fresh(size)
     expected = rows_of(whole)
@@ -56,7 +57,7 @@ def test_stopped_and_resumed_is_not_stopped(fresh, size, stop_at):
 
 
 @pytest.mark.parametrize("stop_at", [4, 5, 6])
-def test_a_schedule_by_steps_goes_on_as_well(fresh, stop_at):
+def test_a_schedule_by_steps_goes_on_as_well(fresh: Any, stop_at: Any) -> None:
     """Within an epoch, at its end, behind it."""
     expected, first, second = rows_of(fresh(1, schedule="step")), fresh(1, schedule="step"), fresh(1, schedule="step")
     before = rows_of(first, stop_at)
@@ -64,7 +65,7 @@ def test_a_schedule_by_steps_goes_on_as_well(fresh, stop_at):
     assert before[0] + rows_of(second)[0] == expected[0]
 
 
-def test_some_members_stop_early_and_others_do_not(fresh):
+def test_some_members_stop_early_and_others_do_not(fresh: Any) -> None:
     """The runs above are uneven."""
     lengths = [len(rows) for rows in rows_of(fresh(3))]
     assert min(lengths) < max(lengths) == 5

@@ -1,6 +1,7 @@
 """Every schedule of conf/ works for runs of any length."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,9 @@ def test_onecycle_is_the_papers(config: Callable[..., Config]) -> None:
     assert rates[-1] == pytest.approx(5e-5)
 
 
-def test_a_schedule_by_steps_moves_with_each(make, network, task, monkeypatch) -> None:
+def test_a_schedule_by_steps_moves_with_each(
+    make: Any, network: Any, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Rates of the steps: the factor of each step from 0, whole over epochs; the row has that of its last step."""
     rates, rows = [], []
     fit = make(
@@ -56,7 +59,7 @@ def test_a_schedule_by_steps_moves_with_each(make, network, task, monkeypatch) -
     )
     taken = TrainingStep.__call__
 
-    def noted(self, x, y, number):
+    def noted(self: Any, x: Any, y: Any, number: Any) -> Any:
         rates.append(self.optimizer.param_groups[0]["lr"])
         return taken(self, x, y, number)
 
@@ -67,7 +70,7 @@ def test_a_schedule_by_steps_moves_with_each(make, network, task, monkeypatch) -
 
 
 @pytest.mark.parametrize(("name", "key"), [("onecycle", "total_steps"), ("cosine", "T_max")])
-def test_a_schedule_by_steps_must_be_long_enough(config, name, key) -> None:
+def test_a_schedule_by_steps_must_be_long_enough(config: Any, name: Any, key: Any) -> None:
     """Its lengths are steps; the line says how many there are."""
     own = (f"scheduler={name}", "dataset=wine", "trainer.schedule=step", "trainer.epochs=6", "trainer.num_batches=7")
     with pytest.raises(UsageError, match=rf"scheduler\.{key}=6 and the run has 42\. Set scheduler\.{key}=42\.$"):

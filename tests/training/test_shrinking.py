@@ -2,6 +2,7 @@
 
 import copy
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ ALL = ["biases", "gains", "norms"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_p_2_is_adamw(train, network, task, seed):
+def test_p_2_is_adamw(train: Any, network: Any, task: Any, seed: Any) -> None:
     """p = 2 is AdamW with weight_decay 2 lam at lr / (1 + 2 lr lam), which spares the biases of either."""
     lam, rates, data = 0.7, [0.05, 0.01, 0.02, 0.05, 0.03, 0.001], task("regression", seed)
     model = network("plain", 5, 1)
@@ -35,7 +36,7 @@ def test_p_2_is_adamw(train, network, task, seed):
 
 
 @pytest.mark.parametrize("kind", ["decay", "prox"])
-def test_members_of_a_stack_have_their_own(train, network, task, kind):
+def test_members_of_a_stack_have_their_own(train: Any, network: Any, task: Any, kind: Any) -> None:
     """p, its end and lam of each member, as alone, with Adam and a rate that changes."""
     ps, ends, lams = [0.5, 1.3, 2.0], [1.5, None, 0.7], [0.3, 0.0, 0.05]
     models, factors = [network("plain", 5, 3) for _ in range(3)], [1.0, 0.5, 0.3, 2.0, 1.0, 0.1]

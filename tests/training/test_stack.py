@@ -4,6 +4,8 @@ import copy
 import inspect
 import math
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,12 +29,12 @@ OPTIMIZERS = {"pathprox": "sgd"}  # adam for the others
 SMALL = {"hidden": 6, "depth": 2, "blocks": [[2, 3], [4]], "channels": [2, 3], "per_stage": 1}
 
 
-def small(model):
+def small(model: Any) -> Any:
     """Those of SMALL that are arguments of the model."""
     return {key: value for key, value in SMALL.items() if key in MODELS[model].arguments}
 
 
-def fitting(model):
+def fitting(model: Any) -> Any:
     """The regularizers that fit a model."""
     section = type(MODELS[model]).model_validate(MODELS[model].model_dump(by_alias=True) | small(model))
     network = section.build(num_features=3, num_outputs=2, input_shape=(3, 8, 8))
@@ -42,7 +44,7 @@ def fitting(model):
 FITTING = [(model, reg) for model in MODELS for reg in fitting(model)]
 
 
-def trained(*runs):
+def trained(*runs: Any) -> Any:
     """The rows of each configuration in one stack, its selected network, and what is measured of it."""
     fit = build_trainer([prepare(run) for run in runs])
     rows = [[] for _ in runs]
@@ -52,7 +54,7 @@ def trained(*runs):
     return [(rows[i], fit.stack.state(i), tests[i], fit.members[i]) for i in range(len(runs))]
 
 
-def same(one, other):
+def same(one: Any, other: Any) -> None:
     """Two accounts of a member agree to rounding."""
     for own, row in zip(one[0], other[0], strict=True):
         assert own == pytest.approx(row, rel=1e-11, abs=1e-12)
@@ -62,14 +64,14 @@ def same(one, other):
     assert (one[3].status, one[3].reason) == (other[3].status, other[3].reason)
 
 
-def test_every_component_is_in_the_grid():
+def test_every_component_is_in_the_grid() -> None:
     """No model and no regularizer is left out of the comparison below."""
     assert {model for model, _ in FITTING} == MODELS.keys()
     assert {reg for _, reg in FITTING} == REGULARIZERS.keys()
 
 
 @pytest.mark.parametrize(("model", "reg"), FITTING)
-def test_a_member_is_the_lone_run(config, tmp_path, model, reg):
+def test_a_member_is_the_lone_run(config: Any, tmp_path: Path, model: Any, reg: Any) -> None:
     """Three members that differ in seed, lambda and split have the history and the weights of three runs alone.
 
     Images are augmented, and what they are padded with is black by the member's own split.
@@ -88,7 +90,9 @@ def test_a_member_is_the_lone_run(config, tmp_path, model, reg):
 
 @pytest.mark.parametrize("optimizer", options("optimizer"))
 @pytest.mark.parametrize("scheduler", options("scheduler"))
-def test_a_member_is_the_lone_run_under_every_optimizer_and_schedule(config, optimizer, scheduler):
+def test_a_member_is_the_lone_run_under_every_optimizer_and_schedule(
+    config: Any, optimizer: Any, scheduler: Any
+) -> None:
     """No optimizer and no schedule of conf/ mixes the members."""
     common = (f"optimizer={optimizer}", f"scheduler={scheduler}", "model.hidden=5", "dataset.max_rows=61", *RUN)
     runs = [config(*common, *own) for own in GRID]
@@ -96,14 +100,14 @@ def test_a_member_is_the_lone_run_under_every_optimizer_and_schedule(config, opt
         same(member, trained(run)[0])
 
 
-def test_a_member_that_diverges_leaves_the_others_alone(train, network, task):
+def test_a_member_that_diverges_leaves_the_others_alone(train: Any, network: Any, task: Any) -> None:
     """The second of three fails as it would alone; the others go on to the last digit as without it."""
     models = [network("snet", 5, 1) for _ in range(3)]
     with torch.no_grad():
         models[1].layers[0].g.mul_(1e9)
     tasks, lams = [task("regression", seed=i) for i in range(3)], [0.01, 1e200, 0.02]
 
-    def run(chosen, order):
+    def run(chosen: Any, order: Any) -> Any:
         sgd = partial(torch.optim.SGD, lr=0.01)
         return train(
             copy.deepcopy(chosen), order, LpNorm(p=2.0, scale=1.0), [lams[models.index(m)] for m in chosen], sgd
@@ -127,7 +131,7 @@ def test_a_member_that_diverges_leaves_the_others_alone(train, network, task):
             assert value.isfinite().all()
 
 
-def test_early_stopping_is_each_members_own(train, network, task):
+def test_early_stopping_is_each_members_own(train: Any, network: Any, task: Any) -> None:
     """Members stop at different epochs, each as alone, and keep the weights of that moment while others train on."""
     models = [network("plain", 5, 1, hidden=15) for _ in range(4)]
     tasks = [task("regression", seed=i, sizes=(12, 40, 7)) for i in range(4)]
@@ -144,12 +148,12 @@ def test_early_stopping_is_each_members_own(train, network, task):
             assert member.best_row == rows[losses.index(min(losses))]
 
 
-def test_map_calls_for_each_member(network):
+def test_map_calls_for_each_member(network: Any) -> None:
     """map(f, per member, shared) is f of each network on its own slice, stacked; a stack of one as well."""
     models = [network("pnet", 5, 2) for _ in range(3)]
     own, shared = torch.randn(3, 4, 5).double(), torch.randn(5).double()
 
-    def function(model, x, offset):
+    def function(model: Any, x: Any, offset: Any) -> Any:
         return {"out": model(x + offset), "norm": model.path_norm()}
 
     expected = [function(model, x, shared) for model, x in zip(models, own, strict=True)]
@@ -160,12 +164,12 @@ def test_map_calls_for_each_member(network):
             torch.testing.assert_close(result[name], torch.stack([expected[i][name] for i in members]))
 
 
-def test_map_calls_with_what_a_group_shares(network):
+def test_map_calls_with_what_a_group_shares(network: Any) -> None:
     """Two groups of three neighbours, a tensor for each group, one for each member, one for all."""
     models = [network("snet", 5, 2) for _ in range(6)]
     shared, own, common = torch.randn(2, 4, 5).double(), torch.randn(6, 2).double(), torch.randn(5).double()
 
-    def function(model, x, add, offset):
+    def function(model: Any, x: Any, add: Any, offset: Any) -> Any:
         return {"out": model(x + offset) + add}
 
     expected = [function(models[i], shared[i // 3], own[i], common)["out"] for i in range(6)]
@@ -174,7 +178,7 @@ def test_map_calls_with_what_a_group_shares(network):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_state_and_copies_are_of_one_member(network, size):
+def test_state_and_copies_are_of_one_member(network: Any, size: Any) -> None:
     """state(i) loads into a fresh network of the same kind; copies touch the members they are told."""
     models = [network("pnet", 5, 2) for _ in range(size)]
     stack, x = Stack([copy.deepcopy(model) for model in models]), torch.randn(4, 5).double()

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import reference
@@ -29,7 +30,9 @@ RUNS = [
 
 
 @pytest.mark.parametrize(("kind", "target", "penalty", "lam"), RUNS)
-def test_history_is_that_of_the_obvious_loop(train, network, settings, task, kind, target, penalty, lam):
+def test_history_is_that_of_the_obvious_loop(
+    train: Any, network: Any, settings: Any, task: Any, kind: Any, target: Any, penalty: Any, lam: Any
+) -> None:
     """Every number of every row, and the final weights, with a learning rate that changes each epoch."""
     data, fast = task(target), network(kind, 5, task(target).num_outputs)
     slow, factors = copy.deepcopy(fast), [1.0, 0.5, 0.3, 2.0, 1.0, 0.1]
@@ -46,7 +49,7 @@ def test_history_is_that_of_the_obvious_loop(train, network, settings, task, kin
         torch.testing.assert_close(trained.fit.stack.state(0)[name], value, rtol=1e-11, atol=1e-12)
 
 
-def test_rows_come_every_so_many_epochs_and_at_the_end(train, network, task):
+def test_rows_come_every_so_many_epochs_and_at_the_end(train: Any, network: Any, task: Any) -> None:
     """eval_every = 3 of 7 epochs: rows at 3, 6 and 7, each the mean over the steps since the last row."""
     data, model = task("binary"), network("pnet", 5, 1)
     every = train([copy.deepcopy(model)], [data], epochs=7).rows[0]
@@ -59,7 +62,7 @@ def test_rows_come_every_so_many_epochs_and_at_the_end(train, network, task):
 
 
 @pytest.mark.parametrize("eval_every", [1, 2, 6])
-def test_divergence_names_its_step(train, network, settings, task, eval_every):
+def test_divergence_names_its_step(train: Any, network: Any, settings: Any, task: Any, eval_every: Any) -> None:
     """A rate that is too large: the step and its objective, and the rows of before, wherever one looks."""
     data, model = task("regression"), network("plain", 5, 1, depth=3, activation="leaky_relu")
     with torch.no_grad():
@@ -78,7 +81,7 @@ def test_divergence_names_its_step(train, network, settings, task, eval_every):
     assert all(math.isfinite(value) for row in trained.rows[0] for value in row.values())
 
 
-def test_divergence_may_show_in_validation_alone(train, network, task):
+def test_divergence_may_show_in_validation_alone(train: Any, network: Any, task: Any) -> None:
     """Where the last objectives are finite and the validation loss is not, that is what is told."""
     data = task("regression")
     far = dataclasses.replace(data, val=dataclasses.replace(data.val, x=data.val.x.double() * 1e200))
@@ -87,17 +90,17 @@ def test_divergence_may_show_in_validation_alone(train, network, task):
 
 
 @pytest.fixture
-def overfitting(train, network, task):
+def overfitting(train: Any, network: Any, task: Any) -> Any:
     """A large network on few rows: the validation loss falls, then rises."""
 
-    def overfitting(**changes):
+    def overfitting(**changes: Any) -> Any:
         torch.manual_seed(1)
         return train([network("plain", 5, 1, hidden=20)], [task("regression", sizes=(12, 40, 7))], epochs=40, **changes)
 
     return overfitting
 
 
-def test_early_stopping_waits_as_told(overfitting):
+def test_early_stopping_waits_as_told(overfitting: Any) -> None:
     """It stops after `early_stopping` evaluations without a new best, and says so."""
     whole = [row["val/loss"] for row in overfitting().rows[0]]
     for patience in (1, 3, 5):
@@ -118,7 +121,7 @@ def test_early_stopping_waits_as_told(overfitting):
 
 @pytest.mark.parametrize("early_stopping", [None, 4])
 @pytest.mark.parametrize("select", ["last", "best"])
-def test_select_takes_the_last_or_the_best(overfitting, select, early_stopping):
+def test_select_takes_the_last_or_the_best(overfitting: Any, select: Any, early_stopping: Any) -> None:
     """The selected network has the validation loss of the last row, or of the lowest one."""
     trained = overfitting(select=select, early_stopping=early_stopping)
     losses = [row["val/loss"] for row in trained.rows[0]]
@@ -128,7 +131,9 @@ def test_select_takes_the_last_or_the_best(overfitting, select, early_stopping):
     assert measured["val/loss"] == pytest.approx(min(losses) if select == "best" else losses[-1], rel=1e-12)
 
 
-def test_scores_do_not_depend_on_the_evaluation_chunks(train, network, task, monkeypatch):
+def test_scores_do_not_depend_on_the_evaluation_chunks(
+    train: Any, network: Any, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A split larger than one chunk is measured whole."""
     trained = train([network("pnet", 5, 3), network("pnet", 5, 3)], [task("multiclass"), task("multiclass", seed=1)])
     whole = trained.fit.evaluation.scores(trained.fit.evaluation.val, "val")

@@ -1,6 +1,7 @@
 """Networks of a person's own: what cannot be stacked trains one by one, and a sweep's member is the lone run."""
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -23,10 +24,10 @@ NETWORKS = [name for name, value in vars(user_networks).items() if isinstance(va
 
 
 @pytest.fixture
-def runs(config):
+def runs(config: Any) -> Any:
     """runs("Dropped"): three runs of a network that differ in seed and split."""
 
-    def runs(network, *overrides):
+    def runs(network: Any, *overrides: Any) -> Any:
         common = config(*RUN, *overrides)
         model = ModelSection.model_validate({"name": network.lower(), "_target_": f"user_networks.{network}"})
         dataset = [common.dataset.model_dump(by_alias=True) | {"split_seed": seed} for seed in (3, 4, 5)]
@@ -39,19 +40,21 @@ def runs(config):
 
 
 @pytest.fixture
-def trained():
+def trained() -> Any:
     """trained(config): the record of the lone run."""
     return lambda config: runner.run([config], Display(Console(file=io.StringIO())))[0]
 
 
-def test_every_network_is_met():
+def test_every_network_is_met() -> None:
     """No class of user_networks is left out."""
     assert len(NETWORKS) == 8
     assert set(NETWORKS) > ALONE
 
 
 @pytest.mark.parametrize(("network", "plan"), [*((network, "stacked") for network in NETWORKS), ("Dropped", "auto")])
-def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsys):
+def test_a_member_of_a_sweep_is_the_lone_run(
+    runs: Any, trained: Any, network: Any, plan: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Weights and scores to rounding, model.pt can be loaded, and nothing is said to have failed on the way."""
     group = runs(network, f"hardware.plan={plan}", "results_dir=together")
     assert place_here(group).size == (1 if network in ALONE else 3)
@@ -68,7 +71,7 @@ def test_a_member_of_a_sweep_is_the_lone_run(runs, trained, network, plan, capsy
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
-def test_stopped_and_resumed_is_not_stopped(runs, network, stop_at):
+def test_stopped_and_resumed_is_not_stopped(runs: Any, network: Any, stop_at: Any) -> None:
     """History and weights to the last bit, in another process with other random numbers."""
     (one, *_) = runs(network)
     whole, first, second = (build_engine([prepare(one)]) for _ in range(3))
@@ -82,7 +85,7 @@ def test_stopped_and_resumed_is_not_stopped(runs, network, stop_at):
         assert torch.equal(second.stack.everything[name], value)
 
 
-def test_random_numbers_are_the_runs_own(runs):
+def test_random_numbers_are_the_runs_own(runs: Any) -> None:
     """Bit for bit those of its seed, whatever the process drew before; what the process draws then is as without it."""
     first, other, _ = runs("Dropped")
     histories = []
@@ -96,7 +99,7 @@ def test_random_numbers_are_the_runs_own(runs):
     assert histories[0] == histories[1] != histories[2]
 
 
-def test_frozen_parameters_stay(runs):
+def test_frozen_parameters_stay(runs: Any) -> None:
     """Alone and in a stack."""
     group = runs("Frozen")
     for size in (1, 3):
@@ -109,7 +112,7 @@ def test_frozen_parameters_stay(runs):
                 assert torch.equal(value, start[name]) == name.startswith("first")
 
 
-def test_tied_weights_stay_tied(runs):
+def test_tied_weights_stay_tied(runs: Any) -> None:
     """In every network that comes out of a stack."""
     fit = build_engine([prepare(one) for one in runs("Tied")])
     rows_of(fit)
