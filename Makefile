@@ -1,5 +1,6 @@
 # make run     set up, train P-Net on a bundled data set, show the result (ARGS="model=snet reg=l2" for another run)
 # make test    set up, run the tests (make test-slow: those on real data and the long ones)
+# make check   lint, types, the order of the layers
 # make ui      MLflow in the browser, over results/
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +30,8 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for folder in tests tests/*/; do $(BIN)/mypy --follow-imports=silent $$folder/*.py || exit 1; done
+	$(BIN)/lint-imports
 
 ui: setup
 	@echo "http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning  (Ctrl-C ends it)"

@@ -126,7 +126,7 @@ def lightning_ms(net: Any, task: Task, batch: int, epochs: int) -> float:
             super().__init__()
             self.net, self.marks = net, []
 
-        def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
             return objective(self.net, *batch)
 
         def on_train_epoch_end(self) -> None:

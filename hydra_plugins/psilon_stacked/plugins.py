@@ -18,6 +18,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from typing_extensions import override
 
 from psilon_bench.config.conf_folder import own_folders
 from psilon_bench.errors import Raised
@@ -71,10 +72,12 @@ class StackedLauncher(Launcher):
     def __init__(self, inner: str | None, options: dict[str, Any]) -> None:
         """Both are read from the configuration, not here."""
 
+    @override
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra."""
         self.hydra_context, self.config = hydra_context, config
 
+    @override
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per job, in order."""
         from psilon_bench.sweep.jobs import launch

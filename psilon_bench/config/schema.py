@@ -12,6 +12,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveInt,
 )
+from typing_extensions import override
 
 from psilon_bench.config.code_version import code_version, digest_of, files_of
 from psilon_bench.config.components import BASELINE, STACKABLE, derives, locate
@@ -86,6 +87,7 @@ class ComponentSection(Section):
 class DatasetSection(ComponentSection):
     """The section of a data source, whose function gets `name` as an argument, too."""
 
+    @override
     def content(self, path: str) -> str:
         """Return a word in the place of a file: the checksum of the task counts beside the fingerprint."""
         return "a file"
@@ -179,7 +181,7 @@ class Config(Section):
     def told_apart(self, overrides: str) -> "Config":
         """Return the same run, with these overrides in its title."""
         config = self.model_copy()
-        config._told_apart = overrides and f" {overrides}"
+        config._told_apart = overrides and f" {overrides}"  # noqa: SLF001  (its own class)
         return config
 
     @property
@@ -221,7 +223,7 @@ class Config(Section):
         """Return the same run, which is to be of data with this checksum."""
         config = self.model_copy()
         targets = [*(locate(one.target) for one in self.components if one.target), *self.metrics.located]
-        config._identity = Identity(self.fingerprint(), checksum, code_version(targets))
+        config._identity = Identity(self.fingerprint(), checksum, code_version(targets))  # noqa: SLF001  (its own class)
         return config
 
     @property

@@ -114,12 +114,12 @@ def _attribute(kind: str | list[str], cells: tuple[Any, ...]) -> pa.Array:
     return pa.array(cells, pa.string() if kind == "STRING" else pa.float64())
 
 
-def _parquet(content: bytes, charset: str) -> pa.Table:
+def _parquet(content: bytes, _charset: str) -> pa.Table:
     """Return the columns of a Parquet file."""
     return pq.read_table(native(content))
 
 
-def _feather(content: bytes, charset: str) -> pa.Table:
+def _feather(content: bytes, _charset: str) -> pa.Table:
     """Return the columns of a Feather file."""
     return pyarrow.feather.read_table(native(content))
 

@@ -18,7 +18,7 @@ class Stopped(KeyboardInterrupt):
         self.safe = safe
 
 
-def raise_at_once(number: int, frame: Any) -> None:
+def raise_at_once(number: int, _frame: Any) -> None:
     """Handle a signal outside of training: raise Stopped."""
     raise Stopped(number)
 
@@ -34,7 +34,7 @@ def kept_until_safe() -> Iterator[Callable[[], None]]:
     """Keep a signal until the next call of the yielded function, or the end of the block; a second raises at once."""
     received: list[int] = []
 
-    def keep(number: int, frame: Any) -> None:
+    def keep(number: int, _frame: Any) -> None:
         if received:
             raise Stopped(number)
         received.append(number)
@@ -59,7 +59,7 @@ def kept_until_safe() -> Iterator[Callable[[], None]]:
 def at_once() -> Iterator[None]:
     """Raise at a signal at once, as a safe one; within kept_until_safe, for work of which no part can be kept."""
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(number: int, _frame: Any) -> None:
         raise Stopped(number, safe=True)
 
     if threading.current_thread() is not threading.main_thread():

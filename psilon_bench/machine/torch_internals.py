@@ -1,15 +1,19 @@
 """What of torch is used that torch does not promise to keep, all in this file; a test fails when any of it changes."""
 
+import copy
 import inspect
 import types
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase as NormLayer  # the only base of all BatchNorm and InstanceNorm layers
 from torch.utils._pytree import tree_map, tree_map_only  # what torch.func itself goes through containers with
 
-__all__ = ["NormLayer", "lean", "mark_stepped", "trace_gradients", "tree_map", "tree_map_only"]
+__all__ = ["NormLayer", "lean", "mark_stepped", "trace_gradients", "tree_map", "tree_map_only", "with_modules"]
+
+M = TypeVar("M", bound=nn.Module)
 
 # shielded from torch.compile by a wrapper that imports torch._dynamo at the first call (torch/_compile.py)
 SHIELDED = ("add_param_group", "state_dict", "load_state_dict")
@@ -41,3 +45,13 @@ def mark_stepped(optimizer: torch.optim.Optimizer) -> None:
 def trace_gradients() -> None:
     """Let torch.compile trace torch.autograd.grad; else forward and backward are two programs, a sixth slower."""
     torch._dynamo.config.trace_autograd_ops = True
+
+
+def with_modules(module: M, children: dict[str, nn.Module]) -> M:
+    """Return a shallow copy of a module that has these children in place of its own.
+
+    copy.copy shares the dictionary of children, torch.nn.Module._modules, which is replaced.
+    """
+    other = copy.copy(module)
+    other._modules = dict(children)
+    return other

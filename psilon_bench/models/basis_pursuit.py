@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from psilon_bench.data.sparse_recovery import basis_pursuit
 from psilon_bench.data.task import Kind, Split
@@ -22,6 +23,7 @@ class BasisPursuit(Baseline, HasWeights, HasMeasures):
 
     kinds: ClassVar = ("recovery",)
 
+    @override
     def regressor(self, seed: int) -> Any:
         """Return a linear model without an intercept, which is to hold x as its coefficients."""
         from sklearn.linear_model import LinearRegression
@@ -30,12 +32,14 @@ class BasisPursuit(Baseline, HasWeights, HasMeasures):
 
     classifier = regressor
 
+    @override
     def fit(self, kind: Kind, train: Split, seed: int) -> None:
         """Solve the linear program of each output, for A in the inputs of the training rows and b in their targets."""
         solutions = [basis_pursuit(rows(train.x), b) for b in train.y.double().T.numpy()]
         self.estimator = self.regressor(seed)
         self.estimator.coef_, self.estimator.intercept_ = np.stack(solutions), 0.0
 
+    @override
     def logits(self, kind: Kind, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return A x for rows of A."""
         return torch.from_numpy(self.estimator.predict(rows(x)))

@@ -1,6 +1,5 @@
 """CReLU residual networks: PSiLON ResNet and its relatives, with three bounds of their Lipschitz constant."""
 
-import copy
 from typing import Any, Literal
 
 import torch
@@ -8,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Depth, Linear, NormLinear
 from psilon_bench.models.offers import Bound, HasCompact, HasInputBounds, HasNormLayers, HasPathNorm, HasPowerSum
@@ -128,9 +128,8 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
 
     def plain(self) -> "CReLUResNet":
         """Return the network of plain layers that computes the same function."""
-        network = copy.copy(self)
         blocks = nn.ModuleList(block.plain() for block in self.blocks)
-        network._modules = {"first": self.first.plain(), "blocks": blocks, "last": self.last.plain()}
+        network = with_modules(self, {"first": self.first.plain(), "blocks": blocks, "last": self.last.plain()})
         network.q, network.share = None, False
         return network
 

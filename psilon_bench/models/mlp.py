@@ -1,6 +1,5 @@
 """Multilayer perceptrons: P-Net, S-Net with and without weight normalisation, and the usual MLP are one class."""
 
-import copy
 import itertools
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
 from psilon_bench.models.offers import (
@@ -85,11 +85,8 @@ class MLP(nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasP
 
     def plain(self) -> "MLP":
         """Return the network of plain layers that computes the same function."""
-        network = copy.copy(self)
-        network._modules = {
-            "layers": nn.ModuleList(layer.plain() for layer in self.layers),
-            "activation": self.activation,
-        }
+        layers = nn.ModuleList(layer.plain() for layer in self.layers)
+        network = with_modules(self, {"layers": layers, "activation": self.activation})
         network.q, network.share = None, False
         return network
 

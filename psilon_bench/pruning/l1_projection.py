@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
+from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
@@ -44,6 +45,7 @@ class L1Projection(Pruner):
 class ProjectedGradient(Pruner):
     """Projected gradient descent: V is projected before the first step and after each (Biswas 2024, ablation)."""
 
+    @override
     def check(self, model: Any, trainer: TrainerSection, steps: int) -> None:
         """Raise a UsageError for networks whose rows are not normalised by their 1-norm."""
         check_rows(model)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
@@ -17,6 +18,7 @@ class Magnitude(Pruner):
     def __init__(self, amount: Annotated[float, Field(ge=0, le=1)]) -> None:
         self.amount = amount
 
+    @override
     def check(self, model: Any, trainer: TrainerSection, steps: int) -> None:
         """Raise a UsageError where the network offers no plain weights to choose from."""
         if not isinstance(model, HasPlain):

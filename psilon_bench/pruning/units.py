@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
@@ -29,6 +30,7 @@ class Units(Pruner):
     def __init__(self, threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)]) -> None:
         self.threshold = threshold
 
+    @override
     def check(self, model: Any, trainer: TrainerSection, steps: int) -> None:
         """Raise a UsageError where the network offers no pairs of layers with units between them, or is not plain."""
         if not isinstance(model, HasPlain) or not pairs_of(model):

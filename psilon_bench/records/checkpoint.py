@@ -201,7 +201,7 @@ def set_aside(index: Path, why: str, say: Say) -> None:
     say(f"the checkpoint {index.name} {why}; it is set aside in {aside}, and its runs train from the start.")
 
 
-def unfinished_stacks(config: Config, say: Say = lambda line: None) -> list[list[str]]:
+def unfinished_stacks(config: Config, say: Say = lambda _: None) -> list[list[str]]:
     """Return the members (identities) of every checkpoint of the folder that this configuration's record is in."""
     return [index.keys for _, index in all_indices(config, say)]
 

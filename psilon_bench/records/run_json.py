@@ -154,7 +154,7 @@ def read_run_json(path: Path) -> RunJson:
         run = RunJson.model_validate(values)
     except ValidationError as error:
         raise Unreadable(path, validation_reason(error)) from error
-    run._raw = values
+    run._raw = values  # noqa: SLF001  (of the class above)
     return run
 
 

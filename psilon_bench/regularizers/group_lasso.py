@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.offers import HasWeights
@@ -25,6 +26,7 @@ class GroupLasso(Regularizer):
         if not isinstance(model, HasWeights) or not pairs_of(model):
             raise UsageError(f"it needs plain layers one after the other, and this {type(model).__name__} has none")
 
+    @override
     def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return the sum of the norms of all groups."""
         *weights, last = model.weights()

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -23,6 +24,7 @@ class LassoProx(Regularizer):
         if clause := clause_against(model, self.exclude):
             raise UsageError(clause)
 
+    @override
     def after_step(
         self, model: nn.Module, step: Float[Tensor, ""], before: dict[str, Tensor], **own: Float[Tensor, ""]
     ) -> None:

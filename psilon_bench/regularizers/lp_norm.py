@@ -5,6 +5,7 @@ from typing import Annotated
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.offers import HasPowerSum
@@ -33,6 +34,7 @@ class LpNorm(Regularizer):
                 "(see HasPowerSum in psilon_bench.models.offers)"
             )
 
+    @override
     def penalty(self, model: HasPowerSum, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return scale * sum |w|^p."""
         return self.scale * model.power_sum(self.p)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.regularizers.regularizer import Regularizer
@@ -70,6 +71,7 @@ class PNormDecay(Regularizer):
         """Return the factors by the names of parameters; they need the weights before the step."""
         return {name: factor(weight, own["p"], step) for name, weight in shrunk(model, self.exclude).items()}
 
+    @override
     def after_step(
         self, model: nn.Module, step: Float[Tensor, ""], before: dict[str, Tensor], **own: Float[Tensor, ""]
     ) -> None:

@@ -2,6 +2,7 @@
 
 from jaxtyping import Float
 from torch import Tensor, nn
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.offers import Bound, HasPathNorm
@@ -36,6 +37,7 @@ class PathNorm(Regularizer):
                 f"{model.lipschitz_activation} (take model.activation=relu, leaky_relu or tanh)"
             )
 
+    @override
     def penalty(self, model: HasPathNorm, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return the path norm."""
         return model.path_norm(self.bound)

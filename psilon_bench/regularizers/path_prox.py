@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from psilon_bench.errors import UsageError
 from psilon_bench.models.offers import Pair
@@ -58,10 +59,12 @@ class PathProx(UnitRegularizer):
                 "objective (take optimizer=sgd with optimizer.momentum=0)"
             )
 
+    @override
     def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return 1/2 sum w^2 over the layers in no pair, which plain gradients decay."""
         return super().penalty(model) + half_squares(model.unpaired())
 
+    @override
     def at_start(self, model: Any, **own: Float[Tensor, ""]) -> None:
         """Bring w_k to unit norm without a change of the function, where `start` says so."""
         for pair in model.units() if self.start == "compensated" else []:
@@ -69,6 +72,7 @@ class PathProx(UnitRegularizer):
             scale_bias(pair.incoming, factors)
             scale_outgoing(pair, or_one(norms))
 
+    @override
     def after_step(
         self, model: Any, step: Float[Tensor, ""], before: dict[str, Tensor], **own: Float[Tensor, ""]
     ) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import override
 
 from psilon_bench.models.units import half_squares, unit_sizes
 from psilon_bench.regularizers.unit_regularizer import UnitRegularizer
@@ -15,6 +16,7 @@ class UnitPathNorm(UnitRegularizer):
     Biases are excluded. Plain gradient descent on it makes units small, but never exactly zero.
     """
 
+    @override
     def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return the unit path norm and the half squares of the unpaired layers, added up."""
         units = sum((sizes.sum() for sizes in unit_sizes(model)), start=super().penalty(model))

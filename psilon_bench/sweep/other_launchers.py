@@ -38,7 +38,7 @@ class StackJob:
 
     folder: Path
 
-    def __call__(self, cfg: DictConfig) -> None:
+    def __call__(self, _cfg: DictConfig) -> None:
         """Train the stack of this job; what fails is in the records.
 
         A signal is passed on after the checkpoint is written: submitit then puts the job back into the queue.

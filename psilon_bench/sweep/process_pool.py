@@ -13,6 +13,7 @@ from threading import Barrier
 from typing import Any
 
 import torch
+from typing_extensions import override
 
 from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import HardwareSection
@@ -139,7 +140,8 @@ class Worker:
     def __init__(self, all_workers: Barrier) -> None:
         self.all_workers, self.busy, self.stopped = all_workers, False, False
 
-    def stop(self, number: int, frame: Any) -> None:
+    @override
+    def stop(self, number: int, _frame: Any) -> None:
         """Handle SIGINT outside of training, for which signals.kept_until_safe has another handler."""
         self.stopped = True
         if self.busy:
@@ -160,16 +162,16 @@ class Worker:
             self.busy = False
 
 
-this_worker: Worker  # in a process of the pool; the pool calls functions alone, which have no other way to it
+workers_here: list[Worker] = []  # one, in a process of the pool: the functions that the pool calls find it here
 
 
 def start_worker(threads: int, all_workers: Barrier) -> None:
     """Set up a process of the pool, first of all. Ctrl-C is for the parent, which then asks its workers to stop."""
-    global this_worker
     garbage.pause()
-    this_worker = Worker(all_workers)
+    worker = Worker(all_workers)
+    workers_here.append(worker)
     leave_terminal()
-    handle_interrupt(this_worker.stop)
+    handle_interrupt(worker.stop)
     set_threads(threads)
     set_up()
     end_with_parent()
@@ -177,12 +179,12 @@ def start_worker(threads: int, all_workers: Barrier) -> None:
 
 def train_alone(config: Config) -> dict[str, RunDict]:
     """Train one run in a process of the pool."""
-    return this_worker.train(config)
+    return workers_here[0].train(config)
 
 
 def trial_step_ms(config: Config) -> float:
     """Return milliseconds of a step, measured in all processes of the pool at once."""
-    return step_ms([config], ready=lambda: wait_for_all(this_worker.all_workers))
+    return step_ms([config], ready=lambda: wait_for_all(workers_here[0].all_workers))
 
 
 def wait_for_all(workers: Barrier) -> None:

@@ -66,7 +66,7 @@ class Sender:
         self.followed.add(folder)
         self.tell(str(folder))
 
-    def close(self, show_left: Callable[[int], None] = lambda left: None) -> str | None:
+    def close(self, show_left: Callable[[int], None] = lambda _: None) -> str | None:
         """Wait until all is sent, as long as that goes on; return what is wrong where it could not be."""
         self.lines.put(None)
         answer = None
@@ -104,7 +104,7 @@ class Sender:
         """Send a line without waiting; if the child is gone, `answer` shows it."""
         self.lines.put(json.dumps(what))
 
-    def answer(self, show_left: Callable[[int], None] = lambda left: None) -> dict[str, Any] | None:
+    def answer(self, show_left: Callable[[int], None] = lambda _: None) -> dict[str, Any] | None:
         """Return what the child answers, after its lines on progress; None where it ends or stays silent."""
         with contextlib.suppress(queue.Empty):
             while (answer := self.answers.get(timeout=SILENT_FOR_S)) is not None and "left" in answer:

@@ -34,7 +34,7 @@ class BaselineFit:
     def run(
         self,
         on_row: OnRow,
-        on_epoch: Callable[[int], None] = lambda epoch: None,
+        on_epoch: Callable[[int], None] = lambda _: None,
         safe_point: Callable[[], None] = lambda: None,
     ) -> None:
         """Fit and evaluate."""

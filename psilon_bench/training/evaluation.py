@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 8192  # of all members together, in one forward pass
 OfNetwork = Callable[[nn.Module], dict[str, Tensor]]
 
 
-def nothing(model: nn.Module) -> dict[str, Tensor]:
+def nothing(_model: nn.Module) -> dict[str, Tensor]:
     """Measure nothing of the network itself."""
     return {}
 

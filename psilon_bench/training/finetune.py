@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.pruning.pruner import Pruner
@@ -21,10 +22,12 @@ from psilon_bench.training.trainer import Trainer
 class KeepZeros(Regularizer):
     """No penalty; a weight that is 0 before a step is exactly 0 after it. Biases and gains are not weights."""
 
+    @override
     def before_step(self, model: Any, step: Tensor, **values: Tensor) -> dict[str, Tensor]:
         """Return where the weights are not 0, by name."""
         return {name: weight != 0 for name, weight in model.named_parameters() if weight.dim() > 1}
 
+    @override
     def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **values: Tensor) -> None:
         """Put the zeros back."""
         for name, weight in model.named_parameters():
@@ -66,7 +69,7 @@ class FineTuning:
     def run(
         self,
         on_row: OnRow,
-        on_epoch: Callable[[int], None] = lambda epoch: None,
+        on_epoch: Callable[[int], None] = lambda _: None,
         safe_point: Callable[[], None] = lambda: None,
     ) -> None:
         """Train, prune and train on; the epochs are counted on."""

@@ -58,7 +58,7 @@ def one_row(network: nn.Module, task: Task) -> tuple[Tensor, int]:
     """Return what the network makes of one row, and how many numbers all its layers make of it."""
     found: list[int] = []
 
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+    def count(_module: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
         found.append(output.numel() if isinstance(output, Tensor) else 0)
 
     leaves = [module for module in network.modules() if not list(module.children())]

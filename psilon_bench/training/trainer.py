@@ -76,7 +76,7 @@ class Trainer:
     def run(
         self,
         on_row: OnRow,
-        on_epoch: Callable[[int], None] = lambda epoch: None,
+        on_epoch: Callable[[int], None] = lambda _: None,
         safe_point: Callable[[], None] = lambda: None,
     ) -> None:
         """Train to the end; see Engine.run."""
