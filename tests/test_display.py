@@ -60,7 +60,9 @@ def test_a_width_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_cache_is_listed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """psilon-data list: names with brackets."""
     monkeypatch.setattr(store, "entries", lambda: ["data/1"])
-    monkeypatch.setattr(store, "about", lambda key: {"name": "a[/b]", "target": ":smile:", "rows": 3, "features": 2})
+    monkeypatch.setattr(
+        store, "read_about", lambda key: {"name": "a[/b]", "target": ":smile:", "rows": 3, "features": 2}
+    )
     monkeypatch.setenv("COLUMNS", "200")
     said = CliRunner().invoke(commands, ["list"])
     assert said.exit_code == 0, said.output

@@ -29,7 +29,7 @@ CALLS = {
 }
 ELSEWHERE = {
     "cli/run.py",  # HYDRA_FULL_ERROR, which Hydra reads when its main is called
-    "config/components.py",  # folders of a user's own components, for the processes that this one starts
+    "config/conf_folder.py",  # folders of a user's own components, for the processes that this one starts
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 
-from psilon_bench.data.tabular import Choices, RawTable, make_task
+from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 
 NOISE = 0.02  # standard deviation of both coordinates
@@ -33,4 +33,4 @@ def load(name: str, size: PositiveInt, turns: float, split_seed: NonNegativeInt)
         licence="none: random numbers",
         checksum=hashlib.sha256(b"spirals").hexdigest(),  # drawn: its arguments and its seed say what it is
     )
-    return make_task(table, Choices([0.6, 0.2, 0.2], None, split_seed))
+    return make_task(table, TaskOptions([0.6, 0.2, 0.2], None, split_seed))

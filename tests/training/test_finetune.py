@@ -106,7 +106,7 @@ def test_stopped_and_resumed_is_not_stopped(fitted: Any, seeds: Any, stop_at: An
     for name, value in whole.trainer.last.items():
         assert torch.equal(second.trainer.last[name], value)
     for one, other in zip(whole.trained, second.trained, strict=True):
-        assert one.keys() == other.keys() == {"model.pt", "best.pt"}
+        assert one.keys() == other.keys() == {"model", "best"}
         assert all(torch.equal(one[file][name], other[file][name]) for file in one for name in one[file])
 
 
