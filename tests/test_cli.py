@@ -246,7 +246,7 @@ LONG = ("trainer.epochs=1000000", "scheduler=constant", "trainer.eval_every=1", 
 @MLFLOW
 @pytest.mark.parametrize(
     ("number", "code", "more"),
-    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ("tracking=none",))],
+    [(signal.SIGINT, 130, ()), pytest.param(signal.SIGTERM, 143, ("tracking=none",), marks=pytest.mark.slow)],
     ids=["INT", "TERM"],
 )
 def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any, more: Any) -> None:
@@ -288,6 +288,7 @@ def mlflow_runs(results: Path) -> Sequence:
 
 
 @MLFLOW
+@pytest.mark.slow
 def test_four_first_runs_at_once(tmp_path: Path) -> None:
     """On a results_dir that does not exist yet: all succeed, each with its own record and its own run in MLflow."""
     run = ("trainer.epochs=2", "trainer.eval_every=1", "model.hidden=8")

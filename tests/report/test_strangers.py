@@ -173,8 +173,7 @@ TARGETS = [
 ]
 
 
-@pytest.mark.parametrize("group", ["model", "dataset"])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("group", "target"), [*(("model", one) for one in TARGETS), ("dataset", TARGETS[0])])
 def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, group: Any, target: Any) -> None:
     """Neither what its configuration names nor its pickle: such figures are left out, with a word."""
     for folder in (tmp_path / "networks").rglob("run.json"):

@@ -46,6 +46,7 @@ def ends_whole(psilon: Any, records: Any, sweep: tuple[str, ...], name: str = "r
             assert left == pytest.approx(right, rel=1e-3, abs=1e-6)  # stacks may have been cut differently
 
 
+@pytest.mark.slow
 def test_killed_in_three_phases(start: Any, psilon: Any, records: Any, tmp_path: Path) -> None:
     """While it trains its first stack, while it closes records, and on the way to the rest."""
     sweep = (*SWEEP, "hardware.stack_size=4")
@@ -135,7 +136,7 @@ def test_sigkill_resumes_bit_for_bit(start: Any, psilon: Any, records: Any, grid
         assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("plans", [("serial", "serial"), ("serial", "stacked")])
+@pytest.mark.parametrize("plans", [pytest.param(("serial", "serial"), marks=pytest.mark.slow), ("serial", "stacked")])
 def test_two_at_once(start: Any, records: Any, plans: Any) -> None:
     """The same sweep started twice: both end well, and each run is trained once, however each cuts its stacks.
 

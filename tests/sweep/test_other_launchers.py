@@ -22,7 +22,7 @@ def installed(module: str) -> pytest.MarkDecorator:
 
 
 LAUNCHERS = [
-    pytest.param(JOBS, marks=installed("hydra_plugins.hydra_joblib_launcher"), id="joblib"),
+    pytest.param(JOBS, marks=[installed("hydra_plugins.hydra_joblib_launcher"), pytest.mark.slow], id="joblib"),
     pytest.param(
         ("hydra.launcher.inner=submitit_local", "hardware.stack_size=2", "hardware.plan=stacked"),
         marks=[installed("hydra_plugins.hydra_submitit_launcher"), pytest.mark.slow],

@@ -151,7 +151,8 @@ def test_stopped(start: Any, psilon: Any, records: Any, number: Any, code: Any) 
 
 
 @linux
-@pytest.mark.parametrize("retries", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("retries", [0, 1])
 def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any) -> None:
     """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
     process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
@@ -172,6 +173,7 @@ def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any) -
     same_as_one_by_one(psilon, records, *GRID, "trainer.epochs=600", tiny=LONG)
 
 
+@pytest.mark.slow
 def test_processes_that_end_as_they_start(psilon: Any, records: Any) -> None:
     """One line, at once: others would end as well."""
     Path("sitecustomize.py").write_text(

@@ -157,6 +157,7 @@ def test_an_experiment_in_mlflows_bin_is_noticed_at_once(tmp_path: Path) -> None
     assert connect(uri, "tests", str(tmp_path)).experiment_id == experiment.experiment_id
 
 
+@pytest.mark.slow
 def test_a_server_that_asks_who_you_are(server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a login, with a wrong one, with one that may not do this: each said in words, and never the password."""
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
