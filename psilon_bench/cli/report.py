@@ -36,7 +36,7 @@ def main() -> NoReturn:
 
 
 def say(line: str) -> None:
-    """A line beside the report."""
+    """Print a line beside the report."""
     print(f"psilon-report: {line}", file=sys.stderr)
 
 
@@ -106,7 +106,7 @@ def report(
 
 @contextlib.contextmanager
 def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) -> Iterator[list[Path]]:
-    """The folders that were named, or one with the records of an experiment, for as long as it is needed."""
+    """Yield the folders that were named, or one with the records of an experiment, for as long as it is needed."""
     if experiment is None:
         if not folders:
             raise UsageError("Say which runs: psilon-report results/<name>, or --mlflow EXPERIMENT.")
@@ -125,12 +125,12 @@ def records(folders: tuple[Path, ...], experiment: str | None, uri: str | None) 
 
 
 def as_file_name(experiment: str) -> str:
-    """The name of an experiment as that of a file in this folder."""
+    """Return the name of an experiment as that of a file in this folder."""
     return re.sub(r"[^\w.+-]+", "_", experiment).lstrip(".") or "experiment"
 
 
 def terminal() -> "Console":
-    """Where the report is shown; a file is wide."""
+    """Return the console for the report; a file is wide."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -140,7 +140,7 @@ def terminal() -> "Console":
 
 
 def show(made: "Report", console: "Console") -> None:
-    """The notes and the brief tables; a table that is too wide for the terminal as a list of its rows."""
+    """Print the notes and the brief tables; a table that is too wide for the terminal as a list of its rows."""
     from rich.text import Text
 
     anywhere = console.options.update(max_width=WIDEST)

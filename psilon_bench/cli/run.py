@@ -106,7 +106,7 @@ def exit_code(command: Callable[[], Any]) -> int:
 
 
 def check_working_folder() -> None:
-    """UsageError where it has been deleted."""
+    """Raise UsageError where the working folder has been deleted."""
     try:
         os.getcwd()
     except OSError as error:

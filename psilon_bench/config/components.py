@@ -47,7 +47,7 @@ def folders() -> list[str]:
 
 @functools.cache
 def locate(target: str) -> Callable[..., Any]:
-    """The class or function of a dotted path; ImportError where there is none, or where it is not to be imported."""
+    """Return the class or function of a dotted path; ImportError where there is none, or it is not to be imported."""
     admit(target.partition(".")[0].partition(":")[0])
     try:
         found = TypeAdapter(ImportString).validate_python(target)
@@ -91,18 +91,18 @@ def add_to_path() -> None:
 
 
 def places(spec: ModuleSpec | None) -> list[str | None]:
-    """The files of a module."""
+    """Return the files of a module."""
     return [] if spec is None else [spec.origin, *(spec.submodule_search_locations or [])]
 
 
 def check_target(section: str, target: str) -> None:
-    """UsageError unless the target can be imported and is what its section asks for."""
+    """Raise UsageError unless the target can be imported and is what its section asks for."""
     if not is_kind(section, imported(f"{section}._target_", target)):
         raise UsageError(f"{section}._target_={shown(target)} is not valid: it should be {kind(section)}.")
 
 
 def check_metric_function(target: str) -> None:
-    """UsageError unless the target can be imported and is a metric: see psilon_bench.metrics.functions."""
+    """Raise UsageError unless the target can be imported and is a metric: see psilon_bench.metrics.functions."""
     found = imported("metrics.functions", target)
     made = typing.get_type_hints(found).get("return") if inspect.isfunction(found) else None
     made = getattr(made, "array_type", made)  # Tensor of jaxtyping's Float[Tensor, ""]
@@ -128,7 +128,7 @@ def derives(found: Any, *bases: str) -> bool:
 
 @functools.cache
 def is_kind(section: str, found: Any) -> bool:
-    """Whether this is what a section's target must be."""
+    """Return whether this is what a section's target must be."""
     if section != "dataset":
         return derives(found, *BASES[section])
     if not inspect.isfunction(found):
@@ -138,6 +138,6 @@ def is_kind(section: str, found: Any) -> bool:
 
 
 def kind(section: str) -> str:
-    """What a section's target must be, in words."""
+    """Return what a section's target must be, in words."""
     what = "a function annotated to return a" if section == "dataset" else "a subclass of"
     return f"{what} {', or of '.join(BASES[section])}"

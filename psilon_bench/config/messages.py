@@ -15,7 +15,7 @@ from psilon_bench.errors import UsageError, short
 
 
 def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
-    """The message for an error of Hydra's about these overrides; None for any other error."""
+    """Return the message for an error of Hydra's about these overrides; None for any other error."""
     if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{group}={short(option)} is not an option of the group {group}.{nearest(option, error.options)}"
@@ -35,7 +35,7 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
 
 
 def remedy(unknown: str, known: Sequence[str]) -> str:
-    """The nearest of the known keys: of the same section where there is one, else by their last words."""
+    """Return the nearest of the known keys: of the same section where there is one, else by their last words."""
     section, _, name = unknown.rpartition(".")
     same = [key for key in known if section and key.rpartition(".")[0] == section]
     whole = {key.rpartition(".")[2]: key for key in reversed(same or known)}
@@ -43,7 +43,7 @@ def remedy(unknown: str, known: Sequence[str]) -> str:
 
 
 def known_keys(overrides: Sequence[str]) -> list[str]:
-    """All dotted keys of the configuration with the groups' options that are chosen, and its sections."""
+    """Return all dotted keys of the configuration with the groups' options that are chosen, and its sections."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 

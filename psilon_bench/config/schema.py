@@ -43,19 +43,19 @@ class ComponentSection(Section):
 
     @property
     def stackable(self) -> tuple[str, ...]:
-        """The arguments in which the members of a stack may differ, as the target says."""
+        """Return the arguments in which the members of a stack may differ, as the target says."""
         found: Any = locate(self.target)
         return found.stackable if derives(found, *STACKABLE) else ()
 
     @property
     def tuned(self) -> dict[str, Any]:
-        """The arguments that tell the runs of a baseline apart, by the names they have in a title."""
+        """Return the arguments that tell the runs of a baseline apart, by the names they have in a title."""
         baseline: Any = locate(self.target)
         return {word: self.arguments[name] for name, word in baseline.tuned.items()}
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the target is a baseline, which is fitted as a whole: optimizer, trainer and reg do nothing."""
+        """Return whether the target is a baseline, fitted as a whole: optimizer, trainer and reg do nothing."""
         return derives(locate(self.target), BASELINE)
 
     def determining(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class ModelSection(ComponentSection):
         return super().build(*args, **{key: value for key, value in extra.items() if key in named})
 
     def is_told_by(self, override: str) -> bool:
-        """Whether an override tells baselines apart that have this name and these `tuned` arguments."""
+        """Return whether an override tells baselines apart that have this name and these `tuned` arguments."""
         key = override.partition("=")[0]
         baseline: Any = locate(self.target)
         return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in baseline.tuned
@@ -147,7 +147,7 @@ class MetricsSection(Section):
 
     @property
     def located(self) -> list[Callable[..., Any]]:
-        """The metrics of your own, imported."""
+        """Return the metrics of your own, imported."""
         return [locate(name) for name in self.functions]
 
     def determining(self) -> dict[str, Any]:

@@ -70,6 +70,6 @@ def set_up_arithmetic() -> None:
 
 
 def exact(product: Callable[[Tensor, Tensor], Tensor]) -> bool:
-    """Whether a product of float32 matrices rounds as float32 does, not to the 10 or 7 bits of tf32 and bfloat16."""
+    """Return whether a product of float32 matrices rounds as float32 does, not to the 10 or 7 bits of others."""
     x = torch.linspace(-1, 1, 128**2).view(128, 128)
     return torch.allclose(product(x, x).double(), x.double() @ x.double(), rtol=0, atol=1e-3)

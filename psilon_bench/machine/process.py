@@ -50,7 +50,7 @@ def this_machine() -> dict[str, Any]:
 
 
 def is_gone(run: dict[str, Any]) -> bool:
-    """Whether the process of this run.json has ended, as far as can be told from here: False where it cannot.
+    """Return whether the process of this run.json has ended, as far as can be told from here: False where it cannot.
 
     No name of a host tells a machine for certain, but the boot id does; within one boot a process is told by its number
     and by when it began, which no step of the clock moves.
@@ -68,7 +68,7 @@ def is_gone(run: dict[str, Any]) -> bool:
 
 
 def lives(process: ProcessIdentity, by_clock: bool) -> bool:
-    """Whether a process with this number lives, and is the same: numbers are used again."""
+    """Return whether a process with this number lives, and is the same: numbers are used again."""
     try:
         found = psutil.Process(process.pid)
         began = found.create_time() if by_clock else since_boot(found)

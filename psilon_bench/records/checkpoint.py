@@ -93,7 +93,7 @@ class Checkpoint:
         return places.checkpoint_reserve(self.folder, self.id)
 
     def exists(self) -> bool:
-        """Whether there is a checkpoint of this stack."""
+        """Return whether there is a checkpoint of this stack."""
         return any(places.checkpoint_index(folder, self.id).exists() for folder in self.folders)
 
     def keep_room(self, state: dict[str, Any]) -> None:

@@ -87,5 +87,5 @@ def time_started(run: RunDict) -> str:
 
 
 def same_data_paths(run: RunDict, config: Config) -> bool:
-    """Whether a record was made from files at the same paths: the same data set, though its content may differ."""
+    """Return whether a record was made from files at the same paths: the same data set, of any content."""
     return all(run["params"].get(f"dataset.{name}") == path for name, path in config.dataset.resolved().items())

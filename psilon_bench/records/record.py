@@ -85,7 +85,7 @@ class Record:
 
     @property
     def closed(self) -> bool:
-        """Whether the run has ended for good: its record never changes again."""
+        """Return whether the run has ended for good: its record never changes again."""
         return is_closed(self.run)
 
     def add_row(self, row: dict[str, float]) -> None:
@@ -136,7 +136,7 @@ class Record:
 
 
 def is_closed(run: RunDict) -> bool:
-    """Whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
+    """Return whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
     return run["status"] == "finished" or run.get("diverged", False)
 
 

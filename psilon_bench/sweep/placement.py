@@ -64,7 +64,7 @@ class EqualGroups:
 
     @property
     def is_moved(self) -> bool:
-        """Whether `move_to_workers` gave the groups to processes."""
+        """Return whether `move_to_workers` gave the groups to processes."""
         return self.plan == "auto" and self.placement.workers > 0
 
     @property

@@ -125,7 +125,7 @@ class ProcessPool:
 
 
 def is_broken(future: "Future[Any]") -> bool:
-    """Whether a call was lost with the pool."""
+    """Return whether a call was lost with the pool."""
     return future.done() and isinstance(future.exception(), BrokenProcessPool)
 
 

@@ -35,7 +35,7 @@ def mirrored_folders(experiment: Experiment, sweeps: Iterable[str]) -> dict[str,
 
 
 def needs_sending(experiment: Experiment, record: Path, known: set[str], tagged: str | None, rebuild: bool) -> bool:
-    """Whether the record is to be sent, after putting mlflow.json right.
+    """Return whether the record is to be sent, after putting mlflow.json right.
 
     Its run is the one that mlflow.json names, or else the one that has its folder as a tag; `known` are the ids of all
     runs that MLflow has.

@@ -30,7 +30,7 @@ class Experiment:
     parents: dict[Path, str] = field(default_factory=dict)  # ids of the runs of sweeps that are known to be there
 
     def has(self, run_id: str) -> bool:
-        """Whether this MLflow knows the run."""
+        """Return whether this MLflow knows the run."""
         from mlflow.exceptions import MlflowException
 
         try:

@@ -55,7 +55,7 @@ class Mirror:
                 raise
 
     def still_runs(self) -> bool:
-        """Whether the run is still being computed."""
+        """Return whether the run is still being computed."""
         run = read_run(self.folder)
         return run is not None and run["status"] == "running" and not is_gone(run)
 

@@ -144,5 +144,5 @@ def sending(wanted: bool) -> Iterator[Sender | None]:
 
 
 def wants_mlflow(cfg: DictConfig) -> bool:
-    """Whether records are to go to MLflow, as a configuration says that is not yet checked."""
+    """Return whether records are to go to MLflow, as a configuration says that is not yet checked."""
     return OmegaConf.select(cfg, "tracking.name", throw_on_resolution_failure=False) == "mlflow"

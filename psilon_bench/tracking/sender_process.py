@@ -87,7 +87,7 @@ def unsent(folder: str | None, uri: str) -> dict[Path, str]:
 
 
 def is_unsent(record: Path, run: dict[str, Any], uri: str) -> bool:
-    """Whether a record was to go to `uri`, is not there whole, and its process has gone."""
+    """Return whether a record was to go to `uri`, is not there whole, and its process has gone."""
     state = mirror_state(record)
     wanted = run["params"].get("tracking.name") == "mlflow" and (state is None or state.uri == uri)
     return wanted and is_gone(run) and not is_sent(record, uri)

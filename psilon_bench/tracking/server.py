@@ -102,7 +102,7 @@ def refused(uri: str, reason: str) -> UsageError:
 
 
 def answers(uri: str) -> bool:
-    """Whether `check_server` finds something at this address."""
+    """Return whether `check_server` finds something at this address."""
     try:
         check_server(uri)
     except UsageError:

@@ -66,7 +66,7 @@ def mirror_state(record: Path) -> MirrorState | None:
 
 
 def is_sent(record: Path, uri: str) -> bool:
-    """Whether MLflow at `uri` has all of this record, as it is now."""
+    """Return whether MLflow at `uri` has all of this record, as it is now."""
     state = mirror_state(record)
     if state is None or state.uri != uri or not state.done:
         return False

@@ -66,7 +66,7 @@ def destination_of(record: Path, run: dict[str, Any], uri: str | None) -> Destin
 
 
 def is_lost(uri: str) -> bool:
-    """Whether the address names a file that is not there."""
+    """Return whether the address names a file that is not there."""
     file = database_of(uri) if uri.startswith("sqlite") else None
     return file is not None and not file.exists()
 

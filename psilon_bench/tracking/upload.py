@@ -50,5 +50,5 @@ def send_all(
 
 
 def is_out(experiment: Experiment, error: Exception) -> bool:
-    """Whether the other records would fare no better."""
+    """Return whether the other records would fare no better."""
     return isinstance(error, Timeout) or not answers(experiment.uri)

@@ -39,7 +39,7 @@ class Outcome:
 
     @property
     def diverged(self) -> bool:
-        """Whether the member failed by its own numbers, as it would again."""
+        """Return whether the member failed by its own numbers, as it would again."""
         return self.status == "failed"
 
 
