@@ -15,7 +15,7 @@ ROWS = 2
 
 @torch.no_grad()
 def check_metrics(config: Config, task: Task, model: nn.Module) -> None:
-    """Raise UsageError for a metric that fails on a new network or its logits, is no scalar, or is named like another."""
+    """Raise UsageError for a metric that fails on a new network, is no scalar, or is named like another."""
     if not config.metrics.functions:
         return
     parameter = next(model.parameters())
