@@ -1,20 +1,14 @@
 """A regularizer of your own: the log-sum penalty."""
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasWeights
 from psilon_bench.regularizers.regularizer import Regularizer
-
-
-@runtime_checkable
-class HasWeights(Protocol):
-    """A network that gives its weight matrices, (out, in) each."""
-
-    def weights(self) -> list[Tensor]: ...
 
 
 class LogSum(Regularizer):
@@ -28,10 +22,12 @@ class LogSum(Regularizer):
         self.eps = eps
 
     def check(self, model: nn.Module) -> None:
-        """UsageError where the network does not give its weights."""
+        """Raise UsageError where the network does not give its weights."""
         if not isinstance(model, HasWeights):
-            raise UsageError(f"it needs the weights, and {type(model).__name__} has no weights()")
+            raise UsageError(
+                f"it needs the weights, and {type(model).__name__} is no HasWeights (psilon_bench.models.offers)"
+            )
 
     def penalty(self, model: HasWeights, **own: Tensor) -> Tensor:
-        """R(W), a scalar."""
+        """Return R(W), a scalar."""
         return torch.stack([torch.log1p(weight.abs() / self.eps).sum() for weight in model.weights()]).sum()

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from psilon_bench.models.offers import HasWeights
 
-class Maxout(nn.Module):
+
+class Maxout(nn.Module, HasWeights):
     r"""f(x) = W max_p (V_p x + c_p) + b: each of `hidden` units is the largest of `pieces` linear functions.
 
     Inputs (batch, features) give logits (batch, outputs). Goodfellow et al. 2013.
