@@ -2,13 +2,12 @@
 
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from psilon_bench.sweep.stacks import can_stack
 from rich.console import Console
 
 from psilon_bench.config.schema import Config
@@ -19,6 +18,7 @@ from psilon_bench.records.record import Record
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run
+from psilon_bench.sweep.stack_shapes import can_stack
 
 NUMBERS = itertools.count()
 IMPORTS = "from typing import Any\nimport torch\nfrom torch import Tensor\n"
@@ -42,7 +42,7 @@ def measured(config: Callable[..., Config], tmp_path: Path) -> Callable[..., Con
     return measured
 
 
-def trained(*configs: Config) -> list[Record]:
+def trained(*configs: Config) -> Sequence[Record]:
     """The records of a stack."""
     return run(list(configs), Display(Console(file=io.StringIO())))
 
@@ -113,6 +113,7 @@ WRONG = {
 }
 
 
+@pytest.mark.unchecked_shapes  # a user has no check of annotations
 @pytest.mark.parametrize("code", WRONG)
 def test_what_is_no_metric_is_told_before_the_run(measured: Any, tmp_path: Path, code: Any) -> None:
     """In one line that names the function."""

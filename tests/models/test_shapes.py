@@ -25,7 +25,7 @@ WRONG = {
     "one of a list": lambda: path_norm([torch.rand(3, 2, 2)]),
     "under vmap": lambda: vmap(lambda weight: path_norm([weight]))(torch.rand(4, 3, 2, 2)),
     "of a method": lambda: Linear.of(torch.rand(3, 2), torch.rand(2)),
-    "of a network": lambda: MLP(3, 2, 4, 1)(torch.tensor(1.0)),
+    "of a network": lambda: MLP(3, 2, 4, 1, None, False, "relu", "orthogonal")(torch.tensor(1.0)),
 }
 
 
