@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import checked_shapes  # before the package is imported
 import pytest
@@ -37,7 +37,7 @@ def _own_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     yield
     GlobalHydra.instance().clear()
     torch.set_flush_denormal(False)  # psilon-run sets both; hypothesis needs all numbers
-    torch.backends.mkldnn.matmul.fp32_precision = "none"
+    torch.backends.mkldnn.matmul.fp32_precision = "none"  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,13 @@ def config(composed: Callable[..., DictConfig]) -> Callable[..., Config]:
 @pytest.fixture
 def network() -> Callable[..., MLP]:
     """network("pnet", 5, 2): an MLP in float64 with random lengths of both signs and random biases."""
-    kinds = {"pnet": (1, True), "rows": (1, False), "snet": (2, False), "shared": (2, True), "plain": (None, False)}
+    kinds: dict[str, tuple[Literal[1, 2] | None, bool]] = {
+        "pnet": (1, True),
+        "rows": (1, False),
+        "snet": (2, False),
+        "shared": (2, True),
+        "plain": (None, False),
+    }
 
     def network(
         kind: str, num_features: int, num_outputs: int, hidden: int = 4, depth: int = 2, activation: Any = "relu"
@@ -95,13 +101,15 @@ def task() -> Callable[..., Task]:
             "binary": (score > 0).float()[:, None],
             "multiclass": torch.bucketize(score, torch.tensor([-1.0, 1.0])),
         }[kind]
-        splits = [Split(*part) for part in zip(x.split(sizes), y.split(sizes), strict=True)]
+        train, val, test = [Split(*part) for part in zip(x.split(sizes), y.split(sizes), strict=True)]
         classes = [] if kind == "regression" else [f"class {i}" for i in range(max(2, outputs))]
         names = [f"x{i}" for i in range(5)]
         return Task(
             "made up",
             kind,
-            *splits,
+            train,
+            val,
+            test,
             names,
             outputs,
             classes,

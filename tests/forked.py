@@ -28,7 +28,7 @@ class Said(NamedTuple):
 class Forked:
     """The parent's side."""
 
-    def __init__(self, process: subprocess.Popen) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
 
     def __call__(

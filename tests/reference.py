@@ -15,7 +15,7 @@ from psilon_bench.models.linear import NormLinear
 from psilon_bench.models.mlp import MLP
 from psilon_bench.training.batches import generator
 
-LOSSES = {
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "binary": F.binary_cross_entropy_with_logits,
     "multiclass": F.cross_entropy,
     "regression": F.mse_loss,
@@ -30,6 +30,7 @@ def row_norm(row: Tensor, q: int) -> Tensor:
 def weight_of(layer: torch.nn.Module) -> Tensor:
     """W of a layer, row by row: g_j v_j / ||v_j||_q, a row of zeros for v_j = 0."""
     if not isinstance(layer, NormLinear):
+        assert isinstance(layer.weight, Tensor)
         return layer.weight
     lengths = layer.g.expand(len(layer.v))
     rows = [
@@ -91,7 +92,8 @@ def unit_measures(model: MLP) -> dict[str, float]:
     """Sizes ||w_k|| ||v_k|| of the hidden units between layers (1, 2), (3, 4), ..., counted one by one."""
     if isinstance(model.layers[0], NormLinear):
         return {}
-    result, every = {}, []
+    result: dict[str, float] = {}
+    every: list[float] = []
     for g in range(len(model.layers) // 2):
         first, second = model.layers[2 * g].weight, model.layers[2 * g + 1].weight
         sizes = [row_norm(w, 2).item() * row_norm(v, 2).item() for w, v in zip(first, second.T, strict=True)]
@@ -122,7 +124,8 @@ def train(
 
     Trains the network it is given, weights built in every forward pass, until the objective is not finite.
     """
-    rows, objectives = [], []
+    rows: list[dict[str, float]] = []
+    objectives: list[float] = []
     loss_of = LOSSES[task.kind]
     for epoch, parts in enumerate(batches(task.train, seed, settings.num_batches, settings.epochs)):
         optimizer.param_groups[0]["lr"] = rates[epoch]

@@ -17,30 +17,33 @@ from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.network import num_parameters
 from psilon_bench.training import dry_run
 from psilon_bench.training.dry_run import problem, rates
-from psilon_bench.training.footprint import count_parameters, num_parameters
+from psilon_bench.training.footprint import count_parameters
 
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields})
 ADAM = json.dumps({"name": "adam", "_target_": "torch.optim.Adam", "lr": 0.1})
 CPU = torch.device("cpu")
+ODD: list[Any] = [float("nan"), float("-inf"), 10**23, True, {}, -1]
 
 
 @pytest.mark.parametrize("group", [*GROUPS, "trainer", "metrics"])
-def test_no_number_may_be_anything(composed: Callable, group: str) -> None:
+def test_no_number_may_be_anything(composed: Callable[..., Any], group: str) -> None:
     """Every number of every option: not finite, endless, true, and below 0 are refused, each by the key's name."""
-    for option in [path.stem for path in sorted((CONF / group).glob("*.yaml"))] or [None]:
+    names: list[str | None] = [path.stem for path in sorted((CONF / group).glob("*.yaml"))]
+    for option in names or [None]:
         values = OmegaConf.to_container(composed(*([f"{group}={option}"] if option else [])), resolve=True)
         own: dict[str, Any] = values[group]  # type: ignore[index, call-overload, assignment]
         for key in [key for key, value in own.items() if type(value) in (int, float)]:
-            for odd in (float("nan"), float("-inf"), 10**23, True, {}, -1):
+            for odd in ODD:
                 changed = OmegaConf.create(values | {group: own | {key: odd}})  # type: ignore[operator]
                 with pytest.raises(UsageError, match=rf"^{group}\.{key}=.* is not valid: it should be "):
                     pytest.fail(f"{option}: {group}.{key}={odd} {check(changed)}")
 
 
 @pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", "\0", "\udce4", "a" * 5000])
-def test_no_text_may_be_anything(composed: Callable, text: str) -> None:
+def test_no_text_may_be_anything(composed: Callable[..., Any], text: str) -> None:
     """Neither what a terminal would obey, nor what no file can hold."""
     cfg = composed()
     cfg.results_dir = text
@@ -67,7 +70,7 @@ SCHEDULE = "torch.optim.lr_scheduler."
 QUIET = pytest.mark.filterwarnings("ignore:.*lr_scheduler:UserWarning", "ignore:The epoch parameter:UserWarning")
 
 
-def of_every_schedule(test: Callable) -> Callable:
+def of_every_schedule(test: Callable[..., Any]) -> Callable[..., Any]:
     """Of those that come with the package; what torch has to say of steps without training does not matter."""
     return QUIET(pytest.mark.parametrize("name", options("scheduler"))(test))
 
@@ -84,7 +87,9 @@ def test_a_rate_of_any_step_that_is_no_rate_is_found(milestones: list[int], gamm
 
 
 @of_every_schedule
-def test_long_schedules_are_looked_at_all_over(monkeypatch: pytest.MonkeyPatch, config: Callable, name: str) -> None:
+def test_long_schedules_are_looked_at_all_over(
+    monkeypatch: pytest.MonkeyPatch, config: Callable[..., Any], name: str
+) -> None:
     """The steps that are looked at, the first one by one, the last among them, have the rates of the whole walk."""
     own = config(f"scheduler={name}", "trainer.epochs=3001")
 
@@ -103,7 +108,7 @@ def test_long_schedules_are_looked_at_all_over(monkeypatch: pytest.MonkeyPatch, 
 
 
 @of_every_schedule
-def test_no_schedule_takes_long_to_look_at(config: Callable, name: str) -> None:
+def test_no_schedule_takes_long_to_look_at(config: Callable[..., Any], name: str) -> None:
     """A thousand million epochs: as many steps as 200,000."""
     own = config(f"scheduler={name}", "trainer.epochs=1000000000")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=own.optimizer.lr)
@@ -152,13 +157,13 @@ def test_parameters_are_counted_without_memory(name: str) -> None:
     assert counted > 0 or section.is_baseline
 
 
-def test_sizes_beyond_all_memory_are_counted(config: Callable) -> None:
+def test_sizes_beyond_all_memory_are_counted(config: Callable[..., Any]) -> None:
     """hidden = 10^8: 2 x 10^16 weights, at once."""
     section = config("model.hidden=100000000").model
     assert count_parameters(section.model_dump_json(by_alias=True), 30, 1, (30,)) == 20_000_003_400_000_005
 
 
-def test_what_is_supplied_cannot_be_set(composed: Callable) -> None:
+def test_what_is_supplied_cannot_be_set(composed: Callable[..., Any]) -> None:
     """The arguments that the runner gives to a target are no keys."""
     for (section, names), value in itertools.product(SUPPLIED.items(), ["1", "[]"]):
         for name in names:

@@ -31,7 +31,7 @@ class Said(NamedTuple):
 
 
 @pytest.fixture
-def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Iterator[Callable[..., Said]]:
+def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Said]]:
     """psilon_run("model=snet"): the command in this process, from its arguments to its exit code."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
@@ -41,6 +41,7 @@ def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) ->
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         with pytest.raises(SystemExit) as stop:
             cli.main()
+        assert isinstance(stop.value.code, int)
         return Said(stop.value.code, *capfd.readouterr())
 
     yield psilon_run
@@ -49,13 +50,13 @@ def psilon_run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) ->
         signal.signal(number, handler)
 
 
-def start(*arguments: str, folder: Path) -> subprocess.Popen:
+def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     pipe = subprocess.PIPE
     return subprocess.Popen([PROGRAM, *arguments], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
-def end(process: subprocess.Popen) -> Said:
+def end(process: subprocess.Popen[str]) -> Said:
     out, err = process.communicate(timeout=120)
     return Said(process.returncode, out, err)
 
@@ -65,7 +66,7 @@ def records(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("results/*/*/run.json"))
 
 
-def run_json(folder: Path) -> dict:
+def run_json(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "run.json").read_text())
 
 
@@ -198,9 +199,10 @@ def test_help_and_cfg_start_nothing_heavy() -> None:
         "import sys; from psilon_bench.cli.run import main\ntry: main()\nexcept SystemExit as stop: print(stop.code)\n"
     )
     code += "print(sorted({'torch', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
-    outs = {}
+    outs, pipe = {}, subprocess.PIPE
     for argument in ("--help", "--cfg=job"):
-        said = end(subprocess.Popen([sys.executable, "-c", code, argument, "reg.lam=0.125"], env=ENVIRONMENT, **PIPES))
+        command = [sys.executable, "-c", code, argument, "reg.lam=0.125"]
+        said = end(subprocess.Popen(command, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True))
         assert said.err == ""
         assert said.out.endswith("0\n[]\n")
         outs[argument] = said.out
@@ -208,9 +210,6 @@ def test_help_and_cfg_start_nothing_heavy() -> None:
         assert word in outs["--help"]
     assert "  lam: 0.125" in outs["--cfg=job"]
     assert "  epochs: 200" in outs["--cfg=job"]
-
-
-PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
 def test_the_same_seed_gives_the_same_history(psilon_run: Any, tmp_path: Path) -> None:
@@ -271,7 +270,7 @@ def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any,
         assert mirrored.data.metrics["epoch"] == len(rows)
 
 
-def wait_for_rows(folder: Path, process: subprocess.Popen, count: int) -> None:
+def wait_for_rows(folder: Path, process: subprocess.Popen[str], count: int) -> None:
     """Until the run's history has so many."""
     deadline = time.monotonic() + 60
     while not any(len(read_rows(path / "history.csv")) >= count for path in records(folder)):
@@ -280,7 +279,7 @@ def wait_for_rows(folder: Path, process: subprocess.Popen, count: int) -> None:
         time.sleep(0.05)
 
 
-def mlflow_runs(results: Path) -> Sequence:
+def mlflow_runs(results: Path) -> Sequence[Any]:
     from psilon_bench.tracking.experiment import connect
 
     place = connect(f"sqlite:///{results / 'mlflow.db'}", "psilon_bench", str(results))

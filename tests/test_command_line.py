@@ -74,7 +74,7 @@ def test_a_value_may_begin_with_a_tilde(argument: str, values: list[str]) -> Non
 @given(TEXT)
 def test_the_folder_of_an_inner_launcher_is_read_as_it_is(name: str) -> None:
     """Quotes, brackets and spaces of results_dir included."""
-    folder, _ = OtherLauncher("joblib", OmegaConf.create(), None, OmegaConf.create()).job(Path("/tmp", name))  # type: ignore[arg-type]
+    folder, _ = OtherLauncher("joblib", OmegaConf.create(), None, OmegaConf.create()).job(Path("/tmp", name))
     assert parse(folder).value() == str(Path("/tmp", name))
 
 

@@ -79,6 +79,7 @@ def test_check_keeps_every_value(composed: Any) -> None:
     cfg = composed("seed=3", "reg.lam=2e-3", "model=snet")
     nested = check(cfg).nested()
     values = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(values, dict)
     assert nested == values | {"results_dir": str(Path("results").absolute())}  # paths are resolved once
     assert nested["dataset"]["split_seed"] == 3
     assert nested["scheduler"]["max_lr"] == nested["optimizer"]["lr"]
@@ -163,7 +164,9 @@ def test_an_option_is_read_as_hydra_composes_it(composed: Any, path: Any) -> Non
     """The options that a file builds on included; references to other sections are not resolved."""
     group = path.parent.name
     cfg = composed(f"{group}={path.stem}")
-    assert read_option(path) == OmegaConf.to_container(cfg, resolve=False)[group]
+    composed_values = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(composed_values, dict)
+    assert read_option(path) == composed_values[group]
 
 
 def test_an_option_of_a_users_folder_builds_on_one_of_conf(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch: pytest.Monk
     """As with AMX."""
     monkeypatch.setattr(arithmetic, "exact", lambda product: False)
     arithmetic.set_up_arithmetic()
-    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back at once")

@@ -127,7 +127,7 @@ def fault(said: Said, folder: Path) -> str | None:
     )
 
 
-def nonsense(run: dict) -> str | None:
+def nonsense(run: dict[str, Any]) -> str | None:
     """What a finished run should not have."""
     if run["status"] != "finished":
         return f"is {run['status']}"

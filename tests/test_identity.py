@@ -15,6 +15,7 @@ from tiny import TINY
 from psilon_bench.config import code_version as code
 from psilon_bench.config.identity import Identity, canonical, difference, digest
 from psilon_bench.config.schema import Config
+from psilon_bench.data import cache
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
 
@@ -31,7 +32,7 @@ def table(tmp_path: Path) -> Path:
 
 def identity(config: Config) -> Identity:
     """With the data as they are now."""
-    load_task.cache_clear()
+    cache.tasks.clear()
     return config.with_data(load_task(config.dataset.text()).checksum).identity
 
 
@@ -160,9 +161,7 @@ def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         forget()
         code.source_of.cache_clear()
         importlib.invalidate_caches()
-        import mine
-
-        return code.code_version([mine.Mine])
+        return code.code_version([importlib.import_module("mine").Mine])
 
     monkeypatch.syspath_prepend(tmp_path)
     yield version_of

@@ -62,4 +62,4 @@ def test_no_other_file_names_the_files_of_a_record() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             literal = node.value if isinstance(node, ast.Constant) else None
             is_name = literal in known and "." in str(literal)
-            assert not is_name, f"{file.relative_to(package)}:{getattr(node, 'lineno', '')} names {literal}"
+            assert not is_name, f"{file.relative_to(package)}:{getattr(node, 'lineno', '')} names {literal!r}"

@@ -19,6 +19,7 @@ def child() -> Iterator[Any]:
     code = "from psilon_bench.machine.process import this_process; print(this_process(), flush=True); input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
         yield process, eval(process.stdout.readline())
         process.kill()
 

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from tiny import TINY
 
 from psilon_bench.config import code_version as code_module
@@ -17,7 +19,6 @@ from psilon_bench.config.check import check
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
-from psilon_bench.records import places
 from psilon_bench.records import record as record_module
 from psilon_bench.records.history import read_rows
 from psilon_bench.records.record import Record, check_writable
@@ -29,7 +30,7 @@ def record(config: Any) -> Record:
     return Record(config(*TINY), {"command": ["psilon-run"]})
 
 
-def run_json(folder: Path) -> dict:
+def run_json(folder: Path) -> dict[str, Any]:
     """run.json as strict JSON: no NaN, no Infinity."""
     return json.loads((folder / "run.json").read_text(), parse_constant=lambda word: pytest.fail(word))
 
@@ -50,12 +51,12 @@ def test_a_folder_that_exists_is_never_taken(config: Any, monkeypatch: pytest.Mo
     class SameId:
         hex = "0" * 32
 
-    class Noon(record_module.datetime):
+    class Noon(datetime):
         @classmethod
         def now(cls, zone: Any = None) -> Any:
             return cls(2030, 1, 1, 12, tzinfo=zone)
 
-    monkeypatch.setattr(places.uuid, "uuid4", SameId)
+    monkeypatch.setattr(uuid, "uuid4", SameId)
     monkeypatch.setattr(record_module, "datetime", Noon)
     first = Record(config(*TINY), {"number": 1})
     with pytest.raises(FileExistsError):
@@ -133,7 +134,9 @@ def test_a_finished_run_is_recorded_whole(finished: Any, config: Any) -> None:
     assert about["versions"]["torch"] == torch.__version__
     assert about["times"]["started"] <= about["times"]["ended"]
     assert about["task"]["rows"] == {"train": 341, "val": 114, "test": 114}
-    again = check(OmegaConf.load(record.folder / "config.yaml"))
+    written = OmegaConf.load(record.folder / "config.yaml")
+    assert isinstance(written, DictConfig)
+    again = check(written)
     assert again.fingerprint() == about["fingerprint"]
     assert again.with_data(about["task"]["checksum"]).identity.key == about["identity"]
     rows = read_rows(record.folder / "history.csv")
@@ -149,7 +152,9 @@ def test_model_pt_is_the_network_that_was_tested(finished: Any, select: Any) -> 
     record = finished(
         "trainer.epochs=30", "optimizer.lr=0.3", "scheduler=constant", f"trainer.select={select}", "model=mlp"
     )
-    config = check(OmegaConf.load(record.folder / "config.yaml"))
+    written = OmegaConf.load(record.folder / "config.yaml")
+    assert isinstance(written, DictConfig)
+    config = check(written)
     task: Task = load_task(config.dataset.text())
     losses = [row["val/loss"] for row in read_rows(record.folder / "history.csv")]
     assert min(losses) < losses[-1]
@@ -202,6 +207,7 @@ def test_git_commit_is_the_sources_and_none_elsewhere(tmp_path: Path) -> None:
     who = ["-c", "user.name=n", "-c", "user.email=e"]
     subprocess.run([*git, *who, "commit", "-qm", "one"], check=True)
     commit = commit_of(tmp_path / "record.py")
+    assert commit is not None
     assert len(commit) == 40
     (tmp_path / "record.py").write_text("changed")
     assert commit_of(tmp_path / "record.py") == f"{commit}+"

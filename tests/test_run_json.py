@@ -80,6 +80,7 @@ def reason(path: Any) -> Any:
 def test_a_whole_record(file: Any) -> None:
     """Fields by name, and the file as it was."""
     run = read_run_json(file(WHOLE))
+    assert run.task.target is not None
     assert (run.status, run.seed, run.task.name, run.task.target.scale) == ("finished", 3, "wine", 1.0)
     assert run.metrics == {"val/loss": 0.25, "num_nonzero": 7.0}
     assert run.raw == WHOLE

@@ -77,7 +77,8 @@ def test_new_rows_that_do_not_fit(saved: Any, levels: Any) -> None:
 def test_the_preprocessing_comes_back_as_it_was(saved: Any, levels: Any, task: Any, tmp_path: Path) -> None:
     """Of tables, of images and of none."""
     scaler = ImageScaler([1, 2, 2]).fit(np.arange(12.0).reshape(3, 1, 2, 2))
-    for value in (saved.preprocessing, scaler, None):
+    values: list[Any] = [saved.preprocessing, scaler, None]
+    for value in values:
         trusted.write_fitted(value, tmp_path / "value.skops")
         again = trusted.read_fitted(tmp_path / "value.skops")
         assert type(again) is type(value)

@@ -48,7 +48,7 @@ def test_a_reader_who_has_gone() -> None:
     """psilon-run --help | head ends without a word."""
     reading, writing = os.pipe()
     os.close(reading)
-    command = [Path(sys.executable).with_name("psilon-run"), "--help"]
+    command = [str(Path(sys.executable).with_name("psilon-run")), "--help"]
     result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (result.returncode, result.stderr) == (128 + signal.SIGPIPE, b"")

@@ -24,7 +24,7 @@ PROGRAMS = {
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel's content, on its own."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -32,7 +32,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def python(unpacked: Path, folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess:
+def python(unpacked: Path, folder: Path, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Python with the wheel; -P keeps the working folder, and PYTHONPATH the source tree, off the path."""
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "PSILON_COMPONENTS": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-c", code, *arguments]

@@ -48,6 +48,8 @@ class Tied(Plain):
 class Counting(Plain):
     """Multiplies by what a buffer says that no file has, and that each training step changes."""
 
+    steps: Tensor
+
     def __init__(self, num_features: int, num_outputs: int) -> None:
         super().__init__(num_features, num_outputs)
         self.register_buffer("steps", torch.zeros(()), persistent=False)

@@ -40,8 +40,9 @@ def load() -> Callable[..., Any]:
     def load(dataset: str, **values: Any) -> Any:
         cfg = OmegaConf.create({"seed": 0, "dataset": read_option(CONF / "dataset" / f"{dataset}.yaml")})
         assert set(values) <= set(cfg.dataset)
-        section = {**OmegaConf.to_container(cfg, resolve=True)["dataset"], **values}
-        checked = DatasetSection.model_validate(section)
+        found = OmegaConf.to_container(cfg, resolve=True)
+        assert isinstance(found, dict)
+        checked = DatasetSection.model_validate({**found["dataset"], **values})
         check_arguments("dataset", checked)
         return checked.build(name=checked.name)
 

@@ -27,7 +27,11 @@ def _empty() -> None:
 def test_the_latest_that_fit_are_kept(sizes: Any) -> None:
     """Together at most 40 bytes, the last one in any case; each of them is the same object until it is dropped."""
     bounded = Bounded(40)
-    load = cached_by_bytes(bounded, lambda number, size: (number,))(lambda number, size: np.zeros(size, dtype=np.uint8))
+
+    @cached_by_bytes(bounded, lambda number, size: (number,))
+    def load(number: int, size: int) -> np.ndarray:
+        return np.zeros(size, dtype=np.uint8)
+
     for number, size in enumerate(sizes):
         first = load(number, size)
         assert load(number, size) is first
@@ -44,7 +48,12 @@ def test_the_latest_that_fit_are_kept(sizes: Any) -> None:
 def test_what_is_larger_than_the_bound_is_kept_alone() -> None:
     """Until the next comes: a data set that is used again and again is not read again and again."""
     bounded, calls = Bounded(10), []
-    load = cached_by_bytes(bounded, lambda size: (size,))(lambda size: calls.append(size) or np.zeros(size))
+
+    @cached_by_bytes(bounded, lambda size: (size,))
+    def load(size: int) -> np.ndarray:
+        calls.append(size)
+        return np.zeros(size)
+
     for size in (1, 50, 50, 1, 1):
         load(size)
     assert calls == [1, 50, 1]
@@ -98,7 +107,12 @@ def test_images_are_read_once_for_all_splits(config: Any, tmp_path: Path, monkey
     """And each split is what it is when they are read for it alone: nobody changes what is kept."""
     runs = [config(*write_mnist(tmp_path, side=6, sizes=(60, 20)), f"seed={seed}") for seed in (0, 1, 0, 2)]
     read, calls = image_files._read_pairs, []
-    monkeypatch.setattr(image_files, "_read_pairs", lambda folder: calls.append(folder) or read(folder))
+
+    def counted(folder: Path) -> Any:
+        calls.append(folder)
+        return read(folder)
+
+    monkeypatch.setattr(image_files, "_read_pairs", counted)
     together = [load(run) for run in runs]
     assert len(calls) == 1
     for run, task in zip(runs, together, strict=True):
@@ -112,7 +126,12 @@ def test_tables_are_read_once_for_all_splits(config: Any, monkeypatch: pytest.Mo
     """The same of what comes with scikit-learn."""
     runs = [config("dataset=wine", f"seed={seed}") for seed in range(4)]
     read, calls = bundled._read, []
-    monkeypatch.setattr(bundled, "_read", lambda name: calls.append(name) or read(name))
+
+    def counted(name: Any) -> Any:
+        calls.append(name)
+        return read(name)
+
+    monkeypatch.setattr(bundled, "_read", counted)
     together = [load(run) for run in runs]
     assert calls == ["wine"]
     for run, task in zip(runs, together, strict=True):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -22,7 +23,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         monkeypatch.setattr(sys, "argv", ["psilon-data", *arguments])
         with pytest.raises(SystemExit) as stop:
             data_cli.main()
-        return (stop.value.code or 0, *capsys.readouterr())
+        code = stop.value.code or 0
+        assert isinstance(code, int)
+        return (code, *capsys.readouterr())
 
     return run
 
@@ -106,7 +109,9 @@ def test_a_suite_is_swept_over() -> None:
 
 def test_fetch_suite_fetches_every_task(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(data_cli, "fetch_openml", data_cli.commands.commands["fetch"].commands["openml"])
+    fetch = data_cli.commands.commands["fetch"]
+    assert isinstance(fetch, click.Group)
+    monkeypatch.setattr(data_cli, "fetch_openml", fetch.commands["openml"])
     monkeypatch.setattr(data_cli.fetch_openml, "callback", lambda task_ids: asked.extend(task_ids))
     assert run("fetch", "suite", "337")[0] == 0
     assert asked == data_cli.suite_tasks("337")

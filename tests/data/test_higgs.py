@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -56,7 +57,9 @@ def test_rows_arrive_as_they_are_in_the_file(path: Any, rows: Any, load: Any, pa
 def test_the_file_is_converted_once(path: Any, load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load("higgs", path=str(path))
     (key,) = store.entries()
-    groups = higgs.pq.ParquetFile(store.read_entry(key).table).num_row_groups
+    entry = store.read_entry(key)
+    assert entry is not None
+    groups = pq.ParquetFile(entry.table).num_row_groups
     assert groups > 1
     monkeypatch.setattr(higgs, "convert", None)
     again = load("higgs", path=str(path))

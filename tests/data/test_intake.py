@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from psilon_bench.data import table
 from psilon_bench.data.form import Form
 from psilon_bench.data.setting import setting
+from psilon_bench.data.tabular import RawTable
 from psilon_bench.errors import UsageError
 
 ROWS = 120
@@ -59,10 +60,17 @@ def raised(load: Any, **values: Any) -> str:
     return str(error.value)
 
 
-def raw(path: str, **values: object) -> table.RawTable:
+def raw(path: str, **values: Any) -> RawTable:
     """Before it is split and encoded."""
     form = Form(**{key: values.pop(key) for key in ("missing", "decimal", "thousands") if key in values})
-    asked = {"target": None, "kind": "infer", "drop": (), "group": None, "categorical": (), "separator": None}
+    asked: dict[str, Any] = {
+        "target": None,
+        "kind": "infer",
+        "drop": (),
+        "group": None,
+        "categorical": (),
+        "separator": None,
+    }
     return table.table_of_file(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
 
 
@@ -185,7 +193,12 @@ def test_the_checksum_is_of_what_was_read(written: Any, monkeypatch: pytest.Monk
     """The file is opened once; a change right after cannot part checksum and content."""
     path = written("target,a", lines(TARGET, NUMBERS))
     opened, read_bytes = [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda self: [opened.append(self), read_bytes(self)][1])
+
+    def counted(self: Path) -> bytes:
+        opened.append(self)
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
     found = raw(path)
     assert opened == [Path(path)]
     assert found.checksum == hashlib.sha256(read_bytes(Path(path))).hexdigest()

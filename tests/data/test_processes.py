@@ -18,7 +18,7 @@ FETCH = "from psilon_bench.cli.data import main; main()"
 
 
 @pytest.fixture
-def fetch(server: Server, cache: Path, tmp_path: Path) -> Callable[..., subprocess.Popen]:
+def fetch(server: Server, cache: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start `psilon-data fetch openml ID` in a process of its own, with the test's server and cache."""
     config = tmp_path / "config" / "openml"
     config.mkdir(parents=True)
@@ -30,14 +30,14 @@ def fetch(server: Server, cache: Path, tmp_path: Path) -> Callable[..., subproce
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
 
-    def start(task_id: int) -> subprocess.Popen:
+    def start(task_id: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", FETCH, "fetch", "openml", str(task_id)]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
 
 
-def finish(process: subprocess.Popen) -> str:
+def finish(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     return out

@@ -115,6 +115,7 @@ def test_a_kill_at_any_moment_of_a_real_fetch(client: Any, cache: Any, delay: An
     process.start()
     _wait_for(cache / ".making")
     time.sleep(delay)
+    assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     process.close()

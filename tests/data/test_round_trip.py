@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from psilon_bench.data import table
 from psilon_bench.data.form import Form
+from psilon_bench.data.tabular import RawTable
 
 ROWS = 12
 MISSING_WORDS = ["NA", "None", "null", "nan", "N/A", "?", "#N/A"]
@@ -40,7 +41,7 @@ def column(draw: st.DrawFn) -> pd.Series:
     return pd.Series([*cells, "xyz" if kind == "level" else draw(values)], dtype=dtype)
 
 
-def read(path: Path) -> table.RawTable:
+def read(path: Path) -> RawTable:
     """As the intake reads it by default."""
     asked = table.Reading("target", "infer", (), None, (), None, "utf-8", Form())
     return table.table_of_file(path, asked)

@@ -122,6 +122,7 @@ def test_a_kill_while_making_leaves_it_absent_and_unlocked(cache: Any) -> None:
     deadline = time.time() + 30
     while not half.exists() and time.time() < deadline:
         time.sleep(0.01)
+    assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     process.close()

@@ -18,22 +18,27 @@ X = [float(row * row % 97) for row in range(ROWS)]
 DAYS = [dt.date(2020, 1, 1) + dt.timedelta(days=3 * row) for row in range(ROWS)]
 
 
+class Stored:
+    """Writes Parquet files."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, **columns: pa.Array) -> str:
+        """The path of a file with these columns, numbers x and a target."""
+        pq.write_table(pa.table({"x": X, **columns, "target": [row % 3 for row in range(ROWS)]}), self.path)
+        return str(self.path)
+
+    def target(self, values: pa.Array) -> str:
+        """The path of a file with numbers x and this target."""
+        pq.write_table(pa.table({"x": X, "target": values}), self.path)
+        return str(self.path)
+
+
 @pytest.fixture
-def stored(tmp_path: Path) -> Any:
-    """stored(a=array): the path of a Parquet file with these columns, numbers x and a target."""
-
-    def stored(**columns: pa.Array) -> str:
-        pq.write_table(
-            pa.table({"x": X, **columns, "target": [row % 3 for row in range(ROWS)]}), tmp_path / "my.parquet"
-        )
-        return str(tmp_path / "my.parquet")
-
-    def target(values: pa.Array) -> str:
-        pq.write_table(pa.table({"x": X, "target": values}), tmp_path / "my.parquet")
-        return str(tmp_path / "my.parquet")
-
-    stored.target = target
-    return stored
+def stored(tmp_path: Path) -> Stored:
+    """stored(a=array), stored.target(array): the path of a Parquet file."""
+    return Stored(tmp_path / "my.parquet")
 
 
 def inputs(load: Any, path: str, **values: Any) -> tuple[list[str], np.ndarray]:
@@ -56,7 +61,7 @@ def inputs(load: Any, path: str, **values: Any) -> tuple[list[str], np.ndarray]:
         ([float(row) for row in range(ROWS)], pa.float16()),
     ],
 )
-def test_numbers_by_type(stored: Any, load: Any, values: Any, kind: Any) -> None:
+def test_numbers_by_type(stored: Stored, load: Any, values: Any, kind: Any) -> None:
     """Standardised, all of these are the counting of the rows; missing cells get an indicator."""
     whole = inputs(load, stored(a=pa.array(values, kind)))
     plain = inputs(load, stored(a=pa.array(range(ROWS))))
@@ -66,7 +71,7 @@ def test_numbers_by_type(stored: Any, load: Any, values: Any, kind: Any) -> None
     assert inputs(load, stored(a=holes))[0] == ["x", "a", "missingindicator_a"]
 
 
-def test_durations_are_in_seconds(stored: Any, load: Any) -> None:
+def test_durations_are_in_seconds(stored: Stored, load: Any) -> None:
     """Whatever they are stored in."""
     for unit in ("s", "ms", "us", "ns"):
         values = pa.array([dt.timedelta(seconds=row) for row in range(ROWS)], pa.duration(unit))
@@ -88,7 +93,7 @@ def test_durations_are_in_seconds(stored: Any, load: Any) -> None:
         (pa.array([[1.0, 2.0]] * ROWS, pa.list_(pa.float64(), 2)), "fixed_size_list<"),
     ],
 )
-def test_cells_of_several_values_are_one_clear_line(stored: Any, load: Any, values: Any, told: Any) -> None:
+def test_cells_of_several_values_are_one_clear_line(stored: Stored, load: Any, values: Any, told: Any) -> None:
     """And the column can be left out."""
     with pytest.raises(UsageError, match="A cell of a table holds one number") as error:
         load("table", path=stored(a=values))
@@ -115,12 +120,12 @@ def test_cells_of_several_values_are_one_clear_line(stored: Any, load: Any, valu
         (pa.array(["1", "2", "NA"] * 40), ["1", "2", "NA"]),
     ],
 )
-def test_classes_by_type(stored: Any, load: Any, values: Any, classes: Any) -> None:
+def test_classes_by_type(stored: Stored, load: Any, values: Any, classes: Any) -> None:
     """Levels of which there are no rows are none; text is classes, however its cells look; integers are exact."""
     assert load("table", path=stored.target(values)).classes == classes
 
 
-def test_text_that_holds_numbers(stored: Any, load: Any) -> None:
+def test_text_that_holds_numbers(stored: Stored, load: Any) -> None:
     """Levels if the file says text, which is told; but among a word for missing values they were read badly before."""
     task = load("table", path=stored(a=pa.array(["1", "10", "2"] * 40)))
     assert task.feature_names[1:] == ["a=1", "a=10", "a=2"]
@@ -133,7 +138,7 @@ def test_text_that_holds_numbers(stored: Any, load: Any) -> None:
         load("table", path=stored(a=pa.array([*map(str, range(ROWS - 1)), "Total"])))
 
 
-def test_missing_can_be_set_for_categories(stored: Any, load: Any) -> None:
+def test_missing_can_be_set_for_categories(stored: Stored, load: Any) -> None:
     """Of dictionaries and numbers."""
     task = load("table", path=stored(a=pa.array(["u", "v", "?"] * 40).dictionary_encode()), missing=["?"])
     assert task.feature_names == ["x", "a=u", "a=v", "a=missing"]
@@ -165,7 +170,7 @@ DATES = {
 
 
 @pytest.mark.parametrize("kind", DATES)
-def test_dates_are_days(stored: Any, load: Any, kind: Any) -> None:
+def test_dates_are_days(stored: Stored, load: Any, kind: Any) -> None:
     """In every type and as text in ISO 8601: the same numbers; in new rows too, as text or moments."""
     days = [(day - dt.date(1970, 1, 1)).days for day in DAYS]
     task, plain = load("table", path=stored(a=DATES[kind])), load("table", path=stored(a=pa.array(days)))
@@ -178,7 +183,7 @@ def test_dates_are_days(stored: Any, load: Any, kind: Any) -> None:
         np.testing.assert_allclose(new, expected, atol=1e-6)
 
 
-def test_cycles(stored: Any, load: Any) -> None:
+def test_cycles(stored: Stored, load: Any) -> None:
     """Sine and cosine of year and week beside the days; of the day where the moments are not midnights."""
     task = load("table", path=stored(a=DATES["date32"]), dates="cyclic")
     waves = [f"a_{period}_{wave}" for period in ("year", "week") for wave in ("sin", "cos")]
@@ -191,7 +196,7 @@ def test_cycles(stored: Any, load: Any) -> None:
     assert load("table", path=stored(a=hours), dates="cyclic").feature_names[-2:] == ["a_day_sin", "a_day_cos"]
 
 
-def test_missing_dates(stored: Any, load: Any) -> None:
+def test_missing_dates(stored: Stored, load: Any) -> None:
     """The median day and an indicator; in text a word says so."""
     holes = [row % 7 == 0 for row in range(ROWS)]
     values = [None if hole else day for hole, day in zip(holes, DAYS, strict=True)]
@@ -200,7 +205,7 @@ def test_missing_dates(stored: Any, load: Any) -> None:
         assert load("table", path=stored(a=array), dates="cyclic").num_features == 7
 
 
-def test_dates_that_are_asked_about(stored: Any, load: Any) -> None:
+def test_dates_that_are_asked_about(stored: Stored, load: Any) -> None:
     """A word among dates, a date as a target, and text that is none in new rows."""
     with pytest.raises(UsageError, match=r"must hold dates or levels, but 1 of its 120 cells .*: 'soon' in row 120"):
         load("table", path=stored(a=pa.array([*map(str, DAYS[1:]), "soon"])))
@@ -211,7 +216,7 @@ def test_dates_that_are_asked_about(stored: Any, load: Any) -> None:
         task.preprocessing.transform(pd.DataFrame({"x": [0.0], "a": ["soon"]}))
 
 
-def test_dates_as_levels_and_groups(stored: Any, load: Any) -> None:
+def test_dates_as_levels_and_groups(stored: Stored, load: Any) -> None:
     """As they are told to."""
     few = pa.array([DAYS[row % 3] for row in range(ROWS)])
     task = load("table", path=stored(a=few), categorical=["a"])

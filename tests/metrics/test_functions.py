@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def measured(config: Callable[..., Config], tmp_path: Path) -> Callable[..., Con
     return measured
 
 
-def trained(*configs: Config) -> list[Record]:
+def trained(*configs: Config) -> Sequence[Record]:
     """The records of a stack."""
     return run(list(configs), Display(Console(file=io.StringIO())))
 
@@ -115,6 +115,7 @@ WRONG = {
 }
 
 
+@pytest.mark.unchecked_shapes  # a user has no check of annotations
 @pytest.mark.parametrize("code", WRONG)
 def test_what_is_no_metric_is_told_before_the_run(measured: Any, tmp_path: Path, code: Any) -> None:
     """In one line that names the function."""

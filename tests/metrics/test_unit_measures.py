@@ -10,9 +10,11 @@ from unit_networks import KINDS, unit_network
 
 from psilon_bench.config.options import options
 from psilon_bench.metrics.units import unit_measures, weight_decay_objectives
+from psilon_bench.models.factorized_mlp import FactorizedMLP
 from psilon_bench.models.mlp import MLP
 from psilon_bench.models.units import incoming_norms, outgoing_norms, scale_incoming, scale_outgoing
 from psilon_bench.run.checks import prepare
+from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_trainer
 
 
@@ -70,11 +72,13 @@ def test_the_history_has_the_objective_over_all_training_rows(config: Any, datas
     common = ("model=mlp_factorized", "model.hidden=5", f"dataset={dataset}", "tracking=none", "trainer.epochs=3")
     lams = (0.01, 0.3)
     runs = [config(*common, "reg=l2", "reg.scale=0.5", f"reg.lam={lam}", f"seed={i}") for i, lam in enumerate(lams)]
-    members, rows = [prepare(run) for run in runs], [{}, {}]
+    members = [prepare(run) for run in runs]
+    rows: list[Row] = [{}, {}]
     fit = build_trainer(members)
     fit.run(lambda member, row: rows[member].update(row))
     for index, (member, lam) in enumerate(zip(members, lams, strict=True)):
         network, train = fit.stack.network(index), member.task.train
+        assert isinstance(network, FactorizedMLP)
         logits = network(train.x.double())
         loss = F.cross_entropy(logits, train.y) if dataset == "wine" else F.mse_loss(logits, train.y.double())
         path = sum((incoming_norms(pair) * outgoing_norms(pair)).sum() for pair in network.units())

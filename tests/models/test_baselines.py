@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ from psilon_bench.run.run import run_alone
 
 FOREST = {"n_estimators": 7, "max_features": 0.4, "min_samples_leaf": 2}
 BOOSTING = {"learning_rate": 0.3, "max_iter": 8, "max_leaf_nodes": 5, "early_stopping": False}
-BY_HAND = {  # overrides; regressor, classifier by seed
+BY_HAND: dict[
+    str, tuple[list[str], Callable[[int], Any], Callable[[int], Any]]
+] = {  # overrides; regressor, classifier by seed
     "ridge": (
         ["model.alpha=0.3"],
         lambda seed: RidgeRegressor(alpha=0.3),
@@ -66,7 +69,9 @@ def fitted(config: Any) -> Any:
 
 def test_every_baseline_is_compared() -> None:
     """By discovery; what recovers x from A x = b has tests of its own."""
-    targets = {name: locate(section.target) for name, section in options("model").items() if section.is_baseline}
+    targets: dict[str, Any] = {
+        name: locate(section.target) for name, section in options("model").items() if section.is_baseline
+    }
     assert BY_HAND.keys() == {name for name, target in targets.items() if target.kinds != ("recovery",)}
 
 
@@ -185,7 +190,10 @@ def test_threads_and_precision_change_nothing(fitted: Any, model: Any) -> None:
 
 def test_what_a_fingerprint_knows(config: Any) -> None:
     """Seed, data and the model's own arguments; what trains networks does not count."""
-    own = lambda *more: config("model=ridge", "reg=none", *more).fingerprint()  # noqa: E731
+
+    def own(*more: str) -> str:
+        return config("model=ridge", "reg=none", *more).fingerprint()
+
     nothing = ["optimizer.lr=0.1", "trainer.epochs=7", "reg.lam=3", "scheduler=constant", "hardware.precision=float32"]
     assert {own(), *map(own, nothing)} == {own()}
     assert len({own(), own("seed=1"), own("model.alpha=2"), own("dataset=wine"), own("dataset.split_seed=4")}) == 5

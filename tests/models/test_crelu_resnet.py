@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -10,11 +11,14 @@ from torch.func import jacrev, vmap
 
 from psilon_bench.metrics.lipschitz import jacobians, spectral_norm
 from psilon_bench.models.crelu_resnet import CReLULinear, CReLUResNet, parts
+from psilon_bench.models.mlp import MLP
 
-KINDS = [(1, True), (1, False), (2, True), (2, False)]
+KINDS: list[tuple[Literal[1, 2], bool]] = [(1, True), (1, False), (2, True), (2, False)]
 
 
-def random_net(q: int, share: bool, seed: int = 0, depth: int = 3, outputs: int = 2, near: float = 0.0) -> CReLUResNet:
+def random_net(
+    q: Literal[1, 2], share: bool, seed: int = 0, depth: int = 3, outputs: int = 2, near: float = 0.0
+) -> CReLUResNet:
     """A small net in float64 with random weights, lengths of both signs, a dead row; `near` pulls W+- to -I."""
     torch.manual_seed(seed)
     net = CReLUResNet(3, outputs, hidden=4, depth=depth, normalization=q, share=share).double()
@@ -54,7 +58,7 @@ def all_paths(net: CReLUResNet) -> float:
 
 
 @pytest.mark.parametrize(("q", "share"), KINDS)
-def test_forward_is_the_formula(q: int, share: bool) -> None:
+def test_forward_is_the_formula(q: Literal[1, 2], share: bool) -> None:
     """One product with [relu(h), min(h, 0)] equals W+ relu(h) - W- relu(-h)."""
     net = random_net(q, share)
     x = torch.randn(7, 3, dtype=torch.float64)
@@ -62,7 +66,7 @@ def test_forward_is_the_formula(q: int, share: bool) -> None:
 
 
 @pytest.mark.parametrize(("q", "share"), KINDS)
-def test_rows_of_the_maximum_have_the_length(q: int, share: bool) -> None:
+def test_rows_of_the_maximum_have_the_length(q: Literal[1, 2], share: bool) -> None:
     """The q-norm of row j of max(|W+|, |W-|) is |g_j|, and no scale of v_j changes the layer."""
     layer = random_net(q, share).blocks[1]
     plus, minus = parts(layer)
@@ -96,7 +100,7 @@ def test_closed_form_is_the_product() -> None:
 
 
 @pytest.mark.parametrize(("q", "share"), KINDS)
-def test_original_bound_sums_all_paths(q: int, share: bool) -> None:
+def test_original_bound_sums_all_paths(q: Literal[1, 2], share: bool) -> None:
     """Brute force over the net as drawn."""
     net = random_net(q, share)
     assert net.path_norm("original").item() == pytest.approx(all_paths(net), rel=1e-12)
@@ -105,7 +109,7 @@ def test_original_bound_sums_all_paths(q: int, share: bool) -> None:
 @pytest.mark.parametrize("near", [0.0, 8.0])
 @pytest.mark.parametrize(("q", "share"), KINDS)
 @pytest.mark.parametrize("seed", range(4))
-def test_every_bound_bounds(q: int, share: bool, seed: int, near: float) -> None:
+def test_every_bound_bounds(q: Literal[1, 2], share: bool, seed: int, near: float) -> None:
     """Each bound is above the slope between any two inputs and above the Jacobian's norm (L_inf to L1) at any point."""
     net = random_net(q, share, seed, near=near)
     x, y = torch.randn(2, 500, 3, dtype=torch.float64) * 3
@@ -142,7 +146,7 @@ def test_neither_of_the_papers_bounds_is_always_below() -> None:
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_local_lipschitz_is_the_norm_of_the_jacobian(outputs: int, network: Callable[..., torch.nn.Module]) -> None:
+def test_local_lipschitz_is_the_norm_of_the_jacobian(outputs: int, network: Callable[..., MLP]) -> None:
     """Against autograd, row by row; and for a linear layer it is the layer's spectral norm."""
     net = random_net(1, share=True, outputs=outputs)
     x = torch.randn(4, 3, dtype=torch.float64)
@@ -170,19 +174,21 @@ def test_local_lipschitz_of_a_diverged_network_is_nan() -> None:
 
 
 @pytest.mark.parametrize(("q", "share"), KINDS)
-def test_the_bounds_hold_for_trained_nets(q: int, share: bool) -> None:
+def test_the_bounds_hold_for_trained_nets(q: Literal[1, 2], share: bool) -> None:
     """After training from its own start, every bound is above input pairs and Jacobians; tight is below the others."""
     torch.manual_seed(3)
     net = CReLUResNet(3, 2, hidden=8, depth=4, normalization=q, share=share).double()
     x = torch.randn(64, 3).double()
     y = torch.stack([x[:, 0].sin() * x[:, 1], x.abs().amax(dim=1)], dim=1)
-    optimizer, first = torch.optim.Adam(net.parameters(), lr=0.02), None
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    first: float | None = None
     for _ in range(150):
         optimizer.zero_grad()
         loss = (net(x) - y).square().mean()
         first = first or loss.item()
         (loss + 1e-4 * net.path_norm()).backward()
         optimizer.step()
+    assert first is not None
     assert loss.item() < first / 3
     points, others = torch.randn(2, 500, 3).double()
     slopes = (net(points) - net(others)).abs().sum(dim=1) / (points - others).abs().amax(dim=1)

@@ -11,6 +11,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.models.diagonal_linear import DiagonalLinear
 from psilon_bench.run.checks import prepare
+from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_trainer
 
 RUN = (
@@ -31,7 +32,7 @@ def fitted(config: Any) -> Any:
 
     def fitted(members: Any, *common: Any) -> Any:
         fit = build_trainer([prepare(config(*RUN, *common, *own)) for own in members])
-        rows = [[] for _ in members]
+        rows: list[list[Row]] = [[] for _ in members]
         fit.run(lambda member, row: rows[member].append(row))
         return fit, rows
 
@@ -58,7 +59,8 @@ def test_it_descends_as_by_hand(fitted: Any, power: Any, signed: Any, ratio: Any
     model += "null" if ratio is None else f"2 model.ratio={ratio}"
     run = ("optimizer.lr=0.02", "trainer.epochs=60", "trainer.eval_every=60")
     fit, ((row,),) = fitted([()], *SMALL, "dataset.entries=signs", *run, *model.split())
-    x = reference.descend(*data(fit), alpha, power, signed, ratio, 0.02, 60)
+    a, b = data(fit)
+    x = reference.descend(a, b, alpha, power, signed, ratio, 0.02, 60)
     assert np.abs(x - (0 if signed else alpha**power)).max() > 0.05
     np.testing.assert_allclose(vector(fit), x, rtol=1e-10, atol=1e-13)
     planted = fit.evaluation.test.y[:, 0].numpy()
@@ -83,8 +85,8 @@ def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:
         "dataset.num_nonzero=2",
         f"model.signed={signed}",
     )
-    run = ("optimizer.lr=0.1", "trainer.epochs=1500", "trainer.eval_every=1500")
-    run += ("dataset.entries=signs" if signed else "dataset.entries=ones",)
+    entries = "dataset.entries=signs" if signed else "dataset.entries=ones"
+    run = ("optimizer.lr=0.1", "trainer.epochs=1500", "trainer.eval_every=1500", entries)
     fit, rows = fitted([("model.alpha=1e-6",), ("model.alpha=0.1",)], *sizes, *run)
     x, y = (values.numpy() for values in fit.batches.whole)
     pursued = reference.basis_pursuit(x, y[:, 0])
@@ -120,7 +122,14 @@ def test_the_invariant_of_the_flow(fitted: Any, power: Any, normalization: Any, 
 
 def test_without_a_kernel_there_is_no_invariant() -> None:
     """With as many rows as columns, or unknown rows, it is not offered."""
-    model = {"num_features": 3, "num_outputs": 2, "alpha": 0.5, "power": 2, "signed": True, "normalization": None}
+    model: dict[str, Any] = {
+        "num_features": 3,
+        "num_outputs": 2,
+        "alpha": 0.5,
+        "power": 2,
+        "signed": True,
+        "normalization": None,
+    }
     assert DiagonalLinear(**model, ratio=1.0).measures().keys() == {"norm1"}
     assert DiagonalLinear(**model, ratio=1.0, rows=torch.ones(3, 3)).measures().keys() == {"norm1"}
     with_rows = DiagonalLinear(**model, ratio=1.0, rows=torch.randn(2, 3))

@@ -1,6 +1,6 @@
 """Linear and NormLinear against weights that are built row by row."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -11,10 +11,10 @@ from reference import row_norm, weight_of
 from psilon_bench.models.linear import Linear, NormLinear
 
 SHAPES = [(3, 5), (7, 2), (1, 4), (6, 1)]
-KINDS = [(q, share) for q in (1, 2) for share in (True, False)]
+KINDS: list[tuple[Literal[1, 2], bool]] = [(q, share) for q in (1, 2) for share in (True, False)]
 
 
-def layer(fan_in: int, fan_out: int, q: int, share: bool, seed: int = 0) -> NormLinear:
+def layer(fan_in: int, fan_out: int, q: Literal[1, 2], share: bool, seed: int = 0) -> NormLinear:
     """Random directions of very different sizes, lengths of both signs, one of them 0."""
     torch.manual_seed(seed)
     made = NormLinear(fan_in, fan_out, q, share).double()
@@ -91,7 +91,7 @@ class TestNormLinear:
         assert torch.equal(one.weight[0], torch.zeros(fan_in, dtype=dtype))
         assert torch.equal(z[:, 0], one.bias[0].expand(50))
         (z.square().sum() + one.power_sum(1) + one.power_sum(2) + one.power_sum(1.5)).backward()
-        assert all(parameter.grad.isfinite().all() for parameter in one.parameters())
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in one.parameters())
 
     def test_start(self, fan_in: Any, fan_out: Any, q: Any, share: Any) -> None:
         """V has orthonormal rows (or columns where they are fewer), g = 1, b = 0."""

@@ -83,7 +83,8 @@ def test_the_bound_is_met() -> None:
 def test_constants_of_the_activations() -> None:
     """The steepest slope over a fine grid is the table's constant, GELU's included (1.129 at the square root of 2)."""
     x = torch.linspace(-6, 6, 100_001).double()
-    for name in ACTIVATIONS:
+    names: list[Any] = list(ACTIVATIONS)
+    for name in names:
         model = MLP(1, 1, 1, 1, None, False, name, "orthogonal")
         y = model.activation(x.clone())
         slope = (y.diff() / x.diff()).abs().max().item()

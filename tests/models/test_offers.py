@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from user_networks import Plain
 
 from psilon_bench.config.options import options
-from psilon_bench.config.schema import ModelSection
+from psilon_bench.config.schema import ComponentSection, ModelSection
 from psilon_bench.data.task import Kind, Split
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import final_measures, num_parameters
@@ -83,14 +83,15 @@ class Colliding(Plain):
 class Summed(Colliding, HasPowerSum):
     """The same, and it says that it sums the powers of its weights."""
 
-    def power_sum(self, p: float) -> Tensor:
-        return sum((layer.weight.abs() ** p).sum() for layer in (self.first, self.last))
+    def power_sum(self, p: float) -> Tensor:  # type: ignore[override]
+        first, last = ((layer.weight.abs() ** p).sum() for layer in (self.first, self.last))
+        return first + last
 
 
 MODELS = options("model")
 
 
-def built(section: ModelSection) -> nn.Module | Baseline:
+def built(section: ComponentSection) -> nn.Module | Baseline:
     """A small network of this option, in float64, or a baseline that is fitted."""
     arguments = {key: value for key, value in SIZES.items() if key in section.arguments}
     section = type(section).model_validate(section.model_dump(by_alias=True) | arguments)
@@ -171,6 +172,7 @@ def of_alive_units(model: Any) -> None:
 def of_compact(model: Any) -> None:
     compact, inputs = model.compact()
     assert isinstance(compact, HasWeights)
+    assert isinstance(compact, nn.Module)
     assert num_parameters(compact) <= num_parameters(model.plain())
     assert inputs is None or (inputs.dtype == torch.int64 and inputs.dim() == 1)
 
@@ -222,7 +224,7 @@ def test_a_claim_without_its_methods_is_no_network() -> None:
         pass
 
     with pytest.raises(TypeError, match=r"abstract.* bounds.* lipschitz_activation.* path_norm"):
-        Empty()
+        Empty()  # type: ignore[abstract]
 
 
 @pytest.fixture

@@ -11,7 +11,13 @@ from psilon_bench.errors import UsageError
 from psilon_bench.models.resnet import ResNet
 from psilon_bench.regularizers.shrunk import shrunk
 
-SMALL = {"num_outputs": 3, "input_shape": (2, 5, 7), "channels": [4, 6], "per_stage": 2, "init": "uniform"}
+SMALL: dict[str, Any] = {
+    "num_outputs": 3,
+    "input_shape": (2, 5, 7),
+    "channels": [4, 6],
+    "per_stage": 2,
+    "init": "uniform",
+}
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ def test_vgg19_is_the_papers() -> None:
 def test_vgg_is_the_sequence_of_torchs_layers() -> None:
     """Convolution, ReLU, pooling behind each block but the last, the mean over the image, the linear layer."""
     model, x = unit_network("vgg")
-    pool, layers = nn.MaxPool2d(2), []
+    assert isinstance(model, VGG)
+    pool = nn.MaxPool2d(2)
+    layers: list[nn.Module] = []
     for number, convolution in enumerate(model.convolutions, start=1):
         layers += [convolution, nn.ReLU(), *([pool] if number in (1, 3) else [])]
     sequence = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier)

@@ -36,10 +36,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subprocess.Popen]:
+def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
     """start("-m", "seed=0,1"): psilon-run with tiny networks, under way."""
 
-    def start(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> subprocess.Popen:
+    def start(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*RUN, *arguments(overrides, tiny)],
             cwd=tmp_path,

@@ -1,12 +1,12 @@
 """Composed once and set by value, a job is what Hydra would have composed for it alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.sweep.composer import Composer
@@ -50,7 +50,7 @@ JOBS = [
 
 
 @pytest.fixture
-def hydra() -> Callable:
+def hydra() -> Iterator[Callable[[list[str]], DictConfig]]:
     """Hydra's own composition, with its part."""
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         yield lambda job: compose("config", overrides=job, return_hydra_config=True)
@@ -85,7 +85,12 @@ def test_hydras_own_refusals(hydra: Any, job: Any) -> None:
 def test_groups_are_composed_once(hydra: Any) -> None:
     """2 x 30 jobs, 2 compositions."""
     calls = []
-    composer = Composer(lambda job: calls.append(job) or hydra(job))
+
+    def counted(job: list[str]) -> DictConfig:
+        calls.append(job)
+        return hydra(job)
+
+    composer = Composer(counted)
     for model in ("pnet", "snet"):
         for seed in range(30):
             composer([f"model={model}", f"seed={seed}", "reg.lam=1e-3"])

@@ -53,7 +53,7 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def runs() -> list[dict]:
+def runs() -> list[dict[str, Any]]:
     """run.json of every record, with its folder."""
     found = sorted(Path("results/runs").glob("*/run.json"))
     return [json.loads(path.read_text()) | {"folder": path.parent} for path in found]
@@ -64,7 +64,7 @@ def checkpoint(suffix: str) -> Path:
     return path
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[], object]] = {
     "an empty .json": lambda: checkpoint(".json").write_bytes(b""),
     "a .json of another shape": lambda: checkpoint(".json").write_text('{"fingerprints": [], "folders": []}'),
     "a .json that is a list": lambda: checkpoint(".json").write_text("[]"),
@@ -217,10 +217,10 @@ def test_a_copied_folder_is_on_its_own(config: Any, at_step: Any) -> None:
 
 
 @pytest.fixture
-def sweep(config: Any) -> Callable[..., dict]:
+def sweep(config: Any) -> Callable[..., dict[str, Any]]:
     """sweep("seed=0", "seed=1"): the outcomes of these runs as one stack, with checkpoints."""
 
-    def sweep(*each: str) -> dict:
+    def sweep(*each: str) -> dict[str, Any]:
         common = (*RUN, "hardware.plan=stacked", "trainer.checkpoint_every=1")
         return run_sweep([config(*common, one) for one in each], None, None)
 
@@ -230,7 +230,8 @@ def sweep(config: Any) -> Callable[..., dict]:
 def test_a_kill_among_the_last_words_costs_nothing(sweep: Any, at_step: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """One record of a stack is closed, then the process ends: the others go on from the checkpoint, where they were."""
     seeds = [f"seed={seed}" for seed in range(4)]
-    finish, ended = Record.finish, []
+    finish = Record.finish
+    ended: list[Path] = []
 
     def dies(self: Any, *args: Any, **more: Any) -> None:
         if ended:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import DictConfig
 
 from psilon_bench.config.check import check
 from psilon_bench.config.conf_folder import CONF
@@ -163,7 +164,12 @@ def test_arms_are_composed_once_each_and_rightly(jobs: Any) -> None:
     calls = []
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         own = partial(compose, "config", return_hydra_config=True)
-        composer = Composer(lambda job: calls.append(job) or own(job))
+
+        def counted(job: list[str]) -> DictConfig:
+            calls.append(job)
+            return own(job)
+
+        composer = Composer(counted)
         for job in map(sorted, jobs("dataset=wine", "seed=range(4)")):
             found, expected = composer(job), own(job)
             assert {key: found[key] for key in found} == {key: expected[key] for key in found}

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ SWEEP = ("-m", "reg.lam=1e-3,1e-2,1e-1", "seed=range(4)", "tracking=none")
 SLOWER = (*NET, "trainer.epochs=60", "trainer.eval_every=10", "trainer.checkpoint_every=7", "hardware.plan=stacked")
 
 
-def whole(run: dict) -> None:
+def whole(run: dict[str, Any]) -> None:
     """A finished record that has everything."""
     assert [row["epoch"] for row in read_rows(run["folder"] / "history.csv")] == [10, 20, 30, 40, 50, 60]
     assert run["metrics"]["val/loss"] > 0
@@ -50,7 +51,7 @@ def ends_whole(psilon: Any, records: Any, sweep: tuple[str, ...], name: str = "r
 def test_killed_in_three_phases(start: Any, psilon: Any, records: Any, tmp_path: Path) -> None:
     """While it trains its first stack, while it closes records, and on the way to the rest."""
     sweep = (*SWEEP, "hardware.stack_size=4")
-    phases = [
+    phases: list[Callable[[], object]] = [
         lambda: list(tmp_path.glob("results/runs/.checkpoints/*.json")),
         lambda: any(run["status"] == "finished" for run in records()),
         lambda: sum(run["status"] == "finished" for run in records()) > 4,

@@ -57,7 +57,7 @@ def call(tmp_path: Path, environment: dict[str, str]) -> Call:
     return call
 
 
-def rows(database: Path, query: str) -> list[tuple]:
+def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(database)) as opened:
         return opened.execute(query).fetchall()
 
@@ -66,7 +66,7 @@ def statuses(database: Path) -> list[str]:
     return sorted(status for (status,) in rows(database, "SELECT status FROM runs"))
 
 
-def sender_of(process: subprocess.Popen) -> psutil.Process:
+def sender_of(process: subprocess.Popen[str]) -> psutil.Process:
     """The process beside a run, once it is there."""
     found: list[psutil.Process] = []
 
@@ -80,11 +80,11 @@ def sender_of(process: subprocess.Popen) -> psutil.Process:
 
 
 @pytest.fixture
-def begin(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen]]:
+def begin(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """begin("seed=1"): psilon-run under way, with a sender that may be silent for ten seconds."""
-    begun: list[subprocess.Popen] = []
+    begun: list[subprocess.Popen[str]] = []
 
-    def begin(*overrides: str, tiny: tuple[str, ...] = LONG) -> subprocess.Popen:
+    def begin(*overrides: str, tiny: tuple[str, ...] = LONG) -> subprocess.Popen[str]:
         multirun = [one for one in overrides if one == "-m"]
         values = [one for one in overrides if one != "-m"]
         command = [sys.executable, "-c", ENTRIES["psilon-run"], *multirun, *tiny, *values]
@@ -99,6 +99,7 @@ def begin(tmp_path: Path, environment: dict[str, str]) -> Iterator[Callable[...,
     for process in begun:
         process.kill()
         process.wait()
+        assert process.stdout is not None
         process.stdout.close()
 
 
@@ -117,7 +118,8 @@ def test_a_hot_journal(psilon: Any, call: Any, tmp_path: Path) -> None:
     """What a killed process left half written is taken back by the next run, and by psilon-sync."""
     assert psilon("seed=0")[0] == 0
     database = tmp_path / "results/mlflow.db"
-    for again in (lambda: psilon("seed=1"), lambda: call("psilon-sync")):
+    ways: list[Callable[[], tuple[int, str]]] = [lambda: psilon("seed=1"), lambda: call("psilon-sync")]
+    for again in ways:
         subprocess.run([sys.executable, "-c", HALF_WRITTEN, database], check=False)
         assert (tmp_path / "results/mlflow.db-journal").exists()
         code, text = again()
@@ -228,7 +230,20 @@ def test_a_user_without_a_name_and_a_home(call: Any, tmp_path: Path) -> None:
     """As containers run: the run reaches MLflow, under the number."""
     tmp_path.chmod(0o777)
     rights = "+dac_override,+dac_read_search"  # to read this Python
-    nobody = ("env", "-u", "HOME", "-u", "USER", "-u", "LOGNAME", "setpriv", "--reuid", "12345", "--regid", "12345")
+    nobody: tuple[str, ...] = (
+        "env",
+        "-u",
+        "HOME",
+        "-u",
+        "USER",
+        "-u",
+        "LOGNAME",
+        "setpriv",
+        "--reuid",
+        "12345",
+        "--regid",
+        "12345",
+    )
     nobody += ("--clear-groups", "--inh-caps", rights, "--ambient-caps", rights)
     code, text = call("psilon-run", *LONG, before=nobody)
     assert code == 0, text

@@ -55,7 +55,8 @@ def test_the_same_numbers_as_here(psilon: Any, records: Any, tmp_path: Path, inn
         assert {name: other["metrics"][name] for name in timeless} == pytest.approx(
             {name: run["metrics"][name] for name in timeless}, rel=1e-9
         )
-    assert all(mirror_state(run["folder"]).done for run in there.values())
+    states = [mirror_state(run["folder"]) for run in there.values()]
+    assert all(state is not None and state.done for state in states)
     assert not list(tmp_path.glob("results/there/.inner/*"))
     code, text = psilon(*grid, *inner, "name=there", "tracking=none")
     assert "8 of 8 runs are done" in text

@@ -53,7 +53,9 @@ def all_there(uri: str, runs: list[dict[str, Any]], folder: Path) -> None:
             assert history == [(int(row["step"]), row[name]) for row in rows], name
         assert own.data.metrics == pytest.approx(run["metrics"], rel=1e-12)
         assert {"model.pt", "run.json"} <= {file.path for file in client.list_artifacts(own.info.run_id)}
-        assert mirror_state(run["folder"]).done
+        state = mirror_state(run["folder"])
+        assert state is not None
+        assert state.done
 
 
 @pytest.mark.slow

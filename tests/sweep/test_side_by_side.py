@@ -24,7 +24,7 @@ LONG = (*TINY, "trainer.epochs=300", "trainer.eval_every=10", "tracking=none")
 GRID = ("-m", "seed=range(4)")
 
 
-def history(run: dict) -> bytes:
+def history(run: dict[str, Any]) -> bytes:
     return (run["folder"] / "history.csv").read_bytes()
 
 
@@ -63,13 +63,14 @@ def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
     assert len(records()) == 4
     assert all(run["hardware"]["threads"] == 1 and run["in_sweep"] for run in records())
     assert len({run["process"]["pid"] for run in records()}) == 2
-    assert all(mirror_state(run["folder"]).done for run in records())
+    states = [mirror_state(run["folder"]) for run in records()]
+    assert all(state is not None and state.done for state in states)
     same_as_one_by_one(psilon, records, "-m", "seed=0,1", *grid[2:], tiny=TINY)
     code, text = psilon("-m", "seed=0,1", *grid[2:], *PROCESSES, "tracking=none")
     assert "4 of 4 runs are done in results/runs, nothing is left to do" in text
 
 
-def both_at_work(records: Callable, process: Any) -> list[dict]:
+def both_at_work(records: Callable[..., Any], process: Any) -> list[dict[str, Any]]:
     """The two runs that train now, each with a row of its history."""
     deadline = time.monotonic() + 60
     while True:
@@ -89,7 +90,7 @@ def gone(pids: list[int]) -> bool:
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
 
 
-def both_held(records: Callable, process: Any) -> list[dict]:
+def both_held(records: Callable[..., Any], process: Any) -> list[dict[str, Any]]:
     """The two runs that train now, their processes stopped where they are: none ends before it hears of a signal."""
     while True:
         runs = both_at_work(records, process)
@@ -110,7 +111,13 @@ def both_held(records: Callable, process: Any) -> list[dict]:
 def go_on_when_asked(pid: int, number: int) -> None:
     """Let a process that is held go on, once this signal waits for it."""
     deadline, status = time.monotonic() + 60, Path(f"/proc/{pid}/status")
-    while not int(re.search(r"ShdPnd:\s*(\w+)", status.read_text(encoding="utf-8"))[1], 16) & 1 << (number - 1):
+
+    def pending() -> int:
+        found = re.search(r"ShdPnd:\s*(\w+)", status.read_text(encoding="utf-8"))
+        assert found is not None
+        return int(found[1], 16)
+
+    while not pending() & 1 << (number - 1):
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(pid, signal.SIGCONT)

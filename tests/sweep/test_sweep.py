@@ -40,10 +40,10 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def grid() -> Callable[..., dict]:
+def grid() -> Callable[..., dict[str, Any]]:
     """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
 
-    def grid(jobs: list[list[str]], *common: str) -> dict:
+    def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
             composed = [[*TINY, *common, *job] for job in jobs]
@@ -144,8 +144,8 @@ def test_a_plan_names_the_data_and_what_a_group_shares(grid: Any, capsys: pytest
     jobs.append(["dataset.path=first.csv", "model.hidden=3", "seed=7"])
     grid(jobs, "dataset=table", "dataset.target=label", "plan=true")
     out = capsys.readouterr().out
-    rows = [line.split("│")[1:3] for line in out.splitlines() if "│ pnet" in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [
+    shown = [line.split("│")[1:3] for line in out.splitlines() if "│ pnet" in line]
+    assert [[cell.strip() for cell in row] for row in shown] == [
         ["pnet pathnorm seed=0 on first", "2"],
         ["pnet pathnorm seed=0 on second", "2"],
         ["pnet pathnorm lam=0.001 seed=7 model.hidden=3 on first", "1"],
@@ -371,11 +371,10 @@ def test_damaged_records_are_left_out_and_counted(grid: Any, trained: Any, capsy
     """A run.json of any other shape counts as missing, is left as it is, and is said in one line; its run trains."""
     grid(seeds(2))
     whole = json.loads(text(folders()[0], "run.json"))
-    shapes = ["{", "[]", "{}", "null", '"finished"', b"\xff\x00"]
+    shapes: list[str | bytes] = ["{", "[]", "{}", "null", '"finished"', b"\xff\x00"]
     shapes += [json.dumps({key: value for key, value in whole.items() if key != left}) for left in ("status", "params")]
-    shapes += [
-        json.dumps(whole | wrong) for wrong in ({"fingerprint": [1]}, {"seed": {}}, {"task": []}, {"times": None})
-    ]
+    wrongs: list[dict[str, Any]] = [{"fingerprint": [1]}, {"seed": {}}, {"task": []}, {"times": None}]
+    shapes += [json.dumps(whole | wrong) for wrong in wrongs]
     for number, shape in enumerate(shapes):
         folder = Path(f"results/runs/damaged{number}")
         folder.mkdir()
