@@ -136,7 +136,7 @@ def _(value: Any) -> int:
     return sum(map(size_of, value))
 
 
-@size_of.register
+@size_of.register(dict)
 def _(value: dict[Any, Any]) -> int:
     """Return the bytes of the values."""
     return sum(map(size_of, value.values()))
