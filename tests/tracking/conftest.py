@@ -12,6 +12,7 @@ from psilon_bench.records.record import Record
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.run import about
 from psilon_bench.tracking.experiment import Experiment, connect
+from psilon_bench.training.engines import build_engine
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def record(config: Callable[..., Any]) -> Callable[..., Record]:
 
     def record(rows: int, *overrides: str, in_sweep: bool = False) -> Record:
         chosen = config(*TINY, *overrides)
-        made = Record(chosen, about(prepare(chosen), "float64", in_sweep))
+        member = prepare(chosen)
+        made = Record(chosen, about(member, build_engine([member]), in_sweep))
         for number in range(1, rows + 1):
             made.add_row(row(number))
         return made
