@@ -17,116 +17,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import bench_pwd
 import pandas as pd
 import torch
 import usual
+from bench_steps import nets, step_figures
 from bench_sweep import configs, stepper
-from contest import Apart, Figures, Step, products, race, random_task, ratio, torchs_own_products, trained
+from contest import Apart, Figures, Step, race, ratio
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from psilon_bench.data.task import Task
 from psilon_bench.machine.arithmetic import set_up
 from psilon_bench.models import simplex
 from psilon_bench.models.mlp import MLP
 from psilon_bench.records.record import processor
 from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
-
-ADAM = ("optimizer=adam", "scheduler=constant", "reg.lam=1e-3")
-SGD = ("optimizer=sgd", "scheduler=constant")
-
-
-@dataclass
-class Net:
-    """A network with its task, batch and floor, and the usual way to write it where there is one."""
-
-    task: Task
-    batch: int
-    overrides: tuple[str, ...]
-    floor: Step | None
-    usual: Callable[[], Any] | None = None
-    per_block: int = 20
-
-
-@cache
-def nets() -> dict[str, Net]:
-    """The rows of the first table."""
-    higgs, images = random_task("binary", (28,), 1, 2000), random_task("multiclass", (784,), 10, 2000)
-    cifar = random_task("multiclass", (3, 32, 32), 10, 64)
-
-    def mlp(hidden: int, model: str, reg: str, q: int) -> Net:
-        widths = [28, *[hidden] * 3, 1]
-        overrides = (f"model={model}", f"reg={reg}", f"model.hidden={hidden}", *ADAM)
-        per_block = 4 if hidden > 1000 else 20 if hidden > 100 else 60
-        return Net(higgs, 400, overrides, products(widths, 400), partial(usual.BuiltMLP, widths, q), per_block)
-
-    factorised = products([784, *[400] * 5, 10], 200)
-    residual = products([784, *[500] * 10, 10], 200, read=[784, *[1000] * 10])
-    return {
-        "P-Net 28-500-500-500-1, batch 400": mlp(500, "pnet", "pathnorm", 1),
-        "the same, width 16": mlp(16, "pnet", "pathnorm", 1),
-        "the same, width 64": mlp(64, "pnet", "pathnorm", 1),
-        "the same, width 128": mlp(128, "pnet", "pathnorm", 1),
-        "the same, width 2000": mlp(2000, "pnet", "pathnorm", 1),
-        "S-Net, width 500": mlp(500, "snet", "l2", 2),
-        "P-Net without normalisation and regularizer": Net(
-            higgs, 400, ("model=mlp", "reg=none", *ADAM), products([28, 500, 500, 500, 1], 400)
-        ),
-        "residual net 784, 10 x 500, 10, batch 200": Net(
-            images,
-            200,
-            ("model=psilon_resnet", "reg=pathnorm", "model.hidden=500", "model.depth=10", *ADAM),
-            residual,
-            partial(usual.BuiltResNet, 784, 10, 500, 10),
-            8,
-        ),
-        "factorised MLP-3-400, batch 200, PathProx": Net(
-            images, 200, ("model=mlp_factorized", "reg=pathprox", *SGD), factorised
-        ),
-        "the same, no regularizer": Net(images, 200, ("model=mlp_factorized", "reg=none", *SGD), factorised),
-        "VGG19, batch 32, PathProx": Net(cifar, 32, ("model=vgg19", "reg=pathprox", *SGD), None, per_block=1),
-    }
-
-
-def contestants(net: Net, compiled: bool) -> dict[str, Step | Apart]:
-    """Its contestants."""
-    own = (*net.overrides, f"trainer.batch_size={net.batch}")
-    low = (*own, "hardware.precision=bfloat16")
-    steps: dict[str, Step | Apart] = {}
-    if net.floor is not None:
-        steps = {"products": torchs_own_products()(net.floor), "products by oneDNN": net.floor}
-    steps |= {"ours": trained(net.task, *own), "bfloat16": trained(net.task, *low)}
-    if compiled and net.floor is not None:
-        steps["compiled"] = trained(net.task, *own, compiled=True)
-        steps["compiled bfloat16"] = trained(net.task, *low, compiled=True)
-    if net.usual is not None:
-        steps["usual"] = Apart(usual.script, net.usual, net.task, net.batch)
-    return steps
-
-
-def step_figures(name: str, net: Net, blocks: int, compiled: bool) -> Figures:
-    """Milliseconds a step, and the ratios, each under the name of the network."""
-    times = race(contestants(net, compiled), blocks, net.per_block)
-    figures = {f"{way}, ms": values for way, values in times.items()}
-    if net.usual is not None and usual.with_lightning():
-        epochs = max(2, net.per_block // 5)
-        with torchs_own_products():
-            figures["Lightning, ms"] = [usual.lightning_ms(net.usual(), net.task, net.batch, epochs) for _ in range(3)]
-    pairs = [("ours", "products"), ("ours", "products by oneDNN"), ("compiled", "products"), ("usual", "ours")]
-    pairs += [("usual", way) for way in ("bfloat16", "compiled bfloat16")]
-    for a, b in pairs:
-        if a in times and b in times:
-            figures[f"{a} / {b}"] = ratio(times[a], times[b])
-    return {f"{name}: {figure}": values for figure, values in figures.items()}
 
 
 def pruning_figures(blocks: int) -> Figures:
@@ -160,7 +70,7 @@ def stack_figures(blocks: int) -> Figures:
     """Milliseconds per network and step, width 16, full batch of 341 rows, by the number of networks in the stack."""
     figures: Figures = {}
     takes = {size: stepper(configs(16, size)) for size in (1, 8, 16, 64)}
-    times = race({str(size): lambda size=size: takes[size](4) for size in takes}, blocks, 10)
+    times = race({str(size): partial(takes[size], 4) for size in takes}, blocks, 10)
     for size in takes:
         figures[f"stack of {size} of width 16, ms per network and step"] = [t / 4 / size for t in times[str(size)]]
     first, sixteenth = (figures[f"stack of {size} of width 16, ms per network and step"] for size in (1, 16))
@@ -288,8 +198,8 @@ def show(table: pd.DataFrame, title: str) -> None:
     Console(width=170).print(drawn)
 
 
-def main() -> None:
-    """Print the tables."""
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=5, help="of a whole command; 0: none")
@@ -301,9 +211,11 @@ def main() -> None:
     parser.add_argument("--higgs-epochs", type=int, default=1000, help="of 5 steps each")
     parser.add_argument("--json", type=Path, help="write every value there")
     parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
-    arguments = parser.parse_args()
-    set_up()  # as psilon-run does
-    torch.manual_seed(0)
+    return parser.parse_args()
+
+
+def measured(arguments: argparse.Namespace) -> Figures:
+    """All that the command line asks for."""
     figures: Figures = {}
     for name, net in nets().items():
         if arguments.only in name:
@@ -315,6 +227,15 @@ def main() -> None:
         figures |= command_figures(arguments.repeats)
     if arguments.higgs:
         figures |= higgs_figures(arguments.higgs, arguments.higgs_epochs)
+    return figures
+
+
+def main() -> None:
+    """Print the tables."""
+    arguments = parsed()
+    set_up()  # as psilon-run does
+    torch.manual_seed(0)
+    figures = measured(arguments)
     machine = f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     tables = {"Training steps, medians, float32 where not said": network_table(figures)}
     tables["Parts, stacks, commands"] = other_table(figures)

@@ -15,7 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 
 import torch
@@ -42,7 +44,7 @@ def configs(width: int, count: int) -> list[Config]:
     return [checked(*common, f"seed={seed}") for seed in range(count)]
 
 
-def stepper(members: list[Config]):
+def stepper(members: list[Config]) -> Callable[[int], None]:
     """A function that takes so many steps of the stack of these networks."""
     fit = build_trainer([prepare(config) for config in members])
     batches = fit.batches.endless()
@@ -54,17 +56,17 @@ def stepper(members: list[Config]):
     return take
 
 
-alone_in_process = None
+@cache
+def alone_in_process(width: int) -> Callable[[int], None]:
+    """In a worker, once: its one thread, and the stepper of a network of its own."""
+    torch.set_num_threads(1)
+    set_up()
+    return stepper(configs(width, 1))
 
 
 def in_process(width: int, steps: int) -> None:
     """In a worker with one thread: steps of a network of its own."""
-    global alone_in_process
-    if alone_in_process is None:
-        torch.set_num_threads(1)
-        set_up()
-        alone_in_process = stepper(configs(width, 1))
-    alone_in_process(steps)
+    alone_in_process(width)(steps)
 
 
 def race(width: int, count: int, steps: int, blocks: int) -> dict[str, float]:
@@ -72,7 +74,7 @@ def race(width: int, count: int, steps: int, blocks: int) -> dict[str, float]:
     members = configs(width, count)
     together, alone, workers = stepper(members), stepper(members[:1]), torch.get_num_threads()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        contest = {
+        contest: dict[str, tuple[Callable[[], object], int]] = {
             "stacked": (lambda: together(steps), count),
             "serial": (lambda: alone(steps), 1),
             "processes": (lambda: list(pool.map(in_process, [width] * workers, [steps] * workers)), workers),

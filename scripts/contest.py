@@ -74,7 +74,7 @@ def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = Non
 @contextlib.contextmanager
 def torchs_own_products() -> Iterator[None]:
     """Within, or in a function decorated by it, float32 products are those that torch takes unasked."""
-    products = torch.backends.mkldnn.matmul
+    products = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before, products.fp32_precision = products.fp32_precision, "ieee"
     try:
         yield
@@ -102,7 +102,8 @@ def serve(pipe: Connection, build: Callable[..., Step], args: Sequence[Any]) -> 
     step = build(*args)
     with contextlib.suppress(EOFError):
         while True:
-            pipe.send(take(step, pipe.recv()))
+            take(step, pipe.recv())
+            pipe.send(None)
 
 
 def take(step: "Step | Apart", steps: int) -> None:

@@ -63,9 +63,10 @@ class BuiltResNet(nn.Module):
     def __init__(self, features: int, outputs: int, hidden: int, depth: int) -> None:
         super().__init__()
         self.first = BuiltLinear(features, hidden, 1, True)
-        self.blocks = nn.ModuleList(BuiltLinear(2 * hidden, hidden, 1, True) for _ in range(depth - 1))
+        blocks = [BuiltLinear(2 * hidden, hidden, 1, True) for _ in range(depth - 1)]
+        self.blocks: Any = nn.ModuleList(blocks)
         self.last = BuiltLinear(2 * hidden, outputs, 1, False)
-        for block in self.blocks:
+        for block in blocks:
             nn.init.constant_(block.g, 0.1)
 
     def built(self, layer: Any) -> Tensor:
@@ -124,7 +125,8 @@ def lightning_ms(net: Any, task: Task, batch: int, epochs: int) -> float:
     class Module(lightning.LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.net, self.marks = net, []
+            self.net = net
+            self.marks: list[float] = []
 
         def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
             return objective(self.net, *batch)

@@ -1,7 +1,7 @@
 """Pruners on networks: blends, bounds that stay, exact zeros, plain and compact networks of the same outputs."""
 
 import itertools
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 import pytest
 import torch
@@ -12,11 +12,19 @@ from psilon_bench.models.mlp import MLP
 from psilon_bench.pruning.l1_projection import L1Projection, ProjectedGradient
 from psilon_bench.pruning.magnitude import Magnitude
 
+Network = TypeVar("Network", bound=MLP | CReLUResNet)
 
+
+@overload
+def network(kind: Literal["pnet"]) -> MLP: ...
+@overload
+def network(kind: Literal["resnet"]) -> CReLUResNet: ...
+@overload
+def network(kind: str, seed: int = 0, sparse: float = 0.0, depth: int = 3) -> MLP | CReLUResNet: ...
 def network(kind: str, seed: int = 0, sparse: float = 0.0, depth: int = 3) -> MLP | CReLUResNet:
     """A small one in float64 with lengths of both signs; `sparse` of the directions are 0."""
     torch.manual_seed(seed)
-    made = (
+    made: MLP | CReLUResNet = (
         MLP(5, 2, 7, depth, 1, True, "relu", "orthogonal") if kind == "pnet" else CReLUResNet(5, 2, 7, depth, 1, True)
     )
     made = made.double()
@@ -24,11 +32,11 @@ def network(kind: str, seed: int = 0, sparse: float = 0.0, depth: int = 3) -> ML
         for parameter in made.parameters():
             parameter.copy_(torch.randn_like(parameter))
         for layer in made.norm_layers():
-            layer.v *= torch.rand_like(layer.v) >= sparse
+            layer.v.mul_(torch.rand_like(layer.v) >= sparse)
     return made
 
 
-def blended(model: MLP | CReLUResNet, a: float, strength: float | None = None) -> MLP | CReLUResNet:
+def blended(model: Network, a: float, strength: float | None = None) -> Network:
     """The same with the layers' blend set."""
     for layer in model.norm_layers():
         layer.blend, layer.strength = a, strength
@@ -44,7 +52,7 @@ def test_the_projection_keeps_the_path_norm(kind: Any, a: Any, strength: Any) ->
     before = model.path_norm()
     blended(model, a, strength)
     torch.testing.assert_close(model.path_norm(), before)
-    if kind == "pnet":
+    if isinstance(model, MLP):
         torch.testing.assert_close(path_norm_by_product(model.weights()), before)
         return
     for layer in (*model.blocks, model.last):
@@ -118,7 +126,7 @@ def test_strength_knows_no_scale(kind: Any) -> None:
         pruned = [weight.detach() for weight in blended(model, 1.0, strength).weights()]
         with torch.no_grad():
             for layer in model.norm_layers():
-                layer.v *= 7.3
+                layer.v.mul_(7.3)
         for own, scaled in zip(pruned, model.weights(), strict=True):
             torch.testing.assert_close(scaled, own)
         if strength == 1:

@@ -12,6 +12,7 @@ from sklearn.datasets import load_diabetes, load_wine
 from psilon_bench.config.options import options
 from psilon_bench.errors import UsageError
 from psilon_bench.models.compact import alive_units
+from psilon_bench.models.offers import HasWeights
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.pruning.units import Units
 from psilon_bench.records.networks import load
@@ -40,6 +41,7 @@ def test_a_pruned_run_comes_back_as_plain_networks(finished: Any, pruner: Any, m
     record = finished(f"model={model}", f"dataset={dataset}", *overrides(pruner), "model.hidden=12")
     metrics, raw = record.run["metrics"], RAW[dataset]().data
     pruned = load(record.folder, "pruned")
+    assert isinstance(pruned.network, HasWeights)
     zeros = sum(int((w == 0).sum()) for w in pruned.network.weights())
     total = sum(w.numel() for w in pruned.network.weights())
     assert metrics["weight_sparsity"] == pytest.approx(zeros / total)
@@ -48,6 +50,7 @@ def test_a_pruned_run_comes_back_as_plain_networks(finished: Any, pruner: Any, m
     if (record.folder / "compact.pt").exists():
         compact = load(record.folder, "compact")
         np.testing.assert_allclose(compact.predict(raw), pruned.predict(raw), atol=1e-6)
+        assert compact.inputs is not None
         assert len(compact.inputs) == max(1, metrics["num_inputs"])
     if pruner == "l1_projection":
         trained = torch.load(record.folder / "model.pt", weights_only=True)
@@ -92,6 +95,7 @@ def test_dead_units_are_listed(finished: Any) -> None:
         "metrics"
     ].items()
     network = load(record.folder, "pruned").network
+    assert isinstance(network, HasWeights)
     first, second, last = (weight != 0 for weight in network.weights())
     one = units[units["layer"] == 2]
     assert one["reads"].tolist() == second.sum(dim=1).tolist()

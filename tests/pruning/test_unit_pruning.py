@@ -14,12 +14,14 @@ from unit_networks import KINDS, unit_network
 
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.network import num_parameters
+from psilon_bench.models.vgg import VGG
 from psilon_bench.pruning.units import Units
 from psilon_bench.records.networks import load
 from psilon_bench.run import run as runner
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.training import engines
+from psilon_bench.training.member import Member
 
 
 def unit_sizes_with_bias(pair: Any) -> Any:
@@ -54,6 +56,7 @@ def test_the_compact_network_has_the_same_outputs(kind: Any, threshold: Any) -> 
 def test_a_constant_channel_stays() -> None:
     """A channel that reads nothing and has a positive bias is no bias of the next: the image's border is 0."""
     model, x = unit_network("vgg")
+    assert isinstance(model, VGG)
     with torch.no_grad():
         model.convolutions[1].weight[0] = 0
         for bias, channels in ((2.0, 4), (-2.0, 3)):
@@ -80,17 +83,23 @@ def test_a_pruned_run_comes_back(config: Any, tmp_path: Path, model: Any) -> Non
     assert num_parameters(compact.network) < num_parameters(pruned.network)
 
 
+def zeros_over_a_run(members: list[Member]) -> list[list[float]]:
+    """Units that are exact zeros in each row of each member."""
+    rows: list[list[float]] = [[] for _ in members]
+    engines.build_trainer(members).run(lambda member, row: rows[member].append(row["units/zero"]))
+    return rows
+
+
 def test_a_unit_that_is_out_in_training_stays_out(config: Any) -> None:
     """Without a prox, weight decay alone: the number of exact zeros never falls, each member of a stack as alone."""
-    run = ("model=mlp_factorized", "model.hidden=9", "dataset=wine", "tracking=none", "trainer.epochs=8", "reg=l2")
-    run += ("optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant", "reg.lam=0.03", "trainer.eval_every=1")
+    run: tuple[str, ...] = ("model=mlp_factorized", "model.hidden=9", "dataset=wine", "tracking=none", "reg=l2")
+    run += ("optimizer=sgd", "optimizer.lr=0.1", "scheduler=constant", "reg.lam=0.03")
+    run += ("trainer.epochs=8", "trainer.eval_every=1")
     during = ("pruner=units_during", "pruner.threshold=0.2")
     members = [prepare(config(*run, *during, f"seed={seed}")) for seed in (0, 1)]
     counts = []
     for some in (members, members[:1], members[1:]):
-        rows = [[] for _ in some]
-        engines.build_trainer(some).run(lambda member, row, rows=rows: rows[member].append(row["units/zero"]))
-        counts += rows
+        counts += zeros_over_a_run(some)
     assert counts[:2] == counts[2:]
     for own in counts:
         assert own == sorted(own)

@@ -15,11 +15,12 @@ from psilon_bench.models.mlp import MLP
 from psilon_bench.regularizers.lasso_prox import LassoProx
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.p_norm_decay import PNormDecay, factor
-from psilon_bench.regularizers.shrunk import shrunk
+from psilon_bench.regularizers.shrunk import Group, shrunk
 from psilon_bench.run.checks import prepare
 from psilon_bench.training.engines import build_trainer
+from psilon_bench.training.trainer import Trainer
 
-ALL = ["biases", "gains", "norms"]
+ALL: list[Group] = ["biases", "gains", "norms"]
 
 
 def decay(p: Any, p_end: Any = None, schedule: Any = "linear", exclude: Any = ALL) -> Any:
@@ -149,6 +150,13 @@ def test_p_moves_over_the_run() -> None:
     assert {decay(0.7).values(share)["p"] for share in (0, 0.3, 1)} == {0.7}
 
 
+def powers_seen(fit: Trainer) -> list[list[float]]:
+    """p of all members whenever one of them gets a row, over a whole run."""
+    seen: list[list[float]] = []
+    fit.run(lambda member, row: seen.append(fit.training_step.values["p"].tolist()))
+    return seen
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_p_end_is_reached_in_the_last_epoch(config: Any, schedule: Any) -> None:
     """p in the first epoch, p_end in the last, for each member of a stack; in a run of one epoch p."""
@@ -157,8 +165,7 @@ def test_p_end_is_reached_in_the_last_epoch(config: Any, schedule: Any) -> None:
     own = [(f"reg.p={p}", f"reg.p_end={'null' if end is None else end}") for p, end in ends]
     for epochs in (1, 2, 5):
         fit = build_trainer([prepare(config(*run, *values, f"trainer.epochs={epochs}")) for values in own])
-        seen = []
-        fit.run(lambda member, row, fit=fit, seen=seen: seen.append(fit.training_step.values["p"].tolist()))
+        seen = powers_seen(fit)
         assert len(seen) == 3 * epochs
         for member, (p, end) in enumerate(ends):
             assert seen[0][member] == p
@@ -177,7 +184,7 @@ class Mixed(nn.Module):
 def test_weights_alone_unless_told() -> None:
     """Two-dimensional norm layers are no weights; each group can be let in."""
     model, weights = Mixed(), {"conv.weight", "head.weight"}
-    groups = {
+    groups: dict[Group, set[str]] = {
         "biases": {"conv.bias", "head.bias"},
         "gains": {".length"},
         "norms": {"batch.weight", "batch.bias", "layer.weight", "layer.bias"},

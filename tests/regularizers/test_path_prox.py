@@ -13,7 +13,9 @@ from unit_networks import KINDS, unit_network, without_biases
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.units import weight_decay_objectives
 from psilon_bench.models.mlp import MLP
-from psilon_bench.models.units import Pair, incoming_norms, outgoing_norms, unit_sizes
+from psilon_bench.models.offers import Pair
+from psilon_bench.models.units import incoming_norms, outgoing_norms, unit_sizes
+from psilon_bench.models.vgg import VGG
 from psilon_bench.regularizers.path_prox import PathProx, balancing
 
 ZERO = torch.zeros(()).double()
@@ -61,7 +63,7 @@ def test_a_change_is_that_of_every_unit(kind: Any, balance: Any, bias: Any) -> N
     step = torch.cat([outgoing_norms(pair) for pair in model.units()]).median().item()
     change(PathProx("authors", balance, bias), model, step)
     by_units(slow, step, balance, bias)
-    assert 0 < sum((sizes == 0).sum() for sizes in unit_sizes(model)) < sum(len(s) for s in unit_sizes(model))
+    assert 0 < sum(int((sizes == 0).sum()) for sizes in unit_sizes(model)) < sum(len(s) for s in unit_sizes(model))
     for name, value in slow.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-12, atol=1e-13)
 
@@ -163,6 +165,7 @@ def test_limits(kind: Any) -> None:
 def test_a_channel_is_a_dense_unit() -> None:
     """The change of a pair of convolutions is that of dense layers with all weights of a channel in a row."""
     model, _ = unit_network("vgg")
+    assert isinstance(model, VGG)
     dense = MLP(1, 1, 1, 3, None, False, "relu", "orthogonal").double()
     for i, convolution in enumerate(model.convolutions):
         weight, bias = convolution.weight.detach(), convolution.bias.detach()
@@ -202,7 +205,9 @@ def decayed() -> Any:
 
     for _ in range(2):
         lbfgs.step(closure)
-    assert max(parameter.grad.abs().max() for parameter in model.parameters()) < 1e-8
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().max() < 1e-8
     return model, x, y, lam
 
 

@@ -63,6 +63,7 @@ def test_gradients_at_dead_units_are_finite(kind: Any, regularizer: Any) -> None
 def test_unit_norm_decay_projects_incoming_weights_alone() -> None:
     """Rows to unit norm, dead ones stay, nothing else moves."""
     model, _ = unit_network("odd")
+    assert isinstance(model, MLP)
     with torch.no_grad():
         model.layers[0].weight[1] = 0
         before = [parameter.clone() for parameter in model.parameters()]

@@ -82,8 +82,8 @@ def material(full: Path) -> Material:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Records of four real runs: two of two inputs on the toy, two that were pruned."""
     folder = tmp_path_factory.mktemp("trained")
-    toy = ("dataset=toy2d", "dataset.train_size=30", "model=mlp_factorized", "optimizer=sgd", "scheduler=constant")
-    toy += ("optimizer.lr=0.3", "trainer.epochs=30", "seed=3")
+    toy: tuple[str, ...] = ("dataset=toy2d", "dataset.train_size=30", "model=mlp_factorized", "optimizer=sgd")
+    toy += ("scheduler=constant", "optimizer.lr=0.3", "trainer.epochs=30", "seed=3")
     wide = ("model.hidden=70", "pruner.strength=2")
     changes = [(*toy, "reg=l2"), (*toy, "reg=pathprox"), (*wide, "pruner=l1_projection", "pruner.steps=3")]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):

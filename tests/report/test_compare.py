@@ -46,7 +46,7 @@ def test_ranks_and_scores_by_hand() -> None:
     """Ties share the mean rank; 1 is the best of a data set and 0 its worst, whatever the unit."""
     made = Across(LOSS, SCORES, [])
     assert made.ranks.to_numpy().tolist() == [[1, 2, 3], [1.5, 1.5, 3], [3, 2, 1], [1, 3, 2]]
-    expected = [[1, 2 / 3, 0], [1, 1, 0], [0, 0.5, 1], [1, 0, 0.5]]
+    expected: list[list[float]] = [[1, 2 / 3, 0], [1, 1, 0], [0, 0.5, 1], [1, 0, 0.5]]
     np.testing.assert_allclose(made.normalised, expected, rtol=1e-12)
     upwards = Across(ACCURACY, SCORES, [])
     np.testing.assert_allclose(upwards.normalised, 1 - np.array(expected), atol=1e-12)
@@ -76,9 +76,10 @@ def test_nemenyi_agrees_with_the_critical_difference() -> None:
     rng = np.random.default_rng(0)
     scores = pd.DataFrame(rng.normal(size=(12, 5)) + np.arange(5) * 0.7, columns=list("abcde"))
     made = Across(LOSS, scores, [])
-    ranks, distance = made.ranks.mean(), critical_difference(made)
+    ranks, distance, nemenyi = made.ranks.mean(), critical_difference(made), made.nemenyi
+    assert nemenyi is not None
     differ = [abs(ranks[a] - ranks[b]) > distance for a in "abcde" for b in "abcde"]
-    assert [made.nemenyi.loc[a, b] < 0.05 for a in "abcde" for b in "abcde"] == differ
+    assert [nemenyi.loc[a, b] < 0.05 for a in "abcde" for b in "abcde"] == differ
     assert True in differ
     assert False in differ
 
@@ -146,7 +147,9 @@ def test_the_interval_is_that_of_the_mean() -> None:
     """Of 200 normal numbers: near mean +- 1.96 standard errors; the same again; none for four numbers."""
     values = np.random.default_rng(2).normal(3.0, 2.0, size=200)
     error = values.std(ddof=1) / np.sqrt(200)
-    low, high = interval(values)
+    found = interval(values)
+    assert found is not None
+    low, high = found
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
     assert interval(values) == (low, high)

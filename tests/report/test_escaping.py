@@ -95,9 +95,9 @@ def test_a_terminal_shows_markup_as_text() -> None:
     """Brackets that rich would read, in heads, cells, titles and notes; narrow terminals have a list."""
     made = Table("t", "[i]T[/i]", ["[b]h", "n"], [["q[red]r [/b] :smile:", 1.0]], "[/x] note")
     for value in (made.terminal(), made.listed()):
-        console = Console(file=io.StringIO(), width=100)
-        console.print(value)
-        text = console.file.getvalue()
+        file = io.StringIO()
+        Console(file=file, width=100).print(value)
+        text = file.getvalue()
         assert all(part in text for part in ("[i]T[/i]", "q[red]r [/b] :smile:", "[/x] note"))
     assert "[b]h" in text or "n 1" in text
 
@@ -121,7 +121,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 loss = 0.1 * (1 + (number + len(model)) % 4) + lam
                 metrics = {"val/loss": loss, "test/loss": loss, "near_sparsity": loss, "time/fit_s": 1.0}
                 metrics |= {"test/certified_accuracy/0.1": 0.5, "test/certified_accuracy/0.2": 0.4}
-                about = {"inputs_kept": [name, "age"] if model == "pnet" else ["age"], "lipschitz_local_values": [1.0]}
+                about: dict[str, Any] = {"inputs_kept": [name, "age"] if model == "pnet" else ["age"]}
+                about |= {"lipschitz_local_values": [1.0]}
                 params = {"model.name": model, "reg.bound": name}
                 write_record(runs, lam, 0, metrics, dataset=name, history=history, params=params, **about)
         write_record(

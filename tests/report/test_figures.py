@@ -124,7 +124,7 @@ def test_curves_are_means_over_seeds(material: Any, runs: Any) -> None:
 def test_curves_use_the_steps_that_all_seeds_have(tmp_path: Path) -> None:
     """One seed stopped early, another was evaluated twice as often."""
     for seed, steps in enumerate(((1, 2, 3, 4), (2, 4), (2, 4, 6))):
-        history = [{"epoch": i, "step": i, "val/loss": 10 * seed + i} for i in steps]
+        history: list[dict[str, float]] = [{"epoch": i, "step": i, "val/loss": 10 * seed + i} for i in steps]
         write_record(tmp_path, 1e-3, seed, {"val/loss": 1.0}, history=history)
     metric = chosen_by("val/loss", None)
     drawing = only(curves, Material(make([tmp_path], metric).choices, metric))
@@ -160,7 +160,7 @@ def test_one_row_is_no_curve(tmp_path: Path, module: Any) -> None:
 
 def test_long_curves_are_thinned_to_their_ends(tmp_path: Path) -> None:
     """No more than 400 points, the first and the last among them."""
-    history = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]
+    history: list[dict[str, float]] = [{"epoch": i, "step": i, "val/loss": i} for i in range(1, 3000)]
     write_record(tmp_path, 1e-3, 0, {"val/loss": 1.0}, history=history)
     metric = chosen_by("val/loss", None)
     steps = points(only(curves, Material(make([tmp_path], metric).choices, metric)))["step"].tolist()

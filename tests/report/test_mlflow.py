@@ -54,6 +54,7 @@ def test_to_mlflow_and_back(experiment: Any, config: Any, tmp_path: Path) -> Non
     (parent,) = client.search_runs([experiment.experiment_id], "tags.parent_of != ''")
     assert parent.data.tags[DESCRIPTION].count("| breast_cancer | pnet pathnorm |") == 1
     (setting,) = [choice.setting for choice in ours.choices]
+    assert setting is not None
     losses = setting.numbers("test/loss")
     key = "chosen test/loss/pnet pathnorm on breast_cancer"
     assert parent.data.metrics[key] == pytest.approx(sum(losses) / len(losses))
@@ -67,7 +68,9 @@ def test_to_mlflow_and_back(experiment: Any, config: Any, tmp_path: Path) -> Non
     assert said == [f"1 runs have no whole record in MLflow (still running, or not sent): {records[2].run['title']}"]
     theirs = make([tmp_path / "fetched"], METRIC)
     assert theirs.tables[0].rows[0][:-1] == ours.tables[0].rows[0][:-1]  # the flags know of the third run, or do not
-    assert theirs.choices[0].setting.runs[0].history() == ours.choices[0].setting.runs[0].history()
+    fetched_setting = theirs.choices[0].setting
+    assert fetched_setting is not None
+    assert fetched_setting.runs[0].history() == setting.runs[0].history()
     with pytest.raises(UsageError, match=r"--mlflow nothing is no experiment at .* There are: .*tests"):
         fetch_records("nothing", uri, tmp_path / "nothing", print)
 
@@ -89,6 +92,7 @@ def test_a_servers_word_for_a_folder_is_not_taken(experiment: Any, config: Any, 
     assert len(said) == 1
     assert said[0].startswith(f"the run '{mirrors[0].run_id}' is left out: its tag sweep={sweep!r} is no name")
     found = [path.relative_to(tmp_path) for path in tmp_path.rglob("run.json") if "artifacts" not in path.parts]
+    assert mirrors[1].run_id is not None
     assert sorted(found)[0] == Path("deep/fetched/runs", mirrors[1].run_id, "run.json")
     assert len(found) == 3
     assert not Path("/tmp/elsewhere").exists()

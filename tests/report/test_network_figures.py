@@ -11,7 +11,8 @@ import torch
 import yaml
 from matplotlib.colors import to_rgb
 
-from psilon_bench.records.networks import load
+from psilon_bench.models.offers import HasPlain, HasWeights
+from psilon_bench.records.networks import SavedNetwork, load
 from psilon_bench.report.drawing import COLOURS, style
 from psilon_bench.report.figures import decision_regions, weight_maps
 from psilon_bench.report.report import make
@@ -102,6 +103,12 @@ def test_a_plane_without_its_data_or_network_is_left_out(networks: Any, monkeypa
     assert not decision_regions.has_plane(networks, run)
 
 
+def weights_of(saved: SavedNetwork) -> list[Any]:
+    """Its matrices, for numpy."""
+    assert isinstance(saved.network, HasWeights)
+    return [weight.detach().numpy() for weight in saved.network.weights()]
+
+
 def test_weights_before_and_after_pruning(networks: Any) -> None:
     """Those of model.pt above those of pruned.pt; exact zeros are blank, and counted in the whole matrix."""
     drawings = drawn(weight_maps, networks)
@@ -109,8 +116,7 @@ def test_weights_before_and_after_pruning(networks: Any) -> None:
     for drawing in drawings:
         method = "pnet pathnorm " + drawing.name.rpartition("pathnorm_")[2]
         folder = run_of(networks, method).folder
-        before = [weight.detach().numpy() for weight in load(folder).network.weights()]
-        after = [weight.detach().numpy() for weight in load(folder, "pruned").network.weights()]
+        before, after = (weights_of(load(folder, which)) for which in ("model", "pruned"))
         whole = frame(drawing).astype(float)
         upper, lower = drawing.figure.axes[:3], drawing.figure.axes[3:6]
         for k, (above, below) in enumerate(zip(upper, lower, strict=True)):
@@ -131,8 +137,9 @@ def test_weights_before_and_after_pruning(networks: Any) -> None:
 def test_a_network_that_pruning_left_as_it_was_has_no_map(networks: Any) -> None:
     """Nothing to see."""
     folder = run_of(networks, "pnet pathnorm magnitude").folder
-    network = load(folder).network.plain()
-    torch.save(network.state_dict(), folder / "pruned.pt")
+    network = load(folder).network
+    assert isinstance(network, HasPlain)
+    torch.save(network.plain().state_dict(), folder / "pruned.pt")
     assert [one.name.rpartition("pathnorm_")[2] for one in drawn(weight_maps, networks)] == ["l1_projection"]
 
 

@@ -50,12 +50,13 @@ def page(full: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(made, tmp_path_factory.mktemp("out"), Material(made.choices, metric))
 
 
-def browse(page: Path, folder: Path, column: int) -> tuple[dict, str]:
+def browse(page: Path, folder: Path, column: int) -> tuple[dict[str, Any], str]:
     """What the probe found, and the console."""
     probed = folder / "probed.html"
     probed.write_text(
         page.read_text(encoding="utf-8").replace("</body>", PROBE.replace("COLUMN", str(column)) + "</body>")
     )
+    assert CHROMIUM is not None
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", probed.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     (found,) = re.findall(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)

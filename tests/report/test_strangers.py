@@ -62,7 +62,9 @@ def test_records_of_other_shapes(tmp_path: Path) -> None:
         "metrics.val/loss is 'low', it should be a valid number; metrics.test/loss is None, it should be a valid number"
     )
     assert reasons["no_status"] == "it lacks status"
-    assert made.choices[0].validation.mean == pytest.approx(0.55)
+    validation = made.choices[0].validation
+    assert validation is not None
+    assert validation.mean == pytest.approx(0.55)
 
 
 KEYS = ["reg.lam", "dataset.split_seed", "dataset.path", "optimizer.lr", "model.name", "hardware.precision", "val/loss"]
@@ -101,6 +103,7 @@ def test_numbers_without_end(tmp_path: Path) -> None:
     made = make([tmp_path], METRIC)
     ((group, chosen),) = [(choice.group, choice.setting) for choice in made.choices]
     assert len(group.settings) == 2
+    assert chosen is not None
     assert chosen.value("reg.lam") == 1e-2
     assert "1.7e+308" in next(one for one in made.tables if one.name == "settings").markdown()
 
@@ -128,7 +131,9 @@ def test_histories_of_other_shapes(tmp_path: Path) -> None:
         write_record(runs, 1e-3, seed, {"val/loss": 0.5}, history=rows)
     made = make([runs], METRIC)
     page = write_report(made, tmp_path / "out", Material(made.choices, METRIC))
-    assert made.choices[0].validation.n == len(HISTORIES) + 2
+    validation = made.choices[0].validation
+    assert validation is not None
+    assert validation.n == len(HISTORIES) + 2
     (note,) = [note for note in made.notes if "histories are damaged" in note]
     told = [name for name in HISTORIES if name != "blank"]
     assert note.startswith(f"{len(table(made, 'damaged'))} histories are damaged and left out of the figures: ")

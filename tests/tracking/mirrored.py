@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from psilon_bench.records.history import read_rows
 from psilon_bench.tracking.experiment import Experiment
@@ -12,8 +13,9 @@ def row(number: int) -> dict[str, float]:
     return {"epoch": 10 * number, "step": 50 * number, "val/loss": 1 / number, "path_norm": 2.0**number}
 
 
-def curve(experiment: Experiment, run_id: str, name: str) -> list[tuple[int, float]]:
+def curve(experiment: Experiment, run_id: str | None, name: str) -> list[tuple[int, float]]:
     """(step, value) of all that MLflow has of a metric, in order."""
+    assert run_id is not None
     return sorted((metric.step, metric.value) for metric in experiment.client.get_metric_history(run_id, name))
 
 
@@ -25,5 +27,5 @@ def same_curves(experiment: Experiment, mirror: Mirror) -> None:
         assert curve(experiment, mirror.run_id, name) == [(int(row["step"]), row[name]) for row in rows]
 
 
-def state(folder: Path) -> dict:
+def state(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "mlflow.json").read_text())

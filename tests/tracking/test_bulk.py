@@ -13,12 +13,13 @@ from mirrored import row, state
 
 from psilon_bench.config.addresses import database_of
 from psilon_bench.records.places import MLFLOW_STATE
-from psilon_bench.records.record import Record
+from psilon_bench.records.record import Record, Status
 from psilon_bench.tracking import bulk, upload
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds
 from psilon_bench.tracking.experiment import Experiment, connect
 from psilon_bench.tracking.mirror import Mirror
+from psilon_bench.tracking.mlflow_internals import insert_runs
 from psilon_bench.tracking.server import check_server, default_uri
 from psilon_bench.tracking.upload import send_all
 
@@ -54,7 +55,8 @@ def worded(text: str, words: list[tuple[str, str]], now: int) -> str:
 
 def records_of_all_kinds(record: Callable[..., Record]) -> Path:
     """A results_dir with runs of a sweep and a lone one that ended in every way, with all that a record may hold."""
-    for seed, status in enumerate(("finished", "failed", "killed", "finished", "running")):
+    statuses: list[Status] = ["finished", "failed", "killed", "finished", "running"]
+    for seed, status in enumerate(statuses):
         one = record(seed, f"seed={seed}", f"dataset={'wine' if seed % 2 else 'breast_cancer'}", in_sweep=seed < 4)
         one.add_row(row(7) | {"val/loss": float("nan"), "path_norm": float("inf")})
         if status == "running":
@@ -102,11 +104,11 @@ def test_a_transaction_that_fails_is_made_good_by_the_mirrors(
     """Nothing arrives, or all of it with the answer lost: in the end each run is there once, and whole."""
     results = records_of_all_kinds(record)
     folders = [path.parent for path in sorted(results.glob("runs/*/run.json"))]
-    experiment, inserted = experiment_in(results), bulk.insert_runs
+    experiment = experiment_in(results)
 
     def failing(*args: Any) -> None:
         if after:
-            inserted(*args)
+            insert_runs(*args)
         raise ConnectionError("gone")
 
     monkeypatch.setattr(bulk, "insert_runs", failing)
@@ -118,7 +120,7 @@ def test_a_transaction_that_fails_is_made_good_by_the_mirrors(
     assert len(found["runs"]) == 6
     clean = tmp_path / "clean"
     shutil.copytree(results, clean, ignore=shutil.ignore_patterns("ml*", ".mlflow*"))
-    monkeypatch.setattr(bulk, "insert_runs", inserted)
+    monkeypatch.setattr(bulk, "insert_runs", insert_runs)
     experiment = experiment_in(clean)
     send_all(
         experiment,
@@ -169,6 +171,7 @@ def test_an_odd_record_holds_up_no_other(record: Any, tmp_path: Path) -> None:
     mirrors = {folder: Mirror(experiment, folder) for folder in folders}
     left, problem = send_all(experiment, mirrors, True, heard.append)
     assert list(left) == [folders[1]]
+    assert problem is not None
     assert "half a row" in problem
     assert heard[:2] == [2, 1]
 
@@ -178,9 +181,14 @@ def test_runs_with_many_metrics_go_a_few_at_a_time(
 ) -> None:
     """So that what is held in memory does not grow with the sweep."""
     folders = sorted(ended([record(5, f"seed={seed}") for seed in range(5)]))
-    sizes, inserted = [], bulk.insert_runs
+    sizes = []
+
+    def counted(*args: Any) -> None:
+        sizes.append(len(args[-1]))
+        insert_runs(*args)
+
     monkeypatch.setattr(bulk, "METRICS_AT_ONCE", 30)  # of twenty each
-    monkeypatch.setattr(bulk, "insert_runs", lambda *args: (sizes.append(len(args[-1])), inserted(*args)))
+    monkeypatch.setattr(bulk, "insert_runs", counted)
     assert list(send_ended(experiment_in(tmp_path), folders)) == folders
     assert sizes == [2, 2, 1]
 

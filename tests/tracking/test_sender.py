@@ -46,6 +46,7 @@ def test_a_sender_that_hangs_holds_nobody(experiment: Any, record: Any, monkeypa
     for number in range(2000):
         sender.follow(one.folder / str(number) / ("x" * 100))
     said = sender.close()
+    assert said is not None
     assert "the process that sends to MLflow has said nothing for 1 s. 2000 records are not sent; " in said
     assert sender.process.poll() is not None
     assert files(one.folder) == before
@@ -68,6 +69,7 @@ def test_a_folder_of_any_name_is_sent(experiment: Any, record: Any) -> None:
     one = record(2, 'results_dir="two\\nlines"')
     one.finish("finished")
     with sending(True) as sender:
+        assert sender is not None
         sender.open(experiment.uri, "tests", "results")
         sender.follow(one.folder)
     (run,) = [run for run in experiment.runs() if run.data.tags["record"] == str(one.folder)]

@@ -182,5 +182,9 @@ def test_a_server_that_asks_who_you_are(server: Any, tmp_path: Path, monkeypatch
 
 def test_a_user_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container's: the number stands for it."""
-    monkeypatch.setattr("getpass.getuser", lambda: {}["no entry"])
+
+    def getuser() -> str:
+        raise KeyError("no entry")
+
+    monkeypatch.setattr("getpass.getuser", getuser)
     assert source_tags()["mlflow.user"] == str(os.getuid())

@@ -16,6 +16,7 @@ from psilon_bench.config.schema import ComponentSection, ModelSection
 from psilon_bench.errors import UsageError
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.run.checks import prepare
+from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_engine
 
 SMALL = {"hidden": 5, "depth": 2, "blocks": [[2, 3], [2]], "channels": [2, 3], "per_stage": 1}
@@ -72,7 +73,9 @@ def trained(run: Any, state: Any = None) -> Any:
 
     Each state comes with the number of rows there were before it.
     """
-    fit, rows, states = build_engine([prepare(run)]), [], []
+    fit = build_engine([prepare(run)])
+    rows: list[Row] = []
+    states: list[tuple[int, Any]] = []
 
     def keep() -> None:
         if state is None:
@@ -80,7 +83,7 @@ def trained(run: Any, state: Any = None) -> Any:
 
     if state is not None:
         fit.load_state(state)
-    fit.run(lambda member, row: rows.append(row), safe_point=keep)
+    fit.run(lambda member, row: rows.append(row), lambda epoch: None, keep)
     return getattr(fit, "trainer", fit), rows, states
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from psilon_bench.regularizers.regularizer import Regularizer
 
@@ -21,14 +22,14 @@ class Shrink(Regularizer):
     def values(self, progress: Any) -> Any:
         return {"rate": self.rate * (1 - progress / 2)}
 
-    def at_start(self, model: Any, rate: Any) -> None:
+    def at_start(self, model: Any, **own: Tensor) -> None:
         for layer in model.layers:
             layer.weight.mul_(0.5)
 
-    def before_step(self, model: Any, step: Any, rate: Any) -> Any:
-        return {f"{i}": layer.weight * step * rate for i, layer in enumerate(model.layers)}
+    def before_step(self, model: Any, step: Tensor, **own: Tensor) -> dict[str, Tensor]:
+        return {f"{i}": layer.weight * step * own["rate"] for i, layer in enumerate(model.layers)}
 
-    def after_step(self, model: Any, step: Any, before: Any, rate: Any) -> None:
+    def after_step(self, model: Any, step: Tensor, before: dict[str, Tensor], **own: Tensor) -> None:
         for i, layer in enumerate(model.layers):
             layer.weight.sub_(before[f"{i}"])
 

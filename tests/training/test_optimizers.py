@@ -54,10 +54,11 @@ class Careful(torch.optim.SGD):
 class Noisy(torch.optim.SGD):
     """Adds noise to each step."""
 
-    def step(self, closure: Any = None) -> None:
-        super().step(closure)
+    def step(self, closure: Any = None) -> Any:
+        loss = super().step(closure)
         for parameter in self.param_groups[0]["params"]:
             parameter.add_(1e-6 * torch.randn_like(parameter))
+        return loss
 
 
 OURS = [Clipped, Careful, Noisy]

@@ -149,7 +149,7 @@ def test_every_run_of_a_long_sweep_is_compiled(config: Any, monkeypatch: pytest.
 def test_without_a_compiler_a_run_says_so_and_goes_on(history: Any, tmp_path: Path) -> None:
     """One line, and the numbers of an uncompiled run."""
     command = [
-        Path(sys.executable).with_name("psilon-run"),
+        str(Path(sys.executable).with_name("psilon-run")),
         *TINY,
         *GRID,
         "hardware.compile=true",

@@ -10,8 +10,9 @@ from torch import nn
 
 from psilon_bench.regularizers.lasso_prox import LassoProx
 from psilon_bench.regularizers.p_norm_decay import PNormDecay
+from psilon_bench.regularizers.shrunk import Group
 
-ALL = ["biases", "gains", "norms"]
+ALL: list[Group] = ["biases", "gains", "norms"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -45,10 +46,10 @@ def test_members_of_a_stack_have_their_own(train: Any, network: Any, task: Any, 
     regs = decays if kind == "decay" else [LassoProx(ALL)] * 3
     run = partial(train, factor=factors.__getitem__, num_batches=1)
     together = run(copy.deepcopy(models), tasks, regs, lams).fit.stack
-    ends = []
+    left = []
     for i in range(3):
         alone = run([copy.deepcopy(models[i])], [tasks[i]], regs[i : i + 1], lams[i : i + 1]).fit.stack.state(0)
         for name, value in alone.items():
             torch.testing.assert_close(together.state(i)[name], value, rtol=1e-10, atol=1e-12)
-        ends.append(alone["layers.0.weight"])
-    assert not torch.equal(ends[0].sign(), models[0].layers[0].weight.sign())
+        left.append(alone["layers.0.weight"])
+    assert not torch.equal(left[0].sign(), models[0].layers[0].weight.sign())

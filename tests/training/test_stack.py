@@ -16,6 +16,7 @@ from psilon_bench.config.options import options
 from psilon_bench.regularizers.lp_norm import LpNorm
 from psilon_bench.regularizers.path_norm import PathNorm
 from psilon_bench.run.checks import fits, prepare
+from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.stack import Shared, Stack
 
@@ -47,7 +48,7 @@ FITTING = [(model, reg) for model in MODELS for reg in fitting(model)]
 def trained(*runs: Any) -> Any:
     """The rows of each configuration in one stack, its selected network, and what is measured of it."""
     fit = build_trainer([prepare(run) for run in runs])
-    rows = [[] for _ in runs]
+    rows: list[list[Row]] = [[] for _ in runs]
     fit.run(lambda member, row: rows[member].append(row))
     fit.select()
     tests = fit.evaluation.scores(fit.evaluation.test, "test")

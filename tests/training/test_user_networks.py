@@ -17,6 +17,7 @@ from psilon_bench.run.display import Display
 from psilon_bench.sweep.placement import place_here
 from psilon_bench.sweep.sweep import run_sweep
 from psilon_bench.training.engines import build_engine
+from psilon_bench.training.trainer import Trainer
 
 RUN = ("dataset=wine", "reg=none", "trainer.epochs=4", "trainer.num_batches=3", "trainer.eval_every=1", "tracking=none")
 ALONE = {"Dropped", "Scaled", "Shifted", "Branching"}
@@ -81,6 +82,8 @@ def test_stopped_and_resumed_is_not_stopped(runs: Any, network: Any, stop_at: An
     torch.rand(5)
     second.load_state(torch.load(file, weights_only=True))
     assert before[0] + rows_of(second)[0] == expected[0]
+    assert isinstance(whole, Trainer)
+    assert isinstance(second, Trainer)
     for name, value in whole.stack.everything.items():
         assert torch.equal(second.stack.everything[name], value)
 
@@ -106,6 +109,7 @@ def test_frozen_parameters_stay(runs: Any) -> None:
         members = [prepare(one) for one in group[:size]]
         starts = [{name: value.clone() for name, value in member.model.state_dict().items()} for member in members]
         fit = build_engine(members)
+        assert isinstance(fit, Trainer)
         rows_of(fit)
         for index, start in enumerate(starts):
             for name, value in fit.stack.state(index).items():
@@ -115,8 +119,10 @@ def test_frozen_parameters_stay(runs: Any) -> None:
 def test_tied_weights_stay_tied(runs: Any) -> None:
     """In every network that comes out of a stack."""
     fit = build_engine([prepare(one) for one in runs("Tied")])
+    assert isinstance(fit, Trainer)
     rows_of(fit)
     for index in range(3):
         network = fit.stack.network(index)
+        assert isinstance(network, user_networks.Tied)
         assert network.third.weight is network.second.weight
         assert torch.equal(fit.stack.state(index)["third.weight"], network.second.weight)
