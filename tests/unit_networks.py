@@ -10,19 +10,10 @@ from psilon_bench.models.vgg import VGG
 KINDS = ("mlp", "leaky", "odd", "factorized", "vgg", "vgg_odd")
 
 
-<<<<<<< HEAD
-def unit_network(kind: str) -> tuple[MLP | FactorizedMLP | VGG, Tensor]:
-    """The network and seven inputs for it. Pairs of vgg have pooling in between; of vgg_odd between them as well."""
-    if kind.startswith("vgg"):
-        model: MLP | FactorizedMLP | VGG = VGG(
-            3, (2, 8, 9), {"vgg": [[3], [4, 5], [4]], "vgg_odd": [[3, 2], [4, 3, 5]]}[kind]
-        )
-=======
 def unit_network(kind: str) -> tuple[MLP | VGG, Tensor]:
     """The network and seven inputs for it. Pairs of vgg have pooling in between; of vgg_odd between them as well."""
     if kind.startswith("vgg"):
         model: MLP | VGG = VGG(3, (2, 8, 9), {"vgg": [[3], [4, 5], [4]], "vgg_odd": [[3, 2], [4, 3, 5]]}[kind])
->>>>>>> t2
         x = torch.randn(7, 2, 8, 9).double()
     else:
         depth = {"mlp": 3, "leaky": 5, "odd": 4, "factorized": 3}[kind]

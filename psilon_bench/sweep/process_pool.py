@@ -13,7 +13,6 @@ from threading import Barrier
 from typing import Any
 
 import torch
-from typing_extensions import override
 
 from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import HardwareSection
@@ -140,7 +139,6 @@ class Worker:
     def __init__(self, all_workers: Barrier) -> None:
         self.all_workers, self.busy, self.stopped = all_workers, False, False
 
-    @override
     def stop(self, number: int, _frame: Any) -> None:
         """Handle SIGINT outside of training, for which signals.kept_until_safe has another handler."""
         self.stopped = True
