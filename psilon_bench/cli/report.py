@@ -99,9 +99,14 @@ def report(
         say(problem)
     print(f"report: {page}")
     if attach:
-        from psilon_bench.report.attach import attach as attach_to_mlflow
+        attach_to_sweeps(made, out)
 
-        attach_to_mlflow(made, out, print)
+
+def attach_to_sweeps(made: "Report", out: Path) -> None:
+    """Put the report on the runs in MLflow that stand for its sweeps."""
+    from psilon_bench.report.attach import attach
+
+    attach(made, out, print)
 
 
 @contextlib.contextmanager
