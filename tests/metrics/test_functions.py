@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
@@ -146,11 +147,12 @@ def test_a_shape_may_be_annotated(measured: Any) -> None:
 def test_functions_are_told_apart_by_their_arguments() -> None:
     """values() calls those alone that take as many."""
 
-    def of_two(logits: Any, y: Any) -> Any:
+    def of_two(logits: Tensor, y: Tensor) -> Tensor:
         return logits + y
 
-    def of_one(model: Any) -> Any:
+    def of_one(model: Tensor) -> Tensor:
         return model
 
-    assert values([of_one, of_two], 1, 2) == {"of_two": 3}
-    assert values([of_one, of_two], 4) == {"of_one": 4}
+    one, three, four = torch.tensor([1.0, 3.0, 4.0])
+    assert values([of_one, of_two], one, three) == {"of_two": four}
+    assert values([of_one, of_two], four) == {"of_one": four}
