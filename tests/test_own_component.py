@@ -153,7 +153,7 @@ def test_the_log_sum_penalty(own: Any) -> None:
     log_sum = locate("log_sum.LogSum")
     assert log_sum(0.1).penalty(Two()).item() == pytest.approx(math.log(4) + math.log(21))
     assert log_sum(1e6).penalty(Two()).item() * 1e6 == pytest.approx(2.3, rel=1e-5)
-    with pytest.raises(UsageError, match="it needs the weights, and Linear has no weights"):
+    with pytest.raises(UsageError, match="it needs the weights, and Linear does not offer them"):
         log_sum(0.1).check(torch.nn.Linear(2, 1))
 
 
