@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
-from psilon_bench.config.hydra_internals import error_of_job
+from psilon_bench.config.hydra_internals import error_of_job, hydras_parser
 
 
 def test_the_error_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,3 +18,10 @@ def test_the_error_of_a_job(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Error executing job" in capsys.readouterr().err  # once Hydra says nothing, the public name will do
     assert error_of_job(JobReturn(status=JobStatus.COMPLETED)) is None
     assert isinstance(error_of_job(JobReturn()), RuntimeError)
+
+
+def test_the_parser_of_the_command_line() -> None:
+    """It takes Hydra's options and leaves the overrides."""
+    told = hydras_parser().parse_args(["--multirun", "seed=1,2", "reg=l2"])
+    assert told.multirun
+    assert told.overrides == ["seed=1,2", "reg=l2"]

@@ -10,8 +10,8 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 
-from psilon_bench.cli.run import list_options_in_place
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.hydra_internals import list_options_in_place
 
 PROGRAM = """
 import sys

@@ -24,9 +24,7 @@ class LogSum(Regularizer):
     def check(self, model: nn.Module) -> None:
         """Raise UsageError where the network does not give its weights."""
         if not isinstance(model, HasWeights):
-            raise UsageError(
-                f"it needs the weights, and {type(model).__name__} is no HasWeights (psilon_bench.models.offers)"
-            )
+            raise UsageError(f"it needs the weights, and {type(model).__name__} does not offer them (HasWeights)")
 
     def penalty(self, model: HasWeights, **own: Tensor) -> Tensor:
         """Return R(W), a scalar."""

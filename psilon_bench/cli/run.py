@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from psilon_bench.config.addresses import redacted
 from psilon_bench.config.command_line import arranged, given
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.hydra_internals import list_options_in_place
 from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, shortened
 from psilon_bench.machine import garbage
 from psilon_bench.machine.signals import Stopped, install
@@ -25,27 +26,6 @@ def main() -> NoReturn:
     garbage.pause()
     list_options_in_place()
     sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
-
-
-def list_options_in_place() -> None:
-    """--help and completion list each group from Hydra's store itself; Hydra copies it whole, 100 times for --help."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra.core.object_type import ObjectType
-
-    copying = ConfigLoaderImpl.get_group_options
-
-    def in_place(
-        self: ConfigLoaderImpl,
-        group_name: str,
-        results_filter: ObjectType | None = ObjectType.CONFIG,
-        config_name: str | None = None,
-        overrides: list[str] | None = None,
-    ) -> list[str]:
-        if config_name or overrides:  # they may add places to look in
-            return copying(self, group_name, results_filter, config_name, overrides)
-        return self.repository.get_group_options(group_name, results_filter)
-
-    ConfigLoaderImpl.get_group_options = in_place
 
 
 def job(cfg: DictConfig) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from psilon_bench.config.conf_folder import add_folder
+from psilon_bench.config.hydra_internals import hydras_parser
 from psilon_bench.errors import UsageError
 
 HOME = re.compile(r"""(?<=[=,\[])~[^,\[\](){}"']*""")  # a value that begins with ~
@@ -23,13 +24,12 @@ def arranged(arguments: list[str]) -> list[str]:
 
 def parsed(arguments: list[str]) -> Any:
     """Return Hydra's options as attributes, and all else as `overrides`; UsageError for an unknown option."""
-    from hydra._internal.utils import get_args_parser  # the parser that hydra.main reads sys.argv with
 
     def refuse(message: str) -> NoReturn:
         raise UsageError(f"{message}. psilon-run --help shows what there is.")
 
-    parser = get_args_parser()
-    parser.error = refuse
+    parser = hydras_parser()
+    parser.error = refuse  # type: ignore[method-assign]
     return parser.parse_intermixed_args(arguments)
 
 

@@ -43,6 +43,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_eight_processes_fetch_once(server: Any, fetch: Any) -> None:
     processes = [fetch(1) for _ in range(8)]
     said = [finish(process) for process in processes]

@@ -1,5 +1,6 @@
 """Sweeps in this process: what is done is skipped, what fails is named, the rest ends; members equal lone runs."""
 
+import functools
 import json
 import os
 import signal
@@ -15,12 +16,12 @@ from hydra.core.global_hydra import GlobalHydra
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.machine.signals import Stopped
+from psilon_bench.models.mlp import MLP
 from psilon_bench.records.history import read_rows
 from psilon_bench.records.run_json import read_run
-from psilon_bench.run import run as runner
-from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.jobs import launch
 from psilon_bench.training.step import TrainingStep
+from psilon_bench.training.trainer import Trainer
 
 TINY = [
     "model.hidden=4",
@@ -75,13 +76,13 @@ def text(folder: Path, file: str = "history.csv") -> str:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The seeds of every stack whose training began, in order."""
     stacks: list[list[int]] = []
-    train = runner.train
+    run = Trainer.run
 
-    def noted(engine: Any, configs: Any, *rest: Any) -> None:
-        stacks.append([config.seed for config in configs])
-        train(engine, configs, *rest)
+    def noted(self: Trainer, *asked: Any) -> None:
+        stacks.append([*self.recipe.seeds])
+        run(self, *asked)
 
-    monkeypatch.setattr(runner, "train", noted)
+    monkeypatch.setattr(Trainer, "run", noted)
     return stacks
 
 
@@ -225,14 +226,14 @@ def test_one_diverges_and_one_raises(psilon: Any, records: Any, tmp_path: Path) 
 def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool], error: Exception) -> list[list[int]]:
     """From now on the training of such stacks raises at its third step; the seeds of all that began."""
     began: list[list[int]] = []
-    train, step = runner.train, TrainingStep.__call__
+    run, step = Trainer.run, TrainingStep.__call__
     count = 0
 
-    def noted(engine: Any, configs: Any, *rest: Any) -> None:
+    def noted(self: Trainer, *asked: Any) -> None:
         nonlocal count
         count = 0
-        began.append([config.seed for config in configs])
-        train(engine, configs, *rest)
+        began.append([*self.recipe.seeds])
+        run(self, *asked)
 
     def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
         nonlocal count
@@ -241,7 +242,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool],
             raise error
         return step(self, x, y, number)
 
-    monkeypatch.setattr(runner, "train", noted)
+    monkeypatch.setattr(Trainer, "run", noted)
     monkeypatch.setattr(TrainingStep, "__call__", faulty)
     return began
 
@@ -292,12 +293,15 @@ def test_retries(grid: Any, monkeypatch: pytest.MonkeyPatch, retries: Any, ends:
 def test_a_run_that_cannot_be_set_up(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fails alone, without a record."""
 
-    def refuses(config: Any) -> Any:
-        if config.seed == 1:
-            raise MemoryError("no room")
-        return prepare(config)
+    init = MLP.__init__
 
-    monkeypatch.setattr(runner, "prepare", refuses)
+    @functools.wraps(init)
+    def refuses(self: MLP, *args: Any, **values: Any) -> None:
+        if torch.initial_seed() == 1:
+            raise MemoryError("no room")
+        init(self, *args, **values)
+
+    monkeypatch.setattr(MLP, "__init__", refuses)
     with pytest.raises(RunFailed, match="1 of 3 runs failed"):
         grid(seeds(3))
     assert set(by_seed()) == {0, 2}
