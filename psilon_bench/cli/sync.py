@@ -14,7 +14,7 @@ def main() -> NoReturn:
     run_command(sync, "psilon-sync", "stopped. The next one goes on where it was.")
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", default="results", type=click.Path(path_type=Path))
 @click.option("--uri", help="The tracking server or database, for all of them [default: where each was to go].")
 @click.option("--rebuild", is_flag=True, help="Send all again; what MLflow has is not there twice.")

@@ -24,6 +24,7 @@ NUMERIC = (
     "training",
     "machine/arithmetic.py",
     "machine/device.py",
+    "machine/torch_internals.py",
     "run/checks.py",
 )
 

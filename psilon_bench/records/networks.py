@@ -77,7 +77,10 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
     if not weights.exists():
         there = ", ".join(places.weights_there(folder)) or "none"
         raise UsageError(f"{weights} is not there. Networks in this folder: {there}.")
-    run = run_json.read_raw(folder)
+    try:
+        run = run_json.read_raw(folder)
+    except run_json.Unreadable as error:
+        raise UsageError(str(error)) from error
     # the rest of the configuration may be of an earlier version
     model = ModelSection.model_validate(yaml.safe_load((folder / places.CONFIG).read_text(encoding="utf-8"))["model"])
     check_is_network(model)

@@ -85,6 +85,7 @@ class FineTuning:
         self.trained = trained_states(before)
         lr = before.optimizer.param_groups[0]["lr"]
         self.trainer = before.followed_by(self.tuning(pruned_networks(before), lr))
+        self.recipe = self.trainer.recipe  # the stack that was trained is needed no more
 
     def tuning(self, networks: list[nn.Module], lr: float) -> Recipe:
         """Return the recipe of the fine-tuning: no regularizer, no pruner, a constant rate, to the last epoch."""
