@@ -18,7 +18,7 @@ class StackFailed(Exception):
     """An exception ended the training of a stack; `records` are those of its members, recorded as failed."""
 
     def __init__(self, error: Exception, records: Sequence[Any]) -> None:
-        super().__init__(in_one_line(f"{type(error).__name__}: {error}", 300))
+        super().__init__(with_kind(error)[:300])
         self.records = records
 
 
@@ -43,9 +43,19 @@ def short(text: str) -> str:
     return text[:half] + count + text[-half:]
 
 
-def in_one_line(text: object, longest: int) -> str:
-    """Return the text of an exception, say, as one line of at most so many letters."""
+def in_one_line(text: object, longest: int | None = None) -> str:
+    """Return the text of an exception, say, as one line, of at most so many letters."""
     return " ".join(str(text).split())[:longest]
+
+
+def with_kind(error: BaseException) -> str:
+    """Return an exception as one line that begins with the name of its class."""
+    return in_one_line(f"{type(error).__name__}: {error}")
+
+
+def in_brief(error: BaseException) -> str:
+    """Return an exception of somebody else's code in a few words, with the name of its class."""
+    return f"{type(error).__name__}: {short(in_one_line(error))}"
 
 
 def shown(value: Any) -> str:

@@ -129,6 +129,18 @@ def test_a_name_of_the_package_is_refused(own: Any, tmp_path: Path) -> None:
     assert own_folders() == [CONF]
 
 
+def test_a_name_of_the_package_is_refused_however_the_folder_is_named(
+    command: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """PSILON_COMPONENTS is as --config-dir: one line, nothing is trained."""
+    (tmp_path / "reg").mkdir()
+    (tmp_path / "reg" / "l2.yaml").write_text("name: l2\n")
+    monkeypatch.setenv("PSILON_COMPONENTS", str(tmp_path))
+    assert command("psilon-run", "reg=l2", "trainer.epochs=1", "tracking=none") == 2
+    assert "reg/l2.yaml has the name of an option of this package" in capfd.readouterr().err
+    assert not Path("results").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("name: mine\nlam: 1\n", r"reg/mine\.yaml: reg\._target_ is missing"), ("name: [\n", r"reg/mine\.yaml cannot")],

@@ -55,6 +55,9 @@ def test_no_other_file_names_the_files_of_a_record() -> None:
     package = Path(psilon_bench.__file__).parent
     known = {value for name, value in vars(places).items() if name.isupper() and isinstance(value, str)}
     known |= {".checkpoints", ".inner", "mlflow.db", "mlartifacts", ".mlflow.lock", ".mlflow-parent.json"}
+    known |= set(map(places.weights_name, ("model", "best", "last", "pruned", "compact")))
+    known |= set(map(places.fitted_name, ("preprocessing", "estimator")))
+    known |= set(map(places.table_name, ("inputs", "units")))
     assert {"run.json", "config.yaml", "model.pt", "report.html"} <= known
     for file in (file for folder in WRITERS for file in (package / folder).rglob("*.py")):
         if file == Path(places.__file__):

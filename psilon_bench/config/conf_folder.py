@@ -3,6 +3,7 @@
 `psilon-run --help` needs nothing else of this package, so this file imports nothing that takes time.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -16,8 +17,26 @@ VARIABLE = "PSILON_COMPONENTS"  # folders of your own, as in PYTHONPATH; the pro
 def add_folder(folder: Path) -> None:
     """Make the files GROUP/*.yaml below a folder options from now on; their code may lie in the folder or beside it.
 
-    UsageError where one has the name of an option of the package: Hydra would take the package's and say nothing.
+    UsageError as of `checked_folder`.
     """
+    named = [checked_folder(os.path.abspath(folder)), *own_folders()]
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, named)))
+
+
+def own_folders() -> list[Path]:
+    """Return the folders of your own; what was added last comes first."""
+    named = filter(None, os.environ.get(VARIABLE, "").split(os.pathsep))
+    return [checked_folder(os.path.abspath(folder)) for folder in named]
+
+
+@functools.cache
+def checked_folder(path: str) -> Path:
+    """Return a folder of your own.
+
+    UsageError where one of its files has the name of an option of the package: Hydra would take the package's and say
+    nothing.
+    """
+    folder = Path(path)
     for file in sorted(folder.glob("*/*.yaml")):
         same = CONF / file.parent.name / file.name
         if same.exists() and not same.samefile(file):
@@ -25,12 +44,7 @@ def add_folder(folder: Path) -> None:
                 f"{file} has the name of an option of this package, which would be taken in its place. "
                 f"Give the file another name, such as my_{file.name}."
             )
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys(map(str, [Path(os.path.abspath(folder)), *own_folders()])))
-
-
-def own_folders() -> list[Path]:
-    """Return the folders of your own; what was added last comes first."""
-    return [Path(os.path.abspath(folder)) for folder in os.environ.get(VARIABLE, "").split(os.pathsep) if folder]
+    return folder
 
 
 def option_files(group: str) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.schema import leaves
 from psilon_bench.config.signature import nearest
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError, in_one_line, short
 
 
 def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
@@ -30,7 +30,7 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
     if unknown:
         return f"{short(unknown[1])} is not a known key.{remedy(unknown[1], known_keys(overrides))}"
     if isinstance(error.__cause__, OmegaConfBaseException):
-        lines.append(f"({' '.join(str(error.__cause__).split())})")
+        lines.append(f"({in_one_line(error.__cause__)})")
     return " ".join(lines)
 
 

@@ -10,7 +10,7 @@ from psilon_bench.config.conf_folder import option_files
 from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import ComponentSection, Config
 from psilon_bench.config.signature import first_line
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 
 
 def options(group: str) -> dict[str, ComponentSection]:
@@ -29,4 +29,4 @@ def section_of(file: Path, schema: type[ComponentSection]) -> ComponentSection:
     except ValidationError as error:
         raise UsageError(f"{file}: {first_line(error, file.parent.name, schema)}") from error
     except (YAMLError, OSError) as error:  # OSError: OmegaConf's for a file that holds a number or a word
-        raise UsageError(f"{file} cannot be read: {' '.join(str(error).split())}.") from error
+        raise UsageError(f"{file} cannot be read: {in_one_line(error)}.") from error

@@ -23,7 +23,7 @@ from psilon_bench.data import cache, openml, store
 from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 
 LABEL = "label"
 LOW = [
@@ -176,7 +176,7 @@ def convert(path: Path, folder: Path) -> store.About:
         except (pa.ArrowInvalid, OSError) as error:
             raise UsageError(
                 f"Higgs needs a whole csv or csv.gz of {len(COLUMNS)} numbers a row (label, 21 low-level, 7 derived), "
-                f"but {path.name} fails after {rows} rows: {' '.join(str(error).split())[:160]}. Fetch the file anew."
+                f"but {path.name} fails after {rows} rows: {in_one_line(error, 160)}. Fetch the file anew."
             ) from error
     source = {"source": SOURCE, "file": str(path.absolute()), "source_sha256": store.file_sha256(path)}
     return {

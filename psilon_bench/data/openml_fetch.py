@@ -28,7 +28,7 @@ from tenacity import (
 
 from psilon_bench.data import store
 from psilon_bench.data.store import About, Entry
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 
 ATTEMPTS = stop_after_attempt(5)
 WAIT = wait_exponential_jitter(initial=1, max=20)  # seconds between attempts: about 1, 2, 4, 8
@@ -216,7 +216,7 @@ def _refusal(error: Exception, what: str) -> UsageError:
 def _brief(error: BaseException | None) -> str:
     """Return an error in one line; of a failed connection the reason at the bottom, not the layers around it."""
     error = getattr(error.args[0], "reason", None) or error if error and error.args else error
-    text = " ".join(str(getattr(error, "message", "") or error).split())
+    text = in_one_line(getattr(error, "message", "") or error)
     return f"{type(error).__name__}: {text[:160]}"
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from psilon_bench.config.marks import InputPath, settled_by
 from psilon_bench.data import cache
 from psilon_bench.data.task import Split, Task
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 from psilon_bench.machine.memory import check_free
 
 REMEDY = "Set dataset.num_measurements or dataset.num_features to less."
@@ -141,7 +141,7 @@ def read_array(key: str, path: str, dimensions: int) -> np.ndarray:
     try:
         values = np.asarray(kinds[Path(path).suffix](), dtype=np.float64)
     except (ValueError, OSError, EOFError, TypeError) as error:
-        brief = " ".join(str(error).split())[:160]
+        brief = in_one_line(error, 160)
         raise UsageError(
             f"dataset.{key}={path} must hold numbers, but cannot be read ({brief}). Check the file."
         ) from error

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from psilon_bench.data import checks, separated
 from psilon_bench.data.separated import Text, native
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 
 SEPARATED = {".csv": ",", ".tsv": "\t", ".txt": ""}
 BOM = "\ufeff"  # by which Windows marks UTF-8
@@ -73,7 +73,7 @@ def read_table_file(path: Path, separator: str | None = None, charset: str = "ut
 
 def _unreadable(path: Path, ending: str, error: Exception) -> UsageError:
     """Return the error for a file that cannot be parsed."""
-    brief = " ".join(str(error).split())[:160]
+    brief = in_one_line(error, 160)
     coded = isinstance(error, UnicodeError)
     remedy = "Set dataset.charset to what it is written in, such as cp1252 or utf-16." if coded else "Check the file."
     return UsageError(f"dataset.path must be a whole {ending} file, but {path.name} cannot be read ({brief}). {remedy}")

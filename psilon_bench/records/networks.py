@@ -68,7 +68,7 @@ def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
     """
     folder = Path(folder)
     network, inputs, task = load_network(folder, which)
-    return SavedNetwork(network, trusted.read_fitted(folder / places.PREPROCESSING), inputs, task)
+    return SavedNetwork(network, trusted.read_fitted(folder / places.fitted_name("preprocessing")), inputs, task)
 
 
 def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:

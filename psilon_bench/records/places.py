@@ -21,6 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psilon_bench.data.store import cache_folder
+
 if TYPE_CHECKING:
     from psilon_bench.config.schema import Config  # half a second that psilon-sync and the sender do not spend
 
@@ -29,9 +31,6 @@ RUN_JSON = "run.json"
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
 ERROR = "error.txt"
-MODEL = "model.pt"  # the network as trained and selected; best.pt or last.pt is the other one
-PRUNED = "pruned.pt"
-PREPROCESSING = "preprocessing.skops"
 MLFLOW_STATE = "mlflow.json"  # which run of MLflow mirrors the record
 
 # files of a report
@@ -60,7 +59,10 @@ def records_in(sweep: Path) -> Iterator[Path]:
 
 
 def weights_name(which: str) -> str:
-    """Return the name of the file with the weights of this network: model, best, last, pruned or compact."""
+    """Return the name of the file with the weights of this network.
+
+    which: model (as trained and selected), best or last (the other of the two), pruned or compact.
+    """
     return f"{which}.pt"
 
 
@@ -104,8 +106,6 @@ def checkpoints_folder(sweep: Path) -> Path:
 
 def cached_checkpoints_folder() -> Path:
     """Return the folder of the user's cache for checkpoints that cannot be written where they belong."""
-    from psilon_bench.data.store import cache_folder  # nor this one
-
     return cache_folder() / "checkpoints"
 
 

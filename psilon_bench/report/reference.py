@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, TypeAdapter, ValidationError
 from yaml import YAMLError
 
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, in_one_line
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.grouping import Setting
 from psilon_bench.report.keys import value_text
@@ -70,7 +70,7 @@ def load_expected(path: Path) -> list[Expected]:
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: entry {place}: {first['msg']}. See psilon_bench/report/reference.py.") from error
     except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())[:160]}. Give a YAML list.") from error
+        raise UsageError(f"{path} cannot be read: {in_one_line(error, 160)}. Give a YAML list.") from error
 
 
 def table(choices: Sequence[Choice], expected: Sequence[Expected]) -> Table:

@@ -11,7 +11,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Task
 from psilon_bench.data.tasks import load_task
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError, in_brief
 from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.torch_internals import lean
 from psilon_bench.metrics.network import num_parameters
@@ -64,7 +64,7 @@ def build_model(config: Config, task: Task) -> Any:
     except UsageError:
         raise
     except Exception as error:  # whatever a class of yours may raise
-        raise UsageError(f"model={config.model.name} cannot be built for {task.name}: {brief(error)}.") from error
+        raise UsageError(f"model={config.model.name} cannot be built for {task.name}: {in_brief(error)}.") from error
 
 
 def with_data(config: Config, task: Task) -> Config:
@@ -203,18 +203,13 @@ def check_outputs(config: Config, task: Task, model: nn.Module) -> None:
     try:
         outputs, activations = one_row(model, task)
     except Exception as error:  # whatever a class of yours may raise
-        raise UsageError(f"model={config.model.name} fails on a row of {task.name}: {brief(error)}.") from error
+        raise UsageError(f"model={config.model.name} fails on a row of {task.name}: {in_brief(error)}.") from error
     if (shape := tuple(outputs.shape)) != (1, task.num_outputs):
         raise UsageError(
             f"model={config.model.name} makes outputs of shape {shape} of one row of {task.name}; "
             f"they should have the shape (1, {task.num_outputs})."
         )
     check_room(config, task, num_parameters(model), activations)
-
-
-def brief(error: Exception) -> str:
-    """Return an exception of somebody else's code in a few words."""
-    return f"{type(error).__name__}: {short(' '.join(str(error).split()))}"
 
 
 def check_fit(section: Any, model: nn.Module) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Task
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError, in_brief
 from psilon_bench.metrics.functions import MetricFunction, values
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.metrics.prediction import scores
@@ -37,5 +37,5 @@ def problem_of(function: MetricFunction, model: nn.Module, logits: Tensor, y: Te
         (value,) = (values([function], model) | values([function], logits, y)).values()
         shape = tuple(value.shape)
     except Exception as error:  # whatever a function of yours may raise
-        return f"fails on {ROWS} rows: {type(error).__name__}: {short(' '.join(str(error).split()))}"
+        return f"fails on {ROWS} rows: {in_brief(error)}"
     return f"gives a tensor of shape {shape} where a scalar is asked for" if shape else None

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from psilon_bench.config.schema import Config
-from psilon_bench.errors import RecordsFailed, StackFailed
+from psilon_bench.errors import RecordsFailed, StackFailed, with_kind
 from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
 from psilon_bench.records import places
@@ -112,7 +112,7 @@ def unfit(engine: Engine, found: Found) -> str | None:
     try:
         engine.load_state(found.fit)
     except Exception as error:  # of another version of torch, or of a state that lacks something
-        return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+        return with_kind(error)[:160]
     return None
 
 

@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from psilon_bench.config.hydra_internals import error_of_job
 from psilon_bench.config.overrides import quoted
 from psilon_bench.config.schema import Config
-from psilon_bench.errors import UsageError, in_one_line
+from psilon_bench.errors import UsageError, with_kind
 from psilon_bench.machine.signals import Stopped
 from psilon_bench.records.places import launcher_job, new_launcher_folder
 
@@ -104,10 +104,10 @@ class OtherLauncher:
             with called_every(UPDATE_S, update):
                 returned = self.instantiate(folder).launch([self.job(folder)] * len(stacks), initial_job_idx=0)
         except Exception as error:  # whatever a worker, a queue or a cluster may raise
-            return in_one_line(f"{self.name} ended with {type(error).__name__}: {error}", 300)
+            return f"{self.name} ended with {with_kind(error)}"[:300]
         errors = [found for job in returned if (found := error_of_job(job)) is not None]
         if errors:
-            return in_one_line(f"{type(errors[0]).__name__}: {errors[0]}", 300)
+            return with_kind(errors[0])[:300]
         shutil.rmtree(folder)
         return None
 

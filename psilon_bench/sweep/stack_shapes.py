@@ -50,8 +50,7 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
         with trainer.randomness.own():
             before = trainer.randomness.state()
             trainer.training_step(*next(trainer.batches.endless()), 0)
-            trainer.evaluation.train = trainer.evaluation.val  # few rows, too
-            trainer.measured()
+            trainer.evaluation.scores(trainer.evaluation.val, "val", trainer.recipe.measures)
             return all(map(torch.equal, before, trainer.randomness.state()))
     except Exception:  # whatever vmap has against a network of a person's own
         return False

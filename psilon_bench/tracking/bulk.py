@@ -20,12 +20,11 @@ from psilon_bench.tracking.content import (
     milliseconds,
     params_of,
     record_files,
-    tags_of,
 )
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.mlflow_internals import RunContent, artifacts_folder, insert_runs, validated
 from psilon_bench.tracking.state import MirrorState, sending_lock
-from psilon_bench.tracking.sweep_run import parent_of
+from psilon_bench.tracking.sweep_run import tags_with_parent
 
 METRICS_AT_ONCE = 20_000
 RUNS_AT_ONCE = 50
@@ -66,9 +65,7 @@ def content_of(experiment: Experiment, folder: Path, run: dict[str, Any]) -> Run
     """Return all that MLflow is to have of the record."""
     at, began = ends_at(run), milliseconds(run["times"]["started"])
     rows = read_rows(folder / HISTORY)
-    tags = tags_of(run, folder)
-    if run["in_sweep"]:
-        tags["mlflow.parentRunId"] = parent_of(experiment, folder.parent, tags["sweep"], began)
+    tags = tags_with_parent(experiment, run, folder)
     metrics = metrics_of_rows(rows, at - 1) + last_metrics(run, rows, at)
     dataset = dataset_input(run["task"]).dataset
     status = STATUS[run["status"]]

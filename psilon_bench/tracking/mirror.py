@@ -18,11 +18,10 @@ from psilon_bench.tracking.content import (
     milliseconds,
     params_of,
     record_files,
-    tags_of,
 )
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.state import MirrorState, mirror_state, sending_lock
-from psilon_bench.tracking.sweep_run import parent_of
+from psilon_bench.tracking.sweep_run import tags_with_parent
 
 
 class Mirror:
@@ -120,10 +119,8 @@ class Mirror:
 
     def create(self, run: dict[str, Any]) -> str:
         """Create an MLflow run, named and tagged for people, and return its id."""
-        tags = tags_of(run, self.folder)
+        tags = tags_with_parent(self.experiment, run, self.folder)
         began = milliseconds(run["times"]["started"])
-        if run["in_sweep"]:
-            tags["mlflow.parentRunId"] = parent_of(self.experiment, self.folder.parent, tags["sweep"], began)
         return self.client.create_run(self.experiment.experiment_id, began, tags, run["title"]).info.run_id
 
     def save_state(self, done: bool) -> None:

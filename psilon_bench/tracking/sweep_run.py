@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psilon_bench.records.places import mlflow_parent, records_in
 from psilon_bench.records.run_json import read_run
-from psilon_bench.tracking.content import BATCH, as_metrics, milliseconds, source_tags
+from psilon_bench.tracking.content import BATCH, as_metrics, milliseconds, source_tags, tags_of
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.state import ParentRun, sending_lock
 
@@ -26,6 +26,15 @@ def parent_of(experiment: Experiment, sweep: Path, name: str, began: int) -> str
         ParentRun(uri=experiment.uri, run_id=run_id).write(mlflow_parent(sweep))
         experiment.parents[sweep] = run_id
     return experiment.parents[sweep]
+
+
+def tags_with_parent(experiment: Experiment, run: dict[str, Any], folder: Path) -> dict[str, str]:
+    """Return the tags of a run, with that of its sweep as its parent where it has one. Only under the sending lock."""
+    tags = tags_of(run, folder)
+    if run["in_sweep"]:
+        began = milliseconds(run["times"]["started"])
+        tags["mlflow.parentRunId"] = parent_of(experiment, folder.parent, tags["sweep"], began)
+    return tags
 
 
 def find_or_create(experiment: Experiment, sweep: Path, name: str, began: int) -> str:

@@ -23,7 +23,7 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
     trace_gradients()
     stack = step.stack
     before, position, random = stack.snapshot(stack.everything), batches.state(), randomness.state()
-    mode = "reduce-overhead" if step.device.type == "cuda" else None
+    mode = "reduce-overhead" if stack.device.type == "cuda" else None
     compiled = torch.compile(step.slopes, dynamic=False, mode=mode)
     reason = None
     try:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import ComponentSection, OptimizerSection
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError, in_one_line, short
 from psilon_bench.machine.torch_internals import lean
 from psilon_bench.training.optimizer import needs_closure
 
@@ -55,7 +55,7 @@ def problem(
     except UsageError as error:
         return f"{section.name} {error}. Change {to_change}."
     except Exception as error:  # whatever torch, or a class of yours, may raise
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = in_one_line(error).rstrip(".") or type(error).__name__
         return f"{section.name} refuses its values: {short(reason)}. Change {to_change}."
     return None
 

@@ -12,7 +12,8 @@ from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
-from psilon_bench.models.offers import HasLipschitzBound, HasUnits
+from psilon_bench.models.offers import HasLipschitzBound
+from psilon_bench.models.units import pairs_of
 from psilon_bench.training.batches import Rows
 from psilon_bench.training.engine import Row
 from psilon_bench.training.randomness import Randomness
@@ -34,10 +35,9 @@ class Evaluation:
     def __init__(self, recipe: Recipe, train: Rows, randomness: Randomness) -> None:
         self.stack, self.kind, self.train, self.randomness = recipe.stack, recipe.kind, train, randomness
         self.functions = recipe.metrics.located
-        parameter = next(iter(self.stack.parameters.values()))
 
         def rows(splits: list[Split]) -> Rows:
-            return Rows(splits, parameter.device, parameter.dtype)
+            return Rows(splits, self.stack.device, self.stack.dtype)
 
         tasks = recipe.tasks
         self.val = rows([task.val for task in tasks])
@@ -73,7 +73,7 @@ class Evaluation:
 
         Networks without units have none: their dictionaries are empty.
         """
-        if not (isinstance(self.stack.model, HasUnits) and self.stack.model.units()):
+        if not pairs_of(self.stack.model):
             return [{} for _ in range(self.stack.size)]
 
         def objectives(model: nn.Module, logits: Tensor, y: Tensor, lam: Tensor) -> dict[str, Tensor]:

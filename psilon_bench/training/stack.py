@@ -54,6 +54,16 @@ class Stack:
         self.names = {key: names[id(value)] for key, value in kept if id(value) in names}  # of the state_dict's keys
         self.model.eval()
 
+    @property
+    def device(self) -> torch.device:
+        """Return where the trained parameters are."""
+        return next(iter(self.parameters.values())).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Return the type of the trained parameters."""
+        return next(iter(self.parameters.values())).dtype
+
     @contextmanager
     def training(self) -> Iterator[None]:
         """Put the networks into training mode, within."""

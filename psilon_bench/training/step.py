@@ -26,9 +26,7 @@ class TrainingStep:
         self.stack, self.kind, self.pruner = recipe.stack, recipe.kind, recipe.pruner
         self.optimizer, self.batch_dim, self.steps = optimizer, batch_dim, steps
         self.regularizers, self.regularizer = recipe.regularizers, recipe.regularizers[0]
-        parameter = next(iter(self.stack.parameters.values()))
-        self.device = parameter.device
-        self.lams = torch.tensor(recipe.lams, device=parameter.device, dtype=parameter.dtype)
+        self.lams = torch.tensor(recipe.lams, device=self.stack.device, dtype=self.stack.dtype)
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
         self.remembers = type(self.regularizer).before_step is not Regularizer.before_step
         self.projects = type(self.pruner).after_step is not Pruner.after_step
@@ -40,7 +38,7 @@ class TrainingStep:
     def set_autocast(self, autocast: torch.dtype | None) -> None:
         """Call the networks in this type; None: in that of their parameters."""
         self.autocast_type = autocast
-        self.autocast = torch.autocast(self.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
+        self.autocast = torch.autocast(self.stack.device.type, autocast or torch.bfloat16, enabled=autocast is not None)
 
     @property
     def precision(self) -> str:

@@ -33,15 +33,14 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.stack, settings = recipe, recipe.stack, recipe.settings
-        parameter = next(iter(self.stack.parameters.values()))
-        train = Rows([task.train for task in recipe.tasks], parameter.device, parameter.dtype)
+        train = Rows([task.train for task in recipe.tasks], self.stack.device, self.stack.dtype)
         augments = [task.augment for task in recipe.tasks]
         self.batches = Batches(train, recipe.seeds, settings.num_batches, settings.batch_size, augments)
         self.optimizer = lean(lambda tensors: recipe.optimizer(tensors, recipe.lr), [*self.stack.parameters.values()])
         self.scheduler = recipe.scheduler(self.optimizer)
         self.steps = recipe.epochs * self.batches.per_epoch  # in all
         self.training_step = TrainingStep(recipe, self.optimizer, self.batches.in_dim, self.steps)
-        self.randomness = Randomness(recipe.seeds, parameter.device)
+        self.randomness = Randomness(recipe.seeds, self.stack.device)
         self.evaluation = Evaluation(recipe, train, self.randomness)
         self.members = [Progress() for _ in range(self.stack.size)]
         self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
@@ -61,7 +60,7 @@ class Trainer:
     @property
     def device(self) -> str:
         """Return where the networks are."""
-        return str(self.training_step.device)
+        return str(self.stack.device)
 
     @property
     def taken(self) -> int:
@@ -70,7 +69,7 @@ class Trainer:
 
     def compile(self, hardware: HardwareSection) -> str | None:
         """Compile the step, but not of a stack on a CPU: its compiled steps take up to 2.6 times as long."""
-        pays = self.stack.size == 1 or self.training_step.device.type != "cpu"
+        pays = self.stack.size == 1 or self.stack.device.type != "cpu"
         return compile_step(self.training_step, self.batches, self.randomness) if hardware.compile and pays else None
 
     def run(
@@ -198,7 +197,7 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`, of the same stack."""
-        members, device = range(self.stack.size), self.training_step.device
+        members, device = range(self.stack.size), self.stack.device
         self.stack.copy_members(state["tensors"], self.stack.everything, members)
         self.stack.copy_members(state["last"], self.last, members)
         self.stack.copy_members(state["best"], self.best, members)

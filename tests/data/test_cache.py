@@ -103,16 +103,22 @@ def test_edited_images_are_read_again(config: Any, tmp_path: Path) -> None:
     assert len(first.test) == 20
 
 
+def calls_of(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any]:
+    """From now on what a function of one argument, which goes on as it did, is called with."""
+    function, calls = getattr(module, name), []
+
+    def noted(argument: Any) -> Any:
+        calls.append(argument)
+        return function(argument)
+
+    monkeypatch.setattr(module, name, noted)
+    return calls
+
+
 def test_images_are_read_once_for_all_splits(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And each split is what it is when they are read for it alone: nobody changes what is kept."""
     runs = [config(*write_mnist(tmp_path, side=6, sizes=(60, 20)), f"seed={seed}") for seed in (0, 1, 0, 2)]
-    read, calls = image_files._read_pairs, []
-
-    def counted(folder: Path) -> Any:
-        calls.append(folder)
-        return read(folder)
-
-    monkeypatch.setattr(image_files, "_read_pairs", counted)
+    calls = calls_of(monkeypatch, image_files, "_read_pairs")
     together = [load(run) for run in runs]
     assert len(calls) == 1
     for run, task in zip(runs, together, strict=True):
@@ -125,13 +131,7 @@ def test_images_are_read_once_for_all_splits(config: Any, tmp_path: Path, monkey
 def test_tables_are_read_once_for_all_splits(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same of what comes with scikit-learn."""
     runs = [config("dataset=wine", f"seed={seed}") for seed in range(4)]
-    read, calls = bundled._read, []
-
-    def counted(name: Any) -> Any:
-        calls.append(name)
-        return read(name)
-
-    monkeypatch.setattr(bundled, "_read", counted)
+    calls = calls_of(monkeypatch, bundled, "_read")
     together = [load(run) for run in runs]
     assert calls == ["wine"]
     for run, task in zip(runs, together, strict=True):

@@ -10,15 +10,8 @@ from typing import Any
 
 import pytest
 from forked import Forked, forked
+from tiny_sweep import TINY
 
-TINY = (
-    "model.hidden=4",
-    "model.depth=2",
-    "trainer.epochs=4",
-    "trainer.eval_every=2",
-    "hardware.threads=1",
-    "hardware.device=cpu",
-)
 RUN = (sys.executable, "-c", "from psilon_bench.cli.run import main; main()")
 
 

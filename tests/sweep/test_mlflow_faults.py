@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hot_journal import leave_half_written
 from mlflow_server import Server, guarded, wait_for
 
 pytestmark = pytest.mark.slow
@@ -31,14 +32,6 @@ from psilon_bench.cli.run import main
 main()
 """,
 }
-HALF_WRITTEN = """
-import os, signal, sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-database.execute("PRAGMA cache_size = 1")
-database.execute("UPDATE params SET value = 'half'")
-database.execute("CREATE TABLE large AS SELECT hex(randomblob(100000))")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 Call = Callable[..., tuple[int, str]]
 
 
@@ -120,8 +113,7 @@ def test_a_hot_journal(psilon: Any, call: Any, tmp_path: Path) -> None:
     database = tmp_path / "results/mlflow.db"
     ways: list[Callable[[], tuple[int, str]]] = [lambda: psilon("seed=1"), lambda: call("psilon-sync")]
     for again in ways:
-        subprocess.run([sys.executable, "-c", HALF_WRITTEN, database], check=False)
-        assert (tmp_path / "results/mlflow.db-journal").exists()
+        leave_half_written(database, "UPDATE params SET value = 'half'")
         code, text = again()
         assert code == 0, text
         assert not (tmp_path / "results/mlflow.db-journal").exists()

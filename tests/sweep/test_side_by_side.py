@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import TINY
+from tiny_sweep import TINY
 
 from psilon_bench.sweep import placement
 from psilon_bench.sweep.placement import Placement

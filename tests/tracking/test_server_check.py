@@ -3,14 +3,13 @@
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hot_journal import leave_half_written
 from mlflow_server import free_port, guarded
 
 from psilon_bench.errors import UsageError
@@ -94,22 +93,11 @@ def test_a_database_server_that_is_not_there() -> None:
         check_server(f"postgresql+psycopg2://me:secret@127.0.0.1:{free_port()}/mlflow")
 
 
-HALF_WRITTEN = """
-import os, signal, sqlite3, sys
-database = sqlite3.connect(sys.argv[1])
-database.execute("PRAGMA cache_size = 1")
-database.execute("UPDATE experiments SET name = name || 'x'")
-database.execute("CREATE TABLE large AS SELECT hex(randomblob(100000))")
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
 def test_what_a_killed_process_left_half_written_is_taken_back(tmp_path: Path) -> None:
     """A hot journal: only a connection that may write can roll it back, and then the database is as it was."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     connect(uri, "tests", str(tmp_path))
-    subprocess.run([sys.executable, "-c", HALF_WRITTEN, tmp_path / "mlflow.db"], check=False)
-    assert (tmp_path / "mlflow.db-journal").exists()
+    leave_half_written(tmp_path / "mlflow.db", "UPDATE experiments SET name = name || 'x'")
     check_server(uri)
     assert not (tmp_path / "mlflow.db-journal").exists()
     assert connect(uri, "tests", str(tmp_path)).client.get_experiment_by_name("tests") is not None

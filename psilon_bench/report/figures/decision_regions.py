@@ -65,14 +65,14 @@ def draw(material: Material) -> Iterator[Drawing]:
 def has_plane(material: Material, run: Run) -> bool:
     """Tell whether the run has a network of two inputs that classifies."""
     task = material.about(run).task
-    return bool(task.classes) and task.num_features == 2 and (run.folder / places.MODEL).exists()
+    return bool(task.classes) and task.num_features == 2 and (run.folder / places.weights_name("model")).exists()
 
 
 def plane_of(run: Run) -> Plane | None:
     """Return the predictions of a run's network; None where data are missing or the inputs are not raw numbers."""
     from psilon_bench.report import networks  # torch takes a second
 
-    saved = networks.network(run, "pruned" if (run.folder / places.PRUNED).exists() else "model")
+    saved = networks.network(run, "pruned" if (run.folder / places.weights_name("pruned")).exists() else "model")
     try:
         task = networks.task(run)
     except UsageError:

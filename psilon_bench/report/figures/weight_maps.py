@@ -28,7 +28,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     for dataset, choices in material.datasets.items():
         for choice in choices:
             runs = choice.setting.runs if choice.setting else []
-            pruned = [run for run in runs if (run.folder / places.PRUNED).exists()]
+            pruned = [run for run in runs if (run.folder / places.weights_name("pruned")).exists()]
             if pruned and (pair := material.tried(pruned[0], before_and_after)):
                 yield _figure(dataset, choice, pruned[0], *pair)
 
