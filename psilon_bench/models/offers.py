@@ -187,3 +187,24 @@ class HasStackableArguments(ABC):  # noqa: B024 - it has an attribute alone
     """A network that keeps some of its arguments in buffers, so that the members of a stack may differ in them."""
 
     stackable: ClassVar[tuple[str, ...]] = ()
+
+
+def unclaimed(model: Any) -> list[str]:
+    """Return a note for each offer whose methods a network has without naming it among its bases.
+
+    Such a method may have another meaning, and counts for nothing; whoever meant the offer reads here what is missing.
+    """
+    missing = [offer for offer in OFFERS if not isinstance(model, offer) and has_methods(type(model), offer)]
+    return [
+        f"{type(model).__name__} has {' and '.join(sorted(offer.__abstractmethods__))}, but not {offer.__name__} among "
+        "its bases: the method counts for nothing"
+        for offer in missing
+    ]
+
+
+def has_methods(network: type, offer: type[ABC]) -> bool:
+    """Return whether a class of networks has all abstract methods and properties of an offer, by their names."""
+    return all(hasattr(network, name) for name in offer.__abstractmethods__)
+
+
+OFFERS: tuple[type[ABC], ...] = (HasWeights, HasPathNorm, HasLipschitzBound, HasUnits, HasPlain, HasMeasures)

@@ -12,6 +12,11 @@ class Pruner:
     (`after_step`), or on the plain network after training (`prune`). It sees one network at a time.
     """
 
+    @property
+    def prunes(self) -> bool:
+        """Return whether the pruner does anything."""
+        return type(self) is not Pruner
+
     def check(self, model: Any, trainer: TrainerSection, steps: int) -> None:
         """Raise a UsageError, a clause that says why, where the pruner does not fit the model or the run.
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from psilon_bench.config.conf_folder import option_files
 from psilon_bench.config.identity import difference
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import Config
@@ -17,7 +18,6 @@ from psilon_bench.machine.torch_internals import lean
 from psilon_bench.metrics.network import num_parameters
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
-from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.training.batches import per_epoch
@@ -136,8 +136,8 @@ def check_finetuning(config: Config) -> None:
     if trainer.prune_then_finetune is None:
         return
     asked = f"trainer.prune_then_finetune={trainer.prune_then_finetune}"
-    if type(config.pruner.build()) is Pruner:
-        others = [name for name in options("pruner") if name != config.pruner.name]
+    if not config.pruner.build().prunes:
+        others = [name for name in option_files("pruner") if name != config.pruner.name]
         raise UsageError(
             f"{asked} trains what a pruner leaves, and pruner={config.pruner.name} prunes nothing. "
             f"Take pruner={', '.join(others)}, or trainer.prune_then_finetune=null."

@@ -8,6 +8,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed, with_kind
 from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
+from psilon_bench.models.offers import unclaimed
 from psilon_bench.records import places
 from psilon_bench.records.checkpoint import Checkpoint, Found, set_aside_outdated
 from psilon_bench.records.record import Record, check_writable, command_line
@@ -242,7 +243,7 @@ def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
             "source": task.source,
             "licence": task.licence,
             "checksum": task.checksum,
-            "notes": [*task.notes, *member.config.reg.build().notes(member.model)],
+            "notes": [*task.notes, *member.config.reg.build().notes(member.model), *unclaimed(member.model)],
         },
         "device": engine.device,
         "precision": engine.precision,

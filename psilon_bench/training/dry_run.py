@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from psilon_bench.config.options import options
+from psilon_bench.config.conf_folder import option_files
 from psilon_bench.config.schema import ComponentSection, OptimizerSection
 from psilon_bench.errors import UsageError, in_one_line, short
 from psilon_bench.machine.torch_internals import lean
@@ -70,7 +70,7 @@ def check_closure(optimizer: Optimizer) -> None:
     if needs_closure(optimizer):
         raise UsageError(
             f"({type(optimizer).__name__}) evaluates the objective itself, several times a step, and training does so "
-            f"once; take optimizer={', '.join(options('optimizer'))}"
+            f"once; take optimizer={', '.join(option_files('optimizer'))}"
         )
 
 

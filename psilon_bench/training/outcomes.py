@@ -48,10 +48,10 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
     """
     recipe, stack = trainer.recipe, trainer.stack
     trainer.select()
-    pruned = recipe.prunes or unpruned is not None
+    pruned = recipe.pruner.prunes or unpruned is not None
     if unpruned is None:
         unpruned = trained_states(trainer)
-        if recipe.prunes:
+        if recipe.pruner.prunes:
             stack = Stack(pruned_networks(trainer))
     evaluation = trainer.evaluation.of(stack)
     metrics = final_metrics(trainer, evaluation)

@@ -40,11 +40,6 @@ class Recipe:
     num_parameters: int
 
     @property
-    def prunes(self) -> bool:
-        """Return whether the pruner does anything."""
-        return type(self.pruner) is not Pruner
-
-    @property
     def kind(self) -> Kind:
         """Return what the members predict; a stack has one kind of task."""
         return self.tasks[0].kind

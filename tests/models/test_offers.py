@@ -9,6 +9,7 @@ from rich.console import Console
 from torch import Tensor, nn
 from user_networks import Plain
 
+from psilon_bench.config.components import locate
 from psilon_bench.config.options import options
 from psilon_bench.config.schema import ComponentSection, ModelSection
 from psilon_bench.data.task import Kind, Split
@@ -32,6 +33,8 @@ from psilon_bench.models.offers import (
     HasUnits,
     HasWeightNorm,
     HasWeights,
+    has_methods,
+    unclaimed,
 )
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
@@ -269,3 +272,25 @@ def test_a_network_with_a_method_fit_is_no_baseline(of_class: Any, config: Any) 
     assert own.title == "own none seed=0"
     assert own.fingerprint() != of_class("test_offers.Colliding", "reg=none", "optimizer.lr=0.123").fingerprint()
     assert config("model=ridge", "reg=none").model.is_baseline
+
+
+class Forgetful(Plain):
+    """A network that measures something, and does not say so among its bases."""
+
+    def measures(self) -> dict[str, Tensor]:
+        """Return nothing."""
+        return {}
+
+
+def test_a_method_of_an_offer_that_is_not_among_the_bases_is_said() -> None:
+    """Once, by class, method and base; networks that say what they offer, or have only part of it, are quiet."""
+    (note,) = unclaimed(Forgetful(5, 2))
+    assert note.startswith("Forgetful has measures, but not HasMeasures among its bases")
+    networks: list[Any] = [locate(section.target) for section in MODELS.values() if not section.is_baseline]
+    missing = [
+        (network, offer)
+        for network in networks
+        for offer in offers.OFFERS
+        if has_methods(network, offer) and not issubclass(network, offer)
+    ]
+    assert missing == []
