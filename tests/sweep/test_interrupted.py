@@ -112,8 +112,9 @@ RESUMED = [
 ]
 
 
-@pytest.mark.parametrize("plan", ["stacked", "serial"])
-@pytest.mark.parametrize("choice", RESUMED, ids=" ".join)
+@pytest.mark.parametrize(
+    ("choice", "plan"), [*((choice, "stacked") for choice in RESUMED), (RESUMED[0], "serial"), (RESUMED[3], "serial")]
+)
 def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.MonkeyPatch, choice: Any, plan: Any) -> None:
     """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
     common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
@@ -144,7 +145,7 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.Monkey
     assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
 
 
-@pytest.mark.parametrize("epochs", [4, 5, 6, 7])  # each gives the checkpoints another order
+@pytest.mark.parametrize("epochs", [4, 7])  # each gives the checkpoints another order
 def test_overlapping_checkpoints_train_nothing_twice(grid: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
     """A stack was stopped, then parts of it alone: all left a checkpoint."""
     length = (f"trainer.epochs={epochs}", "scheduler=constant")
