@@ -1,5 +1,6 @@
 """Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
+import functools
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from psilon_bench.models.mlp import MLP
 from psilon_bench.records.record import Record
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
+from psilon_bench.sweep.composer import Composer
 
 torch.set_num_threads(1)
 
@@ -45,16 +47,24 @@ def _checked_shapes(request: pytest.FixtureRequest) -> None:
     checked_shapes.switch(request.path, off=request.node.get_closest_marker("unchecked_shapes") is not None)
 
 
+def by_hydra(job: list[str]) -> DictConfig:
+    """What Hydra itself makes of a command line, with its own part."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return compose("config", job, return_hydra_config=True)
+
+
+@functools.cache
+def composer(_folders: str) -> Composer:
+    """The composer of all tests with the same folders of components; test_composer.py compares it to Hydra."""
+    return Composer(by_hydra)
+
+
 @pytest.fixture
 def composed() -> Callable[..., DictConfig]:
     """composed("model=snet", "seed=3"): what Hydra makes of a command line."""
 
-    def composed(*overrides: str) -> DictConfig:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return compose("config", overrides=list(overrides))
-
-    return composed
+    return lambda *overrides: composer(os.environ.get("PSILON_COMPONENTS", ""))([*overrides])
 
 
 @pytest.fixture

@@ -32,10 +32,13 @@ ODD: list[Any] = [float("nan"), float("-inf"), 10**23, True, {}, -1]
 def test_no_number_may_be_anything(composed: Callable[..., Any], group: str) -> None:
     """Every number of every option: not finite, endless, true, and below 0 are refused, each by the key's name."""
     names: list[str | None] = [path.stem for path in sorted((CONF / group).glob("*.yaml"))]
+    tried: set[tuple[str, str]] = set()  # options of one class have its bounds
     for option in names or [None]:
         values = OmegaConf.to_container(composed(*([f"{group}={option}"] if option else [])), resolve=True)
         own: dict[str, Any] = values[group]  # type: ignore[index, call-overload, assignment]
-        for key in [key for key, value in own.items() if type(value) in (int, float)]:
+        keys = {(own.get("_target_", ""), key) for key, value in own.items() if type(value) in (int, float)} - tried
+        tried |= keys
+        for _, key in sorted(keys):
             for odd in ODD:
                 changed = OmegaConf.create(values | {group: own | {key: odd}})  # type: ignore[operator]
                 with pytest.raises(UsageError, match=rf"^{group}\.{key}=.* is not valid: it should be "):
@@ -108,11 +111,14 @@ def test_long_schedules_are_looked_at_all_over(
 
 
 @of_every_schedule
-def test_no_schedule_takes_long_to_look_at(config: Callable[..., Any], name: str) -> None:
-    """A thousand million epochs: as many steps as 200,000."""
+def test_no_schedule_takes_long_to_look_at(
+    monkeypatch: pytest.MonkeyPatch, config: Callable[..., Any], name: str
+) -> None:
+    """A thousand million epochs: at most twice as many steps as a schedule has that is looked at whole."""
+    monkeypatch.setattr(dry_run, "MOST_STEPS", 1000)
     own = config(f"scheduler={name}", "trainer.epochs=1000000000")
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=own.optimizer.lr)
-    assert sum(1 for _ in rates(optimizer, own.scheduler.build(optimizer), 10**9)) <= 200_002
+    assert sum(1 for _ in rates(optimizer, own.scheduler.build(optimizer), 10**9)) <= 2002
 
 
 OPTIMIZERS = {
@@ -165,7 +171,7 @@ def test_sizes_beyond_all_memory_are_counted(config: Callable[..., Any]) -> None
 
 def test_what_is_supplied_cannot_be_set(composed: Callable[..., Any]) -> None:
     """The arguments that the runner gives to a target are no keys."""
-    for (section, names), value in itertools.product(SUPPLIED.items(), ["1", "[]"]):
+    for (section, names), value in zip(SUPPLIED.items(), itertools.cycle(["1", "[]"])):
         for name in names:
             with pytest.raises(UsageError, match=rf"^{section}\.{name} is not a known key"):
                 check(composed(f"+{section}.{name}={value}"))

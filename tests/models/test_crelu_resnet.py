@@ -45,14 +45,15 @@ def slow_forward(net: CReLUResNet, x: Tensor) -> Tensor:
 def all_paths(net: CReLUResNet) -> float:
     """Sum over every path of the net as drawn: a node for relu(h_j), one for relu(-h_j), skips added to the weights."""
     total = 0.0
+    first = net.first.weight.tolist()
+    layers = [(layer is not net.last, [part.tolist() for part in parts(layer)]) for layer in [*net.blocks, net.last]]
     widths = [net.first.weight.shape[1], *[4] * (1 + len(net.blocks)), net.last.weight.shape[0]]
     for path in itertools.product(*(range(width) for width in widths)):
         for signs in itertools.product((0, 1), repeat=len(net.blocks) + 1):
-            weight = abs(net.first.weight[path[1], path[0]].item())
-            for k, layer in enumerate([*net.blocks, net.last]):
-                own = parts(layer)[signs[k]][path[k + 2], path[k + 1]].item()
-                skip = layer is not net.last and path[k + 2] == path[k + 1]
-                weight *= abs(own + skip)
+            weight = abs(first[path[1]][path[0]])
+            for k, (skips, matrices) in enumerate(layers):
+                skip = skips and path[k + 2] == path[k + 1]
+                weight *= abs(matrices[signs[k]][path[k + 2]][path[k + 1]] + skip)
             total += weight
     return total
 

@@ -3,8 +3,10 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from made_records import write_record
@@ -15,6 +17,7 @@ from psilon_bench.config.check import check
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
+from psilon_bench.report.records import scan
 from psilon_bench.report.report import make
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
@@ -99,3 +102,20 @@ def networks(trained: Path, tmp_path: Path) -> Material:
     shutil.copytree(trained, tmp_path / "networks")
     metric = chosen_by("val/loss", None)
     return Material(make([tmp_path / "networks"], metric).choices, metric)
+
+
+@pytest.fixture(scope="module")
+def runs(full: Any) -> Any:
+    """All records as a frame: one row a run."""
+    return pd.DataFrame(
+        {
+            "dataset": run.dataset,
+            "model": run.params["model.name"],
+            "lam": run.params["reg.lam"],
+            "lr": run.params["optimizer.lr"],
+            "seed": run.seed,
+            "folder": run.folder,
+        }
+        | run.metrics
+        for run in scan([full]).runs
+    )

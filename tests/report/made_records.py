@@ -1,9 +1,10 @@
 """Records written by hand: run.json with the keys that a report reads, and a short history."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 FIRST = {"name": "made", "dataset.name": "wine", "model.name": "pnet", "reg.name": "pathnorm", "pruner.name": "none"}
 
@@ -46,10 +47,7 @@ def write_record(
     }
     (folder / "run.json").write_text(json.dumps(run | about), encoding="utf-8")
     if history:
-        with (folder / "history.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(history[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(history)
+        pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     return folder
 
 

@@ -167,18 +167,16 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return marker
 
 
-TARGETS = [
-    "trap_of_a_stranger.network",
-    "psilon_bench.models.mlp.torch.hub.load",
-    "psilon_bench.machine.garbage.pause",
-    "psilon_bench.models.mlp",
-    "os.system",
-    ["trap_of_a_stranger.network"],
-    None,
-]
-
-
-@pytest.mark.parametrize(("group", "target"), [*(("model", one) for one in TARGETS), ("dataset", TARGETS[0])])
+@pytest.mark.parametrize(
+    ("group", "target"),
+    [
+        ("model", "trap_of_a_stranger.network"),
+        ("model", "psilon_bench.models.mlp.torch.hub.load"),
+        ("model", ["os.system"]),
+        ("model", None),
+        ("dataset", "os.system"),
+    ],
+)
 def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, group: Any, target: Any) -> None:
     """Neither what its configuration names nor its pickle: such figures are left out, with a word."""
     for folder in (tmp_path / "networks").rglob("run.json"):
@@ -193,7 +191,9 @@ def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, grou
     assert "trap_of_a_stranger" not in sys.modules
     left_out = [note for note in made.notes if "networks are not drawn" in note]
     assert left_out
-    assert any(f"{group}._target_={target} is not of this package" in note for note in left_out) or target == TARGETS[5]
+    assert any(f"{group}._target_={target} is not of this package" in note for note in left_out) or isinstance(
+        target, list
+    )
     drawn = {path.name.split("_")[0] for path in (tmp_path / "out/figures").glob("*.png")}
     assert "decision" not in drawn
     assert ("weight" in drawn) == (group == "dataset")

@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import ENTRIES, Call
 from forked import Forked, forked
-from tiny_sweep import TINY
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from tiny_sweep import STACKED, TINY
+
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.sweep.jobs import launch
+from psilon_bench.training.trainer import Trainer
 
 RUN = (sys.executable, "-c", "from psilon_bench.cli.run import main; main()")
 
@@ -78,3 +85,52 @@ def records(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
         return [json.loads(path.read_text()) | {"folder": path.parent} for path in paths]
 
     return records
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def grid() -> Callable[..., dict[str, Any]]:
+    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
+
+    def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            composed = [[*STACKED, *common, *job] for job in jobs]
+            returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
+        assert [job.overrides for job in returns] == composed
+        return returns[0].return_value
+
+    return grid
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The seeds of every stack whose training began, in order."""
+    stacks: list[list[int]] = []
+    run = Trainer.run
+
+    def noted(self: Trainer, *asked: Any) -> None:
+        stacks.append([*self.recipe.seeds])
+        run(self, *asked)
+
+    monkeypatch.setattr(Trainer, "run", noted)
+    return stacks
+
+
+@pytest.fixture
+def call(tmp_path: Path, environment: dict[str, str]) -> Call:
+    """call("psilon-sync", "results"): exit code and all that was printed."""
+
+    def call(name: str, *arguments: str, before: tuple[str, ...] = (), **more: str) -> tuple[int, str]:
+        command = [*before, sys.executable, "-c", ENTRIES[name], *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**environment, **more}, capture_output=True, text=True, check=False, timeout=240
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return done.returncode, done.stdout + done.stderr
+
+    return call

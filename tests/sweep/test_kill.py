@@ -143,7 +143,7 @@ def test_two_at_once(start: Any, records: Any, plans: Any) -> None:
 
     Where both train one by one, both train some of them.
     """
-    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=400")
+    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=200")
     both = [start(*grid, f"hardware.plan={plan}") for plan in plans]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

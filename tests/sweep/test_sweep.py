@@ -1,96 +1,23 @@
 """Sweeps in this process: what is done is skipped, what fails is named, the rest ends; members equal lone runs."""
 
-import functools
 import json
-import os
-import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from runs_by_seed import folders, seeds, text
+from tiny_sweep import STACKED
 
-from psilon_bench.config.conf_folder import CONF
-from psilon_bench.errors import RunFailed, UsageError
-from psilon_bench.machine.signals import Stopped
-from psilon_bench.models.mlp import MLP
+from psilon_bench.errors import UsageError
 from psilon_bench.records.history import read_rows
 from psilon_bench.records.run_json import read_run
-from psilon_bench.sweep.jobs import launch
-from psilon_bench.training.step import TrainingStep
-from psilon_bench.training.trainer import Trainer
-
-TINY = [
-    "model.hidden=4",
-    "model.depth=2",
-    "trainer.epochs=4",
-    "trainer.eval_every=2",
-    "tracking=none",
-    "hardware.device=cpu",
-    "hardware.plan=stacked",
-    "hardware.precision=float64",
-]
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-
-
-@pytest.fixture
-def grid() -> Callable[..., dict[str, Any]]:
-    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
-
-    def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = [[*TINY, *common, *job] for job in jobs]
-            returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
-        assert [job.overrides for job in returns] == composed
-        return returns[0].return_value
-
-    return grid
-
-
-def seeds(count: int) -> list[list[str]]:
-    return [[f"seed={seed}"] for seed in range(count)]
-
-
-def folders(name: str = "runs") -> list[Path]:
-    return sorted(path.parent for path in Path("results", name).glob("*/run.json"))
-
-
-def by_seed(name: str = "runs") -> dict[int, Path]:
-    runs = [(json.loads((folder / "run.json").read_text()), folder) for folder in folders(name)]
-    return {run["seed"]: folder for run, folder in sorted(runs, key=lambda one: one[0]["status"] == "finished")}
-
-
-def text(folder: Path, file: str = "history.csv") -> str:
-    return (folder / file).read_text()
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """The seeds of every stack whose training began, in order."""
-    stacks: list[list[int]] = []
-    run = Trainer.run
-
-    def noted(self: Trainer, *asked: Any) -> None:
-        stacks.append([*self.recipe.seeds])
-        run(self, *asked)
-
-    monkeypatch.setattr(Trainer, "run", noted)
-    return stacks
 
 
 def test_members_equal_lone_runs(psilon: Any, records: Any, grid: Any) -> None:
     """Through the command line: every row, to 1e-12; stacks of three where lambdas, seeds and splits differ."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=0.3", "seed=0"], ["reg.lam=1e-3", "seed=5"]]
     outcomes = grid(jobs, "name=stack", "trainer.epochs=12")
-    tiny = tuple(one for one in TINY if "plan" not in one)
+    tiny = tuple(value for value in STACKED if "plan" not in value)
     code, said = psilon("name=alone", *jobs[1], tiny=(*tiny, "trainer.epochs=12"))
     assert code == 0, said
     (alone,) = records("alone")
@@ -221,154 +148,6 @@ def test_one_diverges_and_one_raises(psilon: Any, records: Any, tmp_path: Path) 
     code, said = psilon("-m", "seed=range(12)", *own, tiny=few)
     assert code == 1
     assert "11 of 12 runs are done" in said
-
-
-def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool], error: Exception) -> list[list[int]]:
-    """From now on the training of such stacks raises at its third step; the seeds of all that began."""
-    began: list[list[int]] = []
-    run, step = Trainer.run, TrainingStep.__call__
-    count = 0
-
-    def noted(self: Trainer, *asked: Any) -> None:
-        nonlocal count
-        count = 0
-        began.append([*self.recipe.seeds])
-        run(self, *asked)
-
-    def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == 3 and fails(began[-1]):
-            raise error
-        return step(self, x, y, number)
-
-    monkeypatch.setattr(Trainer, "run", noted)
-    monkeypatch.setattr(TrainingStep, "__call__", faulty)
-    return began
-
-
-def test_halves_find_the_one_to_blame(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others of its stack finish, in the folders they had."""
-    with monkeypatch.context() as patch:
-        began = failing(patch, lambda stack: 2 in stack, RuntimeError("two"))
-        with pytest.raises(RunFailed, match="1 of 5 runs failed"):
-            grid(seeds(5))
-    assert began == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
-    assert len(folders()) == 5
-    own = by_seed()
-    assert "RuntimeError: two" in text(own[2], "error.txt")
-    grid(seeds(5))
-    assert len(folders()) == 6
-    grid(seeds(5), "name=whole")
-    for seed, folder in by_seed("whole").items():
-        rows, again = (read_rows(one / "history.csv") for one in (folder, by_seed()[seed]))
-        assert [row["val/loss"] for row in again] == pytest.approx([row["val/loss"] for row in rows], rel=1e-12)
-
-
-def test_out_of_memory_halves(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stack size that fits is found; nothing fails, nothing is told twice."""
-    began = failing(monkeypatch, lambda stack: len(stack) > 2, torch.OutOfMemoryError("CUDA out of memory"))
-    outcomes = grid(seeds(8))
-    assert [len(stack) for stack in began] == [8, 4, 2, 2, 4, 2, 2]
-    assert [run["status"] for run in outcomes.values()] == ["finished"] * 8
-    assert len(folders()) == 8
-    assert all(len(read_rows(folder / "history.csv")) == 2 for folder in folders())
-
-
-@pytest.mark.parametrize(("retries", "ends"), [(0, False), (1, False), (2, True)])
-def test_retries(grid: Any, monkeypatch: pytest.MonkeyPatch, retries: Any, ends: Any) -> None:
-    """A lone run is tried again as often as asked for, in its folder."""
-    left = [1, 1]
-    began = failing(monkeypatch, lambda stack: bool(left and left.pop()), OSError("the disk was away"))
-    if ends:
-        grid(seeds(1), f"retries={retries}")
-    else:
-        with pytest.raises(RunFailed, match="1 of 1 runs failed"):
-            grid(seeds(1), f"retries={retries}")
-    assert len(began) == retries + 1
-    (folder,) = folders()
-    assert len(read_rows(folder / "history.csv")) == (2 if ends else 0)
-
-
-def test_a_run_that_cannot_be_set_up(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fails alone, without a record."""
-
-    init = MLP.__init__
-
-    @functools.wraps(init)
-    def refuses(self: MLP, *args: Any, **values: Any) -> None:
-        if torch.initial_seed() == 1:
-            raise MemoryError("no room")
-        init(self, *args, **values)
-
-    monkeypatch.setattr(MLP, "__init__", refuses)
-    with pytest.raises(RunFailed, match="1 of 3 runs failed"):
-        grid(seeds(3))
-    assert set(by_seed()) == {0, 2}
-
-
-RESUMED = [
-    ["model=pnet", "optimizer=adam", "scheduler=onecycle"],
-    ["model=snet", "reg=l2", "optimizer=sgd", "scheduler=cosine"],
-    ["model=mlp", "reg=none", "optimizer=adam", "scheduler=multistep", "trainer.batch_size=64"],
-    ["model=pnet", "scheduler=constant", "optimizer.lr=0.05", "trainer.early_stopping=2", "trainer.select=best"],
-]
-
-
-@pytest.mark.parametrize("plan", ["stacked", "serial"])
-@pytest.mark.parametrize("choice", RESUMED, ids=" ".join)
-def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.MonkeyPatch, choice: Any, plan: Any) -> None:
-    """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
-    common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
-    grid(seeds(3), *common, "name=whole")
-    step, count = TrainingStep.__call__, 0
-
-    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count in (13, 33):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y, number)
-
-    monkeypatch.setattr(TrainingStep, "__call__", stops)
-    for _ in range(2):
-        with pytest.raises(Stopped):
-            grid(seeds(3), *common, "name=cut")
-    grid(seeds(3), *common, "name=cut")
-    whole, cut = by_seed("whole"), by_seed("cut")
-    assert set(whole) == set(cut) == {0, 1, 2}
-    assert len(folders("cut")) == 3
-    for seed, folder in whole.items():
-        assert text(cut[seed]) == text(folder)
-        for file in ("model.pt", "best.pt", "last.pt"):
-            if (folder / file).exists():
-                left, right = torch.load(folder / file), torch.load(cut[seed] / file)
-                assert all(torch.equal(left[name], right[name]) for name in left)
-    assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
-
-
-@pytest.mark.parametrize("epochs", [4, 5, 6, 7])  # each gives the checkpoints another order
-def test_overlapping_checkpoints_train_nothing_twice(grid: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
-    """A stack was stopped, then parts of it alone: all left a checkpoint."""
-    length = (f"trainer.epochs={epochs}", "scheduler=constant")
-    step, count = TrainingStep.__call__, 0
-
-    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count in (3, 6, 9, 12):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y, number)
-
-    monkeypatch.setattr(TrainingStep, "__call__", stops)
-    for number in (4, 3, 2, 1):
-        with pytest.raises(Stopped):
-            grid(seeds(number), *length)
-    assert len(list(Path("results/runs/.checkpoints").glob("*.json"))) == 4
-    grid(seeds(4), *length)
-    runs = [json.loads(text(folder, "run.json")) for folder in folders()]
-    finished = sorted(run["seed"] for run in runs if run["status"] == "finished")
-    assert finished == [0, 1, 2, 3]
 
 
 def test_damaged_records_are_left_out_and_counted(grid: Any, trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
