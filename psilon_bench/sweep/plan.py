@@ -60,8 +60,8 @@ class Plan:
         The estimate is None where no step was measured.
         """
         resumed = [(stack, Placement(len(stack), ms_per_network(stack, len(stack)))) for stack in self.resumed]
-        raced = [group for race in self.races for group in raced_placements(race)]
         with self.pool() as pool:
+            raced = [group for race in self.races for group in raced_placements(race, pool)]
             new = zip(self.groups, place_groups(self.groups, pool, timed=True), strict=True)
         return [
             (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement.step_ms))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from psilon_bench.config.identity import digest
 from psilon_bench.config.schema import Config
@@ -12,7 +13,8 @@ from psilon_bench.machine.memory import check_free
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.memory import race_bytes
-from psilon_bench.sweep.placement import Placement, place_here, timing_key
+from psilon_bench.sweep.placement import EqualGroups, Placement, measured_ms, place_here, timing_key
+from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.sweep.stack_shapes import stacks
 from psilon_bench.training.elimination import FEWEST_PAIRS
 from psilon_bench.training.rungs import RUNGS, rung_epoch
@@ -116,11 +118,15 @@ def check_room_for(heats: Sequence[Sequence[Config]]) -> None:
     )
 
 
-def raced_placements(attempt: Attempt) -> list[tuple[list[Config], Placement]]:
-    """Return the groups of equal structure in a race, with the size of their largest heat."""
+def raced_placements(attempt: Attempt, pool: ProcessPool) -> list[tuple[list[Config], Placement]]:
+    """Return the groups of equal structure in a race, with the size of their largest heat and the time of a step."""
     size = {attempt.configs[heat[0]].structure(): 0 for heat in attempt.places()}
     for heat in attempt.places():
         structure = attempt.configs[heat[0]].structure()
         size[structure] = max(size[structure], len(heat))
-    groups = by_structure(attempt.configs)
-    return [(group, Placement(size[group[0].structure()], None, raced=True)) for group in groups]
+    made = []
+    for group in by_structure(attempt.configs):
+        placement = Placement(size[group[0].structure()], None, raced=True)
+        step_ms = measured_ms(EqualGroups(group, placement=placement), pool)
+        made.append((group, replace(placement, step_ms=step_ms)))
+    return made
