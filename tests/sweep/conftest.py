@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 from forked import Forked, forked
-from tiny_sweep import TINY
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from tiny_sweep import IN_PROCESS, TINY
+
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.sweep.jobs import launch
 
 RUN = (sys.executable, "-c", "from psilon_bench.cli.run import main; main()")
 
@@ -67,6 +72,21 @@ def psilon(
         return said.code, said.out + said.err
 
     return psilon
+
+
+@pytest.fixture
+def grid() -> Callable[..., dict[str, Any]]:
+    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity, in this process."""
+
+    def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            asked = [[*IN_PROCESS, *common, *job] for job in jobs]
+            returns = launch(asked, lambda job: compose("config", job, return_hydra_config=True))
+        assert [job.overrides for job in returns] == asked
+        return returns[0].return_value
+
+    return grid
 
 
 @pytest.fixture

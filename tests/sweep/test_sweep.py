@@ -10,49 +10,20 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from tiny_sweep import IN_PROCESS
 
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.machine.signals import Stopped
 from psilon_bench.models.mlp import MLP
 from psilon_bench.records.history import read_rows
 from psilon_bench.records.run_json import read_run
-from psilon_bench.sweep.jobs import launch
 from psilon_bench.training.step import TrainingStep
 from psilon_bench.training.trainer import Trainer
-
-TINY = [
-    "model.hidden=4",
-    "model.depth=2",
-    "trainer.epochs=4",
-    "trainer.eval_every=2",
-    "tracking=none",
-    "hardware.device=cpu",
-    "hardware.plan=stacked",
-    "hardware.precision=float64",
-]
 
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-
-
-@pytest.fixture
-def grid() -> Callable[..., dict[str, Any]]:
-    """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
-
-    def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = [[*TINY, *common, *job] for job in jobs]
-            returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
-        assert [job.overrides for job in returns] == composed
-        return returns[0].return_value
-
-    return grid
 
 
 def seeds(count: int) -> list[list[str]]:
@@ -90,7 +61,7 @@ def test_members_equal_lone_runs(psilon: Any, records: Any, grid: Any) -> None:
     """Through the command line: every row, to 1e-12; stacks of three where lambdas, seeds and splits differ."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=0.3", "seed=0"], ["reg.lam=1e-3", "seed=5"]]
     outcomes = grid(jobs, "name=stack", "trainer.epochs=12")
-    tiny = tuple(one for one in TINY if "plan" not in one)
+    tiny = tuple(one for one in IN_PROCESS if "plan" not in one)
     code, said = psilon("name=alone", *jobs[1], tiny=(*tiny, "trainer.epochs=12"))
     assert code == 0, said
     (alone,) = records("alone")
