@@ -16,8 +16,8 @@ from psilon_bench.training.engines import build_engine
 from psilon_bench.training.race import Race
 from psilon_bench.training.rungs import RUNGS, rung_epoch
 
-RUN = ("trainer.epochs=8", "trainer.eval_every=2", "trainer.num_batches=2", "dataset=wine", "tracking=none")
-RUN = (*RUN, "metrics.lipschitz_points=1", "metrics.radii=[]", "optimizer.lr=0.05", "model.hidden=4", "model.depth=2")
+SHORT = ("trainer.epochs=8", "trainer.eval_every=2", "trainer.num_batches=2", "dataset=wine", "tracking=none")
+RUN = (*SHORT, "metrics.lipschitz_points=1", "metrics.radii=[]", "optimizer.lr=0.05", "model.hidden=4", "model.depth=2")
 KINDS = {
     "pnet": RUN,
     "best": (*RUN, "trainer.select=best", "trainer.batch_size=50", "scheduler=multistep"),
