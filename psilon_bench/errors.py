@@ -15,11 +15,14 @@ class RunFailed(Exception):
 
 
 class StackFailed(Exception):
-    """An exception ended the training of a stack; `records` are those of its members, recorded as failed."""
+    """An exception ended the training of a stack; `records` are those of its members, recorded as failed.
 
-    def __init__(self, error: Exception, records: Sequence[Any]) -> None:
+    at_work: the places of the members that trained at that moment; in a race these are those of a heat.
+    """
+
+    def __init__(self, error: Exception, records: Sequence[Any], at_work: Sequence[int]) -> None:
         super().__init__(with_kind(error)[:300])
-        self.records = records
+        self.records, self.at_work = records, at_work
 
 
 class RecordsFailed(StackFailed):

@@ -48,6 +48,8 @@ def train(cfg: DictConfig) -> None:
 
         set_up()
         config = check(cfg)
+        if config.race:
+            raise UsageError("race=true compares several runs, and this is one. Add -m and values, or leave it out.")
         check_places(config)
         garbage.resume()
         display = Display()

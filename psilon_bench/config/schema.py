@@ -174,6 +174,7 @@ class Config(Section):
     results_dir: Annotated[str, Field(min_length=1)]
     plan: bool
     rerun: bool
+    race: bool
     retries: NonNegativeInt
     _identity: Identity | None = None  # once the data were looked at; a copy for other hardware keeps it
     _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles

@@ -28,6 +28,7 @@ class CheckpointIndex(BaseModel):
     model_config = ConfigDict(extra="forbid")
     identities: Annotated[list[Identity], Field(min_length=1)]
     paths: list[dict[str, str]]  # for each member the files that its data come from
+    heats: list[int] = []  # of a race the number of members in each heat
     records: list[Annotated[str, Field(pattern=r"^[\w.+-]+$")]]  # the names of their folders, in that of the sweep
     sweep: str  # the sweep's folder; where this file lies in the user's cache, nothing else tells it
     file: Annotated[str, Field(pattern=r"^[0-9a-f]{16}-\d+\.pt$")]
@@ -66,11 +67,12 @@ class Checkpoint:
 
     sweep: Path  # the folder of the sweep
     configs: Sequence[Config]
+    heats: Sequence[int] = ()  # of a race the number of members in each heat
 
     @classmethod
-    def of(cls, configs: Sequence[Config]) -> "Checkpoint":
-        """Return the checkpoint of a stack, whether there is one or not."""
-        return cls(places.sweep_folder(configs[0]), configs)
+    def of(cls, configs: Sequence[Config], heats: Sequence[int] = ()) -> "Checkpoint":
+        """Return the checkpoint of a stack, or of a race in these heats, whether there is one or not."""
+        return cls(places.sweep_folder(configs[0]), configs, heats)
 
     @property
     def folder(self) -> Path:
@@ -80,7 +82,8 @@ class Checkpoint:
     @property
     def id(self) -> str:
         """Return what the names of its files begin with."""
-        return digest([config.identity.key for config in self.configs])
+        keys = [config.identity.key for config in self.configs]
+        return digest([keys, list(self.heats)] if self.heats else keys)
 
     @property
     def folders(self) -> list[Path]:
@@ -98,7 +101,8 @@ class Checkpoint:
 
     def keep_room(self, state: dict[str, Any]) -> None:
         """Reserve disk space for this state and what an optimizer adds to it; OSError where there is less."""
-        parameters = sum(value.nbytes for value in state.get("tensors", {}).values())
+        stacks = state.get("heats", [state])
+        parameters = sum(bytes_in(stack.get("tensors", {})) for stack in stacks)
         size = bytes_in(state) + 2 * parameters + ROOM_FOR_TEXT * len(self.configs)
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.reserve.open("wb") as file:
@@ -132,6 +136,7 @@ class Checkpoint:
         write_tensors(path, content)
         index = CheckpointIndex(
             identities=[config.identity for config in self.configs],
+            heats=list(self.heats),
             paths=[config.dataset.resolved() for config in self.configs],
             records=[record.name for record in records],
             sweep=str(self.sweep),
@@ -201,9 +206,9 @@ def set_aside(index: Path, why: str, say: Say) -> None:
     say(f"the checkpoint {index.name} {why}; it is set aside in {aside}, and its runs train from the start.")
 
 
-def unfinished_stacks(config: Config, say: Say = lambda _: None) -> list[list[str]]:
-    """Return the members (identities) of every checkpoint of the folder that this configuration's record is in."""
-    return [index.keys for _, index in all_indices(config, say)]
+def unfinished(config: Config, say: Say = lambda _: None) -> list[CheckpointIndex]:
+    """Return what every checkpoint holds of the folder that this configuration's record is in."""
+    return [index for _, index in all_indices(config, say)]
 
 
 def set_aside_outdated(configs: Sequence[Config], say: Say, only_say: bool = False) -> None:

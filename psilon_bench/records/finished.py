@@ -18,6 +18,7 @@ class FinishedRuns:
     """An index of a folder of records: `refresh` lists the folder and reads what is new or has changed since."""
 
     folder: Path
+    race: bool = False  # whether a run that was raced out counts as done, as it does in another race
     runs: dict[str, RunDict] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
     ended: set[str] = field(default_factory=set)  # names of records that have ended for good: they never change again
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by the name of the record
@@ -48,7 +49,12 @@ class FinishedRuns:
         self.unreadable.pop(name, None)
         if is_closed(run):
             self.ended.add(name)
-            self.runs[Identity.of_record(run).key] = run | {"folder": str(self.folder / name)}
+            self.add(Identity.of_record(run).key, run | {"folder": str(self.folder / name)})
+
+    def add(self, key: str, run: RunDict) -> None:
+        """Take in a run that has ended for good; one that was raced out never in the place of one that was not."""
+        if run["status"] != "raced out" or (self.race and key not in self.runs):
+            self.runs[key] = run
 
     def left_out(self) -> list[str]:
         """Return a line that says how many records cannot be read, and names the first; no line where all can."""

@@ -26,7 +26,7 @@ from psilon_bench.records.history import append_row, write_rows
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.records.writable import probe
 
-Status = Literal["running", "finished", "failed", "killed"]
+Status = Literal["running", "finished", "failed", "killed", "raced out"]
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
 
 
@@ -136,8 +136,8 @@ class Record:
 
 
 def is_closed(run: RunDict) -> bool:
-    """Return whether the run of this run.json has ended for good: finished, or diverged, as it would again."""
-    return run["status"] == "finished" or run.get("diverged", False)
+    """Return whether the record of this run.json is complete: finished, raced out, or diverged, as it would again."""
+    return run["status"] in ("finished", "raced out") or run.get("diverged", False)
 
 
 def now_text() -> str:

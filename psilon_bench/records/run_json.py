@@ -93,10 +93,22 @@ class ProcessJson(JsonObject):
     began: FiniteFloat
 
 
+class RaceJson(JsonObject):
+    """The comparison by which a run left a race; see psilon_bench.training.elimination. t is None if infinite."""
+
+    rung: FiniteFloat
+    epoch: PositiveInt
+    best: str
+    difference: FiniteFloat
+    t: FiniteFloat | None
+    p: FiniteFloat
+    pairs: PositiveInt
+
+
 class RunJson(JsonObject):
     """The whole file. `code_version` is None in records made before it was written down."""
 
-    status: Literal["running", "finished", "failed", "killed"]
+    status: Literal["running", "finished", "failed", "killed", "raced out"]
     reason: str | None = None
     title: str
     metrics: dict[str, FiniteFloat]
@@ -115,6 +127,7 @@ class RunJson(JsonObject):
     command: list[str] = []
     in_sweep: bool = False
     diverged: bool = False
+    race: RaceJson | None = None  # of a run that was raced out
     inputs_kept: list[str] | None = None
     lipschitz_local_values: list[float | None] | None = None  # None where some were not finite
     _raw: dict[str, Any] = {}

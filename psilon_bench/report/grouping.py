@@ -27,6 +27,11 @@ class Setting:
     unfinished: list[Run]  # seeds that have no finished run: the latest of each
 
     @property
+    def raced_out(self) -> list[Run]:
+        """Return the runs that left a race; a setting that has any was found worse than another and is never chosen."""
+        return [run for run in self.unfinished if run.status == "raced out"]
+
+    @property
     def text(self) -> str:
         """Return the tuned values in words, `lam=0.001 lr=0.01`; `as given` where no value was tuned."""
         brief = [key.rpartition(".")[2] for key, _ in self.values]

@@ -4,10 +4,19 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
+from psilon_bench.config.settings import REPEATED
 from psilon_bench.report.records import Run
 
-REPEATED = ("seed", "dataset.split_seed")
-WITHOUT_EFFECT = ("name", "results_dir", "plan", "rerun", "retries", "trainer.checkpoint_every", "dataset.offline")
+WITHOUT_EFFECT = (
+    "name",
+    "results_dir",
+    "plan",
+    "rerun",
+    "race",
+    "retries",
+    "trainer.checkpoint_every",
+    "dataset.offline",
+)
 WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
 
 

@@ -62,6 +62,7 @@ def make(
         *([reference.table(choices, expected(references, records.runs))] if references else []),
         summary.doubts(choices),
         *compare.tables(choices, metric),
+        summary.raced_out_settings(groups),
         summary.unfinished_runs(groups),
         summary.damaged_files(records.damaged),
         summary.all_settings(choices),

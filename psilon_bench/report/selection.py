@@ -1,9 +1,10 @@
 """The choice of tuned values, by the mean VALIDATION metric over seeds; no test number is read here.
 
 A setting is chosen from those that are complete enough: it has at least as many finished seeds as the upper half of the
-settings has, so that no setting wins by one lucky seed, or because its bad seeds diverged. Of equal means the largest
-lambda wins. Everything a reader should doubt is said: ties, a choice at the edge of the grid, missing and failed seeds,
-a setting passed over for missing seeds, one seed alone, runs of several code versions or contents in one mean.
+settings has, so that no setting wins by one lucky seed, or because its bad seeds diverged. One that was raced out is
+never chosen. Of equal means the largest lambda wins. Everything a reader should doubt is said: ties, a choice at the
+edge of the grid, missing and failed seeds, a setting passed over for missing seeds, one seed alone, runs of several
+code versions or contents in one mean.
 """
 
 import math
@@ -25,7 +26,7 @@ TOLD = 3  # settings named in a note, the rest is counted
 class Doubt:
     """A reason to doubt a choice: a word for the table and a sentence for below it."""
 
-    flag: str  # edge, tie, seeds, passed over, one seed, no metric, code, data
+    flag: str  # edge, tie, seeds, passed over, one seed, no metric, raced out, code, data
     note: str
 
 
@@ -41,8 +42,11 @@ class Choice:
 
 def choose(group: RunGroup, metric: Metric) -> Choice:
     """Return the best setting of a group by the validation metric, with its doubts; the module has the rule."""
-    scored = [(setting, mean) for setting in group.settings if (mean := estimate(setting.numbers(metric.name)))]
+    stayed = [setting for setting in group.settings if not setting.raced_out]
+    scored = [(setting, mean) for setting in stayed if (mean := estimate(setting.numbers(metric.name)))]
     if not scored:
+        if not stayed:
+            return Choice(group, None, None, [Doubt("raced out", "all settings lost to those of another method")])
         return Choice(group, None, None, [Doubt("no metric", f"no finished run with {metric.name}")])
     enough = statistics.median_high(mean.n for _, mean in scored)
     eligible = [(setting, mean) for setting, mean in scored if mean.n >= enough]
@@ -86,9 +90,11 @@ def is_number(value: object) -> bool:
 
 
 def missing(group: RunGroup, metric: str) -> list[Doubt]:
-    """Return a doubt where settings lack a seed that others have."""
+    """Return a doubt where settings lack a seed that others have, but for those that were raced out."""
     lacking = []
     for setting in group.settings:
+        if setting.raced_out:
+            continue
         there = {run.replicate for run in setting.runs if metric in run.metrics}
         seeds = sorted({str(seed) for seed, _ in group.seeds - there})
         if seeds:

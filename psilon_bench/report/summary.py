@@ -26,7 +26,26 @@ def summary(choices: Sequence[Choice], metric: Metric) -> Table:
     head = ["data set", "method", "chosen", "n", metric.name]
     better = "lowest" if metric.direction == "min" else "highest"
     note = f"Chosen: the {better} mean {metric.name} over seeds. Mean ± standard deviation over n seeds."
+    note += "".join(raced_out_note(choice.group) for choice in choices)
     return Table("summary", "Chosen by validation", [*head, *columns, "flags"], rows, note)
+
+
+def raced_out_note(group: RunGroup) -> str:
+    """Return how many settings of a group were raced out, as a sentence; nothing where none was."""
+    count = sum(bool(setting.raced_out) for setting in group.settings)
+    where = f"{group.method} on {group.dataset}"
+    return f" {where}: {count} of {len(group.settings)} settings raced out." if count else ""
+
+
+def raced_out_settings(groups: Sequence[RunGroup]) -> Table:
+    """Return the table of settings that left a race, each with its comparison."""
+    rows: list[list[Cell]] = [
+        [group.dataset, group.method, setting.text, len(setting.raced_out), listed(reasons)]
+        for group in groups
+        for setting in group.settings
+        if (reasons := list(dict.fromkeys(run.reason for run in setting.raced_out)))
+    ]
+    return Table("raced_out", "Settings that were raced out", ["data set", "method", "setting", "runs", "why"], rows)
 
 
 def all_metrics(choices: Sequence[Choice]) -> Table:
@@ -78,6 +97,7 @@ def unfinished_runs(groups: Sequence[RunGroup]) -> Table:
         for group in groups
         for setting in group.settings
         for run in setting.unfinished
+        if run.status != "raced out"
     ]
     return Table("unfinished", "Runs that did not finish", ["data set", "run", "status", "reason", "folder"], rows)
 

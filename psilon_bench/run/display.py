@@ -91,9 +91,9 @@ class Display:
         self.say(found, soft_wrap=isinstance(found, Text))
 
     @contextmanager
-    def training(self, configs: Sequence[Config]) -> Iterator[None]:
-        """Show the progress of a stack's training, within."""
-        self.rows, self.epochs = {}, configs[0].trainer.all_epochs
+    def training(self, configs: Sequence[Config], epochs: int) -> Iterator[None]:
+        """Show the progress of a training of so many epochs, within."""
+        self.rows, self.epochs = {}, epochs
         self.started = self.told = time.perf_counter()
         self.networks = len(configs)
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
@@ -182,11 +182,20 @@ class Display:
         for run, dataset in zip(runs[:SUMMARY_ROWS], datasets, strict=False):
             values = run.get("metrics", {})
             title = f"{run['title']} on {dataset}" if len(set(datasets)) > 1 else run["title"]
+            title += f" (raced out at epoch {run['race']['epoch']})" if run["status"] == "raced out" else ""
             rows.append((title, *(number(values[name]) if name in values else "" for name in names)))
         if runs:
             self.table(columns, rows)
         if len(runs) > SUMMARY_ROWS:
             self.say(f"... and {len(runs) - SUMMARY_ROWS} more")
+
+    def raced_out(self, runs: Sequence[dict[str, Any]]) -> None:
+        """Show how many runs of a sweep left their race."""
+        count = sum(run["status"] == "raced out" for run in runs)
+        if count:
+            self.say(
+                f"{count} of {len(runs)} runs were raced out; run.json of each has the comparison.", soft_wrap=True
+            )
 
     def failures(self, runs: Sequence[dict[str, Any]]) -> None:
         """Show the runs that did not end well, with the reason and the folder."""

@@ -22,6 +22,7 @@ from psilon_bench.tracking.server import check_server, tracking_uri
 from psilon_bench.training.engine import Engine, Row
 from psilon_bench.training.engines import build_engine
 from psilon_bench.training.member import Member
+from psilon_bench.training.race import Race
 
 
 def check_places(config: Config) -> None:
@@ -40,10 +41,15 @@ def run_alone(config: Config, display: Display, sender: Sender | None = None) ->
 
 
 def run(
-    configs: Sequence[Config], display: Display, sender: Sender | None = None, records: Sequence[Record] = ()
+    configs: Sequence[Config],
+    display: Display,
+    sender: Sender | None = None,
+    records: Sequence[Record] = (),
+    race: Race | None = None,
 ) -> Sequence[Record]:
-    """Train configurations of a sweep, which differ in stackable values alone, as one stack; see run_members."""
-    return run_members([ready(config) for config in configs], display, sender, in_sweep=True, records=records)
+    """Train configurations of a sweep; see run_members. Without a race they differ in stackable values alone."""
+    members = [ready(config) for config in configs]
+    return run_members(members, display, sender, in_sweep=True, records=records, race=race)
 
 
 def ready(config: Config) -> Member:
@@ -61,8 +67,9 @@ def run_members(
     in_sweep: bool = False,
     records: Sequence[Record] = (),
     mine: bool = True,
+    race: Race | None = None,
 ) -> Sequence[Record]:
-    """Train a stack; one record each, mirrored by `sender`.
+    """Train a stack, or a race; one record each, mirrored by `sender`.
 
     A stack that was stopped goes on from its checkpoint, in the folders it had; `records` of a try that failed are used
     again. A member that diverges is recorded as failed. SIGINT, SIGTERM and SIGUSR2 leave a checkpoint and the records
@@ -71,17 +78,17 @@ def run_members(
     is not alone keeps no checkpoint.
     """
     configs = [member.config for member in members]
-    engine = build_engine(members)
+    engine = build_engine(members, race)
     if sender is not None:
         open_sender(sender, configs[0])
-    checkpoint = Checkpoint.of(configs) if mine else None
+    checkpoint = Checkpoint.of(configs, race.heats if race else ()) if mine else None
     found = find(checkpoint, display) if checkpoint is not None and not configs[0].rerun else None
     if checkpoint is not None:
         keep_room(checkpoint, engine)
     if found and checkpoint is not None and (problem := unfit(engine, found)):
         checkpoint.set_aside(f"is of no use ({problem})", display.note)
         members, found = [ready(config) for config in configs], None
-        engine = build_engine(members)
+        engine = build_engine(members, race)
     if found:
         records = reopen(found, members, engine, in_sweep)
     elif records:
@@ -160,7 +167,7 @@ def train_and_close(
         raise
     except Exception as error:
         close_unfinished(records, error)
-        raise StackFailed(error, records) from error
+        raise StackFailed(error, records, engine.at_work) from error
     finally:
         if checkpoint is not None:
             checkpoint.release_room()
@@ -206,7 +213,7 @@ def train(
 
     if why := engine.compile(configs[0].hardware):
         display.note(f"hardware.compile=true did not work, the run is not compiled: {why}")
-    with display.training(configs):
+    with display.training(configs, engine.epochs):
         try:
             engine.run(on_row, on_epoch, safe_point)
         except Stopped as stop:

@@ -37,7 +37,8 @@ class RecordFollower:
                 self.sender.follow(record)
             if run["status"] == "failed":
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
-        ended_runs = {self.keys[record] for record, run in self.runs.items() if run["status"] in ("finished", "failed")}
+        ends = "finished", "failed", "raced out"
+        ended_runs = {self.keys[record] for record, run in self.runs.items() if run["status"] in ends}
         if len(ended_runs) > self.num_ended:
             self.display.advance(len(ended_runs) - self.num_ended)
             self.num_ended = len(ended_runs)
@@ -66,7 +67,8 @@ class RecordFollower:
             if key not in found or found[key]["status"] != "finished":
                 found[key] = run | {"folder": str(record)}
         if self.wanted.keys() - found.keys():
-            found = FinishedRuns(self.folder).refresh().runs | found
+            race = next(iter(self.wanted.values())).race
+            found = FinishedRuns(self.folder, race).refresh().runs | found
         for key, config in self.wanted.items():
             run = found.setdefault(key, {"status": "running", "title": config.title})
             if run["status"] == "running":

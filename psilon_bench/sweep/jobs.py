@@ -44,12 +44,14 @@ def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     from psilon_bench.machine.arithmetic import set_up
     from psilon_bench.run.checks import prepare
     from psilon_bench.run.run import check_places
+    from psilon_bench.sweep.races import check_races
 
     set_up()
     configs = [in_job(jobs[0], partial(checked_config, jobs[0], compose))]  # imports what is to be imported
     garbage.resume()
     configs += [in_job(job, partial(checked_config, job, compose)) for job in jobs[1:]]
     check_common(configs)
+    check_races(configs)
     check_places(configs[0])
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
@@ -59,7 +61,7 @@ def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
 
 def check_common(configs: Sequence[Config]) -> None:
     """Raise UsageError where jobs differ in what belongs to the sweep as a whole."""
-    for key in ("name", "results_dir", "tracking", "plan", "rerun", "retries"):
+    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "retries"):
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")

@@ -28,6 +28,19 @@ def most_processes(member: Member) -> int:
     return max(1, int(MEMORY_SHARE * free_bytes(CPU) / each))
 
 
+def race_bytes(heats: Sequence[tuple[Member, Sequence[Config]]]) -> int:
+    """Return an estimate of the bytes that a race takes; its heats are given as one of their networks and their runs.
+
+    All networks and all rows of all heats are there at once, activations those of the heat at work alone.
+    """
+    kept, activations = 0, 0
+    for member, configs in heats:
+        parameters = footprint.bytes_of(member.config, member.task, num_parameters(member.model), 0)
+        kept += len(configs) * parameters + num_splits(configs) * data_bytes(member)
+        activations = max(activations, len(configs) * (network_bytes(member) - parameters))
+    return kept + activations
+
+
 def num_splits(configs: Sequence[Config]) -> int:
     """Return how many splits of the data there are; networks on the same split share its rows."""
     return len({config.dataset.text() for config in configs})

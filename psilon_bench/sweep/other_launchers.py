@@ -22,10 +22,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from psilon_bench.config.hydra_internals import error_of_job
 from psilon_bench.config.overrides import quoted
-from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError, with_kind
 from psilon_bench.machine.signals import Stopped
 from psilon_bench.records.places import launcher_job, new_launcher_folder
+from psilon_bench.sweep.attempt import Attempt
 
 # hydra.launcher.inner -> the extra of this package that brings it
 EXTRAS = {"joblib": "joblib", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray"}
@@ -47,9 +47,9 @@ class StackJob:
         from psilon_bench.sweep.retries import train_quietly
 
         set_up()
-        configs: list[Config] = pickle.loads(launcher_job(self.folder, HydraConfig.get().job.num).read_bytes())
+        attempt: Attempt = pickle.loads(launcher_job(self.folder, HydraConfig.get().job.num).read_bytes())
         try:
-            train_quietly(configs)
+            train_quietly(attempt)
         except Stopped as stop:
             signal.raise_signal(stop.exit_code - 128)
 
@@ -91,18 +91,18 @@ class OtherLauncher:
         jobs = self.launcher.n_jobs if self.launcher.n_jobs > 0 else os.cpu_count() or 1
         return min(size, math.ceil(runs / jobs))
 
-    def run(self, stacks: Sequence[list[Config]], sweep: Path, update: Callable[[], None]) -> str | None:
-        """Run all stacks; return what went wrong beyond the runs' own failures, in one line.
+    def run(self, attempts: Sequence[Attempt], sweep: Path, update: Callable[[], None]) -> str | None:
+        """Run all stacks and races; return what went wrong beyond the runs' own failures, in one line.
 
         `sweep` is the folder of the sweep; `update` is called from time to time.
         """
         folder = new_launcher_folder(sweep)
         folder.mkdir(parents=True)
-        for number, stack in enumerate(stacks):
-            launcher_job(folder, number).write_bytes(pickle.dumps(stack))
+        for number, attempt in enumerate(attempts):
+            launcher_job(folder, number).write_bytes(pickle.dumps(attempt))
         try:
             with called_every(UPDATE_S, update):
-                returned = self.instantiate(folder).launch([self.job(folder)] * len(stacks), initial_job_idx=0)
+                returned = self.instantiate(folder).launch([self.job(folder)] * len(attempts), initial_job_idx=0)
         except Exception as error:  # whatever a worker, a queue or a cluster may raise
             return f"{self.name} ended with {with_kind(error)}"[:300]
         errors = [found for job in returned if (found := error_of_job(job)) is not None]

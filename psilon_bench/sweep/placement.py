@@ -25,13 +25,14 @@ class Placement:
 
     size: networks in a stack. step_ms: milliseconds of a step per network, None where it was not measured.
     workers: processes side by side, 0 for this process. rest: with workers, the last so many networks of the group
-    train in this process, for they would not keep all workers busy.
+    train in this process, for they would not keep all workers busy. raced: whether its stacks are heats of a race.
     """
 
     size: int
     step_ms: float | None
     workers: int = 0
     rest: int = 0
+    raced: bool = False
 
     def divide(self, group: list[Config]) -> tuple[list[Config], list[Config]]:
         """Return the part of the group that trains in this process, and the part that trains in workers."""
@@ -41,7 +42,8 @@ class Placement:
     def __str__(self) -> str:
         if self.workers:
             return f"in {self.workers} processes"
-        return f"in stacks of {self.size}" if self.size > 1 else "one by one"
+        how = f"in stacks of {self.size}" if self.size > 1 else "one by one"
+        return f"raced {how}" if self.raced else how
 
 
 ONE_BY_ONE = Placement(1, None)

@@ -6,14 +6,16 @@ from functools import cached_property
 
 from psilon_bench.config.schema import Config, DatasetSection
 from psilon_bench.data.tasks import load_task
-from psilon_bench.records.checkpoint import set_aside_outdated, unfinished_stacks
+from psilon_bench.records.checkpoint import CheckpointIndex, set_aside_outdated, unfinished
 from psilon_bench.records.finished import FinishedRuns
 from psilon_bench.records.places import sweep_folder
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.run.display import Display
+from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.placement import Placement, place_groups, place_here
 from psilon_bench.sweep.process_pool import ProcessPool
+from psilon_bench.sweep.races import by_race, race_key, raced_placements, races
 from psilon_bench.sweep.stack_shapes import stacks
 from psilon_bench.sweep.timing import ms_per_network, num_steps
 
@@ -25,6 +27,7 @@ class Plan:
     configs: list[Config]
     done: dict[str, RunDict]  # run.json by identity
     resumed: list[list[Config]]  # stacks with a checkpoint, whole
+    races: list[Attempt]  # those with a checkpoint first, then one for each data set
     groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure
     finished: FinishedRuns
     changes: list[str]  # why runs train again that were done before, and which records cannot be read
@@ -45,11 +48,11 @@ class Plan:
         in_workers = [config for group, placement in placed for config in placement.divide(group)[1]]
         return here, in_workers
 
-    def jobs(self, launcher: OtherLauncher) -> list[list[Config]]:
-        """Return all stacks, resumed ones included, as jobs of another launcher."""
+    def jobs(self, launcher: OtherLauncher) -> list[Attempt]:
+        """Return all stacks and races, resumed ones included, as jobs of another launcher."""
         sizes = [launcher.stack_size(len(group), place_here(group).size) for group in self.groups]
         new = (stack for group, size in zip(self.groups, sizes, strict=True) for stack in stacks(group, size))
-        return [*self.resumed, *new]
+        return [*map(Attempt, self.resumed), *self.races, *map(Attempt, new)]
 
     def described(self) -> list[tuple[list[Config], str, Placement, float | None]]:
         """Return each group with the name of its data set, its placement, and an estimate of the seconds it takes.
@@ -58,44 +61,54 @@ class Plan:
         """
         resumed = [(stack, Placement(len(stack), ms_per_network(stack, len(stack)))) for stack in self.resumed]
         with self.pool() as pool:
+            raced = [group for race in self.races for group in raced_placements(race, pool)]
             new = zip(self.groups, place_groups(self.groups, pool, timed=True), strict=True)
         return [
             (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement.step_ms))
-            for group, placement in [*resumed, *new]
+            for group, placement in [*resumed, *raced, *new]
         ]
 
 
 def make_plan(configs: Sequence[Config], display: Display) -> Plan:
-    """Leave out what is done, take up checkpoints, and group the rest by structure."""
+    """Leave out what is done, take up checkpoints, make races where they are asked for, group the rest by structure."""
     configs = with_checksums(configs)
     wanted = {config.identity.key: config for config in configs}
-    finished = FinishedRuns(sweep_folder(configs[0])).refresh()
+    finished = FinishedRuns(sweep_folder(configs[0]), configs[0].race).refresh()
     ended = {} if configs[0].rerun else finished.runs
     done = {key: ended[key] for key in wanted if key in ended}
     todo = {key: config for key, config in wanted.items() if key not in done}
     changes = [] if configs[0].rerun else [*finished.left_out(), *finished.changes(todo.values())]
     resumed: list[list[Config]] = []
+    raced: list[Attempt] = []
     groups: dict[str, list[Config]] = {}
-    for members in stacks_with_checkpoint(todo, display):
-        if set(members) & set(todo) and set(members) <= set(todo) | set(done):  # nothing is trained twice
-            stack = [wanted[member] for member in members]
-            if len(stack) > 1:
+    for index in checkpoints(todo, display):
+        if set(index.keys) & set(todo) and set(index.keys) <= set(todo) | set(done):  # nothing is trained twice
+            stack = [wanted[member] for member in index.keys]
+            if index.heats:
+                raced.append(Attempt(stack, heats=index.heats, entrants=by_race(configs)[race_key(stack[0])]))
+            elif len(stack) > 1:
                 resumed.append(stack)
             else:
-                groups[members[0]] = stack
-            todo = {key: config for key, config in todo.items() if key not in members}
+                groups[index.keys[0]] = stack
+            todo = {key: config for key, config in todo.items() if key not in index.keys}
+    if configs[0].race:
+        raced += races(configs, list(todo.values()))
+        todo = {key: config for key, config in todo.items() if config.model.is_baseline}
     for config in todo.values():
         groups.setdefault(config.structure(), []).append(config)
-    return Plan(list(wanted.values()), done, resumed, list(groups.values()), finished, changes)
+    return Plan(list(wanted.values()), done, resumed, raced, list(groups.values()), finished, changes)
 
 
-def stacks_with_checkpoint(todo: dict[str, Config], display: Display) -> list[list[str]]:
-    """Return the members of every usable checkpoint, after setting aside those of other data or other code."""
+def checkpoints(todo: dict[str, Config], display: Display) -> list[CheckpointIndex]:
+    """Return every usable checkpoint, after setting aside those of other data or other code.
+
+    A race goes on from those of races alone, and other sweeps from those of stacks.
+    """
     configs = list(todo.values())
     if not configs or configs[0].rerun:
         return []
     set_aside_outdated(configs, display.note, only_say=configs[0].plan)
-    return unfinished_stacks(configs[0], display.note)
+    return [index for index in unfinished(configs[0], display.note) if bool(index.heats) == configs[0].race]
 
 
 def with_checksums(configs: Sequence[Config]) -> list[Config]:

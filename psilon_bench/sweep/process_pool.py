@@ -21,6 +21,7 @@ from psilon_bench.machine.arithmetic import set_threads, set_up
 from psilon_bench.machine.process import end_with_parent, leave_terminal
 from psilon_bench.machine.signals import Stopped, handle_interrupt, interrupt_blocked
 from psilon_bench.records.run_json import RunDict
+from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.following import RecordFollower
 from psilon_bench.sweep.retries import train_quietly
 from psilon_bench.sweep.timing import step_ms
@@ -150,7 +151,7 @@ class Worker:
         self.busy = True
         garbage.resume()
         try:
-            return {} if self.stopped else train_quietly([config])
+            return {} if self.stopped else train_quietly(Attempt([config]))
         except Stopped as stop:
             self.stopped = True
             if stop.exit_code - 128 != signal.SIGINT:

@@ -2,62 +2,46 @@
 
 import functools
 from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed, UsageError
-from psilon_bench.records.checkpoint import Checkpoint
 from psilon_bench.records.finished import FinishedRuns
-from psilon_bench.records.places import sweep_folder
-from psilon_bench.records.record import Record
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.places import HISTORY, sweep_folder
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.records.run_locks import locked_runs
+from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run as run_stack
+from psilon_bench.sweep.attempt import Attempt, identities
 from psilon_bench.tracking.sender import Sender
+from psilon_bench.training.race import Race
+from psilon_bench.training.rungs import Rival
 
 
-def train_quietly(configs: list[Config]) -> dict[str, RunDict]:
-    """Train a stack without display and MLflow, and return run.json of each member by identity.
+def train_quietly(attempt: Attempt) -> dict[str, RunDict]:
+    """Train a stack or a race without display and MLflow, and return run.json of each run by identity.
 
     For a process whose runs another process follows by their records.
     """
     display = Display(Console(quiet=True))
+    configs = attempt.configs
     with display.sweep(len(configs)):
-        finished = finished_in(sweep_folder(configs[0]))
+        finished = finished_in(sweep_folder(configs[0]), configs[0].race)
         trainer = RetryingTrainer(display, None, configs[0].retries, finished, identities(configs))
-        trainer.train(configs)
+        trainer.train(attempt)
     return trainer.runs
 
 
 @functools.cache
-def finished_in(folder: Path) -> FinishedRuns:
+def finished_in(folder: Path, race: bool) -> FinishedRuns:
     """Return this process's index of a folder, so that its records are not read again for every run."""
-    return FinishedRuns(folder)
-
-
-def identities(configs: Iterable[Config]) -> set[str]:
-    """Return the identities of these runs."""
-    return {config.identity.key for config in configs}
-
-
-@dataclass
-class Attempt:
-    """Runs to train as one stack, with how often they have failed and the records of the attempt before."""
-
-    configs: list[Config]
-    failures: int = 0
-    records: Sequence[Record] = ()
-
-    def halves(self) -> list["Attempt"]:
-        """Return the first and the second half."""
-        middle = len(self.configs) // 2
-        parts = slice(None, middle), slice(middle, None)
-        return [Attempt(self.configs[part], self.failures, self.records[part]) for part in parts]
+    return FinishedRuns(folder, race)
 
 
 @dataclass
@@ -74,21 +58,22 @@ class RetryingTrainer:
     missing: set[str]  # the runs (identities) that the bar is about and that have not ended
     runs: dict[str, RunDict] = field(default_factory=dict)
 
-    def train(self, configs: list[Config], wait: bool = True) -> list[Config]:
-        """Train a stack and keep the run.json of each member.
+    def train(self, first: Attempt, wait: bool = True) -> list[Attempt]:
+        """Train a stack or a race, and keep the run.json of each run.
 
         wait: for runs that another process trains. Without it these are returned, to be waited for later.
         """
-        left: list[Config] = []
-        attempts = deque([Attempt(configs)])
+        left: list[Attempt] = []
+        attempts = deque([first])
         while attempts:
             attempt = attempts.popleft()
             with locked_runs(attempt.configs, wait, self.display.note) as locked:
-                others = [config for config in attempt.configs if config.identity.key not in locked]
-                if others and Checkpoint.of(attempt.configs).exists():  # the stack goes on whole
-                    left += attempt.configs
+                others = identities(attempt.configs) - locked
+                if others and attempt.checkpoint.exists():  # the stack goes on whole
+                    left.append(attempt)
                     continue
-                left += others
+                if others:
+                    left.append(attempt.only(others))
                 again = self.train_once(self.without_finished(attempt, locked))
             attempts.extendleft(reversed(again))
         return left
@@ -103,18 +88,19 @@ class RetryingTrainer:
         done = {key: known[key] for config in ours if (key := config.identity.key) in known}
         self.runs |= done
         self.count_ended(done)
-        if len(done) < len(attempt.configs) == len(ours) and Checkpoint.of(attempt.configs).exists():
+        if len(done) < len(attempt.configs) == len(ours) and attempt.checkpoint.exists():
             return attempt
         if len(ours) - len(done) == len(attempt.configs):
             return attempt
-        return Attempt([config for config in ours if config.identity.key not in done], attempt.failures)
+        return replace(attempt.only(locked - set(done)), records=())
 
     def train_once(self, attempt: Attempt) -> list[Attempt]:
         """Train the runs of an attempt, and return what is to be tried again."""
         if not attempt.configs:
             return []
         try:
-            finished = run_stack(attempt.configs, self.display, self.sender, attempt.records)
+            race = Race(tuple(attempt.heats), self.rivals(attempt)) if attempt.heats else None
+            finished = run_stack(attempt.configs, self.display, self.sender, attempt.records, race)
         except RecordsFailed:
             raise
         except StackFailed as failure:
@@ -126,6 +112,16 @@ class RetryingTrainer:
         self.count_ended(identities(attempt.configs))
         return []
 
+    def rivals(self, attempt: Attempt) -> tuple[Rival, ...]:
+        """Return the runs of a race that have ended, with the histories in their records."""
+        entrants = [] if attempt.configs[0].rerun else attempt.entrants
+        ours, ended = identities(attempt.configs), self.finished.refresh().runs
+        done = [(config, ended[key]) for config in entrants if (key := config.identity.key) in ended.keys() - ours]
+        return tuple(
+            Rival.of(config, run["status"] == "finished", read_rows(Path(run["folder"], HISTORY)))
+            for config, run in done
+        )
+
     def count_ended(self, keys: Iterable[str]) -> None:
         """Move the bar by those of these runs that it has not counted yet."""
         ended = self.missing & set(keys)
@@ -134,27 +130,58 @@ class RetryingTrainer:
             self.display.advance(len(ended))
 
     def after_refusal(self, error: Exception, attempt: Attempt) -> list[Attempt]:
-        """Return the halves of a stack that could not be set up; a lone run has failed without a record."""
+        """Return the halves of a stack that could not be set up; a lone run has failed without a record.
+
+        A race is tried with its runs one by one, then without those that cannot be prepared.
+        """
+        if attempt.heats:
+            if max(attempt.heats) > 1:
+                return [attempt.one_by_one()]
+            reasons = {config.identity.key: refusal(config) for config in attempt.configs}
+            fit = {key for key, reason in reasons.items() if reason is None}
+            alike = len(fit) == len(reasons)  # then it is the race as a whole that cannot be set up
+            for config in attempt.configs:
+                if alike or config.identity.key not in fit:
+                    self.refuse(config, reasons[config.identity.key] or error)
+            return [attempt.only(fit)] if fit and not alike else []
         if len(attempt.configs) > 1:
-            return attempt.halves()
-        (config,) = attempt.configs
+            return attempt.halves(())
+        self.refuse(attempt.configs[0], error)
+        return []
+
+    def refuse(self, config: Config, error: Exception) -> None:
+        """Count a run that cannot be set up as failed, without a record."""
         reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
         self.display.failure(config.title, reason)
         self.runs[config.identity.key] = {"status": "failed", "title": config.title, "reason": reason}
         self.count_ended([config.identity.key])
-        return []
 
     def after_failure(self, failure: StackFailed, attempt: Attempt) -> list[Attempt]:
-        """Return the halves of a stack that failed (out of memory, say), or a lone run while `retries` allows it."""
-        attempt = Attempt(attempt.configs, attempt.failures, failure.records)
-        if len(attempt.configs) > 1:
-            self.display.failure(f"a stack of {len(attempt.configs)}", f"{failure}; its halves are tried")
-            return attempt.halves()
-        (config,), (record,) = attempt.configs, failure.records
+        """Return the halves of a stack that failed (out of memory, say), or a lone run while `retries` allows it.
+
+        A race begins anew, with the heat that failed in halves, or in the end without the run that is to blame.
+        """
+        attempt = replace(attempt, records=failure.records)
+        if len(failure.at_work) > 1:
+            self.display.failure(f"a {attempt.kind} of {len(failure.at_work)}", f"{failure}; its halves are tried")
+            attempt.forget()
+            return attempt.halves(failure.at_work)
+        (place,) = failure.at_work
+        config, record = attempt.configs[place], failure.records[place]
         if attempt.failures < self.retries:
             self.display.failure(config.title, f"{failure}; tried again")
-            return [Attempt(attempt.configs, attempt.failures + 1, failure.records)]
+            return [replace(attempt, failures=attempt.failures + 1)]
         self.display.failure(config.title, f"{failure}; see {record.folder}")
         self.runs[config.identity.key] = record.run | {"folder": str(record.folder)}
         self.count_ended([config.identity.key])
-        return []
+        attempt.forget()
+        return attempt.without(place)
+
+
+def refusal(config: Config) -> Exception | None:
+    """Return why a run cannot be prepared; None where it can."""
+    try:
+        prepare(config)
+    except Exception as error:
+        return error
+    return None

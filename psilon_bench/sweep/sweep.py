@@ -8,10 +8,11 @@ from psilon_bench.records.places import sweep_folder
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import open_sender
+from psilon_bench.sweep.attempt import Attempt, identities
 from psilon_bench.sweep.following import RecordFollower
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.plan import Plan, make_plan
-from psilon_bench.sweep.retries import RetryingTrainer, identities
+from psilon_bench.sweep.retries import RetryingTrainer
 from psilon_bench.tracking.sender import Sender
 
 Results = tuple[dict[str, RunDict], str | None]  # run.json by identity; what went wrong beyond failures of runs
@@ -46,8 +47,9 @@ def run_sweep(configs: Sequence[Config], launcher: OtherLauncher | None, sender:
 def show_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display) -> None:
     """Show how the runs ended; RunFailed where any did not finish."""
     display.summary(runs)
-    bad = [run for run in runs if run["status"] != "finished"]
+    bad = [run for run in runs if run["status"] not in ("finished", "raced out")]
     display.failures(bad)
+    display.raced_out(runs)
     if problem:
         left = sum(run["status"] in ("running", "killed") for run in bad)
         raise RunFailed(f"{problem}. {left} of {len(runs)} runs are left; the same command goes on with them.")
@@ -60,21 +62,20 @@ def train_here(plan: Plan, display: Display, sender: Sender | None) -> Results:
     """Train stack after stack in this process, then in other processes the runs that are faster side by side."""
     problem = None
     trainer = RetryingTrainer(display, sender, plan.configs[0].retries, plan.finished, identities(plan.to_do))
-    train_stacks(trainer, plan.resumed)
+    train_stacks(trainer, [*map(Attempt, plan.resumed), *plan.races])
     with plan.pool() as pool:
         here, in_workers = plan.divided(pool)
-        train_stacks(trainer, here)
+        train_stacks(trainer, map(Attempt, here))
         follower = follow(plan, in_workers, display, sender)
         if in_workers:
             problem = pool.train(in_workers, trainer.retries, follower)
     return trainer.runs | follower.outcomes(), problem
 
 
-def train_stacks(trainer: RetryingTrainer, stacks: Iterable[list[Config]]) -> None:
+def train_stacks(trainer: RetryingTrainer, attempts: Iterable[Attempt]) -> None:
     """Train stack after stack; those that the same sweep trains in another process are waited for at the end."""
-    for left in [trainer.train(stack, wait=False) for stack in stacks]:
-        if left:
-            trainer.train(left)
+    for left in [left for attempt in attempts for left in trainer.train(attempt, wait=False)]:
+        trainer.train(left)
 
 
 def train_by_launcher(launcher: OtherLauncher, plan: Plan, display: Display, sender: Sender | None) -> Results:

@@ -16,21 +16,36 @@ from psilon_bench.records.places import MLFLOW_STATE
 
 BATCH = 1000  # metrics in one request, MLflow's limit
 LONGEST_PARAM = 6000  # characters of a parameter, MLflow's limit
-STATUS = {"running": "KILLED", "finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}  # once it has ended
+STATUS = {  # of a run that has ended
+    "running": "KILLED",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "killed": "KILLED",
+    "raced out": "KILLED",
+}
 
 
 def tags_of(run: dict[str, Any], folder: Path) -> dict[str, str]:
     """Return the tags by which people group and search runs."""
     params = run["params"]
-    return {
-        "dataset": run["task"]["name"],
-        "model": params["model.name"],
-        "reg": params["reg.name"],
-        "sweep": params["name"],
-        "seed": str(run["seed"]),
-        "fingerprint": run["fingerprint"],
-        "record": str(folder),
-    } | source_tags()
+    return (
+        {
+            "dataset": run["task"]["name"],
+            "model": params["model.name"],
+            "reg": params["reg.name"],
+            "sweep": params["name"],
+            "seed": str(run["seed"]),
+            "fingerprint": run["fingerprint"],
+            "record": str(folder),
+        }
+        | source_tags()
+        | end_tags(run)
+    )
+
+
+def end_tags(run: dict[str, Any]) -> dict[str, str]:
+    """Return the tag that tells a run which was raced out, KILLED in MLflow's words, from one that was stopped."""
+    return {"raced_out": run["reason"]} if run["status"] == "raced out" else {}
 
 
 def source_tags() -> dict[str, str]:

@@ -12,6 +12,7 @@ from psilon_bench.tracking.content import (
     BATCH,
     STATUS,
     dataset_input,
+    end_tags,
     ends_at,
     last_metrics,
     metrics_of_rows,
@@ -79,6 +80,8 @@ class Mirror:
         self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
         for path, within in record_files(self.folder):
             self.client.log_artifact(self.run_id, str(path), within)
+        for key, value in end_tags(run).items():
+            self.client.set_tag(self.run_id, key, value)
         self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)
         self.save_state(done=True)
 

@@ -21,6 +21,8 @@ class BaselineFit:
 
     precision = "float64"
     device = "cpu"
+    epochs = 1
+    at_work = (0,)
 
     def __init__(self, member: Member) -> None:
         self.member, self.task, self.model = member, member.task, member.model

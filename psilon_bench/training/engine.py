@@ -10,7 +10,7 @@ from torch import Tensor
 from psilon_bench.config.sections import HardwareSection
 
 Row = dict[str, float]  # numbers by the names of metrics
-Ended = Literal["finished", "failed"]
+Ended = Literal["finished", "failed", "raced out"]
 OnRow = Callable[[int, Row], None]
 
 
@@ -61,6 +61,16 @@ class Engine(Protocol):
         """Return where the members are, such as cpu or cuda:0."""
         ...
 
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs `run` counts to its end."""
+        ...
+
+    @property
+    def at_work(self) -> Sequence[int]:
+        """Return the members that train at the moment: those to blame where `run` raises."""
+        ...
+
     def compile(self, hardware: HardwareSection) -> str | None:
         """Compile the training step where `hardware` asks for it and it pays; the reason where that fails."""
         ...
@@ -82,4 +92,14 @@ class Engine(Protocol):
 
     def outcomes(self) -> Iterator[Outcome]:
         """Test what `run` has left, and yield what came of each member, in their order."""
+        ...
+
+
+class RaceableEngine(Engine, Protocol):
+    """An engine that can be stopped after an epoch, so that some of its members may leave."""
+
+    def advance(
+        self, until: int, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]
+    ) -> None:
+        """Train up to the end of this epoch, at which an evaluation is due; `run` goes on from there."""
         ...

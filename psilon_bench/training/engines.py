@@ -1,6 +1,7 @@
 """What trains a stack of networks, or fits a baseline, as their configuration says."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -11,19 +12,34 @@ from psilon_bench.training.finetune import FineTuning
 from psilon_bench.training.member import Member
 from psilon_bench.training.optimizer import steps_elementwise
 from psilon_bench.training.precision import autocast_of
+from psilon_bench.training.race import Race, RacedTraining
 from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Trainer
 
 
-def build_engine(members: Sequence[Member]) -> Engine:
-    """Return what trains these networks, or fits this baseline."""
+def build_engine(members: Sequence[Member], race: Race | None = None) -> Engine:
+    """Return what trains these networks, as one stack or as a race, or fits this baseline."""
     config = members[0].config
+    if race is not None:
+        return build_race(members, race)
     if config.model.is_baseline:
         (member,) = members
         return BaselineFit(member)
-    recipe = recipe_of(members, autocast_of(members, build_under))
-    return FineTuning(recipe) if config.trainer.prune_then_finetune else Trainer(recipe)
+    return build_stack(members, autocast_of(members, build_under))
+
+
+def build_race(members: Sequence[Member], race: Race) -> RacedTraining:
+    """Return what trains these networks as a race, all with the precision that suits the largest heat."""
+    largest = max(race.places(), key=len)
+    autocast = autocast_of([members[place] for place in largest], build_under)
+    return RacedTraining(members, race, partial(build_stack, autocast=autocast))
+
+
+def build_stack(members: Sequence[Member], autocast: torch.dtype | None) -> FineTuning | Trainer:
+    """Return what trains these networks as one stack, with the fine-tuning that they ask for."""
+    recipe = recipe_of(members, autocast)
+    return FineTuning(recipe) if recipe.settings.prune_then_finetune else Trainer(recipe)
 
 
 def build_trainer(members: Sequence[Member]) -> Trainer:

@@ -62,6 +62,16 @@ class FineTuning:
         """Return where the networks are."""
         return self.trainer.device
 
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of the training and of the fine-tuning."""
+        return self.trainer.epochs
+
+    @property
+    def at_work(self) -> list[int]:
+        """Return all members: they train together."""
+        return self.trainer.at_work
+
     def compile(self, hardware: HardwareSection) -> str | None:
         """Compile the steps of the training; those of the fine-tuning are few."""
         return self.trainer.compile(hardware)
@@ -77,6 +87,12 @@ class FineTuning:
             self.trainer.run(on_row, on_epoch, safe_point)
             self.prune()
         self.trainer.run(on_row, on_epoch, safe_point)
+
+    def advance(
+        self, until: int, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]
+    ) -> None:
+        """Train up to the end of an epoch that lies before the pruning."""
+        self.trainer.advance(until, on_row, on_epoch, safe_point)
 
     def prune(self) -> None:
         """Go over to the fine-tuning, with all members that did not diverge."""

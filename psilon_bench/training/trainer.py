@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -48,7 +49,7 @@ class Trainer:
         with self.randomness.own():
             self.training_step.start()
         self.last, self.best = self.stack.snapshot(), self.stack.snapshot()
-        self.clock = time.perf_counter()
+        self.clock: float | None = None  # since when time counts; None while this trainer is not at work
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: Window = []  # of the steps since the last evaluation
 
@@ -61,6 +62,16 @@ class Trainer:
     def device(self) -> str:
         """Return where the networks are."""
         return str(self.stack.device)
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of the whole run."""
+        return self.recipe.settings.all_epochs
+
+    @property
+    def at_work(self) -> list[int]:
+        """Return all members: they train together."""
+        return list(range(self.stack.size))
 
     @property
     def taken(self) -> int:
@@ -79,10 +90,21 @@ class Trainer:
         safe_point: Callable[[], None] = lambda: None,
     ) -> None:
         """Train to the end; see Engine.run."""
-        epochs, settings = self.recipe.epochs, self.recipe.settings
-        self.clock = time.perf_counter()
+        self.advance(self.recipe.epochs, on_row, on_epoch, safe_point)
         with self.randomness.own():
-            while self.epoch <= epochs and self.running():
+            self.before_pruning()
+        self.recipe.pruner.at_step(self.stack.model, self.steps, self.steps)
+        self.stack.copy_members(self.stack.tensors, self.last, self.running())
+        for index in self.running():
+            self.members[index].status = "finished"
+
+    def advance(
+        self, until: int, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]
+    ) -> None:
+        """Train up to the end of this epoch, from which `run` or another call goes on."""
+        epochs, settings = self.recipe.epochs, self.recipe.settings
+        with self.randomness.own(), self.timed():
+            while self.epoch <= until and self.running():
                 self.train_epoch(safe_point)
                 if self.epoch % settings.eval_every == 0 or self.epoch == epochs:
                     self.evaluate(on_row)
@@ -90,11 +112,22 @@ class Trainer:
                     self.scheduler.step()
                 self.epoch += 1
                 on_epoch(self.epoch - 1)
-            self.before_pruning()
-        self.recipe.pruner.at_step(self.stack.model, self.steps, self.steps)
-        self.stack.copy_members(self.stack.tensors, self.last, self.running())
-        for index in self.running():
-            self.members[index].status = "finished"
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time within as spent on training."""
+        self.clock = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.count_time()
+            self.clock = None
+
+    def count_time(self) -> None:
+        """Add the time since the clock was last read."""
+        if self.clock is not None:
+            now = time.perf_counter()
+            self.seconds, self.clock = self.seconds + now - self.clock, now
 
     def train_epoch(self, safe_point: Callable[[], None]) -> None:
         """Take those steps of the epoch under way that are not taken yet."""
@@ -119,7 +152,7 @@ class Trainer:
         """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
         kind = self.recipe.kind
         objectives, losses = (torch.stack(values, dim=1).cpu() for values in zip(*self.window, strict=True))
-        self.seconds += time.perf_counter() - self.clock
+        self.count_time()
         self.step, self.window = self.step + len(self.window), []
         mean_loss = prediction.reported(kind, losses.mean(dim=1)).tolist()
         last_loss = prediction.reported(kind, losses[:, -1]).tolist()
@@ -178,8 +211,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Return all that decides the rest of the run; `load_state` of it in a new trainer continues bit for bit."""
-        now = time.perf_counter()
-        self.seconds, self.clock = self.seconds + now - self.clock, now
+        self.count_time()
         return {
             "tensors": {name: value.detach() for name, value in self.stack.everything.items()},
             "last": self.last,

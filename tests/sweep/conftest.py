@@ -13,7 +13,7 @@ from commands import ENTRIES, Call
 from forked import Forked, forked
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from tiny_sweep import STACKED, TINY
+from tiny_sweep import IN_PROCESS, TINY
 
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.sweep.jobs import launch
@@ -99,7 +99,7 @@ def grid() -> Callable[..., dict[str, Any]]:
     def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
         GlobalHydra.instance().clear()
         with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = [[*STACKED, *common, *job] for job in jobs]
+            composed = [[*IN_PROCESS, *common, *job] for job in jobs]
             returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
         assert [job.overrides for job in returns] == composed
         return returns[0].return_value

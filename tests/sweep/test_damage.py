@@ -173,6 +173,7 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config: Any, at_step: An
     from psilon_bench.data.tasks import load_task
     from psilon_bench.records.finished import FinishedRuns
     from psilon_bench.records.places import sweep_folder
+    from psilon_bench.sweep.attempt import Attempt
     from psilon_bench.sweep.retries import RetryingTrainer
 
     at_step(3, breaks)
@@ -181,7 +182,7 @@ def test_a_failed_try_leaves_no_error_in_a_finished_run(config: Any, at_step: An
     display = Display()
     with display.sweep(1):
         trainer = RetryingTrainer(display, None, 1, FinishedRuns(sweep_folder(own)), {own.identity.key})
-        trainer.train([own])
+        trainer.train(Attempt([own]))
     (run,) = trainer.runs.values()
     assert run["status"] == "finished"
     assert not (Path(run["folder"]) / "error.txt").exists()

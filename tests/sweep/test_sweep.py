@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from runs_by_seed import folders, seeds, text
-from tiny_sweep import STACKED
+from tiny_sweep import IN_PROCESS
 
 from psilon_bench.errors import UsageError
 from psilon_bench.records.history import read_rows
@@ -17,7 +17,7 @@ def test_members_equal_lone_runs(psilon: Any, records: Any, grid: Any) -> None:
     """Through the command line: every row, to 1e-12; stacks of three where lambdas, seeds and splits differ."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=0.3", "seed=0"], ["reg.lam=1e-3", "seed=5"]]
     outcomes = grid(jobs, "name=stack", "trainer.epochs=12")
-    tiny = tuple(value for value in STACKED if "plan" not in value)
+    tiny = tuple(value for value in IN_PROCESS if "plan" not in value)
     code, said = psilon("name=alone", *jobs[1], tiny=(*tiny, "trainer.epochs=12"))
     assert code == 0, said
     (alone,) = records("alone")

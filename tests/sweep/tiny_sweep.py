@@ -8,7 +8,9 @@ TINY = (
     "hardware.threads=1",
     "hardware.device=cpu",
 )
-STACKED = [
+
+# the same of sweeps within the process of the test, which are to be equal to 1e-12
+IN_PROCESS = (
     "model.hidden=4",
     "model.depth=2",
     "trainer.epochs=4",
@@ -17,4 +19,4 @@ STACKED = [
     "hardware.device=cpu",
     "hardware.plan=stacked",
     "hardware.precision=float64",
-]
+)

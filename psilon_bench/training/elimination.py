@@ -1,0 +1,70 @@
+"""Which settings leave a race at a rung: those whose validation loss is significantly above that of the best."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+LEVEL = 0.05  # of the test, for each setting at each rung
+FEWEST_PAIRS = 2  # that have a spread
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """The numbers of a paired one-sided t-test by which a setting leaves.
+
+    difference: mean of its losses minus those of the setting `best`, over `pairs` replicates that both have. t is
+    infinite where all differences are equal.
+    """
+
+    best: Any
+    difference: float
+    t: float
+    p: float
+    pairs: int
+
+
+def eliminations(losses: pd.DataFrame) -> dict[Any, Elimination]:
+    """Return the columns of a table of losses that leave, with their numbers.
+
+    losses: a row for each replicate, a column for each setting; what is not finite is no loss. A setting is compared
+    over the replicates that it shares with the best one; it stays where these are fewer than FEWEST_PAIRS, and where
+    its differences are all 0, which no test tells from chance.
+    """
+    finite = losses.astype(float).where(np.isfinite(losses.astype(float)))
+    best = best_setting(finite)
+    if best is None:
+        return {}
+    compared = {setting: comparison(finite[setting], finite[best]) for setting in finite if setting != best}
+    return {setting: test for setting, test in compared.items() if test is not None and test.p < LEVEL}
+
+
+def best_setting(losses: pd.DataFrame) -> Any:
+    """Return the column with the smallest mean, None where there is no loss; of equal ones the first.
+
+    Compared are settings that have at least as many losses as the upper half of those that have any: a mean over the
+    few replicates that did not diverge is a mean over the easy ones.
+    """
+    counts = losses.count()
+    counts = counts[counts > 0]
+    if counts.empty:
+        return None
+    enough = counts[counts >= counts.quantile(interpolation="higher")].index
+    return losses[enough].mean().idxmin()
+
+
+def comparison(losses: pd.Series, best: pd.Series) -> Elimination | None:
+    """Return the test of the losses of one setting against those of the best; None where they share too few."""
+    from scipy.stats import ttest_rel  # a quarter of a second
+
+    pairs = pd.concat([losses, best], axis=1).dropna()
+    if len(pairs) < FEWEST_PAIRS:
+        return None
+    first, second = pairs.to_numpy().T
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of differences that are (nearly) all equal
+        test = ttest_rel(first, second, alternative="greater")
+    difference = float((first - second).mean())
+    return Elimination(best.name, difference, float(test.statistic), float(test.pvalue), len(pairs))

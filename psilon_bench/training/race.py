@@ -1,0 +1,250 @@
+"""A race: settings of a sweep train side by side, and at each rung those leave that cannot be the best any more.
+
+Its runs are cut into heats, each a stack or a lone run, which train one after the other up to a rung. Then the
+validation losses of all are compared, over the replicates that settings share, and the runs of settings that leave are
+gathered out of their stacks. Rungs lie at the last evaluation at or before certain shares of the epochs, so that those
+who stay are evaluated, and end, as without the race.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import pandas as pd
+
+from psilon_bench.config.sections import HardwareSection, TrainerSection
+from psilon_bench.config.settings import replicate_of, setting_of, setting_title
+from psilon_bench.training.elimination import Elimination, eliminations
+from psilon_bench.training.engine import OnRow, Outcome, Progress, RaceableEngine, Row
+from psilon_bench.training.member import Member
+from psilon_bench.training.rungs import RUNGS, Rival, rung_epoch
+from psilon_bench.training.substack import state_of_members
+
+Build = Callable[[Sequence[Member]], RaceableEngine]
+
+
+@dataclass(frozen=True)
+class Race:
+    """How runs race: the sizes of the heats, whose runs lie one after the other, and the rivals that are done."""
+
+    heats: tuple[int, ...]
+    rivals: tuple[Rival, ...] = ()
+
+    def places(self) -> list[list[int]]:
+        """Return the places of each heat's runs among all."""
+        return [list(range(*ends)) for ends in pairwise(accumulate(self.heats, initial=0))]
+
+
+@dataclass
+class Heat:
+    """Runs that train as one stack; `members` are the places of those that are still there among all of the race."""
+
+    places: list[int]  # of all that it began with
+    members: list[int]
+    engine: RaceableEngine
+    settings: TrainerSection
+    epoch: int = 0  # the last that is over
+
+    @property
+    def epochs(self) -> int:
+        """Return how many epochs of the heat are over; when nobody is left all are."""
+        return self.epoch if self.members else self.settings.all_epochs
+
+
+@dataclass(frozen=True)
+class RacedOut:
+    """How a run left: its latest and its best row, its share of the time in seconds, and the comparison that it lost.
+
+    numbers: rung (its share of the epochs), epoch, and those of an Elimination, with the title of the best setting.
+    """
+
+    last_row: Row
+    best_row: Row
+    seconds: float
+    numbers: dict[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """Return in words why the run left."""
+        epoch, difference, t, p, pairs, best = (
+            self.numbers[key] for key in ("epoch", "difference", "t", "p", "pairs", "best")
+        )
+        t_text = "infinite" if t is None else f"{t:.3g}"
+        return (
+            f"raced out at epoch {epoch}: its val/loss is {difference:.3g} above that of {best} "
+            f"on average over {pairs} pairs (t = {t_text}, one-sided p = {p:.2g})"
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """Return how far the run came."""
+        return Progress("raced out", self.reason, self.last_row, self.best_row)
+
+
+class RacedTraining:
+    """Trains heats from rung to rung; whoever leaves takes no step more, and leaves no network."""
+
+    def __init__(self, members: Sequence[Member], race: Race, build: Build) -> None:
+        """build: makes the engine of some members, always with the same precision."""
+        self.entrants, self.build, self.rivals = members, build, list(race.rivals)
+        self.settings = [setting_of(member.config) for member in members]
+        self.replicates = [replicate_of(member.config) for member in members]
+        self.titles = {rival.setting: rival.title for rival in self.rivals}
+        self.titles |= {key: setting_title(one.config) for key, one in zip(self.settings, members, strict=True)}
+        self.at_work: list[int] = []
+        self.heats: list[Heat] = []
+        for places in race.places():
+            self.at_work = places
+            self.heats.append(Heat(places, places, self.built(places), members[places[0]].config.trainer))
+        self.precision, self.device = self.heats[0].engine.precision, self.heats[0].engine.device
+        self.rung = 0  # the number of rungs that are over
+        self.raced_out: dict[int, RacedOut] = {}
+        self.hardware: HardwareSection | None = None
+
+    def built(self, places: Sequence[int]) -> RaceableEngine:
+        """Return a new engine of these runs."""
+        return self.build([self.entrants[place] for place in places])
+
+    @property
+    def members(self) -> list[Progress]:
+        """Return how far each run has come."""
+        progress = {place: out.progress for place, out in self.raced_out.items()}
+        for heat in self.heats:
+            progress |= dict(self.running_progress(heat))
+        return [progress[place] for place in range(len(self.entrants))]
+
+    def running_progress(self, heat: Heat) -> list[tuple[int, Progress]]:
+        """Return place and progress of the runs that a heat still has."""
+        return list(zip(heat.members, heat.engine.members, strict=True)) if heat.members else []
+
+    @property
+    def epochs(self) -> int:
+        """Return the epochs of all heats together."""
+        return sum(heat.settings.all_epochs for heat in self.heats)
+
+    def compile(self, hardware: HardwareSection) -> str | None:
+        """Compile the steps of the first heat, and later of each before it trains."""
+        self.hardware = hardware
+        manned = [heat.engine for heat in self.heats if heat.members]
+        return manned[0].compile(hardware) if manned else None
+
+    def run(
+        self,
+        on_row: OnRow,
+        on_epoch: Callable[[int], None] = lambda _: None,
+        safe_point: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train all heats to the next rung, decide, and so on to the end; epochs are counted over all heats."""
+        while self.rung < len(RUNGS):
+            for heat in self.heats:
+                self.train(heat, rung_epoch(heat.settings, RUNGS[self.rung]), on_row, on_epoch, safe_point)
+            self.decide()
+        for heat in self.heats:
+            self.train(heat, None, on_row, on_epoch, safe_point)
+
+    def train(
+        self,
+        heat: Heat,
+        until: int | None,
+        on_row: OnRow,
+        on_epoch: Callable[[int], None],
+        safe_point: Callable[[], None],
+    ) -> None:
+        """Train a heat, if anybody is left in it, up to the end of an epoch, without one to its own end."""
+        if not heat.members:
+            return
+
+        def on_heat_epoch(epoch: int) -> None:
+            heat.epoch = epoch
+            on_epoch(sum(one.epochs for one in self.heats))
+
+        self.at_work = heat.members
+        if self.hardware is not None and len(self.heats) > 1:
+            heat.engine.compile(self.hardware)
+        hooks = (lambda member, row: on_row(heat.members[member], row), on_heat_epoch, safe_point)
+        heat.engine.run(*hooks) if until is None else heat.engine.advance(until, *hooks)
+
+    def decide(self) -> None:
+        """Compare all settings at the rung that was reached, and let the runs of those leave that lose."""
+        lost = eliminations(self.losses())
+        for heat in self.heats:
+            running = [place for place, progress in self.running_progress(heat) if progress.status == "running"]
+            leaving = [place for place in running if self.settings[place] in lost]
+            if leaving:
+                self.at_work = heat.members
+                self.take_out(heat, {place: lost[self.settings[place]] for place in leaving})
+        self.rung += 1
+
+    def losses(self) -> pd.DataFrame:
+        """Return val/loss at the rung that was reached, by replicate and setting; rows and columns are sorted."""
+        table: dict[str, dict[str, float | None]] = {}
+        for rival in self.rivals:
+            table.setdefault(rival.setting, {})[rival.replicate] = rival.losses[self.rung]
+        for heat in self.heats:
+            for place, progress in self.running_progress(heat):
+                row = progress.best_row if heat.settings.select == "best" else progress.last_row
+                loss = None if progress.status == "failed" else row["val/loss"]
+                table.setdefault(self.settings[place], {})[self.replicates[place]] = loss
+        return pd.DataFrame(table, dtype=float).sort_index(axis=0).sort_index(axis=1)
+
+    def take_out(self, heat: Heat, lost: dict[int, Elimination]) -> None:
+        """Go on with a heat without the runs that lost: a new engine gets the state of those that stay."""
+        state, before = heat.engine.state(), self.running_progress(heat)
+        stay = [number for number, place in enumerate(heat.members) if place not in lost]
+        share = state["counters"][2] / len(heat.members)
+        rung, epoch = RUNGS[self.rung], rung_epoch(heat.settings, RUNGS[self.rung])
+        for place, progress in before:
+            if place in lost:
+                numbers = {"rung": rung, "epoch": epoch} | self.numbers(lost[place])
+                self.raced_out[place] = RacedOut(progress.last_row, progress.best_row, share, numbers)
+        heat.members = [heat.members[number] for number in stay]
+        if stay:
+            heat.engine = self.built(heat.members)
+            heat.engine.load_state(state_of_members(state, stay))
+
+    def numbers(self, lost: Elimination) -> dict[str, Any]:
+        """Return the numbers of a comparison, with words for the best setting and no value that is infinite."""
+        return asdict(lost) | {"best": self.titles[lost.best], "t": lost.t if math.isfinite(lost.t) else None}
+
+    def state(self) -> dict[str, Any]:
+        """Return all that decides the rest of the race: who is there, who left and why, and the state of each heat."""
+        return {
+            "rung": self.rung,
+            "rivals": [asdict(rival) for rival in self.rivals],
+            "raced_out": {place: asdict(out) for place, out in self.raced_out.items()},
+            "members": [heat.members for heat in self.heats],
+            "epochs": [heat.epoch for heat in self.heats],
+            "heats": [heat.engine.state() if heat.members else {} for heat in self.heats],
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, of the same heats."""
+        self.rung, self.rivals = state["rung"], [Rival(**rival) for rival in state["rivals"]]
+        self.titles |= {rival.setting: rival.title for rival in self.rivals}
+        self.raced_out = {place: RacedOut(**out) for place, out in state["raced_out"].items()}
+        saved = zip(self.heats, state["members"], state["epochs"], state["heats"], strict=True)
+        for heat, members, epoch, trained in saved:
+            heat.epoch = epoch
+            if members != heat.members:
+                heat.members = members
+                heat.engine = self.built(members) if members else heat.engine
+            if members:
+                heat.engine.load_state(trained)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Test the networks of those that stayed, and yield what came of each run, in their order."""
+        for heat in self.heats:
+            self.at_work = heat.members
+            tested = heat.engine.outcomes() if heat.members else iter(())
+            for place in heat.places:
+                out = self.raced_out.get(place)
+                yield next(tested) if out is None else outcome_of(out, heat.settings)
+
+
+def outcome_of(out: RacedOut, settings: TrainerSection) -> Outcome:
+    """Return what came of a run that left: the scores it had, and why; its test rows stay unread."""
+    row = out.best_row if settings.select == "best" else out.last_row
+    best = {"best/val/loss": out.best_row["val/loss"], "best/step": out.best_row["step"], "time/fit_s": out.seconds}
+    return Outcome("raced out", out.reason, row | best, details={"race": out.numbers})
