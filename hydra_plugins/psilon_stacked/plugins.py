@@ -150,22 +150,22 @@ class GridSweeperConf:
     arms: Any = None  # name or names of those that take part
 
 
-@dataclass
-class OptunaSweeperConf:
-    _target_: str = "hydra_plugins.psilon_stacked.plugins.OptunaSweeper"
-    n_trials: int = 64  # in all, those of an earlier call of the same command included
-    batch_size: int = 16  # trials that are proposed, and train, at once
-    sampler: str = "tpe"  # tpe | random | nsga2
-    seed: int = 0  # of the sampler
-    objectives: Any = None  # metric -> minimize | maximize; val/loss is minimized unless others are asked for
-    average: list[str] = field(default_factory=list)  # keys, such as seed, over whose values a trial's value is a mean
-    params: Any = None  # key -> values as a command line has them, which counts where it has the key, too
-    conditions: Any = None  # key -> "other=value": the key is searched only where the other has that value
-
-
 stacked = OmegaConf.structured(StackedLauncherConf)
 OmegaConf.set_struct(stacked.options, False)  # any key: which there are is the inner launcher's own affair
+searched = {  # untyped, for psilon_bench.sweep.search_section checks it, and says in a line what is wrong
+    "_target_": "hydra_plugins.psilon_stacked.plugins.OptunaSweeper",
+    "n_trials": 64,  # in all, those of an earlier call of the same command included
+    "batch_size": 16,  # trials that are proposed, and train, at once
+    "sampler": "tpe",  # tpe | random | nsga2
+    "seed": 0,  # of the sampler
+    "objectives": None,  # metric -> minimize | maximize; null: val/loss is minimized
+    "average": [],  # keys, such as seed, over whose values the value of a trial is a mean
+    "params": None,  # key -> values as a command line has them; a command line that has the key counts
+    "conditions": None,  # key -> "other=value": it is searched only where the other has that value
+}
+optuna = OmegaConf.create(searched)
+OmegaConf.set_struct(optuna, False)
 store = ConfigStore.instance()
 store.store(group="hydra/launcher", name="stacked", node=stacked, provider="psilon_bench")
 store.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="psilon_bench")
-store.store(group="hydra/sweeper", name="optuna", node=OptunaSweeperConf, provider="psilon_bench")
+store.store(group="hydra/sweeper", name="optuna", node=optuna, provider="psilon_bench")

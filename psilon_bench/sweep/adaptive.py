@@ -97,23 +97,27 @@ class Search:
         """Ask, train and tell, batch after batch; RunFailed where any trial failed."""
         while batch := next_batch(self.study, self.space, self.section):
             display = Display()
-            self.tell(batch, *self.train(batch, display))
+            runs, problem = self.train(batch, display)
+            self.tell(batch, runs, display)
+            left = len(self.trials(TrialState.RUNNING))
+            if problem or left:
+                what = problem or "Runs were stopped"
+                raise RunFailed(f"{what}. {left} trials are left; the same command goes on with them.")
             display.say(self.best_line(), soft_wrap=True)
-        best = self.study.best_trials
+        best = self.best()
         self.show_best(best, Display())
         failed = self.trials(TrialState.FAIL)
         if failed:
-            raise RunFailed(
-                f"{len(failed)} of {len(self.trials())} trials failed, such as trial {failed[0].number}: "
-                f"{failed[0].user_attrs.get('reason', 'no reason is known')}"
-            )
+            why = failed[0].user_attrs.get("reason", "no reason is known")
+            count = f"{len(failed)} of {len(self.trials())} trials failed"
+            raise RunFailed(f"{count}, such as trial {failed[0].number}: {why}. The search went on without them.")
         return best
 
     def plan(self) -> list[FrozenTrial]:
         """Show the space, the batches, and what the next of them would do."""
         display, done = Display(), len(self.trials(TrialState.COMPLETE, TrialState.FAIL))
         conditions = self.section.conditions or {}
-        rows = [(one.key, one.text, conditions.get(one.key, "")) for one in self.space.parameters]
+        rows = [(one.key, one.text, conditions.get(one.key, "always")) for one in self.space.parameters]
         display.table(folding("searched", "values", "where"), rows)
         goals = ", ".join(f"{direction} {name}" for name, direction in self.section.goals.items())
         runs = f" of {len(self.space.repeats)} runs each" if len(self.space.repeats) > 1 else ""
@@ -145,7 +149,6 @@ class Search:
             try:
                 configs[trial.number] = [self.checked(job) for job in jobs]
             except UsageError as error:
-                display.failure(f"trial {trial.number}", str(error))
                 refused[trial.number] = [{"status": "failed", "reason": str(error)}]
         every = with_checksums([config for own in configs.values() for config in own])
         every = titled(every, [job for trial, one in batch if trial.number in configs for job in self.space.jobs(one)])
@@ -169,10 +172,10 @@ class Search:
             raise UsageError(line) from error
         return config
 
-    def tell(self, batch: Batch, runs: Mapping[int, list[RunDict]], problem: str | None) -> None:
+    def tell(self, batch: Batch, runs: Mapping[int, list[RunDict]], display: Display) -> None:
         """Put the values of a batch into the study; a trial with a run that was stopped is left for the next time.
 
-        RunFailed where the launcher failed.
+        A trial with a run that failed has no value, and Optuna's samplers leave it out.
         """
         for trial, _ in batch:
             of_trial = runs[trial.number]
@@ -184,22 +187,25 @@ class Search:
                 self.study.tell(trial, values)
             else:
                 trial.set_user_attr("reason", failure)
+                display.failure(f"trial {trial.number}: {setting(trial)}", failure)
                 self.study.tell(trial, state=TrialState.FAIL)
-        left = len(self.trials(TrialState.RUNNING))
-        if problem or left:
-            raise RunFailed(f"{problem or 'Runs were stopped'}. {left} trials are left; the same command goes on.")
 
     def best_line(self) -> str:
         """Return a line that says how far the search is and what is best so far."""
         failed = len(self.trials(TrialState.FAIL))
         told = f"{len(self.trials())} of {self.section.n_trials} trials" + (f", {failed} failed" if failed else "")
-        best = self.study.best_trials
+        best = self.best()
         if not best:
             return f"{told}; none has a value yet"
         if len(self.section.goals) > 1:
             return f"{told}; {len(best)} on the Pareto front of {', '.join(self.section.goals)}"
         (name,) = self.section.goals
         return f"{told}; best {name} {number(best[0].values[0])} in trial {best[0].number}: {setting(best[0])}"
+
+    def best(self) -> list[FrozenTrial]:
+        """Return the best trial, the first of equal ones, or all on the Pareto front of several objectives."""
+        front = self.study.best_trials
+        return front if len(self.section.goals) > 1 else front[:1]
 
     def show_best(self, best: Iterable[FrozenTrial], display: Display) -> None:
         """Show the best trial, or all on the Pareto front, sorted by the first objective."""
@@ -212,7 +218,7 @@ class Search:
             display.table(columns, rows)
 
 
-def setting(trial: FrozenTrial) -> str:
+def setting(trial: FrozenTrial | Trial) -> str:
     """Return the values of a trial in brief, as overrides."""
     return " ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.params.items()

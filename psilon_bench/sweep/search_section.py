@@ -1,9 +1,9 @@
 """The settings of a search below hydra.sweeper, checked."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 
 from psilon_bench.config.sections import Section
 from psilon_bench.config.signature import first_line
@@ -26,10 +26,10 @@ class SearchSection(Section):
     batch_size: PositiveInt
     sampler: Literal["tpe", "random", "nsga2"]
     seed: NonNegativeInt
-    objectives: dict[str, Any] | None
-    average: list[str]
-    params: dict[str, Any] | None
-    conditions: dict[str, str] | None
+    objectives: Annotated[dict[str, Any] | None, Field(description="a mapping such as {val/loss: minimize}")]
+    average: Annotated[list[str], Field(description="a list of keys, such as [seed]")]
+    params: Annotated[dict[str, Any] | None, Field(description="a mapping of keys to values, as text")]
+    conditions: Annotated[dict[str, str] | None, Field(description="a mapping such as {model.depth: 'model=mlp'}")]
 
     @property
     def goals(self) -> dict[str, str]:
@@ -38,7 +38,12 @@ class SearchSection(Section):
 
 
 def checked_section(settings: Mapping[str, Any]) -> SearchSection:
-    """Return the settings as a section; UsageError for the first that is not valid."""
+    """Return the settings as a section; UsageError for the first that is not valid, and for those of a grid."""
+    if settings.get("grids"):
+        raise UsageError(
+            "hydra.sweeper.grids, the arms of a preset, are grids and no space. Leave hydra/sweeper=optuna out, or "
+            "take the preset's settings without its grids."
+        )
     try:
         section = SearchSection.model_validate(dict(settings))
     except ValidationError as error:

@@ -79,7 +79,7 @@ def check_same(before: Asked, now: Asked, sweep: Path) -> None:
         if keys:
             there, here = (short(str(one[part].get(keys[0], "nothing"))) for one in (before, now))
             raise UsageError(
-                f"{sweep} has a search of other {part}: {keys[0]} is {there} there, and {here} here. "
+                f"{sweep} holds a search that differs in its {part}: {keys[0]} is {there} there, and {here} here. "
                 "Trials of the two cannot be compared: take another name=<word>."
             )
 
