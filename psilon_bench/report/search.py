@@ -131,6 +131,6 @@ def best_trials(search: SearchResult, name: str) -> Table:
     rows: list[list[Cell]] = [[str(trial.number), *trial.values, trial.text] for trial in search.best()]
     goals = ", ".join(f"{direction} {goal}" for goal, direction in search.goals.items())
     failed = len(search.trials) - len(search.complete)
-    told = f"{len(search.trials)} trials, {failed} failed. Objectives: {goals}; means over the averaged keys."
+    told = f"{len(search.trials)} trials, {failed} failed. Objectives: {goals}."
     title = "Pareto front" if len(search.goals) > 1 else "best trials"
     return Table(name, f"Search {search.name}: {title}", ["trial", *search.goals, "values"], rows, told)

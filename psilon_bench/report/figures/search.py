@@ -32,6 +32,7 @@ def _history(search: SearchResult) -> Drawing:
         axis.plot(numbers, values, "o", alpha=0.5, label="a trial")
         axis.plot(numbers, best, drawstyle="steps-post", label="best so far")
         axis.set(xlabel="trial", ylabel=label(goal))
+        axis.locator_params(axis="x", integer=True)
         scale(axis.yaxis, values)
         points += [[search.name, goal, *row] for row in zip(numbers, values, best, strict=True)]
     legend(made, labelled(axes))
