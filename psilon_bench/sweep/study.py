@@ -51,14 +51,16 @@ def open_study(sweep: Path, asked: Asked, in_memory: bool = False) -> Study:
     in_memory: a copy, with which nothing is written.
     """
     study = load_study(sweep)
-    if study is not None and study.get_trials(deepcopy=False):
+    if study is not None and ASKED in study.user_attrs:
         check_same(study.user_attrs[ASKED], asked, sweep)
+    directions = list(asked["objectives"].values())
     if in_memory:
-        study = copied(study, list(asked["objectives"].values()))
-    elif study is None:
-        directions = list(asked["objectives"].values())
-        study = optuna.create_study(study_name=STUDY, storage=study_storage(sweep), directions=directions)
-    if not study.get_trials(deepcopy=False):
+        return copied(study, directions)
+    if study is None or ASKED not in study.user_attrs:
+        storage = study_storage(sweep)
+        if study is not None:  # its process was killed before it could say what it is about
+            optuna.delete_study(study_name=STUDY, storage=storage)
+        study = optuna.create_study(study_name=STUDY, storage=storage, directions=directions)
         study.set_user_attr(ASKED, asked)
     return study
 
