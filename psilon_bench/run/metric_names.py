@@ -11,9 +11,9 @@ from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.training.member import Member
 
 ROWS = 2
-OF_FIT = {"train/loss", "time/fit_s"}
+OF_FIT = {"epoch", "step", "train/loss", "time/fit_s"}
 OF_TRAINING = OF_FIT | {
-    *("epoch", "step", "lr", "train/objective", "time/step_ms", "num_parameters"),
+    *("lr", "train/objective", "time/step_ms", "num_parameters"),
     *("best/val/loss", "best/step", "lipschitz_local", "lipschitz_local/max"),
 }
 

@@ -41,7 +41,7 @@ def trials(of: SearchSpace, number: int, seed: int = 0) -> list[dict[str, str]]:
     """The overrides of random trials, by key."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
-    return [dict(one.split("=", 1) for one in of.suggest(study.ask())) for _ in range(number)]  # type: ignore[misc]
+    return [dict(one.split("=", 1) for one in of.suggest(study.ask())) for _ in range(number)]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_numbers_of_a_range_are_those_of_a_grid(values: tuple[float, int, float]
     start, count, step = values
     text = f"a.b=range({start},{start + (count - 0.5) * step},{step})"
     (override,) = parse([text])
-    grid = {round(value, 9) for value in override.sweep_iterator()}  # type: ignore[call-overload]
+    grid = {round(value, 9) for value in override.sweep_iterator()}
     found = [trial["a.b"] for trial in trials(space(text), 6, seed)]
     assert {round(float(value), 9) for value in found} <= grid
     assert max(map(len, found)) <= len("-0.6")
