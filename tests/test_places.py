@@ -31,6 +31,8 @@ def test_paths_of_a_sweep_do_not_collide(tmp_path: Path) -> None:
         places.new_checkpoint_state(folder, "0" * 16),
         places.new_launcher_folder(tmp_path),
         places.new_launcher_folder(tmp_path),
+        places.study_journal(tmp_path),
+        places.study_lock(tmp_path),
         places.mlflow_parent(tmp_path),
         places.mlflow_lock(tmp_path),
     ]
@@ -54,7 +56,16 @@ def test_no_other_file_names_the_files_of_a_record() -> None:
     """A string that is the name of such a file stands in places.py alone."""
     package = Path(psilon_bench.__file__).parent
     known = {value for name, value in vars(places).items() if name.isupper() and isinstance(value, str)}
-    known |= {".checkpoints", ".inner", "mlflow.db", "mlartifacts", ".mlflow.lock", ".mlflow-parent.json"}
+    known |= {
+        ".checkpoints",
+        ".inner",
+        "mlflow.db",
+        "mlartifacts",
+        ".mlflow.lock",
+        ".mlflow-parent.json",
+        ".study.jsonl",
+        ".study.lock",
+    }
     known |= set(map(places.weights_name, ("model", "best", "last", "pruned", "compact")))
     known |= set(map(places.fitted_name, ("preprocessing", "estimator")))
     known |= set(map(places.table_name, ("inputs", "units")))

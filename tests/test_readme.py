@@ -22,10 +22,12 @@ PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
 def first_of_a_sweep(override: str) -> str:
-    """key=a for key=a,b."""
+    """key=a for key=a,b and for key=interval(a,b)."""
     parsed = OverridesParser.create().parse_override(override)
     if not parsed.is_sweep_override():
         return override
+    if parsed.is_interval_sweep():
+        return f"{parsed.get_key_element()}={parsed.value().start}"
     return f"{parsed.get_key_element()}={next(iter(parsed.sweep_string_iterator()))}"
 
 

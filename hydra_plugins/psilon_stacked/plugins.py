@@ -1,10 +1,11 @@
-"""Hydra's hooks: folders of your own; for multiruns the sweeper that expands the grid, the launcher that gets all jobs.
+"""Hydra's hooks: folders of your own; for multiruns the sweepers, of a grid or a search, and the launcher of all jobs.
 
 Hydra finds plugins only below the namespace package `hydra_plugins` and imports them at every start, so this file stays
-light; the work is done in psilon_bench.sweep.jobs.
+light; the work is done in psilon_bench.sweep.
 """
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from typing_extensions import override
 
 from psilon_bench.config.conf_folder import own_folders
-from psilon_bench.errors import Raised
+from psilon_bench.errors import Raised, UsageError
 
 
 class OwnFolders(SearchPathPlugin):
@@ -66,6 +67,38 @@ class GridSweeper(Sweeper):
         return self.launcher.launch(jobs, initial_job_idx=0)
 
 
+class OptunaSweeper(Sweeper):
+    """A search for the best values, whose trials Optuna proposes in batches; see psilon_bench.sweep.adaptive."""
+
+    def __init__(self, **settings: Any) -> None:
+        """The settings are read from the configuration, not here."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Called by Hydra."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Search; UsageError where Optuna is missing, or where another launcher than ours is to run the batches."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        settings = {str(key): value for key, value in plain(self.config.hydra.sweeper).items() if key != "_target_"}
+        try:
+            if importlib.util.find_spec("optuna") is None:
+                raise UsageError("hydra/sweeper=optuna needs Optuna. Do: pip install 'psilon-bench[optuna]'.")
+            if not isinstance(self.launcher, StackedLauncher):
+                raise UsageError(
+                    "hydra/sweeper=optuna trains in stacks. Set hydra.launcher.inner in place of a launcher."
+                )
+            from psilon_bench.sweep.adaptive import search
+
+            return search(settings, arguments, parser.parse_overrides, *self.launcher.compose_and_inner())
+        except Exception as error:
+            raise Raised from error
+
+
 class StackedLauncher(Launcher):
     """Runs the jobs of a multirun in stacks, in this process or by another launcher; see psilon_bench.sweep.jobs."""
 
@@ -81,14 +114,25 @@ class StackedLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """One JobReturn per job, in order."""
         from psilon_bench.sweep.jobs import launch
-        from psilon_bench.sweep.other_launchers import OtherLauncher
 
-        launcher, loader = OtherLauncher.of(self.config, self.hydra_context), self.hydra_context.config_loader
-        jobs = [list(job) for job in job_overrides]
+        compose, inner = self.compose_and_inner()
         try:
-            return launch(jobs, lambda job: loader.load_sweep_config(self.config, job), launcher)
+            return launch([list(job) for job in job_overrides], compose, inner)
         except Exception as error:
             raise Raised from error
+
+    def compose_and_inner(self) -> tuple[Callable[[list[str]], DictConfig], Any]:
+        """Return what composes a job, and the launcher that hydra.launcher.inner asks for, None for this process."""
+        from psilon_bench.sweep.other_launchers import OtherLauncher
+
+        loader = self.hydra_context.config_loader
+        inner = OtherLauncher.of(self.config, self.hydra_context)
+        return lambda job: loader.load_sweep_config(self.config, job), inner
+
+
+def plain(config: DictConfig) -> dict[Any, Any]:
+    """Return a part of the configuration as a dictionary."""
+    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -108,6 +152,20 @@ class GridSweeperConf:
 
 stacked = OmegaConf.structured(StackedLauncherConf)
 OmegaConf.set_struct(stacked.options, False)  # any key: which there are is the inner launcher's own affair
+searched = {  # untyped, for psilon_bench.sweep.search_section checks it, and says in a line what is wrong
+    "_target_": "hydra_plugins.psilon_stacked.plugins.OptunaSweeper",
+    "n_trials": 64,  # in all, those of an earlier call of the same command included
+    "batch_size": 16,  # trials that are proposed, and train, at once
+    "sampler": "tpe",  # tpe | random | nsga2
+    "seed": 0,  # of the sampler
+    "objectives": None,  # metric -> minimize | maximize; null: val/loss is minimized
+    "average": [],  # keys, such as seed, over whose values the value of a trial is a mean
+    "params": None,  # key -> values as a command line has them; a command line that has the key counts
+    "conditions": None,  # key -> "other=value": it is searched only where the other has that value
+}
+optuna = OmegaConf.create(searched)
+OmegaConf.set_struct(optuna, False)
 store = ConfigStore.instance()
 store.store(group="hydra/launcher", name="stacked", node=stacked, provider="psilon_bench")
 store.store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="psilon_bench")
+store.store(group="hydra/sweeper", name="optuna", node=optuna, provider="psilon_bench")

@@ -94,7 +94,7 @@ def report(
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
-        page = write_report(made, out, Material(made.choices, made.metric) if figures else None)
+        page = write_report(made, out, Material(made.choices, made.metric, made.searches) if figures else None)
     for problem in made.notes[told:]:
         say(problem)
     print(f"report: {page}")

@@ -7,6 +7,7 @@
             <time>_<model>_<reg>_<id>/       the record of one run: the files named below
             .checkpoints/                    checkpoints of stacks, and the locks of runs that are being trained
             .inner/<id>/                     what another launcher's workers read: one pickled stack a job
+            .study.jsonl, .study.lock        Optuna's journal of a search, and the lock of the process that searches
             .mlflow-parent.json              the run in MLflow that stands for the sweep
             .mlflow.lock                     held while records of the folder are sent
 
@@ -153,6 +154,16 @@ def new_launcher_folder(sweep: Path) -> Path:
 def launcher_job(folder: Path, number: int) -> Path:
     """Return the file with the pickled configurations of one job of another launcher."""
     return folder / f"{number}.pkl"
+
+
+def study_journal(sweep: Path) -> Path:
+    """Return the file with all trials of a search, which Optuna and its dashboard read."""
+    return sweep / ".study.jsonl"
+
+
+def study_lock(sweep: Path) -> Path:
+    """Return the lock file of the process that searches."""
+    return sweep / ".study.lock"
 
 
 def mlflow_database(results_dir: Path) -> Path:

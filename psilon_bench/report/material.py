@@ -16,6 +16,7 @@ from psilon_bench.report.grouping import RunGroup, Setting
 from psilon_bench.report.histories import History, read_history
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Damaged, Run
+from psilon_bench.report.search import SearchResult
 from psilon_bench.report.selection import Choice, is_number
 
 CURVE_POINTS = 400
@@ -24,10 +25,11 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Material:
-    """The choices, the metric and the files of records that a figure may show."""
+    """The choices, the metric, the searches and the files of records that a figure may show."""
 
     choices: Sequence[Choice]
     metric: Metric
+    searches: Sequence[SearchResult] = ()
     histories: dict[Path, History] = field(default_factory=dict)
     abouts: dict[Path, RunJson] = field(default_factory=dict)
     damaged: list[Damaged] = field(default_factory=list)  # files that cannot be read, found while drawing

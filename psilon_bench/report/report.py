@@ -16,6 +16,7 @@ from psilon_bench.report.keys import has_effect
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.origin import Origin, origin_of
 from psilon_bench.report.records import Damaged, Records, Run, scan
+from psilon_bench.report.search import SearchResult, load_searches, search_tables
 from psilon_bench.report.selection import Choice, choose, code_text, listed, per_version
 from psilon_bench.report.table import Table
 
@@ -32,6 +33,7 @@ class Report:
     notes: list[str]
     tables: list[Table]
     origin: Origin
+    searches: list[SearchResult]
 
     def leave_out(self, files: Sequence[Damaged]) -> None:
         """Add a note and table rows on files that could not be read while figures were drawn."""
@@ -56,11 +58,13 @@ def make(
     groups, replaced = groups_of(records.runs, by)
     choices = [choose(group, metric) for group in groups]
     check_metric(choices, metric)
+    searches, left_out = load_searches(dict.fromkeys(run.folder.parent for run in records.runs))
     current = [run for group in groups for run in group.every_run]
     tables = [
         summary.summary(choices, metric),
         *([reference.table(choices, expected(references, records.runs))] if references else []),
         summary.doubts(choices),
+        *search_tables(searches),
         *compare.tables(choices, metric),
         summary.raced_out_settings(groups),
         summary.unfinished_runs(groups),
@@ -74,9 +78,10 @@ def make(
         metric=metric,
         records=records,
         choices=choices,
-        notes=[*counted(records, current, replaced), *cautions(choices)],
+        notes=[*counted(records, current, replaced), *cautions(choices), *left_out],
         tables=[table for table in tables if table.rows],
         origin=origin_of(records.runs),
+        searches=searches,
     )
 
 

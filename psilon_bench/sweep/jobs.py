@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
@@ -15,6 +15,9 @@ from psilon_bench.machine import garbage
 from psilon_bench.sweep.composer import Compose, Composer
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.tracking.sender import sending, wants_mlflow
+
+if TYPE_CHECKING:
+    from psilon_bench.training.member import Member  # imports torch
 
 T = TypeVar("T")
 IN_TITLE = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands beside the title where it differs
@@ -31,16 +34,20 @@ def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher 
         from psilon_bench.sweep.sweep import run_sweep  # imports torch, while the sender's process imports MLflow
 
         configs = compose_all(jobs, compose)
-        titled = [config.told_apart(text) for config, text in zip(configs, differences(jobs), strict=True)]
-        outcomes = run_sweep(titled, launcher, sender)
+        outcomes = run_sweep(titled(configs, jobs), launcher, sender)
     returned = [JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED) for job in jobs]
     for job in returned:
         job.return_value = outcomes
     return returned
 
 
-def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
-    """Return the configurations of all jobs, each checked by itself and all together, one of each structure built."""
+def compose_all(
+    jobs: Sequence[list[str]], compose: Compose, examine: Callable[["Member"], object] = lambda _: None
+) -> list[Config]:
+    """Return the configurations of all jobs, each checked by itself and all together, one of each structure built.
+
+    examine: is called with what was built, and may raise UsageError, too.
+    """
     from psilon_bench.machine.arithmetic import set_up
     from psilon_bench.run.checks import prepare
     from psilon_bench.run.run import check_places
@@ -55,7 +62,7 @@ def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     check_places(configs[0])
     kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
     for config, job in kinds.values():
-        in_job(job, partial(prepare, config))
+        in_job(job, lambda: examine(prepare(config)))  # noqa: B023  (called at once)
     return configs
 
 
@@ -65,6 +72,11 @@ def check_common(configs: Sequence[Config]) -> None:
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
+
+
+def titled(configs: Sequence[Config], jobs: Sequence[list[str]]) -> list[Config]:
+    """Return the configurations of these jobs with titles that tell them apart."""
+    return [config.told_apart(text) for config, text in zip(configs, differences(jobs), strict=True)]
 
 
 def differences(jobs: Sequence[list[str]]) -> list[str]:
@@ -91,8 +103,13 @@ def in_job(job: list[str], step: Callable[[], T]) -> T:
     try:
         return step()
     except Exception as error:
-        line = str(error) if isinstance(error, UsageError) else one_line(error, job)
+        line = reason(error, job)
         if line is None:
             raise
-        line += "" if line.endswith((".", "?")) else "."
         raise UsageError(f"{line} In the run: {' '.join(map(short, job))}. No run was started.") from error
+
+
+def reason(error: Exception, job: list[str]) -> str | None:
+    """Return what is wrong with a job as a sentence; None where the error is about something else."""
+    line = str(error) if isinstance(error, UsageError) else one_line(error, job)
+    return line if line is None or line.endswith((".", "?")) else f"{line}."

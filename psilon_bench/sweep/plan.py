@@ -69,11 +69,14 @@ class Plan:
         ]
 
 
-def make_plan(configs: Sequence[Config], display: Display) -> Plan:
-    """Leave out what is done, take up checkpoints, make races where they are asked for, group the rest by structure."""
+def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRuns | None = None) -> Plan:
+    """Leave out what is done, take up checkpoints, make races where they are asked for, group the rest by structure.
+
+    finished: an index of the sweep's folder, which is read anew without it.
+    """
     configs = with_checksums(configs)
     wanted = {config.identity.key: config for config in configs}
-    finished = FinishedRuns(sweep_folder(configs[0]), configs[0].race).refresh()
+    finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].race)).refresh()
     ended = {} if configs[0].rerun else finished.runs
     done = {key: ended[key] for key in wanted if key in ended}
     todo = {key: config for key, config in wanted.items() if key not in done}

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RunFailed
+from psilon_bench.records.finished import FinishedRuns
 from psilon_bench.records.places import sweep_folder
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.run.display import Display
@@ -24,13 +25,30 @@ def run_sweep(configs: Sequence[Config], launcher: OtherLauncher | None, sender:
     RunFailed at the end where any run failed or diverged. With plan=true only show what would be done.
     """
     display = Display()
-    plan = make_plan(configs, display)
+    outcomes, problem = train_missing(configs, launcher, sender, display)
+    if not configs[0].plan:
+        show_outcomes(list(outcomes.values()), problem, display)
+    return outcomes
+
+
+def train_missing(
+    configs: Sequence[Config],
+    launcher: OtherLauncher | None,
+    sender: Sender | None,
+    display: Display,
+    finished: FinishedRuns | None = None,
+) -> Results:
+    """Train what is missing of these runs, and return all of them; with plan=true those that are done.
+
+    finished: an index of the sweep's folder, where one is kept from an earlier call.
+    """
+    plan = make_plan(configs, display, finished)
     for change in plan.changes:
         display.note(change)
     display.plan(len(plan.configs), len(plan.done), sweep_folder(configs[0]))
     if configs[0].plan:
         display.groups(plan.described())
-        return plan.done
+        return plan.done, None
     with display.sweep(len(plan.to_do)):
         if sender is not None and plan.to_do:
             open_sender(sender, configs[0])
@@ -39,9 +57,7 @@ def run_sweep(configs: Sequence[Config], launcher: OtherLauncher | None, sender:
         else:
             runs, problem = train_by_launcher(launcher, plan, display, sender)
     runs = plan.done | runs
-    outcomes = {config.identity.key: runs[config.identity.key] for config in plan.configs}
-    show_outcomes(list(outcomes.values()), problem, display)
-    return outcomes
+    return {config.identity.key: runs[config.identity.key] for config in plan.configs}, problem
 
 
 def show_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display) -> None:

@@ -19,6 +19,7 @@ from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.report import make
+from psilon_bench.report.search import SearchResult, TrialResult
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 
@@ -78,7 +79,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def material(full: Path) -> Material:
     """What figures of them are drawn from."""
     metric = chosen_by("val/loss", None)
-    return Material(make([full], metric).choices, metric)
+    trials = [TrialResult(number, {"lr": 0.1 * number}, [1.0 / (1 + number)], number == 9) for number in range(10)]
+    searches = [SearchResult("made", {"val/loss": "minimize"}, trials, {"lr": 1.0})]
+    return Material(make([full], metric).choices, metric, searches)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,36 @@
+"""The names that are known before a run are those that the run records."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from psilon_bench.run.checks import prepare
+from psilon_bench.run.display import Display
+from psilon_bench.run.metric_names import metric_names
+from psilon_bench.run.run import run_alone
+
+LATER = ("test/", "unpruned/", "pruned/", "num_units/")  # of the test rows, before the pruning, of single layers
+NET = ("model.hidden=6", "model.depth=2")
+RUNS: dict[str, tuple[str, ...]] = {
+    "pnet": NET,
+    "regression": (*NET, "dataset=diabetes", "model=snet", "reg=l2"),
+    "pruned": (*NET, "pruner=l1_projection", "pruner.steps=2"),
+    "residual": (*NET, "model=psilon_resnet", "reg.bound=original", "dataset=wine"),
+    "units": (*NET, "model=mlp_factorized", "reg=pathprox", "optimizer=sgd", "scheduler=constant"),
+    "recovery": ("+experiment=wn",),
+    "baseline": ("model=random_forest", "reg=none", "model.n_estimators=2"),
+}
+TINY = ("tracking=none", "trainer.epochs=2", "trainer.eval_every=1", "metrics.lipschitz_points=3")
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_names_are_those_of_the_record(kind: str, config: Callable[..., Any]) -> None:
+    """None is missing and none is too many, whatever the network offers; a gap of a flat network is infinite."""
+    asked = config(*TINY, *RUNS[kind])
+    run = run_alone(asked, Display(Console(file=io.StringIO()))).run
+    assert run["status"] == "finished"
+    recorded = {name for name in run["metrics"] if not name.startswith(LATER)}
+    assert metric_names(prepare(asked)) - {"lipschitz_gap"} == recorded - {"lipschitz_gap"}
