@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from psilon_bench.config.check import check
 from psilon_bench.config.messages import one_line
+from psilon_bench.config.repeated import FOLDS
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine import garbage
@@ -17,7 +18,8 @@ from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.tracking.sender import sending, wants_mlflow
 
 T = TypeVar("T")
-IN_TITLE = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands beside the title where it differs
+FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
+IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
 
 def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None) -> list[JobReturn]:
@@ -40,7 +42,10 @@ def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher 
 
 
 def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
-    """Return the configurations of all jobs, each checked by itself and all together, one of each structure built."""
+    """Return the configurations of all jobs, each checked by itself and all together.
+
+    Of each structure, and of each fold of the data, one is built.
+    """
     from psilon_bench.machine.arithmetic import set_up
     from psilon_bench.run.checks import prepare
     from psilon_bench.run.run import check_places
@@ -51,7 +56,9 @@ def compose_all(jobs: Sequence[list[str]], compose: Compose) -> list[Config]:
     configs += [in_job(job, partial(checked_config, job, compose)) for job in jobs[1:]]
     check_common(configs)
     check_places(configs[0])
-    kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
+    kinds = {
+        (config.structure(), config.dataset.fold_key): (config, job) for config, job in zip(configs, jobs, strict=True)
+    }
     for config, job in kinds.values():
         in_job(job, partial(prepare, config))
     return configs
