@@ -39,13 +39,16 @@ def fetch() -> None:
 
 @fetch.command("openml")
 @click.argument("task_ids", type=click.IntRange(1), nargs=-1, required=True)
-def fetch_openml(task_ids: tuple[int, ...]) -> None:
+@click.option("--splits", is_flag=True, help="Their own splits too, for dataset.splits=openml.")
+def fetch_openml(task_ids: tuple[int, ...], splits: bool) -> None:
     """Fetch OpenML tasks with their data sets."""
-    from psilon_bench.data import openml_fetch
+    from psilon_bench.data import openml_fetch, openml_splits
 
     for task_id in task_ids:
         task = openml_fetch.obtain_task(task_id, offline=False)
         data = openml_fetch.obtain_data(task.about["data_id"], offline=False)
+        if splits:
+            openml_splits.obtain_splits(task_id, offline=False)
         _say(f"task {task_id}, data set", data.about)
 
 
@@ -64,7 +67,7 @@ def fetch_data(data_ids: tuple[int, ...]) -> None:
 @click.pass_context
 def fetch_suite(context: click.Context, suite: str) -> None:
     """Fetch every task of a suite in conf/suite: 334, 335, 336 or 337."""
-    context.invoke(fetch_openml, task_ids=tuple(suite_tasks(suite)))
+    context.invoke(fetch_openml, task_ids=tuple(suite_tasks(suite)), splits=False)
 
 
 def suite_tasks(suite: str) -> list[int]:
@@ -88,7 +91,7 @@ def info(number: int) -> None:
 
     from psilon_bench.data import store
 
-    found = [key for key in (f"task/{number}", f"data/{number}") if key in store.entries()]
+    found = [key for key in (f"task/{number}", f"data/{number}", f"splits/{number}") if key in store.entries()]
     if not found:
         raise UsageError(
             f"The cache has no task or data set {number}. Run `psilon-data fetch openml {number}` for a task, "

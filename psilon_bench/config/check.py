@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from psilon_bench.config.bounds import check_values
 from psilon_bench.config.components import check_metric_function, check_target, locate
+from psilon_bench.config.marks import check_together
 from psilon_bench.config.schema import ComponentSection, Config, DatasetSection, OptimizerSection, absolute
 from psilon_bench.config.signature import check_signs, first_line, signature_schema
 from psilon_bench.errors import UsageError
@@ -67,5 +68,6 @@ def check_arguments(section: str, component: ComponentSection) -> None:
         schema.model_validate(arguments)
     except ValidationError as error:
         raise UsageError(first_line(error, section, schema)) from error
+    check_together(target, arguments)
     if section in ("optimizer", "scheduler"):
         check_signs(section, target, arguments)

@@ -17,7 +17,8 @@ from typing_extensions import override
 from psilon_bench.config.code_version import code_version, digest_of, files_of
 from psilon_bench.config.components import BASELINE, STACKABLE, derives, locate
 from psilon_bench.config.identity import Identity, digest
-from psilon_bench.config.marks import INPUT_PATH, marked, settled
+from psilon_bench.config.marks import file_arguments, settled
+from psilon_bench.config.repeated import FOLDS, REFIT, fold_words, without_repeated
 from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection
 
 Name = Annotated[
@@ -76,8 +77,8 @@ class ComponentSection(Section):
 
     def resolved(self) -> dict[str, Any]:
         """Return the arguments that name files as absolute paths, without `..` and `~`."""
-        paths = marked(locate(self.target), INPUT_PATH) if self.target else frozenset()
-        return {name: absolute(value) for name, value in self.arguments.items() if name in paths and value}
+        files = file_arguments(locate(self.target), self.arguments) if self.target else {}
+        return {name: absolute(path) for name, path in files.items() if path}
 
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and `extra`."""
@@ -97,8 +98,18 @@ class DatasetSection(ComponentSection):
         return self.model_dump_json(by_alias=True)
 
     def source(self) -> str:
-        """Return a hash of all but the seed of the split."""
-        return digest({key: value for key, value in self.model_dump(by_alias=True).items() if key != "split_seed"})
+        """Return a hash of all that the splits of one data set have in common."""
+        return digest(without_repeated(self.model_dump(by_alias=True)))
+
+    @property
+    def is_refit(self) -> bool:
+        """Return whether all rows but those of the test are trained on, and none is left for validation."""
+        return self.arguments.get("fold") == REFIT
+
+    @property
+    def fold_key(self) -> tuple[Any, ...]:
+        """Return what tells the folds of one data set apart, whatever the seed of the split."""
+        return tuple(self.arguments.get(key) for key in FOLDS)
 
 
 class ModelSection(ComponentSection):
@@ -187,13 +198,14 @@ class Config(Section):
 
     @property
     def title(self) -> str:
-        """Return what a person calls the run: `pnet pathnorm lam=0.001 seed=0`, `ridge alpha=1 seed=0`."""
+        """Return what a person calls the run: `pnet pathnorm lam=0.001 seed=0 fold=2`, `ridge alpha=1 seed=0`."""
+        seed = " ".join([f"seed={self.seed}", *fold_words(self.dataset.arguments)])
         if self.model.is_baseline:
             tuned = [f"{word}={value}" for word, value in self.model.tuned.items()]
             told = [one for one in self._told_apart.split() if self.model.is_told_by(one)]
-            return " ".join([self.model.name, *tuned, f"seed={self.seed}", *told])
+            return " ".join([self.model.name, *tuned, seed, *told])
         lam = f" lam={self.reg.lam:g}" if self.reg.lam else ""
-        return f"{self.model.name} {self.reg.name}{lam} seed={self.seed}{self._told_apart}"
+        return f"{self.model.name} {self.reg.name}{lam} {seed}{self._told_apart}"
 
     def nested(self) -> dict[str, Any]:
         """Return the configuration in plain containers, as config.yaml holds it."""
@@ -247,7 +259,7 @@ class Config(Section):
         """Return a hash of all but the values in which the members of a stack may differ."""
         values = self.nested()
         del values["seed"], values["reg"]["lam"]
-        values["dataset"].pop("split_seed", None)
+        values["dataset"] = without_repeated(values["dataset"]) | {"is_refit": self.dataset.is_refit}
         for section, component in (("model", self.model), ("reg", self.reg)):
             for name in component.stackable:
                 values[section].pop(name, None)

@@ -7,8 +7,11 @@ import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
 from sklearn import datasets
 
+from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.data import cache
+from psilon_bench.data.folds import Fold, FoldCount, Folds
 from psilon_bench.data.split import Size
+from psilon_bench.data.split_settings import check_split, without_unused
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 
@@ -17,6 +20,8 @@ UCI = "CC BY 4.0"
 LICENCES = {"breast_cancer": UCI, "wine": UCI, "digits": UCI, "diabetes": "not stated (Efron et al. 2004)"}
 
 
+@checked_by(check_split)
+@settled_by(without_unused)
 def load(
     name: BundledName,
     train_size: Size | None,
@@ -24,13 +29,19 @@ def load(
     test_size: Size | None,
     max_rows: PositiveInt | None,
     split_seed: NonNegativeInt,
+    folds: FoldCount | None,
+    fold: Fold | None,
+    repeat: NonNegativeInt,
 ) -> Task:
     """Return one of scikit-learn's data sets as a task.
 
     The sizes are numbers or fractions of the rows in use, at most `max_rows` (None: all); data/split.py has the rule.
-    Categories and classes keep their proportions in every split. Raises UsageError for sizes that do not fit.
+    Categories and classes keep their proportions in every split. With `folds`, fold number `fold` of the rows that are
+    not test rows validates and the others train; data/folds.py has the rule. Raises UsageError for sizes that do not
+    fit.
     """
-    return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed))
+    cut = Folds.of(folds, fold, repeat)
+    return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))

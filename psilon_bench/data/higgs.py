@@ -18,9 +18,11 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from pydantic import NonNegativeInt, PositiveInt
 
-from psilon_bench.config.marks import NO_NUMBER, InputPath, settled_by
+from psilon_bench.config.marks import NO_NUMBER, InputPath, checked_by, settled_by
 from psilon_bench.data import cache, openml, store
+from psilon_bench.data.folds import Fold, FoldCount, Folds
 from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
+from psilon_bench.data.split_settings import check_split, without_unused
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError, in_one_line
@@ -40,10 +42,11 @@ LICENCE = "CC BY 4.0"
 
 def higgs_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of `load` that determine the data: with a file, no id of OpenML does."""
-    kept = without_protocol(arguments)
+    kept = without_unused(without_protocol(arguments))
     return kept | {"task_id": None} if kept["path"] else kept
 
 
+@checked_by(check_split)
 @settled_by(higgs_arguments)
 def load(
     name: str,
@@ -57,6 +60,9 @@ def load(
     max_rows: PositiveInt | None,
     protocol: Protocol,
     split_seed: NonNegativeInt,
+    folds: FoldCount | None,
+    fold: Fold | None,
+    repeat: NonNegativeInt,
     offline: Annotated[bool, NO_NUMBER],
 ) -> Task:
     """Return the task of telling Higgs bosons (1) from background (0) by 28, 21 or 7 features.
@@ -65,7 +71,8 @@ def load(
     the last 500,000 rows of the file, as the authors take them. The other arguments are those of every table; `offline`
     forbids fetching. Raises UsageError for a damaged file, for sizes that do not fit, and for `uci` without a file.
     """
-    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed).with_protocol(protocol)
+    cut = Folds.of(folds, fold, repeat)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut).with_protocol(protocol)
     left_out = {"all": [], "low": HIGH, "high": LOW}[features]
     if path is not None:
         return _from_file(name, Path(path).expanduser(), left_out, split, options)
@@ -80,6 +87,8 @@ def _from_file(name: str, path: Path, left_out: list[str], split: str, options: 
     entry, labels = _with_labels(path)
     file = pq.ParquetFile(entry.table)
     parts = _parts(labels, split, options)
+    if options.folds is not None:
+        parts = options.folds.cut(parts, options.split_seed, labels.astype(np.int64), None, ["0", "1"])
     rows = np.sort(np.concatenate(parts))
     frame = _read_rows(file, rows, [c for c in COLUMNS if c not in left_out])
     raw = RawTable(

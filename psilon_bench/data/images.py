@@ -131,7 +131,7 @@ def _balanced(labels: np.ndarray, per_class: int, classes: list[str], seed: int)
 
 def _task(name: str, raw: RawImages, parts: list[RowNumbers], scaler: ImageScaler) -> Task:
     """Return the task of these images and row numbers."""
-    train, val, test = (_split(scaler, raw.pixels[rows], raw.labels[rows], raw.classes) for rows in parts)
+    train, val, test = (_split(scaler, raw.pixels[rows], raw.labels[rows], raw.classes, rows) for rows in parts)
     return Task(
         name=name,
         kind="multiclass",
@@ -153,6 +153,9 @@ def _task(name: str, raw: RawImages, parts: list[RowNumbers], scaler: ImageScale
     )
 
 
-def _split(scaler: ImageScaler, pixels: np.ndarray, labels: np.ndarray, classes: list[str]) -> Split:
-    """Return normalised images and their labels as a split."""
-    return Split(torch.from_numpy(scaler.transform(pixels)), targets.class_tensor(labels, len(classes)))
+def _split(
+    scaler: ImageScaler, pixels: np.ndarray, labels: np.ndarray, classes: list[str], rows: RowNumbers | None = None
+) -> Split:
+    """Return normalised images and their labels as a split; rows: their numbers in the set."""
+    numbers = None if rows is None else torch.from_numpy(rows.astype(np.int64))
+    return Split(torch.from_numpy(scaler.transform(pixels)), targets.class_tensor(labels, len(classes)), numbers)

@@ -1,8 +1,8 @@
 """Fetching from OpenML, by the openml client with retries; what is fetched goes into the data cache.
 
-No other module talks to OpenML. The client deletes entries of its cache that it fails to read, and cannot run twice at
-once. So each fetch gives it a new folder, into which what the user's client cache (OPENML_CACHE_DIR) already holds is
-copied first.
+No other module talks to OpenML, but openml_splits by the functions of this one. The client deletes entries of its cache
+that it fails to read, and cannot run twice at once. So each fetch gives it a new folder, into which what the user's
+client cache (OPENML_CACHE_DIR) already holds is copied first.
 """
 
 import re
@@ -76,10 +76,10 @@ def _fetch_task(task_id: int, folder: Path) -> About:
             "data_id": int(task.dataset_id),
             "target": task.target_name,
             "regression": kind == "Supervised Regression",
-            **_origin(f"https://www.openml.org/t/{task_id}"),
+            **origin(f"https://www.openml.org/t/{task_id}"),
         }
 
-    return _with_retries(ask, folder, f"OpenML task {task_id}")
+    return with_retries(ask, folder, f"OpenML task {task_id}")
 
 
 def _unsupervised(task_id: int, kind: str) -> UsageError:
@@ -119,10 +119,10 @@ def _fetch_data(data_id: int, folder: Path) -> About:
             "types": {str(name): str(dtype) for name, dtype in frame.dtypes.items()},
             "categorical": categorical,
             "licence": data.licence or "not stated",
-            **_origin(f"https://www.openml.org/d/{data_id}"),
+            **origin(f"https://www.openml.org/d/{data_id}"),
         }
 
-    return _with_retries(ask, folder, f"OpenML data set {data_id}")
+    return with_retries(ask, folder, f"OpenML data set {data_id}")
 
 
 def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
@@ -135,7 +135,7 @@ def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
     try:
         frame, _, is_level, names = data.get_data()
     except Exception as error:  # the client raises all kinds, a bare Exception for Parquet
-        raise _Unreadable(str(error)) from error
+        raise Unreadable(str(error)) from error
     return frame, is_level, names
 
 
@@ -148,13 +148,13 @@ def _storable(frame: pd.DataFrame, categorical: list[str]) -> pd.DataFrame:
     return frame.assign(**levels)
 
 
-def _origin(source: str) -> About:
+def origin(source: str) -> About:
     """Return address, time and library versions of a fetch."""
     versions = {package: version(package) for package in ("openml", "pandas", "pyarrow")}
     return {"source": source, "fetched": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions}
 
 
-def _with_retries(ask: Request, folder: Path, what: str) -> About:
+def with_retries(ask: Request, folder: Path, what: str) -> About:
     """Return the answer to a request, which is repeated where that may help.
 
     Raises UsageError where all attempts failed, and where the server gave a definite refusal.
@@ -197,10 +197,10 @@ def _may_pass(error: BaseException) -> bool:
 
     if isinstance(error, OpenMLServerException):
         return error.code == DATABASE_DOWN
-    return isinstance(error, OpenMLServerError | OpenMLHashException | RequestException | HTTPError | _Unreadable)
+    return isinstance(error, OpenMLServerError | OpenMLHashException | RequestException | HTTPError | Unreadable)
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
     """The client could not parse what it got; Parquet comes without a checksum, so the bytes may be damaged."""
 
 

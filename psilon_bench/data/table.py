@@ -1,19 +1,24 @@
 """A table of your own: one file and one target column; what is not said is inferred, and stated in the task's notes."""
 
 import codecs
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from psilon_bench.config.marks import InputPath, settled_by
-from psilon_bench.data import cache, checks, table_file
+from psilon_bench.config.marks import InputPath, InputPathOrName, checked_by, names_file, settled_by
+from psilon_bench.data import cache, checks, store, table_file
 from psilon_bench.data.columns import ColumnReader
+from psilon_bench.data.folds import Fold, FoldCount, Folds
 from psilon_bench.data.form import Form
+from psilon_bench.data.given_split import split_of_file
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
+from psilon_bench.data.split_settings import Arguments, check_split, without_unused
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -39,7 +44,13 @@ class Reading:
     form: Form
 
 
-@settled_by(without_protocol)
+def table_arguments(arguments: Arguments) -> Arguments:
+    """Return the arguments of `load` that determine the data."""
+    return without_unused(without_protocol(arguments), "split")
+
+
+@checked_by(partial(check_split, brought_by="split"))
+@settled_by(table_arguments)
 def load(
     name: str,
     path: InputPath | None,
@@ -47,6 +58,8 @@ def load(
     kind: Literal["infer", "regression", "classes"],
     drop: list[str],
     group: str | None,
+    split: InputPathOrName | None,
+    order_by: str | None,
     categorical: list[str],
     missing: list[str | int | float | None],
     sep: Separator,
@@ -61,20 +74,42 @@ def load(
     encoding: Encoding,
     protocol: Protocol,
     split_seed: NonNegativeInt,
+    folds: FoldCount | None,
+    fold: Fold | None,
+    repeat: NonNegativeInt,
 ) -> Task:
     """Return the task of predicting one column of a table from the others.
 
-    Rows that agree in the column `group` stay in one split; that column is no input. `name` is the configuration's; the
-    Task is named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file
-    that cannot be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
+    Rows that agree in the column `group` stay in one split; that column is no input, nor are those that `split` and
+    `order_by` name. `name` is the configuration's; the Task is named after the file. conf/dataset/table.yaml explains
+    the other arguments. Raises UsageError for a file that cannot be read, columns that do not exist, cells without a
+    meaning, and sizes that do not fit.
     """
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")
     check_form(decimal, thousands, charset)
     form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
-    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, dates)
-    return make_task(table_of_file(Path(path).expanduser(), reading), options.with_protocol(protocol))
+    cut = Folds.of(folds, fold, repeat)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, dates, cut)
+    raw = table_of_file(Path(path).expanduser(), reading)
+    raw = raw if order_by is None else raw.ordered_by(order_by)
+    raw = raw if split is None else with_split(raw, split)
+    return make_task(raw, options.with_protocol(protocol))
+
+
+def with_split(raw: RawTable, split: str) -> RawTable:
+    """Return the table with the split that a column of it, or a file of row numbers, says.
+
+    The file's content is part of the checksum. Raises UsageError as split_of_words and split_of_file do.
+    """
+    if not names_file(split) or split in raw.frame:
+        return raw.split_by(split)
+    file = Path(split).expanduser()
+    with cache.unchanged(file):
+        given = split_of_file(file, raw.frame[raw.target])
+        checksum = hashlib.sha256(f"{raw.checksum} {store.file_sha256(file)}".encode()).hexdigest()
+    return replace(raw, given=given, checksum=checksum)
 
 
 def check_form(decimal: str, thousands: str | None, charset: str) -> None:

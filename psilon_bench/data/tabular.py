@@ -11,9 +11,12 @@ from sklearn.compose import ColumnTransformer
 from torch import Tensor
 
 from psilon_bench.data import checks, preprocessing, targets
+from psilon_bench.data.folds import Folds
+from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import NAMES, RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
 
 Protocol = Literal["none", "psilon"]
@@ -50,6 +53,8 @@ class RawTable:
     dates: list[str] = field(default_factory=list)  # input columns whose values are days or moments
     missing: list[str | float] = field(default_factory=list)  # words and numbers that are no values, in new rows too
     lines: Sequence[int] | None = None  # of a file, the line that each row begins on
+    given: GivenSplit | None = None  # a split that was made elsewhere
+    moments: pd.Series | None = None  # (rows,) dates or numbers in whose order the rows are split; not an input
 
     def place(self, row: int) -> str:
         """Return where a person finds the row with this label of the frame's index."""
@@ -58,8 +63,32 @@ class RawTable:
     def without(self, columns: list[str]) -> "RawTable":
         """Return the table without these input columns; UsageError where one of them does not exist."""
         checks.check_present("dataset.drop", columns, [c for c in self.frame if c not in (self.target, self.group)])
-        levels, dates = ([c for c in own if c not in columns] for own in (self.categorical, self.dates))
+        levels, dates = ([c for c in named if c not in columns] for named in (self.categorical, self.dates))
         return replace(self, frame=self.frame.drop(columns=columns), categorical=levels, dates=dates)
+
+    def split_by(self, column: str) -> "RawTable":
+        """Return the table whose split a column of words says (see split_of_words); the column is no input any more."""
+        self._check_input("dataset.split", column)
+        rows = np.arange(len(self.frame))
+        given = split_of_words(self.frame[column], rows, f"dataset.split={column}", self.place)
+        return replace(self.without([column]), given=given)
+
+    def ordered_by(self, column: str) -> "RawTable":
+        """Return the table whose rows are split in the order of a column, which is no input any more.
+
+        Raises UsageError for a column of levels, which have no order.
+        """
+        self._check_input("dataset.order_by", column)
+        if column in self.categorical:
+            example = str(self.frame[column].dropna().iloc[0])[:40]
+            raise UsageError(
+                f"dataset.order_by={column} must hold dates or numbers, but holds {example!r}. Convert it."
+            )
+        return replace(self.without([column]), moments=self.frame[column])
+
+    def _check_input(self, key: str, column: str) -> None:
+        """Raise UsageError unless the column is an input; `key` is the setting that names it."""
+        checks.check_present(key, [column], [c for c in self.frame if c not in (self.target, self.group)])
 
 
 @dataclass(frozen=True)
@@ -71,6 +100,7 @@ class TaskOptions:
     split_seed: int
     encoding: Encoding = "onehot"
     dates: DateEncoding = "ordinal"
+    folds: Folds | None = None
 
     def with_protocol(self, protocol: Protocol) -> "TaskOptions":
         """Return the options with the values of a protocol (see PSILON); the seed of the split stays."""
@@ -92,12 +122,13 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     targets.check_target(target, raw.regression, raw.place)
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
     values, classes = _values(target, raw.regression)
-    parts = parts or _split(values, frame, raw, options)
+    parts = parts or _split(values, classes, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
         transformer, features = _fit(inputs.iloc[parts[0]], raw, options, notes)
         center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
-        splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows]) for rows in parts]
+        numbers = torch.tensor(_row_numbers(raw.frame, frame))
+        splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
     scales = preprocessing.input_scales(transformer)
     _check_overflow(splits, scales, features, inputs, raw)
     _check_target_overflow(y, scale, target, raw)
@@ -147,18 +178,50 @@ def _kind(classes: list[str]) -> Kind:
     return "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
 
 
-def _split(values: np.ndarray, frame: pd.DataFrame, raw: RawTable, options: TaskOptions) -> list[RowNumbers]:
+def _row_numbers(whole: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
+    """Return the number (rows,) in the whole table of each row that is left, int64: its label, where that is a number.
+
+    Higgs reads some rows of a file alone, whose labels are their numbers in the file.
+    """
+    numbered = pd.api.types.is_integer_dtype(whole.index)
+    return frame.index.to_numpy(dtype=np.int64) if numbered else np.flatnonzero(whole.index.isin(frame.index))
+
+
+def _split(
+    values: np.ndarray, classes: list[str], frame: pd.DataFrame, raw: RawTable, options: TaskOptions
+) -> list[RowNumbers]:
     """Return the row numbers of each split; UsageError where the training rows lack a class."""
-    counts = resolve_sizes(len(frame), options.sizes, options.max_rows)
     groups = None if raw.group is None else pd.factorize(frame[raw.group], use_na_sentinel=False)[0]
     labels = None if raw.regression else values
-    parts = split_rows(len(frame), counts, options.split_seed, labels, groups)
-    if labels is not None and len(np.unique(labels[parts[0]])) < labels.max() + 1:
+    parts = _parts(frame, raw, options, labels, groups)
+    if options.folds is not None:
+        parts = options.folds.cut(parts, options.split_seed, labels, groups, classes)
+    if labels is not None and len(np.unique(labels[parts[0]])) < len(classes):
         raise UsageError(
             f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
-            f"{labels.max() + 1}. Ask for a larger dataset.train_size."
+            f"{len(classes)}. Ask for a larger dataset.train_size, or for another split."
         )
     return parts
+
+
+def _parts(
+    frame: pd.DataFrame, raw: RawTable, options: TaskOptions, labels: np.ndarray | None, groups: np.ndarray | None
+) -> list[RowNumbers]:
+    """Return the row numbers of each split before any folds: as given, in an order, or at random."""
+    if raw.given is not None:
+        parts = raw.given.parts(frame.index)
+        if options.folds is None:
+            return with_validation(parts, options.sizes[1], options.split_seed, labels, groups)
+        if len(parts[1]):
+            raise UsageError(
+                f"dataset.folds={options.folds.count} cuts validation rows from those for training, but "
+                f"{raw.given.named_by} names {len(parts[1])} of its own. Name them train, or set dataset.folds=null."
+            )
+        return parts
+    counts = resolve_sizes(len(frame), options.sizes, options.max_rows)
+    if raw.moments is not None:
+        return split_by_order(raw.moments[frame.index], counts, raw.place)
+    return split_rows(len(frame), counts, options.split_seed, labels, groups)
 
 
 def _fit(
@@ -178,7 +241,9 @@ def _fit(
 
 
 def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
-    """Return the transformed rows, float32 (rows, features)."""
+    """Return the transformed rows, float32 (rows, features); scikit-learn refuses a table without rows."""
+    if not len(rows):
+        return torch.empty(0, len(preprocessing.feature_names(transformer)))
     return torch.from_numpy(np.asarray(transformer.transform(rows), dtype=np.float32))
 
 

@@ -15,10 +15,15 @@ Kind = Literal["regression", "binary", "multiclass", "recovery"]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a task: inputs x, (n, features) or (n, channels, height, width), and targets y as Task defines them."""
+    """Rows of a task: inputs x, (n, features) or (n, channels, height, width), and targets y as Task defines them.
+
+    `rows`, int64 (n,), are their numbers in the table or set of images as its source gave it, from 0, before any row
+    was left out; None from a source that does not tell.
+    """
 
     x: Tensor
     y: Tensor
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -28,6 +33,8 @@ class Split:
 @dataclass(frozen=True)
 class Task:
     """A supervised task on the CPU in float32 (sparse recovery: float64); who trains on it casts and moves it.
+
+    A refit has a `val` without rows: the network trains on all rows but those of the test.
 
     y is float (n, 1) for regression (in units of `target_scale`), binary classification (0 or 1) and recovery, and
     int64 (n,) for multiclass. The preprocessing, the centre and the scale were fitted on `train` alone.

@@ -38,6 +38,13 @@ def accuracy(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, ""]:
     return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
 
 
+def probabilities(kind: Kind, logits: Logits) -> Float[Tensor, "batch class"]:
+    """Return the probability of each class; of two classes the only logit is that of class 1."""
+    if kind == "binary":
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    return logits.softmax(dim=1)
+
+
 def scores(
     kind: Kind, logits: Logits, y: Targets, functions: Sequence[MetricFunction] = ()
 ) -> dict[str, Shaped[Tensor, ""]]:

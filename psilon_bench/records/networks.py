@@ -14,6 +14,7 @@ from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
 from psilon_bench.data import checks, preprocessing
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.prediction import probabilities
 from psilon_bench.records import places, run_json, trusted
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
@@ -42,9 +43,7 @@ class SavedNetwork:
         if self.task["kind"] == "regression":
             target = self.task["target"]
             return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
-        if self.task["kind"] == "binary":
-            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        return np.asarray(logits.softmax(dim=1))
+        return np.asarray(probabilities(self.task["kind"], logits))
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RUN_JSON = "run.json"
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
+PREDICTIONS = "predictions.parquet"
 ERROR = "error.txt"
 MLFLOW_STATE = "mlflow.json"  # which run of MLflow mirrors the record
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from omegaconf import OmegaConf
@@ -25,6 +25,9 @@ from psilon_bench.records.atomic_files import atomic_write, flush, write_tensors
 from psilon_bench.records.history import append_row, write_rows
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.records.writable import probe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Status = Literal["running", "finished", "failed", "killed", "raced out"]
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
@@ -129,6 +132,13 @@ class Record:
         """Write a fitted transformer or estimator of scikit-learn's or this package's; see trusted.py."""
         with atomic_write(self.folder / name, flushed=False) as part:
             trusted.write_fitted(value, part)
+
+    def save_parquet(self, name: str, table: "pa.Table") -> None:
+        """Write a table of Arrow."""
+        import pyarrow.parquet as pq
+
+        with atomic_write(self.folder / name, flushed=False) as part:
+            pq.write_table(table, part, compression="zstd")
 
     def write(self, name: str, text: str) -> None:
         """Write a text file whole or not at all."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
 
+from psilon_bench.config.repeated import REFIT
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.keys import partition, value_text, varying
 from psilon_bench.report.records import Run
@@ -42,8 +43,12 @@ def dataset_keys(runs: Sequence[Run]) -> list[str]:
 
 
 def way_of(keys: Sequence[str], run: Run) -> str:
-    """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 encoding=codes`."""
-    return " ".join(f"{key.partition('.')[2]}={value_text(run.params.get(key))}" for key in keys)
+    """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 encoding=codes`.
+
+    Refits are always apart: they train on the rows by which the others are compared.
+    """
+    refit = [f"fold={REFIT}"] if run.is_refit else []
+    return " ".join([*(f"{key.partition('.')[2]}={value_text(run.params.get(key))}" for key in keys), *refit])
 
 
 def by_content(runs: Sequence[Run]) -> Contents:

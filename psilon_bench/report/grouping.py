@@ -1,7 +1,7 @@
 """Groups of runs that are compared: data set x method, and within these the settings that were tried.
 
-The runs themselves tell the grouping. A configuration key that varies within a group is tuned; the seed and
-dataset.split_seed never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
+The runs themselves tell the grouping. A configuration key that varies within a group is tuned; the seeds and
+the folds never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Values = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination of tuned values with its finished runs, one per seed, in the order of their seeds."""
+    """One combination of tuned values with its finished runs, one per seed (and fold), in their order."""
 
     values: Values  # tuned key and value, as keys.value_text shows it
     runs: list[Run]
@@ -70,9 +70,9 @@ class RunGroup:
         return [run for setting in self.settings for run in setting.runs + setting.unfinished]
 
     @property
-    def seeds(self) -> set[tuple[int, Any]]:
-        """Return the seeds (with split seeds) that any setting was to have."""
-        return {run.replicate for run in self.every_run}
+    def seeds(self) -> dict[tuple[Any, ...], str]:
+        """Return the seeds (with split seeds and folds) that any setting was to have, and their words."""
+        return {run.replicate: run.replicate_text for run in self.every_run}
 
     def tuned(self) -> list[str]:
         """Return the tuned keys."""

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from psilon_bench.config.settings import REPEATED
+from psilon_bench.config.repeated import REPLICATES
 from psilon_bench.report.records import Run
 
 WITHOUT_EFFECT = (
@@ -21,7 +21,7 @@ WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precisi
 
 
 def varying(runs: Sequence[Run]) -> list[str]:
-    """Return the keys that have several values among these runs, in the order of the configuration, without seeds."""
+    """Return the keys that have several values among these runs, in the order of the configuration; no seed or fold."""
     values: dict[str, set[Any]] = defaultdict(set)
     for run in runs:
         for key, value in run.params.items():
@@ -30,8 +30,8 @@ def varying(runs: Sequence[Run]) -> list[str]:
 
 
 def has_effect(key: str) -> bool:
-    """Tell whether a key is part of a setting: it affects the numbers and is no seed."""
-    if key in REPEATED or key in WITHOUT_EFFECT or key.endswith("_target_"):
+    """Tell whether a key is part of a setting: it affects the numbers and is no seed or fold."""
+    if key in REPLICATES or key in WITHOUT_EFFECT or key.endswith("_target_"):
         return False
     return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
 

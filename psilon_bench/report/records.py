@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from psilon_bench.config.repeated import REFIT, REPLICATES, fold_words
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import is_gone
 from psilon_bench.records import places, run_json
@@ -44,9 +45,20 @@ class Run:
         return not self.title.startswith(f"{self.params.get('model.name')} {self.params.get('reg.name')}")
 
     @property
-    def replicate(self) -> tuple[int, Any]:
-        """Return seed and split seed, which are repeated and never tuned."""
-        return self.seed, self.params.get("dataset.split_seed")
+    def replicate(self) -> tuple[Any, ...]:
+        """Return the seed, the split seed and the fold: the values of REPLICATES, None for what a record lacks."""
+        return self.seed, *(self.params.get(key) for key in REPLICATES[1:])
+
+    @property
+    def is_refit(self) -> bool:
+        """Return whether the run trained on the validation rows too, so that no choice may look at it."""
+        return self.params.get("dataset.fold") == REFIT
+
+    @property
+    def replicate_text(self) -> str:
+        """Return the seed, and the fold where there is one, in words: `3`, `3 fold 0`, `3 repeat 1 fold 0`."""
+        dataset = {key.partition(".")[2]: value for key, value in self.params.items() if key.startswith("dataset.")}
+        return " ".join([str(self.seed), *(word.replace("=", " ") for word in fold_words(dataset))])
 
     @property
     def began(self) -> float:

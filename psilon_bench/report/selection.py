@@ -26,7 +26,7 @@ TOLD = 3  # settings named in a note, the rest is counted
 class Doubt:
     """A reason to doubt a choice: a word for the table and a sentence for below it."""
 
-    flag: str  # edge, tie, seeds, passed over, one seed, no metric, raced out, code, data
+    flag: str  # edge, tie, seeds, passed over, one seed, no metric, raced out, refit, code, data
     note: str
 
 
@@ -44,6 +44,8 @@ def choose(group: RunGroup, metric: Metric) -> Choice:
     """Return the best setting of a group by the validation metric, with its doubts; the module has the rule."""
     stayed = [setting for setting in group.settings if not setting.raced_out]
     scored = [(setting, mean) for setting in stayed if (mean := estimate(setting.numbers(metric.name)))]
+    if not scored and len(group.settings) == 1 and is_refitted(group):
+        return Choice(group, group.settings[0], None, [Doubt("refit", "trained on the validation rows too: no choice")])
     if not scored:
         if not stayed:
             return Choice(group, None, None, [Doubt("raced out", "all settings lost to those of another method")])
@@ -63,6 +65,11 @@ def choose(group: RunGroup, metric: Metric) -> Choice:
         *mixed_data(group.settings),
     ]
     return Choice(group, setting, mean, doubts)
+
+
+def is_refitted(group: RunGroup) -> bool:
+    """Tell whether the group has finished runs, all of them refits: what is chosen elsewhere, trained on more rows."""
+    return bool(group.runs) and all(run.is_refit for run in group.runs)
 
 
 def ties(chosen: Setting, tied: Sequence[Setting]) -> list[Doubt]:
@@ -96,7 +103,7 @@ def missing(group: RunGroup, metric: str) -> list[Doubt]:
         if setting.raced_out:
             continue
         there = {run.replicate for run in setting.runs if metric in run.metrics}
-        seeds = sorted({str(seed) for seed, _ in group.seeds - there})
+        seeds = sorted({text for seed, text in group.seeds.items() if seed not in there})
         if seeds:
             reasons = sorted({run.status for run in setting.unfinished})
             why = f" ({', '.join(reasons)})" if reasons else ""

@@ -46,6 +46,7 @@ def prepare(config: Config) -> Member:
         check_seed(config)
         return Member(config, task, model)
     check_metrics(config, task, model)
+    check_validation(config, task)
     check_batches(config, task)
     check_schedule(config, task)
     check_optimizer(config, task, model)
@@ -85,6 +86,18 @@ def check_batches(config: Config, task: Task) -> None:
             f"trainer.{key}={value} is more than the {rows} training rows of {task.name}. "
             f"Set trainer.{key} to at most {rows}."
         )
+
+
+def check_validation(config: Config, task: Task) -> None:
+    """Raise UsageError where the trainer is to look at validation rows and there are none."""
+    trainer = config.trainer
+    wants = {"early_stopping": trainer.early_stopping is not None, "select": trainer.select == "best"}
+    for key, usual in (("early_stopping", "null"), ("select", "last")):
+        if wants[key] and not len(task.val):
+            raise UsageError(
+                f"trainer.{key}={getattr(trainer, key)} needs validation rows, and dataset.fold=all leaves none. "
+                f"Set trainer.{key}={usual}."
+            )
 
 
 def training_steps(trainer: TrainerSection, task: Task) -> int:

@@ -26,6 +26,8 @@ def write_outcome(record: Record, outcome: Outcome) -> None:
         record.save_object(places.fitted_name(name), value)
     for name, table in outcome.tables.items():
         record.write(places.table_name(name), table.to_csv(index=False))
+    if outcome.predictions is not None:
+        record.save_parquet(places.PREDICTIONS, outcome.predictions)
     record.run |= outcome.details | {"diverged": outcome.diverged}
     record.finish(outcome.status, outcome.metrics, outcome.reason)
 

@@ -103,10 +103,11 @@ class Display:
         self.progress.remove_task(self.bar)
 
     def row(self, index: int, row: dict[str, float]) -> None:
-        """Show the lowest validation loss, with this new row of a member's history."""
+        """Show the lowest validation loss (of refits training loss), with this new row of a member's history."""
         self.rows[index] = row
-        losses = [latest["val/loss"] for latest in self.rows.values()]
-        self.progress.update(self.bar, what=f"epochs  val/loss {min(losses):.4f}")
+        shown = "val/loss" if "val/loss" in row else "train/loss"
+        lowest = min(latest[shown] for latest in self.rows.values())
+        self.progress.update(self.bar, what=f"epochs  {shown} {lowest:.4f}")
 
     def epoch(self, epoch: int) -> None:
         """Show that an epoch is over."""
@@ -120,7 +121,8 @@ class Display:
             return
         self.told = now
         left = (now - self.started) * (self.epochs / epoch - 1)
-        losses = "".join(f"  {key} {self.rows[0][key]:.4f}" for key in ("train/loss", "val/loss") if 0 in self.rows)
+        first = self.rows.get(0, {})
+        losses = "".join(f"  {key} {first[key]:.4f}" for key in ("train/loss", "val/loss") if key in first)
         self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
     def result(self, record: Record, functions: Sequence[str] = ()) -> None:

@@ -19,8 +19,8 @@ def check_metrics(config: Config, task: Task, model: nn.Module) -> None:
     if not config.metrics.functions:
         return
     parameter = next(model.parameters())
-    logits = model.eval()(task.val.x[:ROWS].to(parameter.device, parameter.dtype))
-    y = task.val.y[:ROWS].to(parameter.device)
+    logits = model.eval()(task.train.x[:ROWS].to(parameter.device, parameter.dtype))
+    y = task.train.y[:ROWS].to(parameter.device)
     taken = {*scores(task.kind, logits, y), *final_measures(model, config.metrics.unit_threshold)}
     for function in config.metrics.located:
         problem = problem_of(function, model, logits, y)

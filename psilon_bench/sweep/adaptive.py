@@ -57,7 +57,7 @@ def search(
         if configs[0].rerun:
             raise UsageError("rerun=true is for grids: a search goes on. For one that begins anew, take another name=.")
         if configs[0].race:
-            raise UsageError("race=true races the runs of a grid, and the trials of a search need values. Set race=false.")
+            raise UsageError("race=true is for grids: each trial of a search needs its values. Set race=false.")
         folder, asked = sweep_folder(configs[0]), asked_of(space, section, configs)
         if plan:
             return Search(open_study(folder, asked, in_memory=True), space, section, compose, None, None, folder).plan()

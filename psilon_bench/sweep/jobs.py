@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from psilon_bench.config.check import check
 from psilon_bench.config.messages import one_line
+from psilon_bench.config.repeated import FOLDS
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine import garbage
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from psilon_bench.training.member import Member  # imports torch
 
 T = TypeVar("T")
-IN_TITLE = ("model", "reg", "reg.lam", "seed", "dataset")  # the data set stands beside the title where it differs
+FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
+IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
 
 def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None) -> list[JobReturn]:
@@ -44,9 +46,10 @@ def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher 
 def compose_all(
     jobs: Sequence[list[str]], compose: Compose, examine: Callable[["Member"], object] = lambda _: None
 ) -> list[Config]:
-    """Return the configurations of all jobs, each checked by itself and all together, one of each structure built.
+    """Return the configurations of all jobs, each checked by itself and all together.
 
-    examine: is called with what was built, and may raise UsageError, too.
+    Of each structure, and of each fold of the data, one is built. examine: is called with what was built, and may raise
+    UsageError, too.
     """
     from psilon_bench.machine.arithmetic import set_up
     from psilon_bench.run.checks import prepare
@@ -60,7 +63,9 @@ def compose_all(
     check_common(configs)
     check_races(configs)
     check_places(configs[0])
-    kinds = {config.structure(): (config, job) for config, job in zip(configs, jobs, strict=True)}
+    kinds = {
+        (config.structure(), config.dataset.fold_key): (config, job) for config, job in zip(configs, jobs, strict=True)
+    }
     for config, job in kinds.values():
         in_job(job, lambda: examine(prepare(config)))  # noqa: B023  (called at once)
     return configs

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from psilon_bench.config.identity import digest
+from psilon_bench.config.repeated import without_repeated
 from psilon_bench.config.schema import Config
 from psilon_bench.machine.device import device_settings
 from psilon_bench.run.checks import prepare
@@ -119,7 +120,7 @@ def place_here(configs: Sequence[Config]) -> Placement:
 def timing_key(group: Sequence[Config]) -> tuple[str, int]:
     """Return what decides how long a step takes, and the number of networks."""
     values = group[0].nested()
-    dataset = {key: value for key, value in values["dataset"].items() if key != "split_seed"}
+    dataset = without_repeated(values["dataset"])
     batches = values["trainer"]["epochs"], values["trainer"]["num_batches"], values["trainer"]["batch_size"]
     names = values["reg"]["name"], values["optimizer"]["name"], values["pruner"]["name"]
     return digest([values["model"], dataset, batches, names, values["hardware"]]), len(group)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from psilon_bench.config.identity import digest
 from psilon_bench.config.schema import Config
-from psilon_bench.config.settings import REPEATED, replicate_of, setting_of, setting_title
+from psilon_bench.config.settings import replicate_of, setting_of, setting_title
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.device import device_settings
 from psilon_bench.machine.memory import check_free
@@ -45,7 +45,7 @@ def check_entrants(configs: Sequence[Config]) -> None:
     replicates = {replicate_of(config) for config in configs}
     if len(replicates) < FEWEST_PAIRS:
         raise UsageError(
-            f"race=true compares settings over {' and '.join(REPEATED)}, and dataset={name} has {replicates.pop()} "
+            f"race=true compares settings over seeds, splits and folds, and dataset={name} has {replicates.pop()} "
             f"alone. Give several, such as seed=0,1,2, {OFF}."
         )
     for config in configs:
@@ -62,11 +62,12 @@ def check_entrants(configs: Sequence[Config]) -> None:
 def by_race(configs: Sequence[Config]) -> dict[str, list[Config]]:
     """Return the networks among these runs by race: those on the same data, on the same hardware.
 
-    Their losses can be compared; what differs beside the values of data and hardware is a setting.
+    Their losses can be compared; what differs beside the values of data and hardware is a setting. Refits, which have no
+    validation rows, take no part.
     """
     entered: dict[str, list[Config]] = {}
     for config in configs:
-        if not config.model.is_baseline:
+        if not config.model.is_baseline and not config.dataset.is_refit:
             entered.setdefault(race_key(config), []).append(config)
     return entered
 

@@ -14,7 +14,7 @@ from psilon_bench.training.engines import build_under
 from psilon_bench.training.member import Member
 from psilon_bench.training.optimizer import steps_elementwise
 
-TRIAL_ROWS = 64  # of the validation rows, where two networks are tried as a stack
+TRIAL_ROWS = 64  # of the validation rows (of a refit the training rows), where two networks are tried as a stack
 
 
 def shape_of(config: Config) -> tuple[Hashable, ...]:
@@ -50,7 +50,7 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
         with trainer.randomness.own():
             before = trainer.randomness.state()
             trainer.training_step(*next(trainer.batches.endless()), 0)
-            trainer.evaluation.scores(trainer.evaluation.val, "val", trainer.recipe.measures)
+            trainer.evaluation.validation("val", trainer.recipe.measures)
             return all(map(torch.equal, before, trainer.randomness.state()))
     except Exception:  # whatever vmap has against a network of a person's own
         return False
@@ -59,5 +59,6 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
 def with_few_rows(member: Member) -> Member:
     """Return the same member with few validation rows, which also stand for its test rows."""
     task = member.task
-    few = Split(task.val.x[:TRIAL_ROWS], task.val.y[:TRIAL_ROWS])
+    rows = task.val if len(task.val) else task.train
+    few = Split(rows.x[:TRIAL_ROWS], rows.y[:TRIAL_ROWS])
     return replace(member, task=replace(task, val=few, test=few, extra_tests={}))

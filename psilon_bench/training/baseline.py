@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.data.task import Split
 from psilon_bench.machine.signals import at_once
@@ -14,6 +16,7 @@ from psilon_bench.models.baselines import Ridge
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.member import Member
 from psilon_bench.training.outcomes import export, test_scores
+from psilon_bench.training.predictions import prediction_table
 
 
 class BaselineFit:
@@ -45,7 +48,8 @@ class BaselineFit:
         with at_once():
             self.model.fit(self.task.kind, self.task.train, self.member.config.seed)
         self.seconds = time.perf_counter() - started
-        (train,), (val,) = self.scores(self.task.train, "train"), self.scores(self.task.val, "val")
+        (train,) = self.scores(self.task.train, "train")
+        (val,) = self.scores(self.task.val, "val") if len(self.task.val) else [{}]  # a refit has no such rows
         row = {"epoch": 1, "step": 1, "train/loss": train["train/loss"]} | val
         on_row(0, row)
         self.members = [Progress("finished", last_row=row)]
@@ -67,9 +71,18 @@ class BaselineFit:
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
         outcome.objects = {"estimator": self.model.estimator, "preprocessing": self.task.preprocessing}
+        outcome.predictions = self.predictions()
         export(outcome, self.model, self.task, pruned=False)
         outcome.metrics["time/fit_s"] = self.seconds
         yield outcome
+
+    def predictions(self) -> pa.Table | None:
+        """Return the predictions of validation and test rows; None for a recovery, which predicts nothing."""
+        kind, splits = self.task.kind, {"val": self.task.val, "test": self.task.test}
+        if kind == "recovery":
+            return None
+        logits = {name: self.model.logits(kind, split.x) for name, split in splits.items() if len(split)}
+        return prediction_table(self.task, logits)
 
     def state(self) -> dict[str, Any]:
         """Return nothing: a fit that was stopped begins again."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import pandas as pd
+import pyarrow as pa
 from torch import Tensor
 
 from psilon_bench.config.sections import HardwareSection
@@ -24,6 +25,12 @@ class Progress:
     best_row: Row = field(default_factory=dict)
     waited: int = 0  # evaluations since the best
 
+    @property
+    def is_best(self) -> bool:
+        """Return whether the last row has the lowest validation loss so far; without validation rows no row has."""
+        best = self.best_row.get("val/loss", float("inf"))
+        return self.last_row.get("val/loss", float("inf")) < best
+
 
 @dataclass
 class Outcome:
@@ -35,6 +42,7 @@ class Outcome:
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # state_dicts, on the CPU
     objects: dict[str, object] = field(default_factory=dict)  # fitted objects of scikit-learn
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    predictions: pa.Table | None = None  # of validation and test rows; None of what is no prediction, or has failed
     details: dict[str, Any] = field(default_factory=dict)  # what run.json has beside the metrics
 
     @property

@@ -40,7 +40,7 @@ class Evaluation:
             return Rows(splits, self.stack.device, self.stack.dtype)
 
         tasks = recipe.tasks
-        self.val = rows([task.val for task in tasks])
+        self.val = rows([task.val for task in tasks]) if len(tasks[0].val) else None  # a refit has no such rows
         self.test = rows([task.test for task in tasks])
         names = tasks[0].extra_tests  # tasks of one shape have the same
         self.extra_tests = {name: rows([task.extra_tests[name] for task in tasks]) for name in names}
@@ -68,6 +68,16 @@ class Evaluation:
         return self.over(rows, measured)
 
     @torch.no_grad()
+    def validation(self, split: str, of_network: OfNetwork = nothing) -> list[Row]:
+        """Return the scores on the validation rows and the network's measures; without such rows the measures alone."""
+        if self.val is not None:
+            return self.scores(self.val, split, of_network)
+        if of_network is nothing:
+            return [{} for _ in range(self.stack.size)]
+        with self.randomness.own():
+            return self.by_member(self.stack.map(of_network))
+
+    @torch.no_grad()
     def decay_objectives(self, weight_decay: Tensor) -> list[Row]:
         """Return the objectives of weight decay (members,) over all training rows, without augmentation.
 
@@ -83,12 +93,26 @@ class Evaluation:
 
     def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *values: Tensor) -> list[Row]:
         """Return function(network, its logits on all of these rows, their y, *its values), one dictionary a member."""
-        chunks = rows.chunks(max(64, ROWS_AT_ONCE // self.stack.size))
         in_dims = (0, rows.in_dim, *[0] * len(values))
+        logits = self.logits(rows)
         with self.randomness.own():
-            logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
-            found = self.stack.map(function, logits, rows.y, *values, in_dims=in_dims)
-        columns = {name: value.tolist() for name, value in found.items()}
+            return self.by_member(self.stack.map(function, logits, rows.y, *values, in_dims=in_dims))
+
+    @torch.no_grad()
+    def logits(self, rows: Rows) -> Tensor:
+        """Return the logits (members, rows, outputs) on all of these rows."""
+        chunks = rows.chunks(max(64, ROWS_AT_ONCE // self.stack.size))
+        with self.randomness.own():
+            return torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+
+    def logits_by_split(self) -> dict[str, Tensor]:
+        """Return the logits (members, rows, outputs) on the validation rows, where there are any, and the test rows."""
+        splits = {"val": self.val, "test": self.test}
+        return {name: self.logits(rows) for name, rows in splits.items() if rows is not None}
+
+    def by_member(self, measured: dict[str, Tensor]) -> list[Row]:
+        """Return one dictionary of numbers a member, of values (members,) by name."""
+        columns = {name: value.tolist() for name, value in measured.items()}
         return [{name: column[index] for name, column in columns.items()} for index in range(self.stack.size)]
 
     def jacobians(self, points: int) -> list[Tensor]:

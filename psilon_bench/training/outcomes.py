@@ -14,6 +14,7 @@ from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasWeights
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
+from psilon_bench.training.predictions import prediction_table
 from psilon_bench.training.stack import Stack
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def trained_states(trainer: "Trainer") -> list[States]:
     """
     other, values = ("last", trainer.last) if trainer.recipe.settings.select == "best" else ("best", trainer.best)
     stack = trainer.stack
-    return [{"model": stack.state(index), other: stack.state(index, values)} for index in range(stack.size)]
+    states = [{"model": stack.state(index)} for index in range(stack.size)]
+    if trainer.evaluation.val is not None:  # no network is the best by validation where there are no rows for it
+        states = [state | {other: stack.state(index, values)} for index, state in enumerate(states)]
+    return states
 
 
 def pruned_networks(trainer: "Trainer") -> list[nn.Module]:
@@ -55,6 +59,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             stack = Stack(pruned_networks(trainer))
     evaluation = trainer.evaluation.of(stack)
     metrics = final_metrics(trainer, evaluation)
+    logits = {} if recipe.kind == "recovery" else evaluation.logits_by_split()
     jacobians = evaluation.jacobians(recipe.metrics.lipschitz_points)
     for index, (progress, task) in enumerate(zip(trainer.members, recipe.tasks, strict=True)):
         local = spectral_norm(jacobians[index])
@@ -67,13 +72,14 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
         outcome.metrics |= chosen
         if finished:
             outcome.metrics |= metrics[index]
+            if logits:
+                outcome.predictions = prediction_table(task, {name: own[index] for name, own in logits.items()})
             export(outcome, stack.network(index), task, pruned)
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time
         outcome.metrics |= {
             "num_parameters": recipe.num_parameters,
-            "best/val/loss": progress.best_row.get("val/loss", float("nan")),
-            "best/step": progress.best_row.get("step", 0),
+            **({f"best/{key}": progress.best_row[key] for key in ("val/loss", "step")} if progress.best_row else {}),
             "time/fit_s": seconds,
             "time/step_ms": 1000 * seconds / trainer.step,
         }
@@ -84,7 +90,7 @@ def final_metrics(trainer: "Trainer", evaluation: Evaluation) -> list[Row]:
     """Return scores, bounds and sparsities of every member, and the scores that it had before it was pruned."""
     metrics = trainer.recipe.metrics
     of_network = partial(final_measures, unit_threshold=metrics.unit_threshold, functions=metrics.located)
-    val = evaluation.scores(evaluation.val, "val", of_network)
+    val = evaluation.validation("val", of_network)
     test = test_scores(evaluation.scores, evaluation.test, evaluation.extra_tests, metrics.radii)
     before: Sequence[Row] = trainer.unpruned or [{} for _ in val]
     return [first | then | earlier for first, then, earlier in zip(val, test, before, strict=True)]

@@ -142,7 +142,7 @@ class Trainer:
     def before_pruning(self) -> None:
         """At the step at which the pruner begins to act, keep the scores that the networks have without it."""
         if self.taken == self.recipe.pruner.first_step(self.steps) > 0:
-            self.unpruned = self.evaluation.scores(self.evaluation.val, "unpruned/val")
+            self.unpruned = self.evaluation.validation("unpruned/val")
 
     def running(self) -> list[int]:
         """Return the members that still train."""
@@ -161,14 +161,14 @@ class Trainer:
         improved, ended = [], []
         for index in self.running():
             member = self.members[index]
-            if (reason := self.divergence(objectives[index], measured[index]["val/loss"])) is not None:
+            if (reason := self.divergence(objectives[index], measured[index].get("val/loss", 0.0))) is not None:
                 member.status, member.reason = "failed", reason
                 ended.append(index)
                 continue
             member.last_row = common | {"train/loss": mean_loss[index]} | measured[index]
             member.last_row["train/objective"] = objectives[index].mean().item()
             on_row(index, member.last_row)
-            if not member.best_row or member.last_row["val/loss"] < member.best_row["val/loss"]:
+            if member.is_best:
                 member.best_row, member.waited = member.last_row, 0
                 improved.append(index)
             else:
@@ -182,7 +182,7 @@ class Trainer:
 
     def measured(self) -> list[Row]:
         """Return what a row of the history has of each network."""
-        scores = self.evaluation.scores(self.evaluation.val, "val", self.recipe.measures)
+        scores = self.evaluation.validation("val", self.recipe.measures)
         weight_decay = self.training_step.regularizer.weight_decay
         if not weight_decay:
             return scores
@@ -190,7 +190,10 @@ class Trainer:
         return [first | then for first, then in zip(scores, more, strict=True)]
 
     def divergence(self, objectives: Tensor, val_loss: float) -> str | None:
-        """Return in words which of these objectives (steps,) is not finite, or that the validation loss is not."""
+        """Return in words which of these objectives (steps,) is not finite, or that the validation loss is not.
+
+        A refit has no validation loss, and is judged by its objectives alone.
+        """
         broken = (~objectives.isfinite()).nonzero()
         if len(broken):
             at = int(broken[0])
@@ -260,7 +263,7 @@ class Trainer:
             replace(member) if member.status == "failed" else Progress(last_row=member.last_row)
             for member in self.members
         ]
-        scores = after.evaluation.scores(after.evaluation.val, "pruned/val")
+        scores = after.evaluation.validation("pruned/val")
         earlier: list[Row] = self.unpruned or [{} for _ in scores]
         after.unpruned = [first | then for first, then in zip(earlier, scores, strict=True)]
         return after

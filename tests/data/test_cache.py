@@ -68,11 +68,11 @@ def test_functions_do_not_share_their_results() -> None:
 def test_sizes(config: Any) -> None:
     """Of a task all its splits, of a raw table its strings too."""
     task = prepare(config("dataset=wine")).task
-    tensors = [tensor for split in (task.train, task.val, task.test) for tensor in (split.x, split.y)]
+    tensors = [tensor for split in (task.train, task.val, task.test) for tensor in (split.x, split.y, split.rows)]
     total = sum(tensor.nbytes for tensor in tensors)
     assert total < size_of(task) < total + 20_000
     more = dataclasses.replace(task, extra_tests={"fog": task.test})
-    assert size_of(more) - size_of(task) == task.test.x.nbytes + task.test.y.nbytes
+    assert size_of(more) - size_of(task) == sum(tensor.nbytes for tensor in tensors[-3:])
     assert size_of(pd.DataFrame({"a": ["x" * 10_000] * 3})) > 30_000
 
 

@@ -9,9 +9,9 @@ from made_records import write_grid, write_record
 
 from psilon_bench.errors import UsageError
 from psilon_bench.report.grouping import groups_of
-from psilon_bench.report.keys import REPEATED, has_effect
+from psilon_bench.report.keys import has_effect
 from psilon_bench.report.metric import chosen_by
-from psilon_bench.report.records import scan
+from psilon_bench.report.records import REPLICATES, scan
 from psilon_bench.report.selection import choose
 
 
@@ -209,7 +209,7 @@ def test_what_is_no_setting_is_what_the_fingerprint_leaves_out(config: Any) -> N
     """Every key of a real configuration: it has an effect where, and only where, it changes the fingerprint."""
     first = config()
     for key in first.flat():
-        if key in REPEATED or key == "dataset.offline" or key.endswith("_target_"):
+        if key in REPLICATES or key == "dataset.offline" or key.endswith("_target_"):
             continue
         *section, last = key.split(".")
         changed = {last: "other"}  # unchecked: only the hash reads it
