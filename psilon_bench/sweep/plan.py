@@ -15,7 +15,7 @@ from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.placement import Placement, place_groups, place_here
 from psilon_bench.sweep.process_pool import ProcessPool
-from psilon_bench.sweep.races import by_race, race_key, raced_placements, races
+from psilon_bench.sweep.races import by_race, enters, race_key, raced_placements, races
 from psilon_bench.sweep.stack_shapes import stacks
 from psilon_bench.sweep.timing import ms_per_network, num_steps
 
@@ -96,7 +96,7 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
             todo = {key: config for key, config in todo.items() if key not in index.keys}
     if configs[0].race:
         raced += races(configs, list(todo.values()))
-        todo = {key: config for key, config in todo.items() if config.model.is_baseline}
+        todo = {key: config for key, config in todo.items() if not enters(config)}
     for config in todo.values():
         groups.setdefault(config.structure(), []).append(config)
     return Plan(list(wanted.values()), done, resumed, raced, list(groups.values()), finished, changes)

@@ -62,14 +62,18 @@ def check_entrants(configs: Sequence[Config]) -> None:
 def by_race(configs: Sequence[Config]) -> dict[str, list[Config]]:
     """Return the networks among these runs by race: those on the same data, on the same hardware.
 
-    Their losses can be compared; what differs beside the values of data and hardware is a setting. Refits, which have no
-    validation rows, take no part.
+    Their losses can be compared; what differs beside the values of data and hardware is a setting.
     """
     entered: dict[str, list[Config]] = {}
     for config in configs:
-        if not config.model.is_baseline and not config.dataset.is_refit:
+        if enters(config):
             entered.setdefault(race_key(config), []).append(config)
     return entered
+
+
+def enters(config: Config) -> bool:
+    """Return whether a run takes part in a race: a network with validation rows, neither a baseline nor a refit."""
+    return not (config.model.is_baseline or config.dataset.is_refit)
 
 
 def race_key(config: Config) -> str:
