@@ -184,7 +184,7 @@ def test_a_race_for_each_data_set(grid: Any, monkeypatch: Any, capsys: Any) -> N
     ("jobs", "more", "message"),
     [
         (JOBS[:3], (), r"race=true compares settings, and dataset=breast_cancer has one alone \(pnet .* lam=0.001\)"),
-        (JOBS[::3], (), r"over seed and dataset.split_seed, and dataset=breast_cancer has seed=0.* Give several"),
+        (JOBS[::3], (), r"over seeds, splits and folds, and dataset=breast_cancer has seed=0.* Give several"),
         (JOBS, ("trainer.eval_every=3",), r"25% of trainer.epochs=8 first, .* Set trainer.eval_every=2"),
         (JOBS, ("trainer.epochs=3",), r"no evaluation before. Set trainer.epochs=4 or more"),
         ([*JOBS, [*JOBS[0], "race=false"]], (), r"race is one for all runs of a sweep"),
