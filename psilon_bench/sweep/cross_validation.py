@@ -7,24 +7,22 @@ Everything follows from the records: the same command chooses again, and trains 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.table import Column
 
-from psilon_bench.config.repeated import REPLICATES
 from psilon_bench.config.schema import Config
 from psilon_bench.config.settings import replicate_of, setting_of, setting_title
-from psilon_bench.metrics.out_of_fold import FoldValue, OutOfFold, is_root, out_of_fold
+from psilon_bench.metrics.out_of_fold import OutOfFold
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.run.display import Display, number
 from psilon_bench.run.printing import folding
+from psilon_bench.sweep.folding import out_of_fold_of
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.plan import with_checksums
 from psilon_bench.sweep.sweep import Results, check_outcomes, train_missing
 from psilon_bench.tracking.sender import Sender
 
 LOSS = "val/loss"
-OF_PARTITION = [key for key in REPLICATES if key != "dataset.fold"]  # what the folds of one partition have in common
 DIGITS = 11  # beyond which losses count as equal
 
 
@@ -102,26 +100,10 @@ def candidates_of_data(settings: Sequence[Sequence[Config]], outcomes: dict[str,
         folds = [config for config in runs if not config.dataset.is_refit]
         ended = [outcomes.get(config.identity.key, {}) for config in folds]
         there = {replicate_of(config) for config, run in zip(folds, ended, strict=True) if LOSS in finished(run)}
-        score = loss_of(folds, ended) if there == wanted else None
+        score = out_of_fold_of(ended, LOSS) if there == wanted else None
         made.append(Candidate(folds, ended, [config for config in runs if config.dataset.is_refit], score))
     able = sorted((one for one in made if one.score is not None), key=lambda one: one.rank)
     return able + [one for one in made if one.score is None]
-
-
-def loss_of(configs: Sequence[Config], runs: Sequence[RunDict]) -> OutOfFold:
-    """Return the out-of-fold loss of runs that are all finished."""
-    tasks = [run["task"] for run in runs]
-    values = [
-        FoldValue(partition_of(config), run["metrics"][LOSS], task["rows"]["val"], task["target"]["scale"])
-        for config, run, task in zip(configs, runs, tasks, strict=True)
-    ]
-    return out_of_fold(values, is_root(LOSS, tasks[0]["kind"]))
-
-
-def partition_of(config: Config) -> tuple[Any, ...]:
-    """Return what the folds of one partition of the rows have in common: the seeds and the repeat."""
-    values = config.flat()
-    return tuple(values.get(key) for key in OF_PARTITION)
 
 
 def finished(run: RunDict) -> dict[str, float]:

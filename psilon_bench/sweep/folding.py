@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from psilon_bench.config.repeated import REFIT
+from psilon_bench.config.repeated import PARTITION, REFIT
 from psilon_bench.errors import UsageError, short
+from psilon_bench.metrics.out_of_fold import FoldValue, OutOfFold, is_root, out_of_fold
+from psilon_bench.records.run_json import RunDict
 from psilon_bench.sweep.composer import Compose
 from psilon_bench.sweep.grids import check_size
 
@@ -43,6 +45,20 @@ def refits_of(jobs: Iterable[Job], folds: int) -> list[Job]:
 def on_fold(folds: int, fold: int | str) -> Job:
     """Return the overrides by which one fold validates, or none."""
     return [f"dataset.folds={folds}", f"dataset.fold={fold}"]
+
+
+def out_of_fold_of(runs: Sequence[RunDict], metric: str) -> OutOfFold:
+    """Return the out-of-fold value of a metric, of runs of all folds of a setting, which are finished and have it."""
+    values = [
+        FoldValue(
+            tuple(run["params"].get(key) for key in PARTITION),
+            run["metrics"][metric],
+            run["task"]["rows"]["val"],
+            run["task"]["target"]["scale"],
+        )
+        for run in runs
+    ]
+    return out_of_fold(values, is_root(metric, runs[0]["task"]["kind"]))
 
 
 def check_foldable(job: Job, folds: int, cfg: DictConfig) -> None:

@@ -11,7 +11,7 @@ All other overrides are the same in every trial, but for the averaged ones, whos
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -21,7 +21,6 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import BaseTrial
 
 from psilon_bench.errors import UsageError, short
-from psilon_bench.sweep.folding import folds_of
 from psilon_bench.sweep.grids import Parse, last, number_of_values, parse_grid, single_overrides
 from psilon_bench.sweep.search_section import SearchSection
 
@@ -97,12 +96,6 @@ class SearchSpace:
     def jobs(self, overrides: list[str]) -> list[list[str]]:
         """Return the overrides of each run of a trial."""
         return [[*overrides, *repeat] for repeat in self.repeats]
-
-    def on_folds(self, folds: int | None) -> "SearchSpace":
-        """Return the space of trials each of whose runs is one for each of these folds; None: the space itself."""
-        if folds is None:
-            return self
-        return replace(self, repeats=[fold for repeat in self.repeats for fold in folds_of(repeat, folds)])
 
     def corners(self) -> list[list[str]]:
         """Return jobs in which each parameter is once at each of its extremes, and the others at their first.
