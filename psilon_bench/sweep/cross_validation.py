@@ -27,7 +27,7 @@ DIGITS = 11  # beyond which losses count as equal
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RankedSetting:
     """A setting on a data set: its runs of folds with what came of them, its refits, and its out-of-fold loss.
 
     outcomes: an empty dictionary for a run that has not been trained. score: None where a fold is missing.
@@ -69,14 +69,14 @@ def cross_validate(
     configs, display = with_checksums(configs), Display()
     folds = [config for config in configs if not config.dataset.is_refit]
     outcomes, problem = train_missing(folds, launcher, sender, display)
-    by_data = candidates_of(configs, outcomes)
+    by_data = ranked_settings(configs, outcomes)
     if configs[0].plan:
         return outcomes | plan_refits(by_data, display)
     stopped = any(run["status"] in ("running", "killed") for run in outcomes.values())
     if problem or stopped:
         check_outcomes(list(outcomes.values()), problem, display)
     show_candidates(by_data, configs[0].cv_refit, display)
-    refits, problem = refit(chosen(by_data, configs[0].cv_refit), launcher, sender)
+    refits, problem = refit(best_settings(by_data, configs[0].cv_refit), launcher, sender)
     if refits:
         display.say("Trained again on all rows but those of the test:", soft_wrap=True)
         display.summary(list(refits.values()))
@@ -84,15 +84,15 @@ def cross_validate(
     return outcomes | refits
 
 
-def candidates_of(configs: Iterable[Config], outcomes: dict[str, RunDict]) -> list[list[Candidate]]:
+def ranked_settings(configs: Iterable[Config], outcomes: dict[str, RunDict]) -> list[list[RankedSetting]]:
     """Return the settings of each data set, those that can be chosen first, the best of them first of all."""
     by_data: dict[str, dict[str, list[Config]]] = {}
     for config in configs:
         by_data.setdefault(config.dataset.source(), {}).setdefault(setting_of(config), []).append(config)
-    return [candidates_of_data(list(settings.values()), outcomes) for settings in by_data.values()]
+    return [ranked_on(list(settings.values()), outcomes) for settings in by_data.values()]
 
 
-def candidates_of_data(settings: Sequence[Sequence[Config]], outcomes: dict[str, RunDict]) -> list[Candidate]:
+def ranked_on(settings: Sequence[Sequence[Config]], outcomes: dict[str, RunDict]) -> list[RankedSetting]:
     """Return the candidates of one data set, in their order; each needs every fold that any of them has."""
     wanted = {replicate_of(config) for runs in settings for config in runs if not config.dataset.is_refit}
     made = []
@@ -101,7 +101,7 @@ def candidates_of_data(settings: Sequence[Sequence[Config]], outcomes: dict[str,
         ended = [outcomes.get(config.identity.key, {}) for config in folds]
         there = {replicate_of(config) for config, run in zip(folds, ended, strict=True) if LOSS in finished(run)}
         score = out_of_fold_of(ended, LOSS) if there == wanted else None
-        made.append(Candidate(folds, ended, [config for config in runs if config.dataset.is_refit], score))
+        made.append(RankedSetting(folds, ended, [config for config in runs if config.dataset.is_refit], score))
     able = sorted((one for one in made if one.score is not None), key=lambda one: one.rank)
     return able + [one for one in made if one.score is None]
 
@@ -111,23 +111,23 @@ def finished(run: RunDict) -> dict[str, float]:
     return dict(run["metrics"]) if run.get("status") == "finished" else {}
 
 
-def chosen(by_data: Sequence[Sequence[Candidate]], number_of: int) -> list[Candidate]:
+def best_settings(by_data: Sequence[Sequence[RankedSetting]], number_of: int) -> list[RankedSetting]:
     """Return the best so many candidates of each data set."""
     return [one for candidates in by_data for one in candidates[:number_of] if one.score is not None]
 
 
-def refit(candidates: Sequence[Candidate], launcher: OtherLauncher | None, sender: Sender | None) -> Results:
+def refit(candidates: Sequence[RankedSetting], launcher: OtherLauncher | None, sender: Sender | None) -> Results:
     """Train what is missing of the refits of these candidates."""
     configs = [config for candidate in candidates for config in candidate.refits]
     return train_missing(configs, launcher, sender, Display()) if configs else ({}, None)
 
 
-def plan_refits(by_data: Sequence[Sequence[Candidate]], display: Display) -> dict[str, RunDict]:
+def plan_refits(by_data: Sequence[Sequence[RankedSetting]], display: Display) -> dict[str, RunDict]:
     """Show which settings are trained again, as far as the folds are done, and return those that are."""
     number_of = by_data[0][0].configs[0].cv_refit
     if all(run for candidates in by_data for one in candidates for run in one.outcomes):
         show_candidates(by_data, number_of, display)
-        return refit(chosen(by_data, number_of), None, None)[0]
+        return refit(best_settings(by_data, number_of), None, None)[0]
     runs = sum(len(one.refits) for candidates in by_data for one in candidates[:number_of])
     what = "setting" if number_of == 1 else f"{number_of} settings"
     display.say(
@@ -138,9 +138,9 @@ def plan_refits(by_data: Sequence[Sequence[Candidate]], display: Display) -> dic
     return {}
 
 
-def show_candidates(by_data: Sequence[Sequence[Candidate]], number_of: int, display: Display) -> None:
+def show_candidates(by_data: Sequence[Sequence[RankedSetting]], number_of: int, display: Display) -> None:
     """Show the out-of-fold loss of each setting, and which are chosen."""
-    best = [id(one) for one in chosen(by_data, number_of)]
+    best = [id(one) for one in best_settings(by_data, number_of)]
     rows = []
     for one in (one for candidates in by_data for one in candidates):
         numbers = ["", ""] if one.score is None else [number(one.score.mean), number(one.score.error)]
