@@ -1,0 +1,220 @@
+"""Ensembles: greedy selection is that of a slow loop, on validation rows alone; what is written predicts as it says."""
+
+import shutil
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from sklearn.datasets import load_diabetes, load_wine
+from sklearn.metrics import log_loss, root_mean_squared_error
+
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.errors import UsageError
+from psilon_bench.records.ensemble_json import read_ensemble
+from psilon_bench.records.networks import load, load_ensemble
+from psilon_bench.records.run_json import read_run
+from psilon_bench.report.ensemble import make_ensembles
+from psilon_bench.report.ensemble_selection import (
+    MOST_PICKS,
+    cross_entropy,
+    greedy_picks,
+    root_mean_square,
+    weights_of,
+)
+from psilon_bench.report.metric import Metric
+from psilon_bench.report.report import make
+from psilon_bench.report.table import Table
+from psilon_bench.sweep.jobs import launch
+
+TINY = (
+    *("model.hidden=4", "model.depth=2", "trainer.epochs=5", "trainer.eval_every=5", "optimizer.lr=0.05"),
+    *("tracking=none", "hardware.device=cpu", "hardware.plan=stacked", "metrics.lipschitz_points=1"),
+    *("reg.lam=1e-3", "dataset.split_seed=0"),
+)
+
+
+def sweep(jobs: list[list[str]], *common: str) -> None:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        every = [[*TINY, *common, *job] for job in jobs]
+        launch(every, lambda job: compose("config", job, return_hydra_config=True))
+
+
+def chosen(folder: Path) -> Table:
+    return make_ensembles(make([folder], Metric("val/loss", "min")).choices, folder)
+
+
+def predictions(record: Path, part: str) -> pd.DataFrame:
+    return pd.read_parquet(record / "predictions.parquet", filters=[("split", "==", part)])
+
+
+def by_hand(values: np.ndarray, loss: Any) -> list[int]:
+    """The picks of the rule in the module, ensemble by ensemble."""
+    path: list[list[int]] = []
+    picks: list[int] = []
+    for _ in range(MOST_PICKS):
+        tried = [[*picks, one] for one in range(len(values))]
+        picks = min(tried, key=lambda own: loss(np.mean([values[one] for one in own], axis=0)))
+        path.append(picks)
+    return min(path, key=lambda own: loss(np.mean([values[one] for one in own], axis=0)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_picks_are_those_of_a_slow_loop(seed: int) -> None:
+    """And the loss is never above that of the best alone; of equal candidates the first is taken."""
+    draw = np.random.default_rng(seed)
+    for values, loss in (
+        (draw.beta(2, 1, size=(6, 17)), cross_entropy),
+        (draw.normal(0.3, np.arange(1, 7)[:, None], size=(6, 17)), root_mean_square),
+    ):
+        picks = greedy_picks(values, loss)
+        weights = weights_of(picks, len(values))
+        assert np.allclose(weights, weights_of(by_hand(values, loss), len(values)))
+        assert loss(weights @ values) <= loss(values).min() + 1e-12
+        assert weights.sum() == pytest.approx(1)
+        assert set(greedy_picks(np.repeat(values, 2, axis=0), loss)) <= set(range(0, 12, 2))
+
+
+def test_a_candidate_that_nothing_improves_is_alone() -> None:
+    """An ensemble of one, with all of the weight; a probability of 0 is no infinite loss."""
+    values = np.array([[0.0, 1.0, 1.0], [0.0, 0.5, 0.2]])
+    assert weights_of(greedy_picks(values, cross_entropy), 2).tolist() == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of networks on two data sets."""
+    results = tmp_path_factory.mktemp("ensembles")
+    jobs = [[f"dataset={data}", f"seed={seed}"] for data in ("wine", "diabetes") for seed in range(4)]
+    sweep(jobs, f"results_dir={results}")
+    return results / "runs"
+
+
+@pytest.mark.parametrize(("dataset", "raw"), [("wine", load_wine), ("diabetes", partial(load_diabetes, scaled=False))])
+def test_an_ensemble_predicts_and_scores_as_it_says(folder: Path, dataset: str, raw: Any) -> None:
+    """Its losses are scikit-learn's of the weighted mean of predictions, and the loaded networks make these."""
+    rows = [row for row in chosen(folder).rows if row[0] == dataset]
+    place = folder / "ensembles" / dataset
+    made = read_ensemble(place)
+    assert made.loss["val"] <= made.loss_of_best["val"]
+    assert sum(member.weight for member in made.members) == pytest.approx(1)
+    assert made.candidates == 4
+    saved, inputs = load_ensemble(place), raw(as_frame=True).data
+    for part in ("val", "test"):
+        frames = [predictions(place / member.record, part) for member in made.members]
+        mean = np.sum([m.weight * numbers(frame) for m, frame in zip(made.members, frames, strict=True)], axis=0)
+        assert saved.predict(inputs.iloc[frames[0]["row"]]).reshape(mean.shape) == pytest.approx(mean, rel=1e-4)
+        assert made.loss[part] == pytest.approx(loss_of(mean, frames[0]["target"], made.task), rel=1e-5)
+    assert rows[-1][3:] == [made.loss["val"], made.loss["test"]]
+    assert len(rows) == len(made.members) + 2
+
+
+def numbers(frame: pd.DataFrame) -> np.ndarray:
+    """Probabilities (rows, classes), or predictions (rows, 1)."""
+    likely = [name for name in frame if name.startswith("probability/")]
+    return frame[likely or ["prediction"]].to_numpy(float)
+
+
+def loss_of(mean: np.ndarray, target: pd.Series, task: dict[str, Any]) -> float:
+    """By scikit-learn, from probabilities that float32 has rounded."""
+    if task["kind"] == "regression":
+        return float(root_mean_squared_error(target, mean[:, 0]) / task["target"]["scale"])
+    return float(log_loss(target.astype(str), mean / mean.sum(axis=1, keepdims=True), labels=task["classes"]))
+
+
+def test_the_choice_looks_at_no_test_row(folder: Path, tmp_path: Path) -> None:
+    """With the test targets in another order: the same members with the same weights, another test loss."""
+    copy = tmp_path / "runs"
+    shutil.copytree(folder, copy)
+    chosen(copy)
+    before = read_ensemble(copy / "ensembles/wine")
+    for path in copy.glob("*/predictions.parquet"):
+        table = pd.read_parquet(path)
+        test = table["split"] == "test"
+        table.loc[test, "target"] = table.loc[test, "target"].to_numpy()[::-1]
+        table.to_parquet(path)
+    chosen(copy)
+    after = read_ensemble(copy / "ensembles/wine")
+    assert after.members == before.members
+    assert after.loss["val"] == before.loss["val"]
+    assert after.loss["test"] != before.loss["test"]
+
+
+def test_a_file_that_was_changed_is_not_loaded(folder: Path, tmp_path: Path) -> None:
+    """Weights other than those that were chosen, and an ensemble taken for a run."""
+    copy = tmp_path / "runs"
+    shutil.copytree(folder, copy)
+    chosen(copy)
+    place = copy / "ensembles/wine"
+    with pytest.raises(UsageError, match="is an ensemble of several networks"):
+        load(place)
+    file = place / read_ensemble(place).members[0].record / "model.pt"
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(UsageError, match=r"model\.pt, of the ensemble in .*, was changed since"):
+        load_ensemble(place)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"is not there\. Choose again: psilon-report --ensemble"):
+        load_ensemble(place)
+
+
+def test_candidates_of_a_cross_validation_are_settings(tmp_path: Path) -> None:
+    """Out-of-fold predictions, means over seeds, choose; members are the refits, which share a setting's weight."""
+    jobs = [[f"model.hidden={hidden}", f"seed={seed}"] for hidden in (2, 3, 4) for seed in (0, 1)]
+    sweep(jobs, f"results_dir={tmp_path}", "dataset=wine", "cv=2", "cv_refit=3")
+    chosen(tmp_path / "runs")
+    place = tmp_path / "runs/ensembles/wine"
+    made = read_ensemble(place)
+    assert made.candidates == 3
+    shares = Counter(member.weight for member in made.members)
+    assert all(count % 2 == 0 for count in shares.values())
+    assert sum(member.weight for member in made.members) == pytest.approx(1)
+    assert {about(place / member.record)["params"]["dataset.fold"] for member in made.members} == {"all"}
+    runs = [about(path.parent) for path in (tmp_path / "runs").glob("*/run.json")]
+    hidden = {about(place / member.record)["params"]["model.hidden"]: member for member in made.members}
+    for size, member in hidden.items():
+        own = [r for r in runs if r["params"]["model.hidden"] == size and r["params"]["dataset.fold"] != "all"]
+        frames = [
+            pd.concat([predictions(r["folder"], "val") for r in own if r["seed"] == seed]).sort_values("row")
+            for seed in (0, 1)
+        ]
+        likely = np.mean([numbers(frame) for frame in frames], axis=0)
+        assert member.loss == pytest.approx(loss_of(likely, frames[0]["target"], made.task), rel=1e-6)
+
+
+def about(record: Path) -> dict[str, Any]:
+    found = read_run(record)
+    assert found is not None
+    return found | {"folder": record}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "more", "message"),
+    [
+        ([["seed=0"]], [], r"breast_cancer has one network to take\. Train more of them: .* with reg\.lam="),
+        ([["seed=0"]], ["cv=2"], r"breast_cancer has one network to take\. .* with cv_refit=5"),
+        ([["model=ridge", "reg=none"]], [], r"has no network with its predictions"),
+        (
+            [["dataset.split_seed=0"], ["dataset.split_seed=1"]],
+            [],
+            r"on the same validation rows, .* differ\.",
+        ),
+        ([["dataset.fold=0"], ["dataset.fold=1"]], ["dataset.folds=2"], r"differ.* and cv=5 for folds"),
+    ],
+)
+def test_what_has_no_ensemble_is_told(tmp_path: Path, jobs: Any, more: list[str], message: str) -> None:
+    """One line, and nothing is written."""
+    base = [one for one in TINY if not one.startswith(("model.", "reg."))] if "model=ridge" in jobs[0] else [*TINY]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        every = [[*base, f"results_dir={tmp_path}", *more, *job] for job in jobs]
+        launch(every, lambda job: compose("config", job, return_hydra_config=True))
+    with pytest.raises(UsageError, match=message) as raised:
+        chosen(tmp_path / "runs")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "runs/ensembles").exists()
