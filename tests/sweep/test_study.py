@@ -172,9 +172,11 @@ def test_a_journal_that_is_cut_or_damaged(tmp_path: Path, space: SearchSpace) ->
         file.write(b'{"op_code":4,"wor')
     with locked_study(tmp_path):
         assert searched(tmp_path, space, section())[:4] == trials
-    journal.write_bytes(b"nonsense\n" + journal.read_bytes())
-    with pytest.raises(UsageError, match=r"\.study\.jsonl cannot be read \(.*\)\. Remove it: the search begins anew"):
-        load_study(tmp_path)
+    whole = journal.read_bytes()
+    for damage in (b"nonsense\n", b"[]\n", b"{}\n", bytes(9) + b"\n"):
+        journal.write_bytes(damage + whole)
+        with pytest.raises(UsageError, match=r"\.study\.jsonl cannot be read \(.*\)\. Remove it: the search begins"):
+            load_study(tmp_path)
 
 
 def test_optuna_is_quiet(tmp_path: Path, space: SearchSpace, capfd: pytest.CaptureFixture[str]) -> None:
