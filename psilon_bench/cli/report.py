@@ -48,6 +48,7 @@ def say(line: str) -> None:
 @click.option("--reference", is_flag=True, help="Compare with the expected numbers that go with the runs' name.")
 @click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
+@click.option("--ensemble", is_flag=True, help="Choose an ensemble of the networks of FOLDER, and write it there.")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
 @click.option(
     "--config-dir",
@@ -68,6 +69,7 @@ def report(
     reference: bool,
     reference_file: Path | None,
     out: Path | None,
+    ensemble: bool,
     figures: bool,
     config_dir: Path | None,
     attach: bool,
@@ -79,6 +81,8 @@ def report(
     Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
     metrics are those of the chosen.
     """
+    if ensemble and (len(folders) != 1 or mlflow):
+        raise UsageError("--ensemble writes an ensemble into the folder of its networks. Give one FOLDER.")
     if config_dir is not None:
         add_folder(config_dir)
     with records(folders, mlflow, uri) as places:
@@ -90,6 +94,10 @@ def report(
 
         garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
+        if ensemble:
+            from psilon_bench.report.ensemble import make_ensembles
+
+            made.tables.insert(1, make_ensembles(made.choices, folders[0]))
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))

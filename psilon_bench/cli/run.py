@@ -50,6 +50,8 @@ def train(cfg: DictConfig) -> None:
         config = check(cfg)
         if config.race:
             raise UsageError("race=true compares several runs, and this is one. Add -m and values, or leave it out.")
+        if config.cv is not None:
+            raise UsageError(f"cv={config.cv} trains several runs, and this is one. Add -m, or leave it out.")
         check_places(config)
         garbage.resume()
         display = Display()

@@ -10,6 +10,8 @@ from typing import Any
 FOLDS = ("repeat", "fold", "test_repeat", "test_fold")
 REPEATED = ("split_seed", *FOLDS)
 REPLICATES = ("seed", *(f"dataset.{key}" for key in REPEATED))  # the keys that tell the replicates of a setting apart
+PARTITION = tuple(key for key in REPLICATES if key != "dataset.fold")  # those that all folds of a partition share
+FOLD_COUNT = "dataset.folds"
 REFIT = "all"  # the value of `fold` that leaves no row for validation
 
 

@@ -1,13 +1,17 @@
 """What a sweep varies and what it repeats: a setting is all values of a run but those that tell replicates apart."""
 
 from psilon_bench.config.identity import digest
-from psilon_bench.config.repeated import FOLDS, REPLICATES, fold_words
+from psilon_bench.config.repeated import FOLD_COUNT, FOLDS, REPLICATES, fold_words
 from psilon_bench.config.schema import Config, leaves
 
 
 def setting_of(config: Config) -> str:
-    """Return a hash of all values that determine the numbers of a run, without those of REPLICATES."""
-    return digest({key: value for key, value in leaves(config.determining()) if key not in REPLICATES})
+    """Return a hash of all values that determine the numbers of a run, without those of REPLICATES.
+
+    A refit has the setting of the folds that it follows, so the number of folds is left out, too.
+    """
+    left_out = (*REPLICATES, FOLD_COUNT)
+    return digest({key: value for key, value in leaves(config.determining()) if key not in left_out})
 
 
 def replicate_of(config: Config) -> str:

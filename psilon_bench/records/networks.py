@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
 from psilon_bench.data import checks, preprocessing
+from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.prediction import probabilities
 from psilon_bench.records import places, run_json, trusted
+from psilon_bench.records.ensemble_json import read_ensemble
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
 SAVED_PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
@@ -60,12 +62,40 @@ class SavedNetwork:
             )
 
 
+@dataclass(frozen=True)
+class SavedEnsemble:
+    """Trained networks with the weights of their predictions in a mean; the weights sum to 1."""
+
+    members: list[SavedNetwork]
+    weights: list[float]
+
+    def predict(self, rows: Any) -> np.ndarray:
+        """Return the mean of the members' predictions, as SavedNetwork has them."""
+        return np.asarray(sum(w * member.predict(rows) for w, member in zip(self.weights, self.members, strict=True)))
+
+
+def load_ensemble(folder: str | Path) -> SavedEnsemble:
+    """Return the networks of an ensemble as one; UsageError where a file of theirs is not the one that was chosen."""
+    folder = Path(folder)
+    members = read_ensemble(folder).members
+    for member in members:
+        path = folder / member.record / places.weights_name(member.which)
+        if not path.exists() or file_sha256(path) != member.sha256:
+            what = "was changed since" if path.exists() else "is not there"
+            raise UsageError(f"{path}, of the ensemble in {folder}, {what}. Choose again: psilon-report --ensemble.")
+    return SavedEnsemble(
+        [load(folder / member.record, member.which) for member in members], [member.weight for member in members]
+    )
+
+
 def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
     """Return the network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
 
-    UsageError where the folder holds no such file.
+    UsageError where the folder holds no such file, such as that of an ensemble, which `load_ensemble` loads.
     """
     folder = Path(folder)
+    if (folder / places.ENSEMBLE_JSON).exists():
+        raise UsageError(f"{folder} is an ensemble of several networks. Take load_ensemble in place of load.")
     network, inputs, task = load_network(folder, which)
     return SavedNetwork(network, trusted.read_fitted(folder / places.fitted_name("preprocessing")), inputs, task)
 

@@ -5,6 +5,7 @@
         .mlflow.lock                         held while database and experiment are made
         <name>/                              the folder of a sweep, or of single runs
             <time>_<model>_<reg>_<id>/       the record of one run: the files named below
+            ensembles/<data set>/            ensemble.json of networks in these records
             .checkpoints/                    checkpoints of stacks, and the locks of runs that are being trained
             .inner/<id>/                     what another launcher's workers read: one pickled stack a job
             .study.jsonl, .study.lock        Optuna's journal of a search, and the lock of the process that searches
@@ -34,6 +35,8 @@ HISTORY = "history.csv"
 PREDICTIONS = "predictions.parquet"
 ERROR = "error.txt"
 MLFLOW_STATE = "mlflow.json"  # which run of MLflow mirrors the record
+
+ENSEMBLE_JSON = "ensemble.json"  # of an ensemble: its members and their weights
 
 # files of a report
 REPORT_HTML = "report.html"
@@ -99,6 +102,11 @@ def run_json_files(folder: Path) -> Iterator[Path]:
 def report_folder(folder: Path) -> Path:
     """Return where the report on the records below a folder goes, unless another place is asked for."""
     return folder / "report"
+
+
+def ensemble_folder(folder: Path, dataset: str) -> Path:
+    """Return where the ensemble of the records below a folder goes that are on this data set."""
+    return folder / "ensembles" / re.sub(r"[^\w.+-]+", "_", dataset).strip("._")
 
 
 def checkpoints_folder(sweep: Path) -> Path:

@@ -153,9 +153,9 @@ def pairs_within(choices: Sequence[Choice], metric: Metric) -> Table:
 
 def paired(a: Setting, b: Setting, metric: str) -> np.ndarray:
     """Return the differences a - b of a metric, (n,), one for each seed that both settings have."""
-    other = {run.replicate: run.metrics[metric] for run in b.runs if metric in run.metrics}
+    other = {run.replicate: run.metrics[metric] for run in b.tested if metric in run.metrics}
     return np.array(
-        [r.metrics[metric] - other[r.replicate] for r in a.runs if metric in r.metrics and r.replicate in other]
+        [r.metrics[metric] - other[r.replicate] for r in a.tested if metric in r.metrics and r.replicate in other]
     )
 
 

@@ -29,11 +29,12 @@ def runs_by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return runs by the name of their data set; each name stands for one content and one choice of rows from it."""
     result: dict[str, list[Run]] = {}
     for name, own in partition(runs, lambda run: run.dataset).items():
-        ways = {way: by_content(part) for way, part in partition(own, partial(way_of, dataset_keys(own))).items()}
+        way = partial(way_of, dataset_keys(own), is_cross_validated(own))
+        ways = {words: by_content(part) for words, part in partition(own, way).items()}
         tells = tell_apart(list(ways.values()))
-        for way, contents in ways.items():
+        for words, contents in ways.items():
             for content, part in contents.items():
-                result[" ".join(filter(None, (name, tells.get(content), way)))] = part
+                result[" ".join(filter(None, (name, tells.get(content), words)))] = part
     return result
 
 
@@ -42,12 +43,18 @@ def dataset_keys(runs: Sequence[Run]) -> list[str]:
     return [key for key in varying(runs) if key.startswith("dataset.") and key not in PLACES]
 
 
-def way_of(keys: Sequence[str], run: Run) -> str:
+def is_cross_validated(runs: Sequence[Run]) -> bool:
+    """Tell whether these runs on one data set are, at least in part, of a cross-validation (cv=5)."""
+    return any(run.params.get("cv") is not None for run in runs)
+
+
+def way_of(keys: Sequence[str], with_refits: bool, run: Run) -> str:
     """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 encoding=codes`.
 
-    Refits are always apart: they train on the rows by which the others are compared.
+    Refits are apart, for they train on the rows by which the others are compared, but for those of a cross-validation
+    (with_refits), which stand for the settings they are of.
     """
-    refit = [f"fold={REFIT}"] if run.is_refit else []
+    refit = [f"fold={REFIT}"] if run.is_refit and not with_refits else []
     return " ".join([*(f"{key.partition('.')[2]}={value_text(run.params.get(key))}" for key in keys), *refit])
 
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold
 from psilon_bench.report import datasets
+from psilon_bench.report.datasets import is_cross_validated
+from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.keys import order, partition, value_text, varying
 from psilon_bench.report.records import Run
 
@@ -20,11 +23,21 @@ Values = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class Setting:
-    """One combination of tuned values with its finished runs, one per seed (and fold), in their order."""
+    """One combination of tuned values with its finished runs, one per seed (and fold), in their order.
+
+    refits: of a cross-validation, the latest run of each seed that trained on all folds; None elsewhere. Such a setting
+    is judged by its folds, and all that is said of the chosen network is of the refits.
+    """
 
     values: Values  # tuned key and value, as keys.value_text shows it
     runs: list[Run]
     unfinished: list[Run]  # seeds that have no finished run: the latest of each
+    refits: list[Run] | None = None
+
+    @property
+    def tested(self) -> list[Run]:
+        """Return the finished runs of which test rows and networks are shown: of a cross-validation the refits."""
+        return self.runs if self.refits is None else [run for run in self.refits if run.status == "finished"]
 
     @property
     def raced_out(self) -> list[Run]:
@@ -46,8 +59,17 @@ class Setting:
         return dict(self.values).get(key)
 
     def numbers(self, metric: str) -> list[float]:
-        """Return the metric of every finished run that has it."""
-        return [run.metrics[metric] for run in self.runs if metric in run.metrics]
+        """Return the metric of every finished run that has it; a metric of the test rows of those that are tested."""
+        return numbers_of(self.tested if metric.startswith("test/") else self.runs, metric)
+
+    def tested_numbers(self, metric: str) -> list[float]:
+        """Return the metric of every tested run that has it."""
+        return numbers_of(self.tested, metric)
+
+
+def numbers_of(runs: Sequence[Run], metric: str) -> list[float]:
+    """Return the metric of every run that has it."""
+    return [run.metrics[metric] for run in runs if metric in run.metrics]
 
 
 @dataclass(frozen=True)
@@ -67,12 +89,31 @@ class RunGroup:
     @property
     def every_run(self) -> list[Run]:
         """Return the finished runs, and the latest run of each seed that has no finished one."""
-        return [run for setting in self.settings for run in setting.runs + setting.unfinished]
+        return [run for one in self.settings for run in one.runs + one.unfinished + (one.refits or [])]
+
+    @property
+    def is_cross_validated(self) -> bool:
+        """Tell whether settings are judged by their folds, and tested by refits."""
+        return self.settings[0].refits is not None
 
     @property
     def seeds(self) -> dict[tuple[Any, ...], str]:
         """Return the seeds (with split seeds and folds) that any setting was to have, and their words."""
-        return {run.replicate: run.replicate_text for run in self.every_run}
+        return {r.replicate: r.replicate_text for one in self.settings for r in one.runs + one.unfinished}
+
+    def validation(self, setting: Setting, metric: str) -> Estimate | None:
+        """Return what a setting is judged by: the mean of a metric over runs, of a cross-validation out of folds.
+
+        The latter has the standard deviation of a fold. None where no run has the metric, or a fold lacks it.
+        """
+        if not self.is_cross_validated:
+            return estimate(setting.numbers(metric))
+        runs = [run for run in setting.runs if metric in run.metrics]
+        if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys():
+            return None
+        values = [FoldValue(run.partition, run.metrics[metric], run.num_val, run.target_scale) for run in runs]
+        pooled = out_of_fold(values, is_root(metric, self.kind))
+        return Estimate(pooled.mean, pooled.sd, pooled.n)
 
     def tuned(self) -> list[str]:
         """Return the tuned keys."""
@@ -87,8 +128,9 @@ def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[RunGrou
     made: list[RunGroup] = []
     replaced: list[Run] = []
     for dataset, own in datasets.runs_by_dataset(runs).items():
+        folded = len({run.is_refit for run in own}) > 1 or is_cross_validated(own)
         for method, members in partition(own, lambda run: method_name(run, by)).items():
-            settings, old = settings_of(members, by)
+            settings, old = settings_of(members, by, folded)
             made.append(RunGroup(dataset, method, members[0].kind, settings))
             replaced += old
     return sorted(made, key=lambda group: (group.dataset, group.method)), replaced
@@ -102,17 +144,22 @@ def method_name(run: Run, by: Sequence[str]) -> str:
     return " ".join(names + [f"{key.rpartition('.')[2]}={value_text(run.params[key])}" for key in own])
 
 
-def settings_of(runs: Sequence[Run], by: Sequence[str]) -> tuple[list[Setting], list[Run]]:
-    """Return the settings of one group, sorted by their values, and the runs that were replaced."""
+def settings_of(runs: Sequence[Run], by: Sequence[str], folded: bool) -> tuple[list[Setting], list[Run]]:
+    """Return the settings of one group, sorted by their values, and the runs that were replaced.
+
+    folded: whether the runs are of a cross-validation, whose refits are kept apart.
+    """
     tuned = ("model.",) if runs[0].is_baseline else ("",)
     keys = [key for key in varying(runs) if key.startswith(tuned) and not key.startswith("dataset.") and key not in by]
     made, replaced = [], []
     visible = without_followers(runs, keys)
     for own in partition(runs, lambda run: tuple(run.params.get(key) for key in keys)).values():
         latest, old = latest_of(own)
-        finished = [run for run in latest if run.status == "finished"]
+        refits = [run for run in latest if run.is_refit] if folded else None
+        judged = [run for run in latest if not (folded and run.is_refit)]
+        finished = [run for run in judged if run.status == "finished"]
         values = tuple((key, own[0].params.get(key)) for key in visible)
-        made.append(Setting(values, finished, [run for run in latest if run.status != "finished"]))
+        made.append(Setting(values, finished, [run for run in judged if run.status != "finished"], refits))
         replaced += old
     return sorted(made, key=lambda setting: [order(value) for _, value in setting.values]), replaced
 

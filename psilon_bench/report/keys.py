@@ -13,6 +13,8 @@ WITHOUT_EFFECT = (
     "plan",
     "rerun",
     "race",
+    "cv",
+    "cv_refit",
     "retries",
     "trainer.checkpoint_every",
     "dataset.offline",

@@ -11,7 +11,7 @@ import numpy as np
 from psilon_bench.records import places
 from psilon_bench.records.run_json import RunJson, Unreadable
 from psilon_bench.report.escaping import visible
-from psilon_bench.report.estimate import Estimate, estimate
+from psilon_bench.report.estimate import Estimate
 from psilon_bench.report.grouping import RunGroup, Setting
 from psilon_bench.report.histories import History, read_history
 from psilon_bench.report.metric import Metric
@@ -93,7 +93,7 @@ class Material:
         """Return each value of a tuned key with the best setting of this value and its validation metric."""
         best: dict[float, tuple[Setting, Estimate]] = {}
         for setting in group.settings:
-            value, mean = setting.value(key), estimate(setting.numbers(self.metric.name))
+            value, mean = setting.value(key), group.validation(setting, self.metric.name)
             if mean is None or not is_number(value):
                 continue
             if value not in best or self.metric.sign * (mean.mean - best[value][1].mean) < 0:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from psilon_bench.config.repeated import REFIT, REPLICATES, fold_words
+from psilon_bench.config.repeated import PARTITION, REFIT, REPLICATES, fold_words
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import is_gone
 from psilon_bench.records import places, run_json
@@ -37,6 +37,8 @@ class Run:
     started: str
     params: dict[str, Any]
     metrics: dict[str, float]
+    num_val: int  # validation rows
+    target_scale: float  # units of the target per unit of the scaled one
     origin: str  # command, commit, versions and hardware, as JSON
 
     @property
@@ -53,6 +55,11 @@ class Run:
     def is_refit(self) -> bool:
         """Return whether the run trained on the validation rows too, so that no choice may look at it."""
         return self.params.get("dataset.fold") == REFIT
+
+    @property
+    def partition(self) -> tuple[Any, ...]:
+        """Return what all folds of one partition of the rows share: seed, split seed, repeat."""
+        return self.seed, *(self.params.get(key) for key in PARTITION[1:])
 
     @property
     def replicate_text(self) -> str:
@@ -128,6 +135,8 @@ def read_record(path: Path) -> Run | Damaged:
         started=about.times.started,
         params={sys.intern(visible(key)): plain(value) for key, value in about.params.items()},
         metrics={sys.intern(visible(key)): value for key, value in about.metrics.items()},
+        num_val=about.task.rows.get("val", 0),
+        target_scale=about.task.target.scale if about.task.target else 1.0,
         origin=sys.intern(json.dumps(visible(origin))),
     )
 

@@ -5,6 +5,9 @@ settings has, so that no setting wins by one lucky seed, or because its bad seed
 never chosen. Of equal means the largest lambda wins. Everything a reader should doubt is said: ties, a choice at the
 edge of the grid, missing and failed seeds, a setting passed over for missing seeds, one seed alone, runs of several
 code versions or contents in one mean.
+
+Of a cross-validation (cv=5) the out-of-fold value takes the place of the mean, and a setting needs every fold. What is
+shown of the test rows is that of the refits; a setting without refits has no test numbers.
 """
 
 import math
@@ -14,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psilon_bench.report.datasets import is_drawn
-from psilon_bench.report.estimate import Estimate, estimate, rounded
+from psilon_bench.report.estimate import Estimate, rounded
 from psilon_bench.report.grouping import RunGroup, Setting
 from psilon_bench.report.keys import order
 from psilon_bench.report.metric import Metric
@@ -26,7 +29,7 @@ TOLD = 3  # settings named in a note, the rest is counted
 class Doubt:
     """A reason to doubt a choice: a word for the table and a sentence for below it."""
 
-    flag: str  # edge, tie, seeds, passed over, one seed, no metric, raced out, refit, code, data
+    flag: str  # edge, tie, seeds, passed over, one seed, no metric, raced out, refit, no refit, code, data
     note: str
 
 
@@ -43,7 +46,7 @@ class Choice:
 def choose(group: RunGroup, metric: Metric) -> Choice:
     """Return the best setting of a group by the validation metric, with its doubts; the module has the rule."""
     stayed = [setting for setting in group.settings if not setting.raced_out]
-    scored = [(setting, mean) for setting in stayed if (mean := estimate(setting.numbers(metric.name)))]
+    scored = [(setting, mean) for setting in stayed if (mean := group.validation(setting, metric.name))]
     if not scored and len(group.settings) == 1 and is_refitted(group):
         return Choice(group, group.settings[0], None, [Doubt("refit", "trained on the validation rows too: no choice")])
     if not scored:
@@ -61,6 +64,7 @@ def choose(group: RunGroup, metric: Metric) -> Choice:
         *missing(group, metric.name),
         *passed_over([(other, m) for other, m in scored if metric.sign * m.mean < best], enough),
         *one_seed(mean),
+        *without_refit(setting),
         *mixed_code(group.settings),
         *mixed_data(group.settings),
     ]
@@ -120,6 +124,14 @@ def passed_over(better: Sequence[tuple[Setting, Estimate]], enough: int) -> list
 def one_seed(mean: Estimate) -> list[Doubt]:
     """Return a doubt where one seed leaves the spread unknown."""
     return [Doubt("one seed", "one seed only, no standard deviation")] if mean.n == 1 else []
+
+
+def without_refit(setting: Setting) -> list[Doubt]:
+    """Return a doubt where a setting that was chosen by cross-validation has no network that trained on all folds."""
+    if setting.tested:
+        return []
+    why = "no finished refit, so no test numbers; the sweep's command trains the best setting of the data set again"
+    return [Doubt("no refit", f"{why}, or more of them: cv_refit=N")]
 
 
 def mixed_code(settings: Sequence[Setting]) -> list[Doubt]:

@@ -4,28 +4,37 @@ from collections.abc import Iterable, Sequence
 
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import estimate
-from psilon_bench.report.grouping import RunGroup, Setting
+from psilon_bench.report.grouping import RunGroup
 from psilon_bench.report.metric import Metric
-from psilon_bench.report.records import Damaged
+from psilon_bench.report.records import Damaged, Run
 from psilon_bench.report.selection import Choice, listed
 from psilon_bench.report.table import Cell, Table
 
 
 def summary(choices: Sequence[Choice], metric: Metric) -> Table:
     """Return the table of chosen settings, one row a method and data set, with validation and test numbers."""
-    settings = [choice.setting for choice in choices if choice.setting]
-    columns = test_metrics(settings, metric) + [name for name in metrics_of(settings) if name.endswith("sparsity")]
-    columns = [name for name in columns if any(run.metrics.get(name) for one in settings for run in one.runs)]
+    tested = [run for choice in choices if choice.setting for run in choice.setting.tested]
+    columns = test_metrics(tested, metric) + [name for name in metrics_of(tested) if name.endswith("sparsity")]
+    columns = [name for name in columns if any(run.metrics.get(name) for run in tested)]
     rows: list[list[Cell]] = []
     for choice in choices:
         group, setting = choice.group, choice.setting
-        numbers = [estimate(setting.numbers(name)) if setting else None for name in columns]
+        numbers = [estimate(setting.tested_numbers(name)) if setting else None for name in columns]
         flags = ", ".join(dict.fromkeys(doubt.flag for doubt in choice.doubts))
-        chosen: list[Cell] = [setting.text if setting else None, len(setting.runs) if setting else 0, choice.validation]
+        chosen: list[Cell] = [
+            setting.text if setting else None,
+            len(setting.tested) if setting else 0,
+            choice.validation,
+        ]
         rows.append([group.dataset, group.method, *chosen, *numbers, flags])
     head = ["data set", "method", "chosen", "n", metric.name]
     better = "lowest" if metric.direction == "min" else "highest"
     note = f"Chosen: the {better} mean {metric.name} over seeds. Mean ± standard deviation over n seeds."
+    if any(choice.group.is_cross_validated for choice in choices):
+        note += (
+            f" Cross-validated: {metric.name} is out of fold, with the standard deviation of a fold; n and all other "
+            "numbers are of networks trained again on all folds."
+        )
     note += "".join(raced_out_note(choice.group) for choice in choices)
     return Table("summary", "Chosen by validation", [*head, *columns, "flags"], rows, note)
 
@@ -51,9 +60,9 @@ def raced_out_settings(groups: Sequence[RunGroup]) -> Table:
 def all_metrics(choices: Sequence[Choice]) -> Table:
     """Return the table of every final metric of the chosen settings."""
     chosen = [(choice, choice.setting) for choice in choices if choice.setting]
-    columns = metrics_of([setting for _, setting in chosen])
+    columns = metrics_of([run for _, setting in chosen for run in setting.tested])
     rows: list[list[Cell]] = [
-        [c.group.dataset, c.group.method, setting.text, *(estimate(setting.numbers(name)) for name in columns)]
+        [c.group.dataset, c.group.method, setting.text, *(estimate(setting.tested_numbers(name)) for name in columns)]
         for c, setting in chosen
     ]
     title = "All numbers of the chosen settings"
@@ -63,7 +72,9 @@ def all_metrics(choices: Sequence[Choice]) -> Table:
 def all_settings(choices: Sequence[Choice]) -> Table:
     """Return the table of every setting that was tried, without metrics of the test rows."""
     every = [setting for choice in choices for setting in choice.group.settings]
-    columns = [name for name in metrics_of(every) if not name.startswith("test/")]
+    columns = [
+        name for name in metrics_of([run for setting in every for run in setting.runs]) if not name.startswith("test/")
+    ]
     rows: list[list[Cell]] = [
         [
             choice.group.dataset,
@@ -96,8 +107,8 @@ def unfinished_runs(groups: Sequence[RunGroup]) -> Table:
         [group.dataset, run.title, run.status, run.reason, visible(run.folder.name)]
         for group in groups
         for setting in group.settings
-        for run in setting.unfinished
-        if run.status != "raced out"
+        for run in setting.unfinished + (setting.refits or [])
+        if run.status not in ("finished", "raced out")
     ]
     return Table("unfinished", "Runs that did not finish", ["data set", "run", "status", "reason", "folder"], rows)
 
@@ -108,16 +119,16 @@ def damaged_files(damaged: Sequence[Damaged]) -> Table:
     return Table("damaged", "Damaged files, left out", ["file", "what is wrong"], rows)
 
 
-def metrics_of(settings: Iterable[Setting]) -> list[str]:
-    """Return the names of all final metrics of these settings, in the order of the records."""
-    return list(dict.fromkeys(name for setting in settings for run in setting.runs for name in run.metrics))
+def metrics_of(runs: Iterable[Run]) -> list[str]:
+    """Return the names of all final metrics of these runs, in the order of the records."""
+    return list(dict.fromkeys(name for run in runs for name in run.metrics))
 
 
-def test_metrics(settings: Sequence[Setting], metric: Metric) -> list[str]:
+def test_metrics(runs: Sequence[Run], metric: Metric) -> list[str]:
     """Return the names of test metrics, the counterpart of the validation metric first.
 
     Of the corrupted test sets the mean over all is taken (test/extra/loss), and no single set (test/fog/loss).
     """
-    names = [name for name in metrics_of(settings) if name.startswith("test/")]
+    names = [name for name in metrics_of(runs) if name.startswith("test/")]
     found = [name for name in names if name.count("/") == 1 or name.startswith("test/extra/")]
     return sorted(found, key=lambda name: name != metric.test)

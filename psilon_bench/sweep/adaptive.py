@@ -1,5 +1,6 @@
 """A search: Optuna proposes trials in batches, each batch trains as a grid does, and its values go into the study."""
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from psilon_bench.records.studies import locked_study
 from psilon_bench.run.display import Display, number
 from psilon_bench.run.printing import folding
 from psilon_bench.sweep.composer import Compose, Composer
+from psilon_bench.sweep.folding import fold_count, folded_jobs, folds_of, out_of_fold_of, refits_of
 from psilon_bench.sweep.grids import Parse
 from psilon_bench.sweep.jobs import checked_config, compose_all, in_job, reason, titled
 from psilon_bench.sweep.other_launchers import OtherLauncher
@@ -49,6 +51,10 @@ def search(
     space = search_space(section, arguments, parse)
     corners, compose = space.corners(), Composer(compose)
     first = in_job(corners[0], partial(compose, corners[0]))
+    folds = fold_count(first)
+    if folds is not None:
+        check_folded(section, folds)
+        corners = folded_jobs(corners, folds, compose)
     plan = bool(OmegaConf.select(first, "plan"))
     with sending(wants_mlflow(first) and not plan) as sender:
         from psilon_bench.sweep.plan import with_checksums  # imports torch, while the sender's process imports MLflow
@@ -59,10 +65,10 @@ def search(
         if configs[0].race:
             raise UsageError("race=true is for grids: each trial of a search needs its values. Set race=false.")
         folder, asked = sweep_folder(configs[0]), asked_of(space, section, configs)
-        if plan:
-            return Search(open_study(folder, asked, in_memory=True), space, section, compose, None, None, folder).plan()
-        with locked_study(folder):
-            return Search(open_study(folder, asked), space, section, compose, launcher, sender, folder).run()
+        with contextlib.nullcontext() if plan else locked_study(folder):
+            study = open_study(folder, asked, in_memory=plan)
+            search = Search(study, space, section, compose, launcher, sender, folder, folds, configs[0].cv_refit)
+            return search.plan() if plan else search.run()
 
 
 def check_objectives(section: SearchSection, member: "Member") -> None:
@@ -78,9 +84,22 @@ def check_objectives(section: SearchSection, member: "Member") -> None:
             )
 
 
+def check_folded(section: SearchSection, folds: int) -> None:
+    """Raise UsageError where no trial of a search on folds would be the best."""
+    if len(section.goals) > 1:
+        raise UsageError(
+            f"cv={folds} trains the best trial again on all folds, and {len(section.goals)} objectives have none. "
+            "Give hydra.sweeper.objectives one, or leave cv out."
+        )
+
+
 @dataclass
 class Search:
-    """A search on its way."""
+    """A search on its way.
+
+    folds: into how many folds the rows are cut, on each of which every trial trains; None without. num_refits: how many
+    of the best trials train again on all folds.
+    """
 
     study: Study
     space: SearchSpace
@@ -89,6 +108,8 @@ class Search:
     launcher: OtherLauncher | None
     sender: Sender | None
     folder: Path
+    folds: int | None
+    num_refits: int
     finished: FinishedRuns = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,6 +129,7 @@ class Search:
             display.say(self.best_line(), soft_wrap=True)
         best = self.best()
         self.show_best(best, Display())
+        self.refit(Display())
         failed = self.trials(TrialState.FAIL)
         if failed:
             why = failed[0].user_attrs.get("reason", "no reason is known")
@@ -122,7 +144,8 @@ class Search:
         rows = [(one.key, one.text, conditions.get(one.key, "always")) for one in self.space.parameters]
         display.table(folding("searched", "values", "where"), rows)
         goals = ", ".join(f"{direction} {name}" for name, direction in self.section.goals.items())
-        runs = f" of {len(self.space.repeats)} runs each" if len(self.space.repeats) > 1 else ""
+        each = len(self.jobs([]))
+        runs = f" of {each} runs each" if each > 1 else ""
         told = f"{self.section.n_trials} trials{runs} in batches of {self.section.batch_size}, to {goals}"
         display.say(f"{told}; {done} are done. The next batch:", soft_wrap=True)
         batch = next_batch(self.study, self.space, self.section)
@@ -130,7 +153,31 @@ class Search:
             self.train(batch, display)
         else:
             display.say("nothing is left to do.")
+        if self.folds is not None:
+            what = "trial trains" if self.num_refits == 1 else f"{self.num_refits} trials train"
+            display.say(f"In the end the best {what} again on all {self.folds} folds.", soft_wrap=True)
         return []
+
+    def jobs(self, overrides: list[str]) -> list[list[str]]:
+        """Return the overrides of each run of a trial."""
+        jobs = self.space.jobs(overrides)
+        return jobs if self.folds is None else [fold for job in jobs for fold in folds_of(job, self.folds)]
+
+    def refit(self, display: Display) -> None:
+        """Train the best trials again on all folds, and show the runs; RunFailed where any failed."""
+        from psilon_bench.sweep.plan import with_checksums
+        from psilon_bench.sweep.sweep import show_outcomes, train_missing
+
+        sign = 1 if "minimize" in self.section.goals.values() else -1
+        trials = sorted(self.trials(TrialState.COMPLETE), key=lambda trial: sign * trial.values[0])[: self.num_refits]
+        if self.folds is None or not trials:
+            return
+        kept = [self.space.overrides(lambda parameter: trial.params[parameter.key]) for trial in trials]  # noqa: B023
+        jobs = refits_of([job for overrides in kept for job in self.space.jobs(overrides)], self.folds)
+        configs = titled(with_checksums([self.checked(job) for job in jobs]), jobs)
+        display.say("The best train again on all rows but those of the test.")
+        outcomes, problem = train_missing(configs, self.launcher, self.sender, display, self.finished)
+        show_outcomes(list(outcomes.values()), problem, display)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Return the trials in these states, all of them without states, in the order of their numbers."""
@@ -147,13 +194,13 @@ class Search:
         configs: dict[int, list[Config]] = {}
         refused: dict[int, list[RunDict]] = {}
         for trial, overrides in batch:
-            jobs = self.space.jobs(overrides)
+            jobs = self.jobs(overrides)
             try:
                 configs[trial.number] = [self.checked(job) for job in jobs]
             except UsageError as error:
                 refused[trial.number] = [{"status": "failed", "reason": str(error)}]
         every = with_checksums([config for own in configs.values() for config in own])
-        every = titled(every, [job for trial, one in batch if trial.number in configs for job in self.space.jobs(one)])
+        every = titled(every, [job for trial, one in batch if trial.number in configs for job in self.jobs(one)])
         outcomes, problem = (
             train_missing(every, self.launcher, self.sender, display, self.finished) if every else ({}, None)
         )
@@ -183,7 +230,7 @@ class Search:
             of_trial = runs[trial.number]
             if any(run["status"] in ("running", "killed") for run in of_trial):
                 continue
-            values, failure = trial_values(of_trial, self.section.goals)
+            values, failure = trial_values(of_trial, self.section.goals, self.folds is not None)
             trial.set_user_attr("runs", [Path(run["folder"]).name for run in of_trial if "folder" in run])
             if failure is None:
                 self.study.tell(trial, values)
@@ -227,14 +274,16 @@ def setting(trial: FrozenTrial | Trial) -> str:
     )
 
 
-def trial_values(runs: Sequence[RunDict], goals: Iterable[str]) -> tuple[list[float], str | None]:
-    """Return the mean over runs of each objective, and a reason where there is none: a run failed or lacks it."""
+def trial_values(runs: Sequence[RunDict], goals: Iterable[str], on_folds: bool) -> tuple[list[float], str | None]:
+    """Return the mean over runs of each objective, on folds its out-of-fold value; a reason where there is none."""
     bad = next((run for run in runs if run["status"] != "finished"), None)
     if bad is not None:
         return [], str(bad["reason"])
     missing = next((name for name in goals if not all(name in run["metrics"] for run in runs)), None)
     if missing is not None:
         return [], f"{missing} is not a finite number"
+    if on_folds:
+        return [out_of_fold_of(runs, name).mean for name in goals], None
     values = [fmean(run["metrics"][name] for run in runs) for name in goals]
     assert all(map(math.isfinite, values))
     return values, None

@@ -49,7 +49,11 @@ def single_overrides(override: Override) -> list[str]:
 
 def check_number(arms: Sequence[list[Override]]) -> None:
     """Raise UsageError where the arms have more jobs together than a sweep may have; the jobs are counted, not made."""
-    jobs = sum(math.prod(map(number_of_values, overrides)) for overrides in arms)
+    check_size(sum(math.prod(map(number_of_values, overrides)) for overrides in arms))
+
+
+def check_size(jobs: int) -> None:
+    """Raise UsageError for more runs than a sweep may have."""
     if jobs > MOST_JOBS:
         number = f"{jobs:,}" if jobs < 10**12 else f"{Decimal(jobs):.0e}"
         raise UsageError(f"A sweep has at most {MOST_JOBS:,} runs, but this one has {number}. Sweep over fewer values.")

@@ -14,6 +14,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError, short
 from psilon_bench.machine import garbage
 from psilon_bench.sweep.composer import Compose, Composer
+from psilon_bench.sweep.folding import fold_count, folded_jobs
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.tracking.sender import sending, wants_mlflow
 
@@ -33,10 +34,13 @@ def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher 
     compose = Composer(compose)
     first = in_job(jobs[0], partial(compose, jobs[0]))
     with sending(wants_mlflow(first) and not OmegaConf.select(first, "plan")) as sender:
-        from psilon_bench.sweep.sweep import run_sweep  # imports torch, while the sender's process imports MLflow
+        from psilon_bench.sweep.cross_validation import cross_validate  # imports torch, while the sender's process
+        from psilon_bench.sweep.sweep import run_sweep  # imports MLflow
 
-        configs = compose_all(jobs, compose)
-        outcomes = run_sweep(titled(configs, jobs), launcher, sender)
+        folds = fold_count(first)
+        folded = jobs if folds is None else folded_jobs(jobs, folds, compose)
+        configs = titled(compose_all(folded, compose), folded)
+        outcomes = (run_sweep if folds is None else cross_validate)(configs, launcher, sender)
     returned = [JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED) for job in jobs]
     for job in returned:
         job.return_value = outcomes
@@ -73,7 +77,7 @@ def compose_all(
 
 def check_common(configs: Sequence[Config]) -> None:
     """Raise UsageError where jobs differ in what belongs to the sweep as a whole."""
-    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "retries"):
+    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "cv", "cv_refit", "retries"):
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")

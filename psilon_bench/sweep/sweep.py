@@ -61,8 +61,13 @@ def train_missing(
 
 
 def show_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display) -> None:
-    """Show how the runs ended; RunFailed where any did not finish."""
+    """Show the runs and how they ended; RunFailed where any did not finish."""
     display.summary(runs)
+    check_outcomes(runs, problem, display)
+
+
+def check_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display) -> None:
+    """Show what did not end well, and who was raced out; RunFailed where any run did not finish."""
     bad = [run for run in runs if run["status"] not in ("finished", "raced out")]
     display.failures(bad)
     display.raced_out(runs)

@@ -15,7 +15,7 @@ PLACE = 50
 
 def draw(material: Material) -> Iterator[Drawing]:
     """Yield a figure for each metric with two or more values, twelve data sets on each."""
-    names = metrics_of([choice.setting for choice in material.choices if choice.setting])
+    names = metrics_of([run for choice in material.choices if choice.setting for run in choice.setting.tested])
     parts = [
         (stem, value)
         for stem, _, value in (name.rpartition("/") for name in names)

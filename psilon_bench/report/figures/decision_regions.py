@@ -55,7 +55,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             (choice.group.method, run, plane)
             for choice in choices
             if choice.setting
-            for run in choice.setting.runs[:SEEDS]
+            for run in choice.setting.tested[:SEEDS]
             if has_plane(material, run) and (plane := material.tried(run, plane_of))
         ]
         if planes:

@@ -25,7 +25,9 @@ def draw(material: Material) -> Iterator[Drawing]:
             if choice.setting
             and (
                 lists := [
-                    visible(own) for run in choice.setting.runs if (own := material.about(run).inputs_kept) is not None
+                    visible(own)
+                    for run in choice.setting.tested
+                    if (own := material.about(run).inputs_kept) is not None
                 ]
             )
         }

@@ -32,7 +32,7 @@ def draw(material: Material) -> Iterator[Drawing]:
 def _values_of(material: Material, choice: Choice) -> np.ndarray:
     """Return the positive values (n,) of all seeds of the chosen setting: the axis may be logarithmic."""
     assert choice.setting
-    lists = [material.about(run).lipschitz_local_values for run in choice.setting.runs]
+    lists = [material.about(run).lipschitz_local_values for run in choice.setting.tested]
     pooled = np.array([value for own in lists for value in own or [] if value is not None], dtype=float)
     return pooled[pooled > 0]
 
@@ -46,7 +46,7 @@ def _figure(material: Material, values: dict[str, dict[str, np.ndarray]], page: 
         bounds = {
             choice.group.method: bound.mean
             for choice in material.datasets[dataset]
-            if choice.setting and (bound := estimate(choice.setting.numbers("lipschitz_bound")))
+            if choice.setting and (bound := estimate(choice.setting.tested_numbers("lipschitz_bound")))
         }
         low, high = every.min() / 1.01, every.max() * 1.01
         reach = [low, high, *bounds.values()]

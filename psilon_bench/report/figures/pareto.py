@@ -16,8 +16,8 @@ PLACE = 30
 
 def draw(material: Material) -> Iterator[Drawing]:
     """Yield figures for each sparsity that varies, twelve data sets on each."""
-    settings = [setting for choice in material.choices for setting in choice.group.settings]
-    for sparsity in [name for name in metrics_of(settings) if name.endswith("sparsity")]:
+    runs = [run for choice in material.choices for run in choice.group.runs]
+    for sparsity in [name for name in metrics_of(runs) if name.endswith("sparsity")]:
         points = {dataset: rows for dataset in material.datasets if (rows := _points_of(material, dataset, sparsity))}
         points = {dataset: rows for dataset, rows in points.items() if len({row[2] for row in rows}) > 1}
         for page, datasets in pages(list(points)):

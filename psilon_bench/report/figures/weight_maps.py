@@ -27,7 +27,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     """Yield one figure for each data set and method whose chosen network was pruned, that of the first seed."""
     for dataset, choices in material.datasets.items():
         for choice in choices:
-            runs = choice.setting.runs if choice.setting else []
+            runs = choice.setting.tested if choice.setting else []
             pruned = [run for run in runs if (run.folder / places.weights_name("pruned")).exists()]
             if pruned and (pair := material.tried(pruned[0], before_and_after)):
                 yield _figure(dataset, choice, pruned[0], *pair)

@@ -1,0 +1,199 @@
+"""Ensembles of the networks of a sweep, one for each data set, chosen on validation rows and tested once.
+
+Candidates are the finished networks, by their predictions of the same validation rows. Of a cross-validation they are
+the settings that were trained again (cv_refit=N), by their out-of-fold predictions, means over seeds; the members are
+the networks that were trained again, which share the weight of their setting. Baselines take no part: their trees
+cannot be loaded from a record that a stranger may have written.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from psilon_bench.data.store import file_sha256
+from psilon_bench.errors import UsageError
+from psilon_bench.records import places, run_json
+from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
+from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
+from psilon_bench.report.grouping import RunGroup
+from psilon_bench.report.keys import partition
+from psilon_bench.report.records import Run
+from psilon_bench.report.selection import Choice
+from psilon_bench.report.table import Cell, Table
+
+Part = Literal["val", "test"]
+PROBABILITY = "probability/"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that an ensemble may take: runs whose predictions of validation rows count, and networks to load."""
+
+    title: str
+    judged: list[Run]  # of a cross-validation the runs of folds
+    members: list[Run]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What each candidate makes of the same rows, (candidates, rows), as greedy_picks has it, and the loss of means."""
+
+    values: np.ndarray
+    loss: Loss
+
+    def loss_with(self, weights: np.ndarray) -> float:
+        """Return the loss of the weighted mean; weights: (candidates,)."""
+        return float(self.loss(weights @ self.values))
+
+
+def make_ensembles(choices: Sequence[Choice], folder: Path) -> Table:
+    """Write an ensemble for each data set to the folder of a report's records, and return the table that shows them.
+
+    UsageError where a data set has fewer than two candidates, or runs whose rows differ.
+    """
+    rows: list[list[Cell]] = []
+    groups = [choice.group for choice in choices if choice.group.runs]
+    for dataset in dict.fromkeys(group.dataset for group in groups):
+        own = [group for group in groups if group.dataset == dataset]
+        rows += make_ensemble(dataset, own, places.ensemble_folder(folder, dataset))
+    note = (
+        "Greedy selection with replacement on validation rows (Caruana et al. 2004), of a cross-validation on "
+        "out-of-fold predictions; the weights are those of a mean of predictions. The test rows were read after it."
+    )
+    return Table("ensemble", "Ensembles", ["data set", "network", "weight", "val/loss", "test/loss"], rows, note)
+
+
+def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> list[list[Cell]]:
+    """Write the ensemble of one data set, and return its rows of the table."""
+    candidates = checked([one for group in groups for one in candidates_of(group)], dataset, groups)
+    kind = groups[0].kind
+    judged = compared([one.judged for one in candidates], "val", kind, dataset)
+    picks = greedy_picks(judged.values, judged.loss)
+    weights = weights_of(picks, len(candidates))
+    alone = judged.loss(judged.values)
+    single = np.eye(len(candidates))[int(alone.argmin())]
+    tested = compared([one.members for one in candidates], "test", kind, dataset)
+    parts = {"val": judged, "test": tested}
+    made = EnsembleJson(
+        task=run_json.read_raw(candidates[0].members[0].folder)["task"],
+        data=candidates[0].members[0].checksum,
+        members=[
+            member
+            for one, weight, loss in zip(candidates, weights, alone, strict=True)
+            if weight
+            for member in members_of(one, float(weight), float(loss), folder)
+        ],
+        picks=len(picks),
+        candidates=len(candidates),
+        loss={part: rows.loss_with(weights) for part, rows in parts.items()},
+        loss_of_best={part: rows.loss_with(single) for part, rows in parts.items()},
+    )
+    write_ensemble(folder, made)
+    return list(rows_of(dataset, made))
+
+
+def rows_of(dataset: str, made: EnsembleJson) -> Iterator[list[Cell]]:
+    """Yield the rows of an ensemble: its members, the best candidate alone, all together."""
+    for member in made.members:
+        yield [dataset, member.title, member.weight, member.loss, None]
+    yield [dataset, f"best of {made.candidates} alone", None, made.loss_of_best["val"], made.loss_of_best["test"]]
+    yield [dataset, f"ensemble (picks: {made.picks})", 1.0, made.loss["val"], made.loss["test"]]
+
+
+def members_of(candidate: Candidate, weight: float, loss: float, folder: Path) -> Iterator[EnsembleMember]:
+    """Yield the networks of a candidate, which share its weight; where one was pruned, that is what was tested."""
+    for run in candidate.members:
+        which: Literal["model", "pruned"] = "pruned" if weights_file(run, "pruned").exists() else "model"
+        yield EnsembleMember(
+            record=os.path.relpath(run.folder, folder),
+            title=run.title,
+            which=which,
+            weight=weight / len(candidate.members),
+            loss=loss,
+            sha256=file_sha256(weights_file(run, which)),
+        )
+
+
+def candidates_of(group: RunGroup) -> Iterator[Candidate]:
+    """Yield the candidates of one method: runs, of a cross-validation whole settings that were trained again."""
+    for setting in group.settings:
+        if not group.is_cross_validated:
+            yield from (Candidate(run.title, [run], [run]) for run in setting.runs if is_usable(run))
+        elif group.validation(setting, "val/loss") and setting.tested and all(map(is_usable, setting.tested)):
+            yield Candidate(f"{group.method} {setting.text}", setting.runs, setting.tested)
+
+
+def is_usable(run: Run) -> bool:
+    """Tell whether a run left a network and predictions; refits without folds have no validation rows."""
+    return all(path.exists() for path in (weights_file(run, "model"), run.folder / places.PREDICTIONS))
+
+
+def weights_file(run: Run, which: str) -> Path:
+    """Return the file of a network of a run."""
+    return run.folder / places.weights_name(which)
+
+
+def checked(candidates: list[Candidate], dataset: str, groups: Sequence[RunGroup]) -> list[Candidate]:
+    """Return the candidates; UsageError where there are fewer than two."""
+    if len(candidates) > 1:
+        return candidates
+    what = "one network" if candidates else "no network with its predictions"
+    again = "cv_refit=5" if any(group.is_cross_validated for group in groups) else "reg.lam=1e-4,1e-3,1e-2"
+    raise UsageError(
+        f"--ensemble chooses among networks by their {places.PREDICTIONS}, and {dataset} has {what} to take. "
+        f"Train more of them: the sweep's command with {again}, say."
+    )
+
+
+def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset: str) -> Predictions:
+    """Return the predictions of candidates for one part of the data; UsageError where they are of different rows.
+
+    A loss of a regression is in units of the scaled target, by the root of the mean square of the scales of all runs.
+    """
+    frames = [[frame_of(runs, part, kind) for runs in replicates(runs, part)] for runs in candidates]
+    first = frames[0][0]
+    for runs, own in zip(candidates, frames, strict=True):
+        if not all(frame.index.equals(first.index) and is_same(frame["target"], first["target"]) for frame in own):
+            words = {"val": "validation", "test": "test"}[part]
+            raise UsageError(
+                f"--ensemble compares networks on the same {words} rows, and those of {candidates[0][0].title} and "
+                f"{runs[0].title} on {dataset} differ. Train with dataset.split_seed=0, and cv=5 for folds."
+            )
+    values = np.stack([np.mean([frame["value"].to_numpy() for frame in own], axis=0) for own in frames])
+    if kind != "regression":
+        return Predictions(values, cross_entropy)
+    scale = np.sqrt(np.mean([run.target_scale**2 for runs in candidates for run in runs]))
+    return Predictions(values / scale, root_mean_square)
+
+
+def is_same(targets: pd.Series, others: pd.Series) -> bool:
+    """Tell whether the targets of two runs are equal, numbers up to rounding: folds scale them differently."""
+    if pd.api.types.is_numeric_dtype(targets):
+        return len(targets) == len(others) and bool(np.allclose(targets, others, rtol=1e-5, atol=1e-6))
+    return list(targets) == list(others)
+
+
+def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
+    """Return the runs that predict all rows together: on validation rows the folds of a partition, else each alone."""
+    return list(partition(runs, lambda run: run.partition).values()) if part == "val" else [[run] for run in runs]
+
+
+def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
+    """Return for each row of these runs, by its number, the target and the value; see greedy_picks."""
+    read = partial(pd.read_parquet, filters=[("split", "==", part)])
+    frame = pd.concat([read(run.folder / places.PREDICTIONS) for run in runs], ignore_index=True)
+    target = frame["target"]
+    if kind == "regression":
+        frame["value"] = frame["prediction"] - target
+    else:
+        frame["target"] = target.astype(str)
+        classes = [name for name in frame if name.startswith(PROBABILITY)]
+        place = pd.Index([name.removeprefix(PROBABILITY) for name in classes]).get_indexer(frame["target"])
+        frame["value"] = frame[classes].to_numpy(dtype=float)[np.arange(len(frame)), place]
+    return frame[["row", "target", "value"]].sort_values("row", kind="stable").set_index("row")
