@@ -46,7 +46,7 @@ def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any,
 
 def wait_for_rows(folder: Path, process: subprocess.Popen[str], count: int) -> None:
     """Until the run's history has so many."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not any(len(read_rows(path / "history.csv")) >= count for path in records(folder)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -135,7 +135,7 @@ def _parse(data: Any) -> tuple[pd.DataFrame, list[bool], list[str]]:
     try:
         frame, _, is_level, names = data.get_data()
     except Exception as error:  # the client raises all kinds, a bare Exception for Parquet
-        raise Unreadable(str(error)) from error
+        raise UnreadableAnswer(str(error)) from error
     return frame, is_level, names
 
 
@@ -197,10 +197,10 @@ def _may_pass(error: BaseException) -> bool:
 
     if isinstance(error, OpenMLServerException):
         return error.code == DATABASE_DOWN
-    return isinstance(error, OpenMLServerError | OpenMLHashException | RequestException | HTTPError | Unreadable)
+    return isinstance(error, OpenMLServerError | OpenMLHashException | RequestException | HTTPError | UnreadableAnswer)
 
 
-class Unreadable(Exception):
+class UnreadableAnswer(Exception):
     """The client could not parse what it got; Parquet comes without a checksum, so the bytes may be damaged."""
 
 

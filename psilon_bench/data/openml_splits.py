@@ -2,13 +2,15 @@
 
 import functools
 import itertools
+import warnings
 from pathlib import Path
 from typing import Any
 
+import arff
 import pandas as pd
 
 from psilon_bench.data import store
-from psilon_bench.data.openml_fetch import SeedCache, Unreadable, origin, with_retries
+from psilon_bench.data.openml_fetch import SeedCache, UnreadableAnswer, origin, with_retries
 from psilon_bench.data.store import About, Entry
 from psilon_bench.errors import UsageError
 
@@ -32,10 +34,7 @@ def _fetch_splits(task_id: int, folder: Path) -> About:
         task = openml.tasks.get_task(task_id, download_splits=False)
         if not str(task.estimation_procedure["data_splits_url"] or "").startswith("http"):
             raise UsageError(f"OpenML task {task_id} has no splits. Set dataset.splits=null, or choose another task.")
-        try:
-            repeats, folds, samples = task.get_split_dimensions()
-        except (ValueError, KeyError) as error:  # half a file, or none
-            raise Unreadable(str(error)) from error
+        repeats, folds, samples = _dimensions(task)
         if samples != 1:
             raise UsageError(
                 f"Each fold must be one split, but OpenML task {task_id} has {samples} samples of each. "
@@ -46,6 +45,16 @@ def _fetch_splits(task_id: int, folder: Path) -> About:
         return about | origin(f"https://www.openml.org/t/{task_id}")
 
     return with_retries(ask, folder, f"splits of OpenML task {task_id}")
+
+
+def _dimensions(task: Any) -> tuple[int, int, int]:
+    """Return the numbers of repeats, folds and samples of a task, whose splits are fetched for that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # the client leaves the file open that it reads
+        try:
+            return tuple(task.get_split_dimensions())
+        except (arff.ArffException, ValueError, KeyError) as error:  # half a file
+            raise UnreadableAnswer(str(error)) from error
 
 
 def _split_rows(task: Any, repeats: int, folds: int) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def study_storage(sweep: Path) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         return JournalStorage(JournalFileBackend(journal, LockedAlready(journal)))
-    except (ValueError, KeyError, AssertionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
         raise UsageError(
             f"{journal} cannot be read ({with_kind(error)[:100]}). Remove it: the search begins anew, and runs that "
             "are done are not trained again."

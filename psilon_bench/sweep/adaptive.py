@@ -30,7 +30,7 @@ from psilon_bench.sweep.jobs import checked_config, compose_all, in_job, reason,
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.search_section import SearchSection, checked_section
 from psilon_bench.sweep.search_space import SearchSpace, search_space
-from psilon_bench.sweep.study import asked_of, next_batch, open_study
+from psilon_bench.sweep.study import asked_of, next_trials, open_study
 from psilon_bench.tracking.sender import Sender, sending, wants_mlflow
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Search:
 
     def run(self) -> list[FrozenTrial]:
         """Ask, train and tell, batch after batch; RunFailed where any trial failed."""
-        while batch := next_batch(self.study, self.space, self.section):
+        while batch := next_trials(self.study, self.space, self.section):
             display = Display()
             runs, problem = self.train(batch, display)
             self.tell(batch, runs, display)
@@ -148,7 +148,7 @@ class Search:
         runs = f" of {each} runs each" if each > 1 else ""
         told = f"{self.section.n_trials} trials{runs} in batches of {self.section.batch_size}, to {goals}"
         display.say(f"{told}; {done} are done. The next batch:", soft_wrap=True)
-        batch = next_batch(self.study, self.space, self.section)
+        batch = next_trials(self.study, self.space, self.section)
         if batch:
             self.train(batch, display)
         else:
@@ -236,7 +236,7 @@ class Search:
                 self.study.tell(trial, values)
             else:
                 trial.set_user_attr("reason", failure)
-                display.failure(f"trial {trial.number}: {setting(trial)}", failure)
+                display.failure(f"trial {trial.number}: {trial_text(trial)}", failure)
                 self.study.tell(trial, state=TrialState.FAIL)
 
     def best_line(self) -> str:
@@ -249,7 +249,7 @@ class Search:
         if len(self.section.goals) > 1:
             return f"{told}; {len(best)} on the Pareto front of {', '.join(self.section.goals)}"
         (name,) = self.section.goals
-        return f"{told}; best {name} {number(best[0].values[0])} in trial {best[0].number}: {setting(best[0])}"
+        return f"{told}; best {name} {number(best[0].values[0])} in trial {best[0].number}: {trial_text(best[0])}"
 
     def best(self) -> list[FrozenTrial]:
         """Return the best trial, the first of equal ones, or all on the Pareto front of several objectives."""
@@ -260,14 +260,14 @@ class Search:
         """Show the best trial, or all on the Pareto front, sorted by the first objective."""
         columns = [Column("trial"), *(Column(name, justify="right") for name in self.section.goals), *folding("values")]
         rows = [
-            (str(trial.number), *map(number, trial.values), setting(trial))
+            (str(trial.number), *map(number, trial.values), trial_text(trial))
             for trial in sorted(best, key=lambda trial: trial.values)
         ]
         if rows:
             display.table(columns, rows)
 
 
-def setting(trial: FrozenTrial | Trial) -> str:
+def trial_text(trial: FrozenTrial | Trial) -> str:
     """Return the values of a trial in brief, as overrides."""
     return " ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in trial.params.items()

@@ -137,18 +137,18 @@ def search_space(section: SearchSection, arguments: list[str], parse: Parse) -> 
             "model=pnet,snet."
         )
     for override in searched:
-        check_seed(override)
+        check_seed_override(override)
     values = {override.get_key_element(): override for override in searched}
     conditions = {key: condition(key, text, values, fixed, parse) for key, text in (section.conditions or {}).items()}
     parameters = [
-        Parameter(key, text_of(values[key]), distribution(values[key]), conditions.get(key))
+        Parameter(key, override_text(values[key]), distribution(values[key]), conditions.get(key))
         for key in parents_first(list(values), conditions)
     ]
     repeats = [list(repeat) for repeat in itertools.product(*map(single_overrides, averaged))]
     return SearchSpace(fixed, parameters, repeats)
 
 
-def text_of(override: Override) -> str:
+def override_text(override: Override) -> str:
     """Return the values of an override as they were given."""
     return (override.input_line or "").partition("=")[2]
 
@@ -162,7 +162,7 @@ def averaged_override(key: str, overrides: Sequence[Override]) -> Override:
     return override
 
 
-def check_seed(override: Override) -> None:
+def check_seed_override(override: Override) -> None:
     """Raise UsageError where a seed is searched."""
     key = override.get_key_element()
     if key.lstrip("+") in SEEDS:
@@ -176,7 +176,7 @@ def distribution(override: Override) -> BaseDistribution:
     """Return the values of an override as Optuna has them; UsageError where there are none."""
     value, written = override.value(), short(override.input_line or "")
     if isinstance(value, IntervalSweep):
-        return interval(value, written)
+        return interval_distribution(value, written)
     if "log" in getattr(value, "tags", ()):
         raise UsageError(f"{written}: log is for intervals. Take tag(log,interval(a,b)), or leave it out.")
     number_of_values(override)
@@ -185,7 +185,7 @@ def distribution(override: Override) -> BaseDistribution:
     return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
 
 
-def interval(sweep: IntervalSweep, written: str) -> BaseDistribution:
+def interval_distribution(sweep: IntervalSweep, written: str) -> BaseDistribution:
     """Return the numbers between two ends; UsageError for a wrong order, and for a logarithm of 0 or less."""
     low, high = sweep.start, sweep.end
     assert low is not None
@@ -224,7 +224,7 @@ def condition(key: str, text: str, searched: dict[str, Override], fixed: list[st
     if not searched[name].is_choice_sweep():
         raise UsageError(f"{told} depends on a number. A condition names a key with a list of values, as model=mlp.")
     if not wanted & set(single_overrides(searched[name])):
-        raise UsageError(f"{told} never holds: the values are {text_of(searched[name])}.")
+        raise UsageError(f"{told} never holds: the values are {override_text(searched[name])}.")
     return Condition(name, wanted)
 
 

@@ -86,7 +86,7 @@ def check_same(before: Asked, now: Asked, sweep: Path) -> None:
             )
 
 
-def next_batch(study: Study, space: SearchSpace, section: SearchSection) -> list[tuple[Trial, list[str]]]:
+def next_trials(study: Study, space: SearchSpace, section: SearchSection) -> list[tuple[Trial, list[str]]]:
     """Return the next trials with their overrides; none once there are n_trials.
 
     Batches begin at multiples of batch_size, so that a search that was stopped has those of one that was not. Trials

@@ -76,7 +76,7 @@ def column(written: Any, load: Any) -> Callable[..., object]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Task and data 1: diabetes with sex as a level; 2: wine; 3: the digits, as Parquet; 4: clustering; 5: sparse."""
+    """Task and data 1: diabetes sex as a level; 2: wine, with splits; 3: digits (Parquet); 4: clustering; 5: sparse."""
     import openml
 
     with serving(_filled(Server())) as site:
@@ -99,8 +99,15 @@ def _filled(site: Server) -> Server:
     site.data[2] = Data("wine", wine, "target")
     site.data[3] = Data("digits", digits, "target", parquet=True)
     site.data[5] = Data("holes", wine, "target", format="Sparse_ARFF")
+    site.splits[2] = {(repeat, fold): third_of_wine(repeat, fold) for repeat in range(2) for fold in range(3)}
     site.tasks = {1: (2, 1), 2: (1, 2), 3: (1, 3), 4: (5, 2), 5: (1, 5), 6: (7, 2)}
     return site
+
+
+def third_of_wine(repeat: int, fold: int) -> tuple[list[int], list[int]]:
+    """Training and test rows of a fold: 178 wines in three parts."""
+    test = [row for row in range(178) if (row // (1 + repeat)) % 3 == fold]
+    return sorted(set(range(178)) - set(test)), test
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pandas as pd
 
 NAMESPACE = 'xmlns:oml="http://openml.org/openml"'
 SILENCE = 2.0  # seconds
+Splits = dict[tuple[int, int], tuple[list[int], list[int]]]  # (repeat, fold) -> training and test rows
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Server:
     def __init__(self) -> None:
         self.data: dict[int, Data] = {}
         self.tasks: dict[int, tuple[int, int]] = {}  # task id -> (type, data id)
+        self.splits: dict[int, Splits] = {}  # task id -> its splits; other tasks have none
         self.faults: list[tuple[str, str]] = []  # (start of the path, fault)
         self.requests: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -76,6 +78,8 @@ class Server:
             return self._task(int(number))
         if path.startswith("/data/download/"):
             return 200, self.data[int(number)].arff()
+        if path.startswith("/splits/"):
+            return 200, splits_arff(self.splits[int(number)])
         if path.startswith("/bucket/"):
             return 200, self.data[int(kind)].pq()
         if int(number) not in self.data:
@@ -94,9 +98,13 @@ class Server:
             f"<oml:task_type>{names[kind]}</oml:task_type><oml:input name='source_data'><oml:data_set>"
             f"<oml:data_set_id>{data_id}</oml:data_set_id>{target}</oml:data_set></oml:input>"
             "<oml:input name='estimation_procedure'><oml:estimation_procedure><oml:type>crossvalidation</oml:type>"
-            "<oml:data_splits_url>none</oml:data_splits_url><oml:parameter name='number_repeats'>1</oml:parameter>"
+            f"<oml:data_splits_url>{self._splits_url(number)}</oml:data_splits_url>"
+            "<oml:parameter name='number_repeats'>1</oml:parameter>"
             "<oml:parameter name='number_folds'>10</oml:parameter></oml:estimation_procedure></oml:input></oml:task>"
         ).encode()
+
+    def _splits_url(self, number: int) -> str:
+        return f"{self.url}/splits/{number}" if number in self.splits else "none"
 
     def _description(self, number: int) -> str:
         data = self.data[number]
@@ -125,6 +133,17 @@ class Server:
         if data.kind(column) != "nominal":
             return ""
         return "".join(f"<oml:nominal_value>{v}</oml:nominal_value>" for v in data.frame[column].dropna().unique())
+
+
+def splits_arff(splits: Splits) -> bytes:
+    rows = [
+        (use, float(row), float(repeat), float(fold))
+        for (repeat, fold), parts in splits.items()
+        for use, numbers in zip(("TRAIN", "TEST"), parts, strict=True)
+        for row in numbers
+    ]
+    attributes = [("type", ["TRAIN", "TEST"]), *((name, "NUMERIC") for name in ("rowid", "repeat", "fold"))]
+    return arff.dumps({"relation": "splits", "attributes": attributes, "data": rows}).encode()
 
 
 def error_xml(code: int, message: str) -> bytes:

@@ -68,7 +68,7 @@ def test_functions_do_not_share_their_results() -> None:
 def test_sizes(config: Any) -> None:
     """Of a task all its splits, of a raw table its strings too."""
     task = prepare(config("dataset=wine")).task
-    tensors = [tensor for split in (task.train, task.val, task.test) for tensor in (split.x, split.y, split.rows)]
+    tensors: Any = [each for split in (task.train, task.val, task.test) for each in (split.x, split.y, split.rows)]
     total = sum(tensor.nbytes for tensor in tensors)
     assert total < size_of(task) < total + 20_000
     more = dataclasses.replace(task, extra_tests={"fog": task.test})

@@ -112,7 +112,7 @@ def test_fetch_suite_fetches_every_task(run: Any, monkeypatch: pytest.MonkeyPatc
     fetch = data_cli.commands.commands["fetch"]
     assert isinstance(fetch, click.Group)
     monkeypatch.setattr(data_cli, "fetch_openml", fetch.commands["openml"])
-    monkeypatch.setattr(data_cli.fetch_openml, "callback", lambda task_ids: asked.extend(task_ids))
+    monkeypatch.setattr(data_cli.fetch_openml, "callback", lambda task_ids, splits: asked.extend(task_ids))
     assert run("fetch", "suite", "337")[0] == 0
     assert asked == data_cli.suite_tasks("337")
 

@@ -116,6 +116,7 @@ def test_what_is_recorded(fitted: Any) -> None:
     assert row.items() <= saved["metrics"].items()
     assert {path.name for path in record.folder.iterdir()} == {
         "config.yaml",
+        "predictions.parquet",
         "history.csv",
         "run.json",
         "estimator.skops",

@@ -17,7 +17,7 @@ from psilon_bench.records.studies import STUDY, load_study, locked_study, study_
 from psilon_bench.sweep.optuna_internals import reopened
 from psilon_bench.sweep.search_section import SearchSection
 from psilon_bench.sweep.search_space import SearchSpace, search_space
-from psilon_bench.sweep.study import check_same, next_batch, open_study, sampler
+from psilon_bench.sweep.study import check_same, next_trials, open_study, sampler
 
 ASKED: dict[str, Any] = {
     "space": {"a": "1,2"},
@@ -51,7 +51,7 @@ def value(overrides: list[str]) -> float:
 
 def searched(sweep: Path, space: SearchSpace, asked: SearchSection, stops: random.Random | None = None) -> list[Any]:
     """Search to the end, and return the trials; stops: where the process is lost, as often as these say."""
-    while batch := next_batch(study := open_study(sweep, ASKED), space, asked):
+    while batch := next_trials(study := open_study(sweep, ASKED), space, asked):
         for trial, overrides in batch:
             if stops is not None and stops.random() < 0.3:
                 break
@@ -100,7 +100,7 @@ def test_a_trial_that_was_half_drawn(tmp_path: Path, space: SearchSpace) -> None
     drawn = study.ask().suggest_float("x", 1e-3, 1, log=True)
     again = open_study(tmp_path, ASKED)
     assert reopened(again, again.get_trials()[0]).params == {"x": drawn}
-    batch = next_batch(again, space, section())
+    batch = next_trials(again, space, section())
     assert [trial.number for trial, _ in batch] == [0, 1, 2, 3]
     assert batch[0][1][0] == f"x={drawn}"
     assert batch[0][0].params.keys() >= {"x", "kind"}
@@ -110,9 +110,9 @@ def test_a_plan_writes_nothing(tmp_path: Path, space: SearchSpace) -> None:
     """A study in memory proposes what the true one would."""
     searched(tmp_path, space, section(n_trials=6))
     before = places.study_journal(tmp_path).read_bytes()
-    planned = next_batch(open_study(tmp_path, ASKED, in_memory=True), space, section())
+    planned = next_trials(open_study(tmp_path, ASKED, in_memory=True), space, section())
     assert places.study_journal(tmp_path).read_bytes() == before
-    assert [one for _, one in next_batch(open_study(tmp_path, ASKED), space, section())] == [one for _, one in planned]
+    assert [one for _, one in next_trials(open_study(tmp_path, ASKED), space, section())] == [one for _, one in planned]
     assert [trial.number for trial, _ in planned] == [6, 7]
 
 
@@ -172,9 +172,11 @@ def test_a_journal_that_is_cut_or_damaged(tmp_path: Path, space: SearchSpace) ->
         file.write(b'{"op_code":4,"wor')
     with locked_study(tmp_path):
         assert searched(tmp_path, space, section())[:4] == trials
-    journal.write_bytes(b"nonsense\n" + journal.read_bytes())
-    with pytest.raises(UsageError, match=r"\.study\.jsonl cannot be read \(.*\)\. Remove it: the search begins anew"):
-        load_study(tmp_path)
+    whole = journal.read_bytes()
+    for damage in (b"nonsense\n", b"[]\n", b"{}\n", bytes(9) + b"\n"):
+        journal.write_bytes(damage + whole)
+        with pytest.raises(UsageError, match=r"\.study\.jsonl cannot be read \(.*\)\. Remove it: the search begins"):
+            load_study(tmp_path)
 
 
 def test_optuna_is_quiet(tmp_path: Path, space: SearchSpace, capfd: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,17 @@ def test_a_finished_run_arrives_whole(experiment: Any, finished: Any, select: An
         assert own[-2:] == sorted([(60, losses[-1]), (60, min(losses))])
 
 
+def test_a_run_that_was_raced_out_is_told_from_one_that_was_stopped(experiment: Any, record: Any) -> None:
+    """Both are KILLED in MLflow's words; the tag says why."""
+    one = record(2)
+    mirror = Mirror(experiment, one.folder)
+    assert not mirror.send()
+    one.finish("raced out", reason="raced out at epoch 20: ...")
+    assert mirror.send()
+    run = experiment.client.get_run(mirror.run_id)
+    assert (run.info.status, run.data.tags["raced_out"]) == ("KILLED", "raced out at epoch 20: ...")
+
+
 def test_what_is_not_finite_stays_in_the_record(experiment: Any, record: Any) -> None:
     """NaN and infinity are left out of MLflow, which would draw them as 1.8e308; the row's other numbers are there."""
     one = record(1)

@@ -38,19 +38,22 @@ def rows(report: Report, name: str) -> list[list[Any]]:
     return next((table.rows for table in report.tables if table.name == name), [])
 
 
-def test_the_best_trials_of_one_objective(tmp_path: Path) -> None:
-    """Ten at most, the best first, by the direction; the key that decides matters most; the history runs down."""
-    losses = [[abs(number - 4.2)] for number in range(14)]
-    write_study(tmp_path / "s", {"val/loss": "minimize"}, losses)
+@pytest.mark.parametrize(("direction", "sign"), [("minimize", 1), ("maximize", -1)])
+def test_the_best_trials_of_one_objective(tmp_path: Path, direction: str, sign: int) -> None:
+    """Ten at most, the best first, by the direction; the key that decides matters most; the history gets better."""
+    losses = [[sign * abs(number - 4.2)] for number in range(14)]
+    write_study(tmp_path / "s", {"val/loss": direction}, losses)
     made = make([tmp_path / "s"], METRIC)
     assert [row[0] for row in rows(made, "search")] == ["4", "5", "3", "6", "2", "7", "1", "8", "0", "9"]
-    assert rows(made, "search")[1][1:] == [pytest.approx(0.8), "lr=5 word=b"]
+    assert rows(made, "search")[1][1:] == [pytest.approx(sign * 0.8), "lr=5 word=b"]
     assert "\x1b" not in str(rows(made, "search"))
     assert [row[0] for row in rows(made, "search_importances")] == ["lr", "word"]
     (table,) = [table for table in made.tables if table.name == "search"]
-    assert table.note.startswith("15 trials, 1 failed. Objectives: minimize val/loss.")
+    assert table.note.startswith(f"15 trials, 1 failed. Objectives: {direction} val/loss.")
     history = next(figure.draw(Material(made.choices, METRIC, made.searches)))
-    assert [row[4] for row in history.points] == [min(losses[: n + 1])[0] for n in range(14)]
+    assert [row[4] for row in history.points] == [
+        sign * min(sign * loss for (loss,) in losses[: n + 1]) for n in range(14)
+    ]
 
 
 def test_the_front_of_several_objectives(tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""A sweep over folds: each fold is the lone run it would be, whatever it shares a program with; refits are apart."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from psilon_bench.config.check import check
+from psilon_bench.config.conf_folder import CONF
+from psilon_bench.errors import UsageError
+from psilon_bench.records.history import read_rows
+from psilon_bench.report.datasets import runs_by_dataset
+from psilon_bench.report.grouping import groups_of
+from psilon_bench.report.metric import chosen_by
+from psilon_bench.report.records import scan
+from psilon_bench.report.selection import choose
+from psilon_bench.sweep.jobs import launch
+
+TINY = [
+    "model.hidden=4",
+    "model.depth=2",
+    "trainer.epochs=4",
+    "trainer.eval_every=2",
+    "tracking=none",
+    "hardware.device=cpu",
+    "hardware.plan=stacked",
+    "hardware.precision=float64",
+]
+TABLE = ["dataset=table", "dataset.path=my.csv", "dataset.folds=5"]
+FOLDS = [f"dataset.fold={fold}" for fold in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def _table() -> None:
+    """178 rows, 142 of them in folds of 28 or 29; rare levels are in the training rows of some folds alone."""
+    rows = np.arange(178)
+    colour = np.where(rows % 2, "red", "green").astype(object)
+    colour[[11, 60, 140]] = "blue", "black", "white"
+    frame = pd.DataFrame({"x": (7 * rows) % 31 + 0.5, "z": (11 * rows) % 17 - 3.0, "colour": colour})
+    frame.assign(y=frame["x"] * 0.1 + (rows % 5)).to_csv("my.csv", index=False)
+
+
+@pytest.fixture
+def sweep() -> Callable[..., list[dict[str, Any]]]:
+    """sweep([["seed=0"], ["seed=1"]], "name=a"): run.json of each run of a multirun, with its folder."""
+
+    def sweep(jobs: list[list[str]], *common: str) -> list[dict[str, Any]]:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+            composed = [[*TINY, *common, *job] for job in jobs]
+            outcomes = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
+        return list(outcomes[0].return_value.values())
+
+    return sweep
+
+
+def numbers(run: dict[str, Any]) -> Any:
+    """Metrics but for times, and the history."""
+    metrics = {name: value for name, value in run["metrics"].items() if not name.startswith("time/")}
+    return [metrics, *read_rows(Path(run["folder"], "history.csv"))]
+
+
+def test_members_are_lone_runs(sweep: Any) -> None:
+    """Folds of unequal rows and of unequal columns, in stacks where they can be; equal to 1e-12 in float64."""
+    jobs = [[fold] for fold in FOLDS]
+    together = {run["title"]: run for run in sweep(jobs, *TABLE)}
+    alone = {run["title"]: run for run in sweep(jobs, *TABLE, "hardware.plan=serial", "name=alone")}
+    assert len(together) == len(alone) == 5
+    shapes = {(run["task"]["num_features"], run["task"]["rows"]["train"]) for run in alone.values()}
+    assert len(shapes) > 2, "the data set does not test what it should"
+    for title, run in together.items():
+        assert run["status"] == "finished"
+        for row, lone in zip(numbers(run), numbers(alone[title]), strict=True):
+            assert row == pytest.approx(lone, rel=1e-12, abs=1e-12)
+
+
+def test_folds_are_one_structure_and_refits_are_not(config: Any) -> None:
+    """Folds and repeats may share a stack, whose checks are those of one of them."""
+
+    def structure(*asked: str) -> str:
+        return config(*TABLE, *asked).structure()
+
+    assert structure("dataset.fold=0") == structure("dataset.fold=4", "dataset.repeat=3", "dataset.split_seed=2")
+    assert structure("dataset.fold=0") != structure("dataset.fold=all")
+    assert config(*TABLE, "dataset.fold=0").dataset.source() == config(*TABLE, "dataset.fold=1").dataset.source()
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ([["dataset.fold=0"], ["dataset.fold=5"]], r"dataset.fold=5 is none .* No run was started"),
+        (
+            [["dataset.fold=0"], ["dataset.fold=all"]],
+            r"trainer.select=best needs validation rows, .* No run was started",
+        ),
+    ],
+)
+def test_a_wrong_fold_stops_a_sweep_before_its_first_run(sweep: Any, jobs: Any, message: Any) -> None:
+    with pytest.raises(UsageError, match=message):
+        sweep(jobs, *TABLE, "trainer.select=best")
+    assert not Path("results").exists() or not list(Path("results").rglob("run.json"))
+
+
+def test_titles_tell_folds_apart(config: Any) -> None:
+    """In a sweep and alone; the first repeat goes without saying."""
+    titles = [config(*TABLE, *asked).title for asked in (["dataset.fold=3"], ["dataset.fold=3", "dataset.repeat=1"])]
+    assert [title.partition("seed=0 ")[2] for title in titles] == ["fold=3", "fold=3 repeat=1"]
+    baseline = config(*TABLE, "model=ridge", "reg=none", "dataset.fold=all").title
+    assert baseline == "ridge alpha=1.0 seed=0 fold=all"
+    brought = "dataset=openml", "dataset.task_id=3", "dataset.splits=openml", "dataset.test_fold=9"
+    assert config(*brought).title.endswith("seed=0 test_fold=9")
+    assert "fold" not in config("dataset=openml", "dataset.task_id=3").title
+
+
+def test_a_report_takes_means_over_folds_and_keeps_refits_apart(sweep: Any) -> None:
+    """A mean over five folds is that of their numbers, and no test number of a refit enters it."""
+    jobs = [[fold, lam] for fold in [*FOLDS, "dataset.fold=all"] for lam in ("reg.lam=1e-3", "reg.lam=1e-2")]
+    runs = sweep(jobs[:-1], *TABLE)
+    records = scan([Path("results/runs")]).runs
+    assert {name: len(part) for name, part in runs_by_dataset(records).items()} == {"my": 10, "my fold=all": 1}
+    folds, refit = (choose(group, chosen_by("val/loss", None)) for group in groups_of(records)[0])
+    assert folds.setting is not None
+    chosen = dict(folds.setting.values)["reg.lam"]
+    losses = [
+        run["metrics"]["val/loss"] for run in runs if run["params"]["reg.lam"] == chosen and "all" not in run["title"]
+    ]
+    assert folds.validation is not None
+    assert folds.validation.n == 5
+    assert folds.validation.mean == pytest.approx(np.mean(losses))
+    assert (refit.validation, [doubt.flag for doubt in refit.doubts]) == (None, ["refit"])
+    assert len(folds.setting.numbers("test/loss")) == 5
+
+
+def test_a_report_says_which_fold_is_missing(sweep: Any) -> None:
+    """By seed and fold."""
+    jobs = [[fold, lam] for fold in FOLDS[:3] for lam in ("reg.lam=1e-3", "reg.lam=1e-2")]
+    sweep(jobs[:-1], *TABLE)
+    ((group,), _) = groups_of(scan([Path("results/runs")]).runs)
+    (doubt,) = [one for one in choose(group, chosen_by("val/loss", None)).doubts if one.flag == "seeds"]
+    assert "lacks seed 0 fold 2" in doubt.note
+
+
+def test_the_same_command_finds_its_folds_done(sweep: Any) -> None:
+    """A fold is a run of its own, with a record of its own."""
+    first = sweep([[fold] for fold in FOLDS[:3]], *TABLE)
+    again = sweep([[fold] for fold in FOLDS], *TABLE)
+    assert {run["identity"] for run in first} < {run["identity"] for run in again}
+    assert len(list(Path("results/runs").glob("*/run.json"))) == 5
+    assert {json.loads((Path(run["folder"]) / "run.json").read_text())["status"] for run in again} == {"finished"}
+
+
+def test_folds_are_checked_with_their_configuration(composed: Any) -> None:
+    """Before any table is read: there is none here."""
+    with pytest.raises(UsageError, match=r"dataset.fold=7 is none of the folds of dataset.folds=5"):
+        check(composed("dataset=table", "dataset.path=none.csv", "dataset.folds=5", "dataset.fold=7"))
