@@ -121,6 +121,13 @@ def test_a_fold_that_failed_makes_no_candidate(grid: Any, refits: Any, monkeypat
     assert "2 of 2 runs are done" in capsys.readouterr().out
 
 
+def test_of_equal_settings_the_largest_lambda_is_chosen(grid: Any, refits: Any) -> None:
+    """As a report does: with reg=none lambda is a word."""
+    grid([["reg=none", f"reg.lam={lam}"] for lam in (1, 2, 0)], *COMMON)
+    assert refits().keys() == {(2.0, 0)}
+    assert choice_of().setting.value("reg.lam") == 2
+
+
 def test_who_was_raced_out_is_no_candidate(grid: Any, refits: Any, capsys: Any) -> None:
     """Settings race over seeds and folds; the refits train beside it."""
     grid(JOBS, *COMMON, "race=true", "trainer.epochs=8", "optimizer.lr=0.05")
