@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from made_records import write_grid, write_record
 
+from psilon_bench.config.repeated import REPLICATES
 from psilon_bench.errors import UsageError
 from psilon_bench.report.grouping import groups_of
 from psilon_bench.report.keys import has_effect
 from psilon_bench.report.metric import chosen_by
-from psilon_bench.report.records import REPLICATES, scan
+from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
 
 
