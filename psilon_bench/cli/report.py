@@ -81,10 +81,7 @@ def report(
     Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
     metrics are those of the chosen.
     """
-    if ensemble and (len(folders) != 1 or mlflow):
-        raise UsageError("--ensemble writes an ensemble into the folder of its networks. Give one FOLDER.")
-    if config_dir is not None:
-        add_folder(config_dir)
+    begin(ensemble, folders, mlflow, config_dir)
     with records(folders, mlflow, uri) as places:
         from psilon_bench.records.places import report_folder
         from psilon_bench.report.material import Material
@@ -95,19 +92,37 @@ def report(
         garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         if ensemble:
-            from psilon_bench.report.ensemble import make_ensembles
-
-            made.tables.insert(1, make_ensembles(made.choices, folders[0]))
+            add_ensembles(made, folders[0])
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
         page = write_report(made, out, Material(made.choices, made.metric, made.searches) if figures else None)
-    for problem in made.notes[told:]:
-        say(problem)
-    print(f"report: {page}")
+    say_where(page, made.notes[told:])
     if attach:
         attach_to_sweeps(made, out)
+
+
+def begin(ensemble: bool, folders: tuple[Path, ...], mlflow: str | None, config_dir: Path | None) -> None:
+    """Make the components of a folder known; UsageError where --ensemble does not say whose networks it is made of."""
+    if ensemble and (len(folders) != 1 or mlflow):
+        raise UsageError("--ensemble writes an ensemble into the folder of its networks. Give one FOLDER.")
+    if config_dir is not None:
+        add_folder(config_dir)
+
+
+def add_ensembles(made: "Report", folder: Path) -> None:
+    """Make an ensemble for each data set, and put their table behind the first."""
+    from psilon_bench.report.ensemble import make_ensembles
+
+    made.tables.insert(1, make_ensembles(made.choices, folder))
+
+
+def say_where(page: Path, problems: list[str]) -> None:
+    """Say what went wrong while the report was written, and where its page is."""
+    for problem in problems:
+        say(problem)
+    print(f"report: {page}")
 
 
 def attach_to_sweeps(made: "Report", out: Path) -> None:

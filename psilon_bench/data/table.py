@@ -80,22 +80,29 @@ def load(
 ) -> Task:
     """Return the task of predicting one column of a table from the others.
 
-    Rows that agree in the column `group` stay in one split; that column is no input, nor are those that `split` and
-    `order_by` name. `name` is the configuration's; the Task is named after the file. conf/dataset/table.yaml explains
-    the other arguments. Raises UsageError for a file that cannot be read, columns that do not exist, cells without a
-    meaning, and sizes that do not fit.
+    The columns that `group`, `split` and `order_by` name are no inputs. `name` is the configuration's; the Task is
+    named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file that cannot
+    be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
     """
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")
-    check_form(decimal, thousands, charset)
-    form = Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
+    form = form_of(missing, decimal, thousands, charset)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
-    cut = Folds.of(folds, fold, repeat)
-    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, dates, cut)
-    raw = table_of_file(Path(path).expanduser(), reading)
+    sizes, cut = [train_size, val_size, test_size], Folds.of(folds, fold, repeat)
+    options = TaskOptions(sizes, max_rows, split_seed, encoding, dates, cut).with_protocol(protocol)
+    return make_task(split_as_asked(table_of_file(Path(path).expanduser(), reading), order_by, split), options)
+
+
+def split_as_asked(raw: RawTable, order_by: str | None, split: str | None) -> RawTable:
+    """Return the table with what says how its rows are split, an order or a split of the user's own, where asked."""
     raw = raw if order_by is None else raw.ordered_by(order_by)
-    raw = raw if split is None else with_split(raw, split)
-    return make_task(raw, options.with_protocol(protocol))
+    return raw if split is None else with_split(raw, split)
+
+
+def form_of(missing: list[str | int | float | None], decimal: str, thousands: str | None, charset: str) -> Form:
+    """Return how cells are written; UsageError for settings that no file can be read with."""
+    check_form(decimal, thousands, charset)
+    return Form(tuple("null" if word is None else word for word in missing), decimal, thousands)
 
 
 def with_split(raw: RawTable, split: str) -> RawTable:

@@ -129,8 +129,7 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         numbers = torch.tensor(_row_numbers(raw.frame, frame))
         splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
-    scales = preprocessing.input_scales(transformer)
-    _check_overflow(splits, scales, features, inputs, raw)
+    _check_overflow(splits, scales := preprocessing.input_scales(transformer), features, inputs, raw)
     _check_target_overflow(y, scale, target, raw)
     return Task(
         name=raw.name,
