@@ -1,7 +1,11 @@
 """A training that is stopped between two steps."""
 
 import contextlib
+import io
+from collections import Counter
 from typing import Any
+
+import torch
 
 from psilon_bench.training.engine import Row
 
@@ -23,3 +27,12 @@ def rows_of(fit: Any, stop_at: int | None = None) -> list[list[Row]]:
     with contextlib.suppress(Stop):
         fit.run(lambda member, row: rows[member].append(row), safe_point=safe_point)
     return rows
+
+
+def saved(engine: Any) -> Any:
+    """The state through a file, as a checkpoint has it."""
+    file = io.BytesIO()
+    torch.save(engine.state(), file)
+    file.seek(0)
+    with torch.serialization.safe_globals([Counter]):
+        return torch.load(file, weights_only=True)

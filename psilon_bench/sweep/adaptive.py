@@ -26,8 +26,9 @@ from psilon_bench.run.printing import folding
 from psilon_bench.sweep.composer import Compose, Composer
 from psilon_bench.sweep.folding import fold_count, folded_jobs, folds_of, out_of_fold_of, refits_of
 from psilon_bench.sweep.grids import Parse
-from psilon_bench.sweep.jobs import checked_config, compose_all, in_job, reason, titled
+from psilon_bench.sweep.jobs import checked_config, compose_all, titled
 from psilon_bench.sweep.other_launchers import OtherLauncher
+from psilon_bench.sweep.refusals import in_job, reason
 from psilon_bench.sweep.search_section import SearchSection, checked_section
 from psilon_bench.sweep.search_space import SearchSpace, search_space
 from psilon_bench.sweep.study import asked_of, next_trials, open_study

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from psilon_bench.config.repeated import PARTITION, REFIT
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError
 from psilon_bench.metrics.out_of_fold import FoldValue, OutOfFold, is_root, out_of_fold
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.sweep.composer import Compose
 from psilon_bench.sweep.grids import check_size
+from psilon_bench.sweep.refusals import in_job
 
 Job = list[str]  # overrides
 SET_BY_CV = ("dataset.folds", "dataset.fold")
@@ -28,7 +29,7 @@ def folded_jobs(jobs: Sequence[Job], folds: int, compose: Compose) -> list[Job]:
     """
     check_size(len(jobs) * (folds + 1))
     for job in jobs:
-        check_foldable(job, folds, compose(job))
+        in_job(job, lambda: check_foldable(folds, compose(job)))  # noqa: B023  (called at once)
     return [*(fold for job in jobs for fold in folds_of(job, folds)), *refits_of(jobs, folds)]
 
 
@@ -61,17 +62,16 @@ def out_of_fold_of(runs: Sequence[RunDict], metric: str) -> OutOfFold:
     return out_of_fold(values, is_root(metric, runs[0]["task"]["kind"]))
 
 
-def check_foldable(job: Job, folds: int, cfg: DictConfig) -> None:
+def check_foldable(folds: int, cfg: DictConfig) -> None:
     """Raise UsageError where a job chooses its fold itself, or its data cannot be cut into folds."""
     if "folds" not in cfg.dataset:
         raise UsageError(
             f"cv={folds} cuts the rows of a table into folds, and dataset={cfg.dataset.name} is none that can be cut. "
-            "Take another data set, or leave cv out. No run was started."
+            "Take another data set, or leave cv out."
         )
     for key in SET_BY_CV:
         value = OmegaConf.select(cfg, key)
         if value is not None:
             raise UsageError(
-                f"cv={folds} trains on each fold in turn, and {key}={value} is set beside it. Leave one of them out. "
-                f"In the run: {' '.join(map(short, job))}. No run was started."
+                f"cv={folds} trains on each fold in turn, and {key}={value} is set beside it. Leave one of them out."
             )

@@ -2,26 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from psilon_bench.config.check import check
-from psilon_bench.config.messages import one_line
 from psilon_bench.config.repeated import FOLDS
 from psilon_bench.config.schema import Config
-from psilon_bench.errors import UsageError, short
+from psilon_bench.errors import UsageError
 from psilon_bench.machine import garbage
 from psilon_bench.sweep.composer import Compose, Composer
 from psilon_bench.sweep.folding import fold_count, folded_jobs
 from psilon_bench.sweep.other_launchers import OtherLauncher
+from psilon_bench.sweep.refusals import in_job
 from psilon_bench.tracking.sender import sending, wants_mlflow
 
 if TYPE_CHECKING:
     from psilon_bench.training.member import Member  # imports torch
 
-T = TypeVar("T")
 FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
 IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
@@ -105,20 +104,3 @@ def key_in(override: str) -> str:
 def checked_config(job: list[str], compose: Compose) -> Config:
     """Return the typed configuration of a job."""
     return check(compose(job))
-
-
-def in_job(job: list[str], step: Callable[[], T]) -> T:
-    """Return step(); what it raises is told with the overrides of the job behind it."""
-    try:
-        return step()
-    except Exception as error:
-        line = reason(error, job)
-        if line is None:
-            raise
-        raise UsageError(f"{line} In the run: {' '.join(map(short, job))}. No run was started.") from error
-
-
-def reason(error: Exception, job: list[str]) -> str | None:
-    """Return what is wrong with a job as a sentence; None where the error is about something else."""
-    line = str(error) if isinstance(error, UsageError) else one_line(error, job)
-    return line if line is None or line.endswith((".", "?")) else f"{line}."

@@ -42,13 +42,17 @@ class Evaluation:
         tasks = recipe.tasks
         self.val = rows([task.val for task in tasks]) if len(tasks[0].val) else None  # a refit has no such rows
         self.test = rows([task.test for task in tasks])
+        self.kept: dict[Rows, Tensor] | None = None  # logits of networks that do not change, see `of`
         names = tasks[0].extra_tests  # tasks of one shape have the same
         self.extra_tests = {name: rows([task.extra_tests[name] for task in tasks]) for name in names}
 
     def of(self, stack: Stack) -> "Evaluation":
-        """Return the same evaluation of other networks, of the same members."""
+        """Return the same evaluation of other networks, of the same members, which do not change any more.
+
+        Their logits on validation and test rows are computed once.
+        """
         evaluation = copy.copy(self)
-        evaluation.stack = stack
+        evaluation.stack, evaluation.kept = stack, {}
         return evaluation
 
     @torch.no_grad()
@@ -101,9 +105,14 @@ class Evaluation:
     @torch.no_grad()
     def logits(self, rows: Rows) -> Tensor:
         """Return the logits (members, rows, outputs) on all of these rows."""
+        if self.kept is not None and rows in self.kept:
+            return self.kept[rows]
         chunks = rows.chunks(max(64, ROWS_AT_ONCE // self.stack.size))
         with self.randomness.own():
-            return torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+            logits = torch.cat([self.stack.map(forward, x, in_dims=(rows.in_dim,)) for x in chunks], dim=1)
+        if self.kept is not None and rows in (self.val, self.test):
+            self.kept[rows] = logits
+        return logits
 
     def logits_by_split(self) -> dict[str, Tensor]:
         """Return the logits (members, rows, outputs) on the validation rows, where there are any, and the test rows."""

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,26 +9,9 @@ import torch
 from cells import NUMBERS, ROWS, TARGET, lines, raised
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from psilon_bench.data import table
 from psilon_bench.data.form import Form
 from psilon_bench.data.setting import setting
-from psilon_bench.data.tabular import RawTable
 from psilon_bench.errors import UsageError
-
-
-def raw(path: str, **values: Any) -> RawTable:
-    """Before it is split and encoded."""
-    form = Form(**{key: values.pop(key) for key in ("missing", "decimal", "thousands") if key in values})
-    asked: dict[str, Any] = {
-        "target": None,
-        "kind": "infer",
-        "drop": (),
-        "group": None,
-        "categorical": (),
-        "separator": None,
-    }
-    return table.table_of_file(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
-
 
 # words for what is missing
 

@@ -5,26 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cells import NUMBERS, ROWS, TARGET, lines, raised
-
-from psilon_bench.data import table
-from psilon_bench.data.form import Form
-from psilon_bench.data.tabular import RawTable
-
-
-def raw(path: str, **values: Any) -> RawTable:
-    """Before it is split and encoded."""
-    form = Form(**{key: values.pop(key) for key in ("missing", "decimal", "thousands") if key in values})
-    asked: dict[str, Any] = {
-        "target": None,
-        "kind": "infer",
-        "drop": (),
-        "group": None,
-        "categorical": (),
-        "separator": None,
-    }
-    return table.table_of_file(Path(path), table.Reading(**{**asked, "charset": "utf-8", "form": form, **values}))
-
+from cells import NUMBERS, ROWS, TARGET, lines, raised, raw
 
 # the fields of a line
 

@@ -158,6 +158,7 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
         (["cv=0"], r"cv=0 is not valid"),
         (["dataset.fold=0"], r"cv=3 trains on each fold in turn, and dataset\.fold=0 is set beside it. Leave one"),
         (["dataset.folds=5", "dataset.fold=1"], r"and dataset\.folds=5 is set beside it"),
+        (["model=pnett"], r"model=pnett is not an option of the group model\. .* In the run: .* No run was started"),
         (["dataset=toy2d"], r"cv=3 cuts the rows of a table into folds, and dataset=toy2d is none that can be cut"),
         (["dataset=mnist"], r"and dataset=mnist is none"),
         (["dataset.val_size=0.3"], r"dataset\.val_size=0.3 has no effect beside dataset\.folds=3"),

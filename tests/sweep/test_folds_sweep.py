@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
 from psilon_bench.config.check import check
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
 from psilon_bench.records.history import read_rows
 from psilon_bench.report.datasets import runs_by_dataset
@@ -20,18 +17,7 @@ from psilon_bench.report.grouping import groups_of
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
-from psilon_bench.sweep.jobs import launch
 
-TINY = [
-    "model.hidden=4",
-    "model.depth=2",
-    "trainer.epochs=4",
-    "trainer.eval_every=2",
-    "tracking=none",
-    "hardware.device=cpu",
-    "hardware.plan=stacked",
-    "hardware.precision=float64",
-]
 TABLE = ["dataset=table", "dataset.path=my.csv", "dataset.folds=5"]
 FOLDS = [f"dataset.fold={fold}" for fold in range(5)]
 
@@ -47,15 +33,11 @@ def _table() -> None:
 
 
 @pytest.fixture
-def sweep() -> Callable[..., list[dict[str, Any]]]:
+def sweep(grid: Any) -> Callable[..., list[dict[str, Any]]]:
     """sweep([["seed=0"], ["seed=1"]], "name=a"): run.json of each run of a multirun, with its folder."""
 
     def sweep(jobs: list[list[str]], *common: str) -> list[dict[str, Any]]:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = [[*TINY, *common, *job] for job in jobs]
-            outcomes = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
-        return list(outcomes[0].return_value.values())
+        return list(grid(jobs, *common).values())
 
     return sweep
 

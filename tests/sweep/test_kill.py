@@ -1,10 +1,8 @@
 """Processes that are killed, and processes that meet: nothing lost, nothing twice, nothing damaged."""
 
-import contextlib
 import json
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed_often import killed_often
 
 from psilon_bench.machine.mlflow_environment import set_up_mlflow
 from psilon_bench.records.history import read_rows
@@ -86,22 +85,14 @@ def test_killed_at_twenty_random_moments(start: Any, psilon: Any, records: Any, 
     assert psilon(*sweep, "name=timed", tiny=SLOWER)[0] == 0
     seconds = time.monotonic() - started
     draw = random.Random(0)
-    kills = rounds = 0
-    while kills < 20:
-        process = start(*sweep, f"name=round{rounds}", tiny=SLOWER)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(0.2 * seconds, seconds))
-        if process.poll() is None:
-            kills += 1
-        else:
-            rounds += 1
-        process.kill()
-        process.communicate()
-        records(f"round{rounds}")  # every run.json can be read at any time
+
+    def look(kills: int, name: str) -> None:
+        records(name)  # every run.json can be read at any time
         if kills % 2:
-            damage_one(tmp_path / f"results/round{rounds}/.checkpoints", draw)
-    for number in range(rounds + 1):
-        ends_whole(psilon, records, sweep, f"round{number}")
+            damage_one(tmp_path / f"results/{name}/.checkpoints", draw)
+
+    for name in killed_often(start, sweep, SLOWER, (0.2 * seconds, seconds), draw, look):
+        ends_whole(psilon, records, sweep, name)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,11 @@
 """A race that is killed anywhere ends with the same winner, for the same reasons."""
 
-import contextlib
 import random
-import subprocess
 import time
 from typing import Any
 
 import pytest
+from killed_often import killed_often
 
 from psilon_bench.records.history import read_rows
 
@@ -32,20 +31,11 @@ def test_killed_at_twenty_random_moments(start: Any, psilon: Any, records: Any) 
     assert code == 0, said
     once = ended(records, "once")
     assert {status for status, _, _ in once.values()} == {"finished", "raced out"}
-    draw = random.Random(1)
-    kills = rounds = 0
-    while kills < 20:
-        process = start(*RACE, f"name=round{rounds}", tiny=SLOWER)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(0.5 * seconds, 1.5 * seconds))
-        if process.poll() is None:
-            kills += 1
-        else:
-            rounds += 1
-        process.kill()
-        process.communicate()
-        records(f"round{rounds}")  # every run.json can be read at any time
-    for number in range(rounds + 1):
-        code, said = psilon(*RACE, f"name=round{number}", tiny=SLOWER)
+
+    def look(_kills: int, name: str) -> None:
+        records(name)  # every run.json can be read at any time
+
+    for name in killed_often(start, RACE, SLOWER, (0.5 * seconds, 1.5 * seconds), random.Random(1), look):
+        code, said = psilon(*RACE, f"name={name}", tiny=SLOWER)
         assert code == 0, said
-        assert ended(records, f"round{number}") == once
+        assert ended(records, name) == once

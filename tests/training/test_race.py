@@ -1,12 +1,10 @@
 """A race is the same training without those who leave: who stays, stays the same, in any heats and across a stop."""
 
-import io
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
-from stoppable import rows_of
+from stoppable import rows_of, saved
 from typing_extensions import override
 from user_networks import Counting
 
@@ -150,15 +148,6 @@ def test_how_heats_are_cut_does_not_matter(raced: Any) -> None:
             assert out.numbers == pytest.approx({key: numbers[key] for key in out.numbers}, rel=1e-9)
         for one, other in zip(own, rows[0], strict=True):
             assert [row["val/loss"] for row in one] == pytest.approx([row["val/loss"] for row in other], rel=1e-9)
-
-
-def saved(engine: Any) -> Any:
-    """The state through a file, as a checkpoint has it."""
-    file = io.BytesIO()
-    torch.save(engine.state(), file)
-    file.seek(0)
-    with torch.serialization.safe_globals([Counter]):
-        return torch.load(file, weights_only=True)
 
 
 @pytest.mark.parametrize(("kind", "stop_at"), [("pnet", 1), ("pnet", 9), ("pnet", 25), ("tuned", 17), ("tuned", 31)])

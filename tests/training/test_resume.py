@@ -1,13 +1,11 @@
 """A training that is stopped at any step and goes on elsewhere is the training that was not stopped."""
 
 import copy
-import io
-from collections import Counter
 from typing import Any
 
 import pytest
 import torch
-from stoppable import rows_of
+from stoppable import rows_of, saved
 
 from psilon_bench.regularizers.path_norm import PathNorm
 
@@ -26,15 +24,6 @@ def fresh(make: Any, network: Any, task: Any) -> Any:
         return fit
 
     return fresh
-
-
-def saved(fit: Any) -> Any:
-    """The state through a file, as a checkpoint has it."""
-    file = io.BytesIO()
-    torch.save(fit.state(), file)
-    file.seek(0)
-    with torch.serialization.safe_globals([Counter]):
-        return torch.load(file, weights_only=True)
 
 
 @pytest.mark.parametrize("size", [1, 3])
