@@ -3,15 +3,17 @@
     python scripts/race_figures.py [--datasets breast_cancer,361072,...] [--results results] [OVERRIDE ...]
 
 For each data set (an option of the group dataset, or an OpenML task id under dataset.protocol=psilon) 13 lambdas x 5
-seeds are trained twice: as a grid, and with race=true. A row has the wall time of both commands (one run of each,
-start-up included), the training steps of members that the race saved, the setting that each chooses by mean val/loss
-over seeds, and how much worse the race's choice is in the grid's numbers, in standard errors of the paired difference.
-What was trained is not trained again; the time of a command that had nothing to do is not shown.
+seeds are trained twice: as a grid, and with race=true. A row has the wall time and the processor time of both commands
+(one run of each, start-up included; the latter hardly depends on what else the machine does), the training steps of
+members that the race saved, the setting that each chooses by mean val/loss over seeds, and how much worse the race's
+choice is in the grid's numbers, in standard errors of the paired difference. What was trained is not trained again; the
+times are of the command that trained it all.
 """
 
 import argparse
 import json
 import math
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,16 +39,22 @@ def dataset_of(name: str) -> list[str]:
     return openml if name.isdigit() else [f"dataset={name}"]
 
 
-def train(name: str, results: Path, overrides: list[str], race: bool) -> tuple[Path, float | None]:
-    """Train what is missing; return the folder, and the seconds of the command that trained all of it."""
+def seconds() -> tuple[float, float]:
+    """Return the wall time, and the processor time of all commands so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.perf_counter(), used.ru_utime + used.ru_stime
+
+
+def train(name: str, results: Path, overrides: list[str], race: bool) -> tuple[Path, list[float] | None]:
+    """Train what is missing; return the folder, and wall and processor seconds of the command that trained it all."""
     label = f"race_figures_{name}_{'race' if race else 'grid'}"
     folder = results / label
     times = results / f"{label}.json"
     command = [*RUN, "-m", *dataset_of(name), f"reg.lam={LAMS}", "seed=range(5)", "tracking=none", *overrides]
-    fresh, started = not folder.exists(), time.perf_counter()
+    fresh, started = not folder.exists(), seconds()
     subprocess.run([*command, f"name={label}", f"results_dir={results}", f"race={race}"], check=False)
     if fresh:
-        times.write_text(json.dumps(time.perf_counter() - started))
+        times.write_text(json.dumps([end - start for start, end in zip(started, seconds(), strict=True)]))
     return folder, json.loads(times.read_text()) if times.exists() else None
 
 
@@ -88,7 +96,7 @@ def row_of(name: str, results: Path, overrides: list[str]) -> list[str]:
     (grid, grid_s), (race, race_s) = (train(name, results, overrides, race) for race in (False, True))
     grid_runs, race_runs = scan([grid]).runs, scan([race]).runs
     best, lam = chosen(grid), chosen(race)
-    shown = ["-" if seconds is None else f"{seconds:.0f}" for seconds in (grid_s, race_s)]
+    shown = ["-" if both is None else f"{both[0]:.0f} / {both[1]:.0f}" for both in (grid_s, race_s)]
     return [name, *shown, f"{saved(grid_runs, race_runs):.0%}", f"{best:g}", f"{lam:g}", regret(grid_runs, lam, best)]
 
 
@@ -100,7 +108,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of both commands, such as model.hidden=100 trainer.epochs=300")
     asked = parser.parse_args()
     table = Table(
-        "data set", "grid s", "race s", "steps saved", "grid's lambda", "race's lambda", "difference of val/loss"
+        "data set", "grid s / CPU s", "race s / CPU s", "steps saved", "grid's lambda", "race's lambda", "val/loss"
     )
     for name in asked.datasets.split(","):
         table.add_row(*row_of(name, asked.results.absolute(), asked.overrides))
