@@ -5,6 +5,7 @@ took longer than its seconds is null.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# what a sweep imports on its way: a fork finds it imported (skops takes seconds: it imports all of scikit-learn)
+IMPORTED = (
+    "psilon_bench.sweep.sweep",
+    "psilon_bench.training.race",
+    "pyarrow.csv",
+    "pyarrow.parquet",
+    "pyarrow.feather",
+    "charset_normalizer",
+    "scipy.stats",
+    "sklearn.compose",
+    "skops.io",
+    "hydra.core.plugins",
+)
 
 
 class Said(NamedTuple):
@@ -62,9 +77,8 @@ def forked(**environment: str) -> Iterator[Forked]:
 
 def serve() -> None:
     """The child's side."""
-    import numpy  # noqa: F401
-
-    import psilon_bench.sweep.sweep  # noqa: F401
+    for module in IMPORTED:
+        importlib.import_module(module)
 
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

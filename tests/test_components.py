@@ -27,19 +27,22 @@ def test_every_section_has_options_and_every_folder_is_a_section() -> None:
     assert groups - set(PRESETS) == sections
 
 
-@pytest.mark.parametrize(("group", "name"), COMPONENTS)
+@pytest.mark.parametrize(("group", "name"), SECTIONS)
 def test_a_component_composes(composed: Any, group: Any, name: Any) -> None:
-    """psilon-run GROUP=NAME is a valid configuration, under the file's name."""
-    cfg = composed(f"+{group}={name}" if group in PRESETS else f"{group}={name}")
-    config = check(cfg)
-    if group not in (*PRESETS, "hardware"):
-        assert getattr(config, group).name == name
+    """psilon-run GROUP=NAME is a valid configuration, under the file's name, whose target takes its keys.
 
-
-@pytest.mark.parametrize(("group", "name"), BUILT)
-def test_the_target_takes_the_keys(composed: Any, group: Any, name: Any) -> None:
-    """Each key of the file is a parameter of the target, and each parameter without a default has a key."""
+    Each key of the file is a parameter of the target, and each parameter without a default has a key. Presets have a
+    test of their own, in tests/sweep/test_grids.py.
+    """
     section = getattr(check(composed(f"{group}={name}")), group)
+    if group != "hardware":
+        assert section.name == name
+    if (group, name) in BUILT:
+        check_keys(group, section)
+
+
+def check_keys(group: str, section: Any) -> None:
+    """Compare the keys of a section with the parameters of its target."""
     signature = inspect.signature(locate(section.target))
     keys = {*section.arguments, *{"dataset": ["name"], "optimizer": ["lr"]}.get(group, [])}
     assert keys <= signature.parameters.keys()

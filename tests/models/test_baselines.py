@@ -1,5 +1,6 @@
 """Baselines are scikit-learn's estimators, called by hand on the same rows, and record what networks record."""
 
+import itertools
 import json
 import signal
 from collections.abc import Callable
@@ -75,8 +76,13 @@ def test_every_baseline_is_compared() -> None:
     assert BY_HAND.keys() == {name for name, target in targets.items() if target.kinds != ("recovery",)}
 
 
-@pytest.mark.parametrize("dataset", ["diabetes", "breast_cancer", "digits"])
-@pytest.mark.parametrize("model", BY_HAND)
+PAIRS = [*itertools.product(BY_HAND, ["diabetes", "breast_cancer", "digits"])]
+
+
+@pytest.mark.parametrize(  # each model and each data set; the other pairs are slow
+    ("model", "dataset"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] if number % 4 else []) for number, pair in enumerate(PAIRS)],
+)
 def test_equal_to_scikit_learn_by_hand(fitted: Any, config: Any, model: Any, dataset: Any) -> None:
     """Regression, two classes, ten: the losses and scores of all splits, and the predictions of the kept estimator."""
     overrides, regressor, classifier = BY_HAND[model]

@@ -96,7 +96,9 @@ def test_p_1_rests_where_soft_thresholding_does() -> None:
 
 
 @pytest.mark.unchecked_shapes
-@pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 1.5])
+@pytest.mark.parametrize(
+    "p", [0.5, pytest.param(0.8, marks=pytest.mark.slow), 1.0, pytest.param(1.5, marks=pytest.mark.slow)]
+)
 def test_without_force_a_weight_dies_by_the_rule_of_thumb(p: Any) -> None:
     """|w|^(2-p) falls by p (2-p) lam sum lr: 2 % above that a weight has what is left of it, 2 % below it is dead."""
     steps = 20_000 if p > 1 else 5000  # the slower it dies, the more a finite step matters

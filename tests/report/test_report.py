@@ -1,10 +1,12 @@
 """psilon-report from records to files: the same numbers everywhere, nothing dropped in silence, clear words."""
 
 import csv
+import gc
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from made_records import write_grid, write_record
 
+from psilon_bench.cli.report import main
 from psilon_bench.errors import UsageError
 from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.metric import chosen_by, direction_of, label
@@ -44,7 +47,21 @@ def psilon_report(*arguments: Any, cwd: Any) -> Any:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
-def test_a_real_sweep_from_the_command_line(finished: Any, tmp_path: Path) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., object]]:
+    """here("runs", "--no-figures"): the exit code of psilon-report in this process."""
+
+    def here(*arguments: str) -> object:
+        monkeypatch.setattr(sys, "argv", ["psilon-report", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0
+
+    yield here
+    gc.enable()
+
+
+def test_a_real_sweep_from_the_command_line(finished: Any, here: Any, tmp_path: Path) -> None:
     """Real records, all files, and pandas finds the numbers of run.json in the CSV."""
     records = [finished(f"reg.lam={lam}", f"seed={seed}") for lam in (1e-3, 1e-2) for seed in (0, 1)]
     done = psilon_report("results/runs", cwd=tmp_path)
@@ -67,8 +84,7 @@ def test_a_real_sweep_from_the_command_line(finished: Any, tmp_path: Path) -> No
     for path in ("figures/curves_breast_cancer.png", "tables/summary.csv", "tables/numbers.tex"):
         assert f"({path})" in markdown
         assert (out / path).is_file()
-    again = psilon_report("results/runs", "--no-figures", cwd=tmp_path)
-    assert again.returncode == 0
+    assert here("results/runs", "--no-figures") == 0
     assert not list((out / "figures").iterdir())
 
 
@@ -99,14 +115,14 @@ def test_what_did_not_finish_is_listed(tmp_path: Path, report: Any) -> None:
     assert reasons["list"] == "it holds [1] instead of an object"
 
 
-def test_an_empty_folder_and_none(tmp_path: Path) -> None:
+def test_an_empty_folder_and_none(here: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit code 2."""
     (tmp_path / "empty").mkdir()
     for folder, words in (("empty", "empty holds no record of a run"), ("none", "none is not a folder")):
-        done = psilon_report(folder, cwd=tmp_path)
-        assert done.returncode == 2
-        assert done.stderr.startswith(f"psilon-report: {words}")
-        assert done.stderr.count("\n") == 1
+        assert here(folder) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"psilon-report: {words}")
+        assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 

@@ -171,9 +171,9 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     ("group", "target"),
     [
         ("model", "trap_of_a_stranger.network"),
-        ("model", "psilon_bench.models.mlp.torch.hub.load"),
-        ("model", ["os.system"]),
-        ("model", None),
+        pytest.param("model", "psilon_bench.models.mlp.torch.hub.load", marks=pytest.mark.slow),
+        pytest.param("model", ["os.system"], marks=pytest.mark.slow),
+        pytest.param("model", None, marks=pytest.mark.slow),
         ("dataset", "os.system"),
     ],
 )

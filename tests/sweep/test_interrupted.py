@@ -113,7 +113,13 @@ RESUMED = [
 
 
 @pytest.mark.parametrize(
-    ("choice", "plan"), [*((choice, "stacked") for choice in RESUMED), (RESUMED[0], "serial"), (RESUMED[3], "serial")]
+    ("choice", "plan"),
+    [
+        (RESUMED[0], "stacked"),
+        (RESUMED[3], "serial"),
+        *(pytest.param(choice, "stacked", marks=pytest.mark.slow) for choice in RESUMED[1:]),
+        pytest.param(RESUMED[0], "serial", marks=pytest.mark.slow),
+    ],
 )
 def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.MonkeyPatch, choice: Any, plan: Any) -> None:
     """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
