@@ -20,6 +20,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "pruned": (*NET, "pruner=l1_projection", "pruner.steps=2"),
     "residual": (*NET, "model=psilon_resnet", "reg.bound=original", "dataset=wine"),
     "units": (*NET, "model=mlp_factorized", "reg=pathprox", "optimizer=sgd", "scheduler=constant"),
+    "refit": (*NET, "dataset.folds=3", "dataset.fold=all"),
     "recovery": ("+experiment=wn",),
     "baseline": ("model=random_forest", "reg=none", "model.n_estimators=2"),
 }

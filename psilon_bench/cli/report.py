@@ -115,7 +115,9 @@ def add_ensembles(made: "Report", folder: Path) -> None:
     """Make an ensemble for each data set, and put their table behind the first."""
     from psilon_bench.report.ensemble import make_ensembles
 
-    made.tables.insert(1, make_ensembles(made.choices, folder))
+    table, problems = make_ensembles(made.choices, folder)
+    made.tables.insert(1, table)
+    made.notes.extend(problems)
 
 
 def say_where(page: Path, problems: list[str]) -> None:

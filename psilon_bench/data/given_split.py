@@ -25,6 +25,11 @@ class GivenSplit:
     test: RowNumbers
     named_by: str  # the setting, for messages: dataset.split=part
 
+    @property
+    def rows(self) -> RowNumbers:
+        """Return all rows that it names, int64 (count,)."""
+        return np.concatenate([self.train, self.val, self.test])
+
     def parts(self, index: pd.Index) -> list[RowNumbers]:
         """Return the places of the training, validation and test rows in a table of which rows were left out.
 

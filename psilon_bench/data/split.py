@@ -27,11 +27,15 @@ def resolve_sizes(
     unset = [i for i, s in enumerate(sizes) if s is None]
     for place, i in enumerate(unset):
         counts[i] = max(rest, 0) // len(unset) + (place < max(rest, 0) % len(unset))
-    # Fractions that add up to 1 can, rounded, miss a row or ask for one too many
-    if abs(sum(s for s in sizes if isinstance(s, float)) - 1) < 1e-9:
+    if are_all_rows(sizes):  # such fractions can, rounded, miss a row or ask for one too many
         counts[-1] += rest
     _check_sizes(counts, sizes, total, names)
     return counts
+
+
+def are_all_rows(sizes: Sequence[Size | None]) -> bool:
+    """Tell whether the sizes are fractions that add up to 1."""
+    return all(isinstance(size, float) for size in sizes) and abs(sum(map(float, filter(None, sizes))) - 1) < 1e-9
 
 
 def _check_sizes(counts: list[int], sizes: Sequence[Size | None], total: int, names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from psilon_bench.data.form import Form
 from psilon_bench.data.given_split import split_of_file
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
-from psilon_bench.data.split_settings import Arguments, check_split, without_unused
+from psilon_bench.data.split_settings import Arguments, check_split, check_usual, without_unused
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -90,7 +90,10 @@ def load(
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
     sizes, cut = [train_size, val_size, test_size], Folds.of(folds, fold, repeat)
     options = TaskOptions(sizes, max_rows, split_seed, encoding, dates, cut).with_protocol(protocol)
-    return make_task(split_as_asked(table_of_file(Path(path).expanduser(), reading), order_by, split), options)
+    raw = split_as_asked(table_of_file(Path(path).expanduser(), reading), order_by, split)
+    if raw.given is not None and len(raw.given.val):
+        check_usual({"name": name, "val_size": val_size}, ("val_size",), raw.given.named_by)
+    return make_task(raw, options)
 
 
 def split_as_asked(raw: RawTable, order_by: str | None, split: str | None) -> RawTable:

@@ -14,7 +14,7 @@ from psilon_bench.data import checks, preprocessing, targets
 from psilon_bench.data.folds import Folds
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
-from psilon_bench.data.split import NAMES, RowNumbers, Size, resolve_sizes, split_rows
+from psilon_bench.data.split import NAMES, RowNumbers, Size, are_all_rows, resolve_sizes, split_rows
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
@@ -102,6 +102,11 @@ class TaskOptions:
     dates: DateEncoding = "ordinal"
     folds: Folds | None = None
 
+    @property
+    def split_sizes(self) -> list[Size | None]:
+        """Return the sizes of the splits; folds are cut from all rows but those of the test."""
+        return self.sizes if self.folds is None or are_all_rows(self.sizes) else [None, None, self.sizes[2]]
+
     def with_protocol(self, protocol: Protocol) -> "TaskOptions":
         """Return the options with the values of a protocol (see PSILON); the seed of the split stays."""
         if protocol == "none":
@@ -153,8 +158,10 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
 
 
 def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows that have a target, without classes of no row, and notes on what was left out."""
+    """Return the rows that have a target and a split, without classes of no row, and notes on what was left out."""
     frame, notes = raw.frame, list(raw.notes)
+    if raw.given is not None:
+        frame = frame[frame.index.isin(raw.given.rows)]
     missing = frame[raw.target].isna()
     if missing.any():
         frame = frame[~missing]
@@ -198,9 +205,18 @@ def _split(
     if labels is not None and len(np.unique(labels[parts[0]])) < len(classes):
         raise UsageError(
             f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
-            f"{len(classes)}. Ask for a larger dataset.train_size, or for another split."
+            f"{len(classes)}. {_remedy(raw, options)}, or merge rare classes."
         )
     return parts
+
+
+def _remedy(raw: RawTable, options: TaskOptions) -> str:
+    """Return what gives the training rows more classes."""
+    if options.folds is not None:
+        return "Set dataset.folds to less, or dataset.repeat to another partition"
+    if raw.given is not None:
+        return f"Name rows of each class for training in {raw.given.named_by}"
+    return "Ask for a larger dataset.train_size, or for another split"
 
 
 def _parts(
@@ -217,7 +233,7 @@ def _parts(
                 f"{raw.given.named_by} names {len(parts[1])} of its own. Name them train, or set dataset.folds=null."
             )
         return parts
-    counts = resolve_sizes(len(frame), options.sizes, options.max_rows)
+    counts = resolve_sizes(len(frame), options.split_sizes, options.max_rows)
     if raw.moments is not None:
         return split_by_order(raw.moments[frame.index], counts, raw.place)
     return split_rows(len(frame), counts, options.split_seed, labels, groups)

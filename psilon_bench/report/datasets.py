@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
 
-from psilon_bench.config.repeated import REFIT
+from psilon_bench.config.repeated import FOLD_COUNT, REFIT
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.keys import partition, value_text, varying
 from psilon_bench.report.records import Run
@@ -29,13 +29,30 @@ def runs_by_dataset(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return runs by the name of their data set; each name stands for one content and one choice of rows from it."""
     result: dict[str, list[Run]] = {}
     for name, own in partition(runs, lambda run: run.dataset).items():
-        way = partial(way_of, dataset_keys(own), is_cross_validated(own))
-        ways = {words: by_content(part) for words, part in partition(own, way).items()}
+        ways = {words: by_content(part) for words, part in by_way(own).items()}
         tells = tell_apart(list(ways.values()))
         for words, contents in ways.items():
             for content, part in contents.items():
                 result[" ".join(filter(None, (name, tells.get(content), words)))] = part
     return result
+
+
+def by_way(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return the runs of one name by how they take rows of its data, in words (see way_of).
+
+    A refit of a cross-validation, which trains on all folds, belongs to each number of folds that was tried.
+    """
+    keys, with_refits = dataset_keys(runs), is_cross_validated(runs)
+    way = partial(way_of, keys, with_refits)
+    if not with_refits or FOLD_COUNT not in keys:
+        return partition(runs, way)
+    foldless = partial(way_of, [key for key in keys if key != FOLD_COUNT], with_refits)
+    ways = partition([run for run in runs if not run.is_refit], way)
+    for refit in (run for run in runs if run.is_refit):
+        matching = [own for own in ways.values() if foldless(own[0]) == foldless(refit)]
+        for own in matching or [ways.setdefault(way(refit), [])]:
+            own.append(refit)
+    return ways
 
 
 def dataset_keys(runs: Sequence[Run]) -> list[str]:

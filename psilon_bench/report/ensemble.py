@@ -52,21 +52,29 @@ class Predictions:
         return float(self.loss(weights @ self.values))
 
 
-def make_ensembles(choices: Sequence[Choice], folder: Path) -> Table:
-    """Write an ensemble for each data set to the folder of a report's records, and return the table that shows them.
+def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list[str]]:
+    """Write an ensemble for each data set to the folder of a report's records.
 
-    UsageError where a data set has fewer than two candidates, or runs whose rows differ.
+    Returns the table that shows them, and a note for each data set that has none: it has fewer than two candidates, or
+    runs whose rows differ. UsageError where all of them have none.
     """
     rows: list[list[Cell]] = []
+    problems: list[str] = []
     groups = [choice.group for choice in choices if choice.group.runs]
     for dataset in dict.fromkeys(group.dataset for group in groups):
         own = [group for group in groups if group.dataset == dataset]
-        rows += make_ensemble(dataset, own, places.ensemble_folder(folder, dataset))
+        try:
+            rows += make_ensemble(dataset, own, places.ensemble_folder(folder, dataset))
+        except UsageError as error:
+            problems.append(str(error))
+    if problems and not rows:
+        raise UsageError(problems[0])
     note = (
         "Greedy selection with replacement on validation rows (Caruana et al. 2004), of a cross-validation on "
         "out-of-fold predictions; the weights are those of a mean of predictions. The test rows were read after it."
     )
-    return Table("ensemble", "Ensembles", ["data set", "network", "weight", "val/loss", "test/loss"], rows, note)
+    columns = ["data set", "network", "weight", "val/loss", "test/loss"]
+    return Table("ensemble", "Ensembles", columns, rows, note), problems
 
 
 def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> list[list[Cell]]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.choosing import instead_of, is_of_test_rows
 
 Direction = Literal["min", "max"]
 
@@ -62,10 +63,10 @@ def chosen_by(name: str, direction: Direction | None) -> Metric:
 
     Raises UsageError for a metric of the test rows, and for an unknown direction that is not given.
     """
-    if name.startswith("test/"):
+    if is_of_test_rows(name):
         raise UsageError(
             f"--metric {name} is measured on the test rows, which are read once, after the choice. "
-            f"Take --metric {name.replace('test/', 'val/', 1)}."
+            f"Take --metric {instead_of(name)}."
         )
     return Metric(name, direction or direction_of(name))
 

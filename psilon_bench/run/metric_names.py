@@ -11,6 +11,7 @@ from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.training.member import Member
 
 ROWS = 2
+OF_VALIDATION = ("val/", "best/")
 OF_FIT = {"epoch", "step", "train/loss", "time/fit_s"}
 OF_TRAINING = OF_FIT | {
     *("lr", "train/objective", "time/step_ms", "num_parameters"),
@@ -22,8 +23,15 @@ OF_TRAINING = OF_FIT | {
 def metric_names(member: Member) -> set[str]:
     """Return the names of what a run records but for test scores, scores before pruning and counts of units.
 
-    Of baselines, which are measured once they are fitted, only scores, the training loss and the time.
+    Of baselines, which are measured once they are fitted, only scores, the training loss and the time. A run without
+    validation rows has no score of them.
     """
+    names = names_with_validation(member)
+    return names if len(member.task.val) else {name for name in names if not name.startswith(OF_VALIDATION)}
+
+
+def names_with_validation(member: Member) -> set[str]:
+    """Return the names as they are where there are validation rows."""
     if isinstance(member.model, Baseline):
         classes = {"val/accuracy"} if member.task.kind in ("binary", "multiclass") else set()
         return OF_FIT | {"val/loss"} | classes

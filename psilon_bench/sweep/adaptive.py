@@ -73,8 +73,11 @@ def search(
 
 
 def check_objectives(section: SearchSection, member: "Member") -> None:
-    """Raise UsageError for an objective that a run does not record."""
+    """Raise UsageError for an objective that a run does not record; the refits of cv have no part in the search."""
     from psilon_bench.run.metric_names import metric_names
+
+    if member.config.cv is not None and member.config.dataset.is_refit:
+        return
 
     names = {name for name in metric_names(member) if name != "epoch"}
     for name in section.goals:
@@ -170,11 +173,12 @@ class Search:
         from psilon_bench.sweep.sweep import show_outcomes, train_missing
 
         sign = 1 if "minimize" in self.section.goals.values() else -1
-        trials = sorted(self.trials(TrialState.COMPLETE), key=lambda trial: sign * trial.values[0])[: self.num_refits]
+        trials = sorted(self.trials(TrialState.COMPLETE), key=lambda trial: sign * trial.values[0])
         if self.folds is None or not trials:
             return
-        kept = [self.space.overrides(lambda parameter: trial.params[parameter.key]) for trial in trials]  # noqa: B023
-        jobs = refits_of([job for overrides in kept for job in self.space.jobs(overrides)], self.folds)
+        ranked = [self.space.overrides(lambda parameter: trial.params[parameter.key]) for trial in trials]  # noqa: B023
+        kept = list(dict.fromkeys(map(tuple, ranked)))[: self.num_refits]  # trials may have equal values
+        jobs = refits_of([job for overrides in kept for job in self.space.jobs([*overrides])], self.folds)
         configs = titled(with_checksums([self.checked(job) for job in jobs]), jobs)
         display.say("The best train again on all rows but those of the test.")
         outcomes, problem = train_missing(configs, self.launcher, self.sender, display, self.finished)

@@ -1,7 +1,7 @@
 """A cross-validation: all settings train on every fold, and the best of each data set train again on all folds.
 
 The best is the setting with the smallest out-of-fold loss (psilon_bench.metrics.out_of_fold), of equal ones that with
-the largest lambda. A setting that lacks a fold which others have, for it failed or was raced out, is no candidate.
+the largest lambda. A setting that lacks a fold, for it failed or was raced out, is no candidate.
 Everything follows from the records: the same command chooses again, and trains what is missing.
 """
 
@@ -23,7 +23,14 @@ from psilon_bench.sweep.sweep import Results, check_outcomes, train_missing
 from psilon_bench.tracking.sender import Sender
 
 LOSS = "val/loss"
+TESTS = ("dataset.split_seed", "dataset.test_repeat", "dataset.test_fold")  # keys that choose the test rows
 DIGITS = 11  # beyond which losses count as equal
+
+
+ONE_CHOICE = (
+    "The runs have several test sets, and settings are chosen by all their folds together: rows that test one network "
+    "have validated others. Set dataset.split_seed=0 for test rows that no choice has seen."
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,20 @@ def cross_validate(
     if problem or stopped:
         check_outcomes(list(outcomes.values()), problem, display)
     show_candidates(by_data, configs[0].cv_refit, display)
+    if has_many_tests(configs):
+        display.say(ONE_CHOICE, soft_wrap=True)
     refits, problem = refit(best_settings(by_data, configs[0].cv_refit), launcher, sender)
     if refits:
         display.say("Trained again on all rows but those of the test:", soft_wrap=True)
         display.summary(list(refits.values()))
     check_outcomes([*outcomes.values(), *refits.values()], problem, display)
     return outcomes | refits
+
+
+def has_many_tests(configs: Iterable[Config]) -> bool:
+    """Tell whether runs on one data set, between which is chosen, have different test rows."""
+    tests = {(config.dataset.source(), *map(config.flat().get, TESTS)) for config in configs}
+    return len(tests) > len({source for source, *_ in tests})
 
 
 def ranked_settings(configs: Iterable[Config], outcomes: dict[str, RunDict]) -> list[list[RankedSetting]]:
@@ -93,7 +108,7 @@ def ranked_settings(configs: Iterable[Config], outcomes: dict[str, RunDict]) -> 
 
 
 def ranked_on(settings: Sequence[Sequence[Config]], outcomes: dict[str, RunDict]) -> list[RankedSetting]:
-    """Return the candidates of one data set, in their order; each needs every fold that any of them has."""
+    """Return the candidates of one data set, in their order; each needs every fold that was asked for."""
     wanted = {replicate_of(config) for runs in settings for config in runs if not config.dataset.is_refit}
     made = []
     for runs in settings:

@@ -69,6 +69,11 @@ def check_foldable(folds: int, cfg: DictConfig) -> None:
             f"cv={folds} cuts the rows of a table into folds, and dataset={cfg.dataset.name} is none that can be cut. "
             "Take another data set, or leave cv out."
         )
+    if cfg.dataset.get("order_by") is not None:
+        raise UsageError(
+            f"cv={folds} cuts rows into folds at random, and dataset.order_by={cfg.dataset.order_by} trains on the "
+            "past. Leave one of them out."
+        )
     for key in SET_BY_CV:
         value = OmegaConf.select(cfg, key)
         if value is not None:

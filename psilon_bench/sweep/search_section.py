@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from psilon_bench.config.sections import Section
 from psilon_bench.config.signature import first_line
 from psilon_bench.errors import UsageError, short
+from psilon_bench.metrics.choosing import instead_of, is_of_test_rows
 
 DIRECTIONS = ("minimize", "maximize")
 UNLESS_ASKED = {
@@ -60,8 +61,8 @@ def check_objective(name: str, direction: Any) -> None:
             f"hydra.sweeper.objectives: {short(name)}: {short(str(direction))} is no direction. "
             f"Set {short(name)}: minimize, or maximize."
         )
-    if name.startswith("test/"):
+    if is_of_test_rows(name):
         raise UsageError(
             f"hydra.sweeper.objectives: {short(name)} is measured on the test rows, which are read once, after the "
-            f"choice. Take {short(name).replace('test/', 'val/', 1)}."
+            f"choice. Take {instead_of(short(name))}."
         )

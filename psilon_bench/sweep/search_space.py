@@ -20,11 +20,10 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
+from psilon_bench.config.repeated import REPLICATES
 from psilon_bench.errors import UsageError, short
 from psilon_bench.sweep.grids import Parse, last, number_of_values, parse_grid, single_overrides
 from psilon_bench.sweep.search_section import SearchSection
-
-SEEDS = ("seed", "dataset.split_seed")  # a search over them would find the luckiest
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def search_space(section: SearchSection, arguments: list[str], parse: Parse) -> 
             "model=pnet,snet."
         )
     for override in searched:
-        check_seed_override(override)
+        check_repeated(override)
     values = {override.get_key_element(): override for override in searched}
     conditions = {key: condition(key, text, values, fixed, parse) for key, text in (section.conditions or {}).items()}
     parameters = [
@@ -162,10 +161,10 @@ def averaged_override(key: str, overrides: Sequence[Override]) -> Override:
     return override
 
 
-def check_seed_override(override: Override) -> None:
-    """Raise UsageError where a seed is searched."""
+def check_repeated(override: Override) -> None:
+    """Raise UsageError where a seed or a fold is searched, of which a search would find the luckiest."""
     key = override.get_key_element()
-    if key.lstrip("+") in SEEDS:
+    if key.lstrip("+") in REPLICATES:
         raise UsageError(
             f"{short(override.input_line or '')} would search for the luckiest {key}. "
             f"Set hydra.sweeper.average=[{key}] for the mean over them in each trial, or one value."

@@ -41,6 +41,7 @@ def asked_of(space: SearchSpace, section: SearchSection, configs: Sequence[Confi
         "settings": dict(leaves(configs[0].determining())),
         "data": {"checksums": sorted({config.identity.data for config in configs})},
         "code": {"versions": sorted({config.identity.code for config in configs})},
+        "search": {"hydra.sweeper.sampler": section.sampler, "hydra.sweeper.seed": section.seed},
     }
     return dict(json.loads(json.dumps(asked)))
 
@@ -77,9 +78,10 @@ def copied(study: Study | None, directions: list[Any]) -> Study:
 def check_same(before: Asked, now: Asked, sweep: Path) -> None:
     """Raise UsageError, which names the first difference, where a study is about something else."""
     for part in now:
-        keys = [key for key in {**before[part], **now[part]} if before[part].get(key) != now[part].get(key)]
+        first, second = before.get(part, {}), now[part]
+        keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
         if keys:
-            there, here = (short(str(one[part].get(keys[0], "nothing"))) for one in (before, now))
+            there, here = (short(str(values.get(keys[0], "nothing"))) for values in (first, second))
             raise UsageError(
                 f"{sweep} holds a search that differs in its {part}: {keys[0]} is {there} there, and {here} here. "
                 "Trials of the two cannot be compared: take another name=<word>."

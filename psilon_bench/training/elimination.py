@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 LEVEL = 0.05  # of the test, for each setting at each rung
+ROUNDING = 1e-6  # of the best loss; smaller differences are those of float32 and of other stacks, and count as 0
 FEWEST_PAIRS = 2  # that have a spread
 
 
@@ -31,7 +32,7 @@ def eliminations(losses: pd.DataFrame) -> dict[Any, Elimination]:
 
     losses: a row for each replicate, a column for each setting; what is not finite is no loss. A setting is compared
     over the replicates that it shares with the best one; it stays where these are fewer than FEWEST_PAIRS, and where
-    its differences are all 0, which no test tells from chance.
+    its differences are all 0 (up to ROUNDING), which no test tells from chance.
     """
     finite = losses.astype(float).where(np.isfinite(losses.astype(float)))
     best = best_setting(finite)
@@ -63,6 +64,7 @@ def comparison(losses: pd.Series, best: pd.Series) -> Elimination | None:
     if len(pairs) < FEWEST_PAIRS:
         return None
     first, second = pairs.to_numpy().T
+    first = np.where(np.abs(first - second) <= ROUNDING * np.abs(second), second, first)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of differences that are (nearly) all equal
         test = ttest_rel(first, second, alternative="greater")

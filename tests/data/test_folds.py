@@ -84,6 +84,16 @@ def test_folds_of_a_task_keep_its_test_rows(load: Any, values: Any) -> None:
     assert sorted(tasks[-1].train.rows.tolist()) == sorted(validated.tolist())
 
 
+@pytest.mark.parametrize("test_size", [0.1, 0.3, 40])
+def test_folds_are_cut_from_all_rows_but_those_of_the_test(load: Any, test_size: Any) -> None:
+    """Whatever the usual sizes of training and validation rows are, and in a refit too."""
+    tasks = [load("wine", test_size=test_size, folds=3, fold=fold) for fold in (0, 1, 2, "all")]
+    expected = test_size if isinstance(test_size, int) else round(test_size * 178)
+    for task in tasks:
+        assert len(task.test) == expected
+        assert len(task.train) + len(task.val) + len(task.test) == 178
+
+
 def test_row_numbers_are_those_of_the_table(load: Any, people: pd.DataFrame) -> None:
     """Rows that are left out, for lack of a target, are counted too."""
     people.loc[[3, 50], "price"] = None

@@ -69,6 +69,13 @@ def test_a_file_says_which_rows_are_which(table: Any, frame: pd.DataFrame, name:
     assert rows_of(table(frame, split=name, drop=["part"])) == [[3, 50, 51], [52], [4, 8]]
 
 
+def test_classes_are_those_of_the_rows_that_a_file_names(table: Any, frame: pd.DataFrame) -> None:
+    """A class of other rows, however rare, is none of the task."""
+    frame["price"] = np.where(frame.index == 70, "rare", np.where(frame.index % 2, "odd", "even"))
+    pd.DataFrame({"row": range(12), "split": [*["train"] * 6, *["val"] * 3, *["test"] * 3]}).to_csv("rows.csv")
+    assert table(frame, split="rows.csv", drop=["part"]).classes == ["even", "odd"]
+
+
 @pytest.mark.parametrize(("val_size", "count"), [(10, 10), (0.25, 15), (None, 30)])
 def test_validation_rows_are_cut_from_the_training_rows(
     table: Any, frame: pd.DataFrame, val_size: Any, count: Any
@@ -155,6 +162,7 @@ def test_a_bad_file_of_rows_is_one_clear_line(table: Any, frame: pd.DataFrame, c
         ({"split": "colour"}, r"dataset.split=colour must say train, .* but line 2 holds 'green'. Correct it"),
         ({"split": "part", "max_rows": 50}, r"dataset.max_rows=50 draws rows, but dataset.split=part names them"),
         ({"split": "part", "test_size": 9}, r"dataset.test_size=9 has no effect beside dataset.split=part"),
+        ({"split": "part", "val_size": 0.5}, r"dataset.val_size=0.5 has no effect beside dataset.split=part"),
         ({"split": "part", "protocol": "psilon"}, r"dataset.protocol=psilon sets the sizes"),
         ({"split": "part", "folds": 3, "fold": 0}, r"but dataset.split=part names 30 of its own. Name them train"),
         ({"order_by": "colour"}, r"dataset.order_by=colour must hold dates or numbers, but holds 'green'"),

@@ -47,7 +47,7 @@ def sweep(jobs: list[list[str]], *common: str) -> None:
 
 
 def chosen(folder: Path) -> Table:
-    return make_ensembles(make([folder], Metric("val/loss", "min")).choices, folder)
+    return make_ensembles(make([folder], Metric("val/loss", "min")).choices, folder)[0]
 
 
 def predictions(record: Path, part: str) -> pd.DataFrame:
@@ -126,6 +126,17 @@ def loss_of(mean: np.ndarray, target: pd.Series, task: dict[str, Any]) -> float:
     if task["kind"] == "regression":
         return float(root_mean_squared_error(target, mean[:, 0]) / task["target"]["scale"])
     return float(log_loss(target.astype(str), mean / mean.sum(axis=1, keepdims=True), labels=task["classes"]))
+
+
+def test_data_sets_without_candidates_cost_no_other_its_ensemble(folder: Path, tmp_path: Path) -> None:
+    """Their reason is a note of the report."""
+    copy = shutil.copytree(folder, tmp_path / "runs")
+    for record in copy.glob("*/run.json"):
+        if about(record.parent)["task"]["name"] == "diabetes":
+            (record.parent / "predictions.parquet").unlink()
+    table, (problem,) = make_ensembles(make([copy], Metric("val/loss", "min")).choices, copy)
+    assert {row[0] for row in table.rows} == {"wine"}
+    assert "diabetes has no network with its predictions" in problem
 
 
 def test_the_choice_looks_at_no_test_row(folder: Path, tmp_path: Path) -> None:

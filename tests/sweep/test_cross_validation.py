@@ -121,6 +121,23 @@ def test_a_fold_that_failed_makes_no_candidate(grid: Any, refits: Any, monkeypat
     assert "2 of 2 runs are done" in capsys.readouterr().out
 
 
+def test_the_folds_of_another_number_share_the_refits(grid: Any, records: Any) -> None:
+    """cv=2 finds the refit of cv=3 done, and a report shows it with both."""
+    for count in (3, 2):
+        grid([["reg.lam=1e-3"]], *COMMON, f"cv={count}")
+    assert len(again(records())) == 1
+    choices = make([Path("results/runs")], Metric("val/loss", "min")).choices
+    assert [choice.group.dataset for choice in choices] == ["breast_cancer folds=2", "breast_cancer folds=3"]
+    assert [len(choice.setting.tested) for choice in choices if choice.setting] == [1, 1]
+
+
+@pytest.mark.parametrize(("common", "told"), [((), True), (("dataset.split_seed=0",), False)])
+def test_one_choice_for_several_test_sets_is_told(grid: Any, capsys: Any, common: Any, told: bool) -> None:
+    """The rows that test one network have validated others."""
+    grid([["seed=0"], ["seed=1"]], *COMMON, "cv=2", *common)
+    assert ("The runs have several test sets" in capsys.readouterr().out) == told
+
+
 def test_of_equal_settings_the_largest_lambda_is_chosen(grid: Any, refits: Any) -> None:
     """As a report does: with reg=none lambda is a word."""
     grid([["reg=none", f"reg.lam={lam}"] for lam in (1, 2, 0)], *COMMON)
@@ -161,6 +178,10 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
         (["model=pnett"], r"model=pnett is not an option of the group model\. .* In the run: .* No run was started"),
         (["dataset=toy2d"], r"cv=3 cuts the rows of a table into folds, and dataset=toy2d is none that can be cut"),
         (["dataset=mnist"], r"and dataset=mnist is none"),
+        (
+            ["dataset=table", "dataset.order_by=day"],
+            r"cv=3 cuts rows .* and dataset\.order_by=day trains on",
+        ),
         (["dataset.val_size=0.3"], r"dataset\.val_size=0.3 has no effect beside dataset\.folds=3"),
         (["cv_refit=0"], r"cv_refit=0 is not valid"),
         (

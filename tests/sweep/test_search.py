@@ -138,6 +138,7 @@ def test_a_plan(searched: Any, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([LAM], {"objectives": {"val/los": "minimize"}}, r"val/los is not recorded of pnet on breast_cancer\. Did you"),
         (["model=mlp,pnet", "reg=none"], {"objectives": {"path_norms": "minimize"}}, r"Did you mean path_norm"),
+        ([LAM, "dataset.folds=3", "dataset.fold=all"], {}, r"val/loss is not recorded of pnet on breast_cancer\."),
         ([LAM, "optimizer.lrr=interval(0,1)"], {}, r"^optimizer\.lrr is not a known key\. Did you mean optimizer\.lr"),
         (["optimizer.lr=interval(-1,1)"], {}, r"^optimizer\.lr=-1\.0 is not valid: .* No run was started\.$"),
         ([LAM, "rerun=true"], {}, r"^rerun=true is for grids: a search goes on\."),

@@ -27,6 +27,7 @@ ASKED: dict[str, Any] = {
     "settings": {"trainer.epochs": 3},
     "data": {"checksums": ["0"]},
     "code": {"versions": ["1"]},
+    "search": {"hydra.sweeper.sampler": "tpe", "hydra.sweeper.seed": 0},
 }
 
 
@@ -125,6 +126,11 @@ def test_a_plan_writes_nothing(tmp_path: Path, space: SearchSpace) -> None:
         ("settings", {"trainer.epochs": 4}, r"its settings: trainer\.epochs is 3 there, and 4 here"),
         ("data", {"checksums": ["2"]}, r"its data: checksums is \['0'\] there"),
         ("code", {"versions": ["2"]}, r"its code: versions is \['1'\] there"),
+        (
+            "search",
+            {"hydra.sweeper.sampler": "random"},
+            r"its search: hydra\.sweeper\.sampler is tpe there",
+        ),
     ],
 )
 def test_a_study_about_something_else(part: str, now: Any, line: str, tmp_path: Path, space: SearchSpace) -> None:
