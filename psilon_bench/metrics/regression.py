@@ -9,9 +9,9 @@ Numbers = Float[np.ndarray, " row"]
 def regression_scores(target: Numbers, predicted: Numbers) -> dict[str, float]:
     r"""Return `rmse`, `mae` and, where the targets of these rows differ, `r2`.
 
-        rmse  sqrt(mean (y - p)^2), in the units of y and p
-        mae   mean |y - p|, likewise
-        r2    1 - sum (y - p)^2 / sum (y - mean y)^2, with the mean of these rows: 0 for who predicts just that
+    rmse  sqrt(mean (y - p)^2), in the units of y and p
+    mae   mean |y - p|, likewise
+    r2    1 - sum (y - p)^2 / sum (y - mean y)^2, with the mean of these rows: 0 for who predicts just that
     """
     from sklearn import config_context, metrics
 

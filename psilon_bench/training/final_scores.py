@@ -57,7 +57,7 @@ def final_scores(task: Task, logits: Outputs) -> Row:
 
 
 def scores_of(task: Task, split: Split, logits: Tensor) -> Row:
-    """Return the scores of outputs (rows, outputs) on a split: those of numbers in units of the target, or of classes."""
+    """Return the scores of outputs (rows, outputs) on a split; those of a regression are in units of the target."""
     if task.kind == "regression":
         return regression_scores(raw(task, split.y), raw(task, logits))
     return classification_scores(task.kind, logits, right(split))
