@@ -23,21 +23,36 @@ Outputs = Mapping[str, Tensor]  # (rows, outputs), by the name of the split
 
 
 def add_predictions(outcome: Outcome, task: Task, logits: Outputs, metrics: MetricsSection) -> None:
-    """Add the scores of a member's outputs, calibrated ones too where that is asked for, and the predictions.
+    """Add the scores of a member's outputs, and its predictions: those of the saved network, calibrated where it is.
 
-    The predictions are those that the saved network makes: calibrated where it is. Of outputs that are not all finite
-    there are no scores.
+    Of outputs that are not all finite there are no scores.
     """
     logits = {split: values.detach().double().cpu() for split, values in logits.items()}
     if all(values.isfinite().all() for values in logits.values()):
-        outcome.metrics |= final_scores(task, logits)
-        if metrics.calibrate == "temperature":
-            temperature = fit_temperature(task.kind, logits["val"], targets(task.val))
-            logits = {split: values / temperature for split, values in logits.items()}
-            outcome.metrics |= {"temperature": temperature} | calibrated_scores(task, logits)
-        if metrics.coverage is not None:
-            outcome.metrics |= conformal_scores(task, logits, metrics.coverage)
+        scores, logits = predicted_scores(task, logits, metrics)
+        outcome.metrics |= scores
     outcome.predictions = prediction_table(task, logits)
+
+
+def predicted_scores(task: Task, logits: Outputs, metrics: MetricsSection) -> tuple[Row, Outputs]:
+    """Return all scores of finite outputs, float64 on the CPU, and the outputs as they are used: after calibration."""
+    row = final_scores(task, logits)
+    if metrics.calibrate == "temperature":
+        row["temperature"] = fit_temperature(task.kind, logits["val"], targets(task.val))
+        logits = {split: values / row["temperature"] for split, values in logits.items()}
+        row |= calibrated_scores(task, logits)
+    if metrics.coverage is not None:
+        row |= conformal_scores(task, logits, metrics.coverage)
+    return row, logits
+
+
+def score_names(task: Task, metrics: MetricsSection) -> set[str]:
+    """Return the names of the scores that this task will have: which are defined depends on its targets alone."""
+    if task.kind == "recovery":
+        return set()
+    splits = {name: split for name, split in (("val", task.val), ("test", task.test)) if len(split)}
+    zeros = {name: torch.zeros(len(rows), task.num_outputs, dtype=torch.float64) for name, rows in splits.items()}
+    return set(predicted_scores(task, zeros, metrics)[0])
 
 
 def final_scores(task: Task, logits: Outputs) -> Row:
