@@ -227,7 +227,13 @@ def result_table(run: Mapping[str, Any], names: Iterable[str]) -> tuple[list[Col
     rows = []
     for name in (name for name in names if name in metrics):
         constant = metrics.get(f"constant/{name}")
-        units = f" ({unit})" if name in IN_TARGET_UNITS else " (scaled)" if is_regression and "/loss" in name else ""
+        units = (
+            f" (units of {unit})"
+            if name in IN_TARGET_UNITS
+            else " (scaled)"
+            if is_regression and "/loss" in name
+            else ""
+        )
         rows.append([f"{name}{units}", number(metrics[name]), "" if constant is None else number(constant)])
     columns = [Column("metric", overflow="fold"), *(Column(head, justify="right") for head in ("value", "constant"))]
     if not any(row[2] for row in rows):
