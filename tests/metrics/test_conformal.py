@@ -23,7 +23,7 @@ def covered(rows: int, k: int) -> float:
 def test_coverage_is_what_was_asked_for(rows: int, coverage: float) -> None:
     """Mean k / (n + 1) in [coverage, coverage + 1/(n + 1)], within four binomial errors; k - 1 breaks the promise."""
     draw = np.random.default_rng(1)
-    hits = 0
+    hits = 0.0
     for _ in range(REPEATS):
         y, p = draw.normal(size=rows + 1) ** 3, draw.normal(size=rows + 1)
         half = conformal.halfwidth(y[:-1], p[:-1], coverage)

@@ -46,7 +46,7 @@ def test_it_is_the_minimum(classes: int, scale: float) -> None:
 
 
 def test_where_there_is_no_minimum() -> None:
-    """All rows right: the loss falls for ever as T goes to 0, so that T stays 1; all wrong: T is as large as it may be."""
+    """All rows right: the loss falls for ever as T goes to 0, so T stays 1; all wrong: T is as large as it may be."""
     logits, y = torch.tensor([[2.0], [-1.0]]).double(), torch.tensor([[1.0], [0.0]]).double()
     assert fit_temperature("binary", logits, y) == 1
     assert fit_temperature("binary", -logits, y) == pytest.approx(1e3, rel=1e-3)
