@@ -12,7 +12,7 @@ from psilon_bench.run.display import Display
 from psilon_bench.run.metric_names import metric_names
 from psilon_bench.run.run import run_alone
 
-LATER = ("test/", "unpruned/", "pruned/", "num_units/")  # of the test rows, before the pruning, of single layers
+LATER = ("test/", "unpruned/", "pruned/", "num_units/", "constant/")  # of test rows, before pruning, of layers, no run
 NET = ("model.hidden=6", "model.depth=2")
 RUNS: dict[str, tuple[str, ...]] = {
     "pnet": NET,
@@ -21,6 +21,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "residual": (*NET, "model=psilon_resnet", "reg.bound=original", "dataset=wine"),
     "units": (*NET, "model=mlp_factorized", "reg=pathprox", "optimizer=sgd", "scheduler=constant"),
     "refit": (*NET, "dataset.folds=3", "dataset.fold=all"),
+    "calibrated": (*NET, "metrics.calibrate=temperature", "metrics.coverage=0.8", "dataset=wine"),
     "recovery": ("+experiment=wn",),
     "baseline": ("model=random_forest", "reg=none", "model.n_estimators=2"),
 }

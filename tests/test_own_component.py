@@ -58,8 +58,8 @@ def test_the_commands_of_the_page(own: Any, command: Any, capfd: pytest.CaptureF
         assert command(program, *arguments, *quick) == 0, capfd.readouterr().err
     said = capfd.readouterr().out
     assert re.search(r"^reg: .*\blog_sum\b", said, re.MULTILINE)
-    assert "test/brier" in said
-    assert (tmp_path / "results/spirals/report/figures/brier_against_loss.svg").exists()
+    assert "test/spherical_loss" in said
+    assert (tmp_path / "results/spirals/report/figures/spherical_against_loss.svg").exists()
     exec(compile(python(EXAMPLE), "extend.md", "exec"), {})
 
 
@@ -178,16 +178,16 @@ def test_the_log_sum_penalty(own: Any) -> None:
         log_sum(0.1).check(torch.nn.Linear(2, 1))
 
 
-def test_the_brier_score(own: Any) -> None:
-    """0 for what is sure and right, 2 for what is sure and wrong; two classes by one logit as by two."""
+def test_the_spherical_loss(own: Any) -> None:
+    """0 for what is sure and right, 1 for what is sure and wrong; two classes by one logit as by two."""
     own(EXAMPLE)
-    brier = locate("brier.brier")
+    loss = locate("spherical.spherical_loss")
     logits, y = torch.tensor([[800.0, 0, 0], [800.0, 0, 0]]), torch.tensor([0, 2])
-    assert brier(logits[:1], y[:1]) == 0
-    assert brier(logits, y) == 1
+    assert loss(logits[:1], y[:1]) == 0
+    assert loss(logits, y) == 0.5
     z, right = torch.randn(9, 1, dtype=torch.float64), torch.arange(9) % 2
     pair = torch.cat([torch.zeros_like(z), z], dim=1)
-    torch.testing.assert_close(brier(z, right[:, None].double()), brier(pair, right))
+    torch.testing.assert_close(loss(z, right[:, None].double()), loss(pair, right))
 
 
 def test_two_figures_of_one_name(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
         done = python(unpacked, empty, PROGRAMS[program], *arguments)
         assert done.returncode == 0, done.stderr
     report = empty / "results" / "spirals" / "report" / "figures"
-    assert {"brier_against_loss.svg", "decision_regions_spirals.svg"} <= {path.name for path in report.iterdir()}
+    assert {"spherical_against_loss.svg", "decision_regions_spirals.svg"} <= {path.name for path in report.iterdir()}
     done = python(unpacked, empty, extend_page.python(example))
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in empty.iterdir()] == ["results"]
@@ -79,10 +79,10 @@ def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["hardware.plan=processes", "hydra.launcher.inner=joblib"])
 def test_other_processes_find_the_folder(unpacked: Any, tmp_path: Path, how: Any) -> None:
     """Own network, regularizer, data set and metric in a sweep that trains elsewhere than in its own process."""
-    names = ("model=maxout", "reg=log_sum", "dataset=spirals", "metrics.functions=[brier.brier]")
+    names = ("model=maxout", "reg=log_sum", "dataset=spirals", "metrics.functions=[spherical.spherical_loss]")
     run = ("-m", "--config-dir", str(extend_page.EXAMPLE), *names, "seed=0,1", "trainer.epochs=2", "tracking=none", how)
     done = python(unpacked, tmp_path, PROGRAMS["psilon-run"], *run)
     assert done.returncode == 0, done.stderr
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/run.json")]
     assert [run["status"] for run in runs] == ["finished"] * 2
-    assert all("test/brier" in run["metrics"] for run in runs)
+    assert all("test/spherical_loss" in run["metrics"] for run in runs)

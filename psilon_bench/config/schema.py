@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ConfigDict,
@@ -155,6 +155,8 @@ class MetricsSection(Section):
     lipschitz_points: PositiveInt
     unit_threshold: Annotated[float, Field(ge=0), Finite]
     functions: Annotated[list[str], Field(description="a list of functions, such as [module.function]")]
+    calibrate: Literal["none", "temperature"]
+    coverage: Annotated[float, Field(gt=0, lt=1)] | None
 
     @property
     def located(self) -> list[Callable[..., Any]]:

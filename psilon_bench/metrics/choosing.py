@@ -6,7 +6,7 @@ MEASURED_THERE = ("lipschitz_local", "lipschitz_gap")  # the points are test row
 def is_of_test_rows(metric: str) -> bool:
     """Tell by its name whether a metric is measured on test rows: test/loss, constant/test/rmse, lipschitz_local."""
     parts = metric.split("/")
-    return "test" in parts or parts[0] in MEASURED_THERE
+    return "test" in parts[:-1] or parts[0] in MEASURED_THERE
 
 
 def instead_of(metric: str) -> str:

@@ -1,6 +1,6 @@
 """Metrics of your own: the functions that `metrics.functions` names, of predictions or of a network.
 
-    def brier(logits: Tensor, y: Tensor) -> Tensor: ...      recorded as val/brier and test/brier
+    def margin(logits: Tensor, y: Tensor) -> Tensor: ...     recorded as val/margin and test/margin
     def largest_weight(model: nn.Module) -> Tensor: ...      recorded as largest_weight
 
 A function sees one network and returns a scalar tensor. A sweep calls it under `torch.func.vmap` for all networks of a

@@ -3,17 +3,21 @@ r"""The out-of-fold value of a metric: of each row that is not a test row, by th
 Within a replicate (a seed, a split, a partition into folds) the value on the rows of all folds together follows from
 the values v_k of the folds, of n_k validation rows each:
 
-    cross-entropy, accuracy, any mean over rows   v = sum_k n_k v_k / sum_k n_k
-    root mean squared error (a regression's loss) v = sqrt(sum_k n_k s_k^2 v_k^2 / sum_k n_k s_k^2)
+    cross-entropy, accuracy, any mean over rows      v = sum_k n_k v_k / sum_k n_k
+    root mean squared error (a regression's loss, rmse)  v = sqrt(sum_k n_k s_k^2 v_k^2 / sum_k n_k s_k^2)
 
-Each fold scales its target by its own training rows; s_k are the units of the target per unit of v_k. So v is the root
-of the mean squared error over all rows in units of the target, divided by the root of the mean of s_k^2.
+Each fold scales its target by its own training rows; s_k are the units of the target per unit of v_k. So the loss is
+the root of the mean squared error over all rows in units of the target, divided by the root of the mean of s_k^2; rmse
+is in units of the target itself, s_k = 1. Of a score that is no mean over rows, such as roc_auc, r2 or f1, v is the
+mean of the values of the folds, weighted by their rows.
 """
 
 import math
 import statistics
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+
+RMSE = "/rmse"
 
 
 @dataclass(frozen=True)
@@ -66,4 +70,9 @@ def pooled_value(folds: Sequence[FoldValue], squared: bool) -> float:
 
 def is_root(metric: str, kind: str) -> bool:
     """Tell whether a metric is a root mean squared error, as the losses of a regression are."""
-    return kind == "regression" and metric.endswith("/loss")
+    return kind == "regression" and metric.endswith(("/loss", RMSE))
+
+
+def scale_of(metric: str, target_scale: float) -> float:
+    """Return the units of the target per unit of a root mean squared error: target_scale for one of scaled targets."""
+    return 1.0 if metric.endswith(RMSE) else target_scale

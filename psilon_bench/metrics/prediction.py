@@ -38,11 +38,14 @@ def accuracy(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, ""]:
     return (logits.argmax(dim=-1) == y).to(logits.dtype).mean()
 
 
+def class_logits(kind: Kind, logits: Logits) -> Float[Tensor, "batch class"]:
+    """Return a logit of each class; of two classes the only one is that of class 1, and class 0 has the logit 0."""
+    return torch.cat([torch.zeros_like(logits), logits], dim=1) if kind == "binary" else logits
+
+
 def probabilities(kind: Kind, logits: Logits) -> Float[Tensor, "batch class"]:
-    """Return the probability of each class; of two classes the only logit is that of class 1."""
-    if kind == "binary":
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    return logits.softmax(dim=1)
+    """Return the probability of each class."""
+    return class_logits(kind, logits).softmax(dim=1)
 
 
 def scores(

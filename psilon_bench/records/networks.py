@@ -1,6 +1,7 @@
 """Loads trained networks from records, with the preprocessing that new rows need."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +16,28 @@ from psilon_bench.config.schema import ModelSection
 from psilon_bench.data import checks, preprocessing
 from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.conformal import prediction_sets
 from psilon_bench.metrics.prediction import probabilities
 from psilon_bench.records import places, run_json, trusted
 from psilon_bench.records.ensemble_json import read_ensemble
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
 SAVED_PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a run fitted to its validation rows, by metrics.calibrate and metrics.coverage; None where it did not."""
+
+    temperature: float | None = None
+    halfwidth: float | None = None  # of the interval around a prediction, in units of the target
+    threshold: float | None = None  # the classes with 1 - probability up to it are in the set
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float]) -> "Calibration":
+        """Return the calibration among the metrics of a run."""
+        names = ("temperature", "conformal_halfwidth", "conformal_threshold")
+        return cls(*(metrics.get(name) for name in names))
 
 
 @dataclass(frozen=True)
@@ -31,21 +48,56 @@ class SavedNetwork:
     preprocessing: Any
     inputs: Tensor | None
     task: dict[str, Any]  # as in run.json
+    calibration: Calibration = Calibration()
 
-    @torch.no_grad()
     def predict(self, rows: Any) -> np.ndarray:
         """Return predictions for raw rows as the data set had them: a DataFrame, or pixels.
 
-        For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes).
+        For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes), of logits
+        that are divided by the temperature where the run fitted one.
         """
         self._check(rows)
-        parameter = next(self.network.parameters())
-        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
-        logits = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        logits = self._logits(rows)
         if self.task["kind"] == "regression":
             target = self.task["target"]
             return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
-        return np.asarray(probabilities(self.task["kind"], logits))
+        temperature = self.calibration.temperature
+        return np.asarray(probabilities(self.task["kind"], logits if temperature is None else logits / temperature))
+
+    def predict_interval(self, rows: Any) -> np.ndarray:
+        """Return the lower and the upper end of each row's interval, (rows, 2), in units of the target.
+
+        The target lies in it with the probability metrics.coverage; UsageError where the run fitted none, and for
+        classes.
+        """
+        half = self._fitted(self.calibration.halfwidth, "predict_interval", "a regression")
+        return self.predict(rows)[:, None] + np.array([-half, half])
+
+    def predict_set(self, rows: Any) -> np.ndarray:
+        """Return whether each class is in the set of a row, bool (rows, classes); a set may be empty.
+
+        The right class is in it with the probability metrics.coverage; UsageError where the run fitted none, and for a
+        regression.
+        """
+        limit = self._fitted(self.calibration.threshold, "predict_set", "classes")
+        return prediction_sets(self.predict(rows), limit)
+
+    def _fitted(self, value: float | None, method: str, kind: str) -> float:
+        """Return what a run fitted to its validation rows; UsageError where it did not."""
+        if value is None:
+            raise UsageError(
+                f"{method} needs the tested network (pruned or compact where it was pruned) of a run on {kind} with "
+                "metrics.coverage, and this is none. Train with metrics.coverage=0.9."
+            )
+        return value
+
+    @torch.no_grad()
+    def _logits(self, rows: Any) -> Tensor:
+        """Return the outputs (rows, outputs) for raw rows, float64."""
+        parameter = next(self.network.parameters())
+        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
+        logits: Tensor = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs])
+        return logits.double()
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
@@ -58,7 +110,7 @@ class SavedNetwork:
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=4,  # predict, and torch's frame around it
+                stacklevel=3,  # the caller of predict
             )
 
 
@@ -91,13 +143,23 @@ def load_ensemble(folder: str | Path) -> SavedEnsemble:
 def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
     """Return the network of a finished run: as trained and selected, the other one (best or last), pruned, or compact.
 
+    The network that was tested, and the compact one, which is the same function, have the calibration of the run.
     UsageError where the folder holds no such file, such as that of an ensemble, which `load_ensemble` loads.
     """
     folder = Path(folder)
     if (folder / places.ENSEMBLE_JSON).exists():
         raise UsageError(f"{folder} is an ensemble of several networks. Take load_ensemble in place of load.")
     network, inputs, task = load_network(folder, which)
-    return SavedNetwork(network, trusted.read_fitted(folder / places.fitted_name("preprocessing")), inputs, task)
+    preprocessing = trusted.read_fitted(folder / places.fitted_name("preprocessing"))
+    return SavedNetwork(network, preprocessing, inputs, task, calibration_of(folder, which))
+
+
+def calibration_of(folder: Path, which: Which) -> Calibration:
+    """Return what was fitted for this network: nothing for one that was not tested, whose outputs differ."""
+    tested = "pruned" if (folder / places.weights_name("pruned")).exists() else "model"
+    if which not in (tested, "compact"):
+        return Calibration()
+    return Calibration.of(run_json.read_raw(folder)["metrics"])
 
 
 def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold
+from psilon_bench.metrics.choosing import is_of_test_rows
+from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold, scale_of
 from psilon_bench.report import datasets
 from psilon_bench.report.datasets import is_cross_validated
 from psilon_bench.report.estimate import Estimate, estimate
@@ -60,7 +61,7 @@ class Setting:
 
     def numbers(self, metric: str) -> list[float]:
         """Return the metric of every finished run that has it; a metric of the test rows of those that are tested."""
-        return numbers_of(self.tested if metric.startswith("test/") else self.runs, metric)
+        return numbers_of(self.tested if is_of_test_rows(metric) else self.runs, metric)
 
     def tested_numbers(self, metric: str) -> list[float]:
         """Return the metric of every tested run that has it."""
@@ -111,7 +112,10 @@ class RunGroup:
         runs = [run for run in setting.runs if metric in run.metrics]
         if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys():
             return None
-        values = [FoldValue(run.partition, run.metrics[metric], run.num_val, run.target_scale) for run in runs]
+        values = [
+            FoldValue(run.partition, run.metrics[metric], run.num_val, scale_of(metric, run.target_scale))
+            for run in runs
+        ]
         pooled = out_of_fold(values, is_root(metric, self.kind))
         return Estimate(pooled.mean, pooled.sd, pooled.n)
 

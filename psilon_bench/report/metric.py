@@ -13,6 +13,7 @@ HIGHER = ("accuracy", "auc", "roc_auc", "average_precision", "precision", "recal
 LOWER = (
     *("loss", "objective", "error", "rmse", "mse", "mae", "nll", "crossentropy", "ece", "brier"),
     *("norm", "bound", "local", "original", "max", "nonzero", "parameters", "fit_s", "step_ms"),
+    *("width", "set_size"),
 )
 WORDS = {
     "train/loss": "training loss",
@@ -37,6 +38,23 @@ WORDS = {
     "step": "step",
     "reg.lam": "lambda",
     "optimizer.lr": "learning rate",
+}
+SPLITS = {"val": "validation", "test": "test"}
+SCORES = {
+    "rmse": "RMSE (units of the target)",
+    "mae": "mean absolute error (units of the target)",
+    "r2": "R²",
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "f1": "F1 (mean over classes)",
+    "balanced_accuracy": "balanced accuracy",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "calibrated_loss": "calibrated loss (cross-entropy, nats)",
+    "calibrated_ece": "expected calibration error, calibrated",
+    "coverage": "coverage",
+    "interval_width": "width of the interval (units of the target)",
+    "set_size": "size of the set of classes",
 }
 
 
@@ -99,7 +117,8 @@ def is_number_word(word: str) -> bool:
 
 def label(name: str, kind: str | None = None) -> str:
     """Return the words and unit of an axis; the unit of a loss depends on the kind of task."""
-    words = WORDS.get(name, name)
+    split, _, score = name.partition("/")
+    words = f"{SPLITS[split]} {SCORES[score]}" if split in SPLITS and score in SCORES else WORDS.get(name, name)
     if name.endswith("/loss") and kind == "regression":
         return f"{words} (RMSE, target in IQR/2)"
     if name.endswith("/loss") and kind in ("binary", "multiclass"):

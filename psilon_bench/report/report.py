@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.choosing import is_of_test_rows
 from psilon_bench.report import compare, reference, summary
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.grouping import RunGroup, groups_of
@@ -102,7 +103,7 @@ def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
     """Raise UsageError where there are finished runs and none has the metric."""
     runs = [run for choice in choices for run in choice.group.runs]
     if runs and not any(choice.setting for choice in choices):
-        names = sorted({name for run in runs for name in run.metrics if not name.startswith("test/")})
+        names = sorted({name for run in runs for name in run.metrics if not is_of_test_rows(name)})
         raise UsageError(f"No finished run has {metric.name}. Take --metric with one of: {', '.join(names)}.")
 
 

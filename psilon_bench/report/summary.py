@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from psilon_bench.metrics.choosing import is_of_test_rows
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.grouping import RunGroup
@@ -9,6 +10,9 @@ from psilon_bench.report.metric import Metric
 from psilon_bench.report.records import Damaged, Run
 from psilon_bench.report.selection import Choice, listed
 from psilon_bench.report.table import Cell, Table
+
+# scores that the table of all numbers has, and this one only where settings are chosen by them
+IN_NUMBERS_ONLY = ("mae", "average_precision", "f1", "balanced_accuracy", "brier", "ece", "calibrated_ece")
 
 
 def summary(choices: Sequence[Choice], metric: Metric) -> Table:
@@ -73,7 +77,7 @@ def all_settings(choices: Sequence[Choice]) -> Table:
     """Return the table of every setting that was tried, without metrics of the test rows."""
     every = [setting for choice in choices for setting in choice.group.settings]
     columns = [
-        name for name in metrics_of([run for setting in every for run in setting.runs]) if not name.startswith("test/")
+        name for name in metrics_of([run for setting in every for run in setting.runs]) if not is_of_test_rows(name)
     ]
     rows: list[list[Cell]] = [
         [
@@ -125,10 +129,12 @@ def metrics_of(runs: Iterable[Run]) -> list[str]:
 
 
 def test_metrics(runs: Sequence[Run], metric: Metric) -> list[str]:
-    """Return the names of test metrics, the counterpart of the validation metric first.
+    """Return the names of the test metrics that a summary shows, the counterpart of the validation metric first.
 
-    Of the corrupted test sets the mean over all is taken (test/extra/loss), and no single set (test/fog/loss).
+    Of many scores it shows some, and the table of all numbers all. Of the corrupted test sets the mean over all is
+    taken (test/extra/loss), and no single set (test/fog/loss).
     """
     names = [name for name in metrics_of(runs) if name.startswith("test/")]
     found = [name for name in names if name.count("/") == 1 or name.startswith("test/extra/")]
-    return sorted(found, key=lambda name: name != metric.test)
+    shown = [name for name in found if name == metric.test or name.partition("/")[2] not in IN_NUMBERS_ONLY]
+    return sorted(shown, key=lambda name: name != metric.test)

@@ -19,6 +19,7 @@ from psilon_bench.metrics.network import num_parameters
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
 from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.run.calibration_checks import check_coverage, check_temperature
 from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
@@ -42,6 +43,8 @@ def prepare(config: Config) -> Member:
     check_pruner(config, model, task)
     check_finetuning(config)
     check_task_kind(config, task, model)
+    check_temperature(config, task)
+    check_coverage(config, task)
     if isinstance(model, Baseline):
         check_seed(config)
         return Member(config, task, model)

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,18 @@ from psilon_bench.run.printing import folding, laid_out, plain_console
 
 RESULT = (
     "test/accuracy",
+    "test/roc_auc",
+    "test/ece",
+    "test/rmse",
+    "test/mae",
+    "test/r2",
     "test/loss",
+    "temperature",
+    "test/calibrated_loss",
+    "test/calibrated_ece",
+    "test/coverage",
+    "test/interval_width",
+    "test/set_size",
     "test/error",
     "test/support",
     "val/accuracy",
@@ -44,6 +55,7 @@ RESULT = (
     "time/fit_s",
     "time/step_ms",
 )
+IN_TARGET_UNITS = ("test/rmse", "test/mae", "test/interval_width")
 SUMMARY = ("val/loss", "test/loss", "test/accuracy")
 SUMMARY_ROWS = 60
 NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
@@ -132,8 +144,7 @@ class Display:
         for note in run["task"]["notes"]:
             self.say(f"note: {note}", soft_wrap=True)
         own = [split + name.rpartition(".")[2] for name in functions for split in ("test/", "val/", "")]
-        found = [(name, number(run["metrics"][name])) for name in (*RESULT, *own) if name in run["metrics"]]
-        self.table([Column("metric"), Column("value", justify="right")], found)
+        self.table(*result_table(run, (*RESULT, *own)))
         self.say(f"{run['status']}: {shortest(record.folder)}", soft_wrap=True)
 
     @contextmanager
@@ -204,6 +215,30 @@ class Display:
         rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
         if runs:
             self.table(folding("failed run", "reason", "folder"), rows)
+
+
+def result_table(run: Mapping[str, Any], names: Iterable[str]) -> tuple[list[Column], list[list[str]]]:
+    """Return the table of these metrics of a run, beside them what the constant prediction has of scores of test rows.
+
+    A regression's metrics name their unit.
+    """
+    metrics, unit = run["metrics"], run["task"]["target"]["name"]
+    is_regression = run["task"]["kind"] == "regression"
+    rows = []
+    for name in (name for name in names if name in metrics):
+        constant = metrics.get(f"constant/{name}")
+        units = (
+            f" (units of {unit})"
+            if name in IN_TARGET_UNITS
+            else " (scaled)"
+            if is_regression and "/loss" in name
+            else ""
+        )
+        rows.append([f"{name}{units}", number(metrics[name]), "" if constant is None else number(constant)])
+    columns = [Column("metric", overflow="fold"), *(Column(head, justify="right") for head in ("value", "constant"))]
+    if not any(row[2] for row in rows):
+        columns, rows = columns[:2], [row[:2] for row in rows]
+    return columns, rows
 
 
 def shared(configs: Sequence[Config]) -> str:

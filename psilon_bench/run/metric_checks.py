@@ -9,6 +9,7 @@ from psilon_bench.errors import UsageError, in_brief
 from psilon_bench.metrics.functions import MetricFunction, values
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.metrics.prediction import scores
+from psilon_bench.training.final_scores import score_names
 
 ROWS = 2
 
@@ -22,6 +23,7 @@ def check_metrics(config: Config, task: Task, model: nn.Module) -> None:
     logits = model.eval()(task.train.x[:ROWS].to(parameter.device, parameter.dtype))
     y = task.train.y[:ROWS].to(parameter.device)
     taken = {*scores(task.kind, logits, y), *final_measures(model, config.metrics.unit_threshold)}
+    taken |= {name.rpartition("/")[2] for name in score_names(task, config.metrics)}
     for function in config.metrics.located:
         problem = problem_of(function, model, logits, y)
         if function.__name__ in taken:

@@ -8,6 +8,7 @@ from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasCompact, HasInputBounds, HasLipschitzBound
 from psilon_bench.models.units import pairs_of
 from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.training.final_scores import score_names
 from psilon_bench.training.member import Member
 
 ROWS = 2
@@ -23,8 +24,9 @@ OF_TRAINING = OF_FIT | {
 def metric_names(member: Member) -> set[str]:
     """Return the names of what a run records but for test scores, scores before pruning and counts of units.
 
-    Of baselines, which are measured once they are fitted, only scores, the training loss and the time. A run without
-    validation rows has no score of them.
+    Those of the constant prediction are left out too, for they are the same whatever is trained. Of baselines, which
+    are measured once they are fitted, only scores, the training loss and the time. A run without validation rows has no
+    score of them.
     """
     names = names_with_validation(member)
     return names if len(member.task.val) else {name for name in names if not name.startswith(OF_VALIDATION)}
@@ -34,7 +36,7 @@ def names_with_validation(member: Member) -> set[str]:
     """Return the names as they are where there are validation rows."""
     if isinstance(member.model, Baseline):
         classes = {"val/accuracy"} if member.task.kind in ("binary", "multiclass") else set()
-        return OF_FIT | {"val/loss"} | classes
+        return OF_FIT | {"val/loss"} | classes | of_predictions(member)
     config, task, model = member.config, member.task, member.model
     parameter = next(model.parameters())
     logits = model.eval()(task.val.x[:ROWS].to(parameter.device, parameter.dtype))
@@ -43,7 +45,13 @@ def names_with_validation(member: Member) -> set[str]:
     prunes = type(config.pruner.build()) is not Pruner
     kept = model.plain() if prunes else model
     measures = {*curve_measures(model, threshold, functions), *final_measures(kept, threshold, functions)}
-    return OF_TRAINING | of_rows | measures | exported(kept) | of_weight_decay(member)
+    return OF_TRAINING | of_rows | measures | exported(kept) | of_weight_decay(member) | of_predictions(member)
+
+
+def of_predictions(member: Member) -> set[str]:
+    """Return the names of the scores of finished predictions, as far as they are defined on the validation rows."""
+    names = score_names(member.task, member.config.metrics)
+    return {name for name in names if not name.startswith(("test/", "constant/"))}
 
 
 def exported(network: object) -> set[str]:

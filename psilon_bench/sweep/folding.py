@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from psilon_bench.config.repeated import PARTITION, REFIT
 from psilon_bench.errors import UsageError
-from psilon_bench.metrics.out_of_fold import FoldValue, OutOfFold, is_root, out_of_fold
+from psilon_bench.metrics.out_of_fold import FoldValue, OutOfFold, is_root, out_of_fold, scale_of
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.sweep.composer import Compose
 from psilon_bench.sweep.grids import check_size
@@ -55,7 +55,7 @@ def out_of_fold_of(runs: Sequence[RunDict], metric: str) -> OutOfFold:
             tuple(run["params"].get(key) for key in PARTITION),
             run["metrics"][metric],
             run["task"]["rows"]["val"],
-            run["task"]["target"]["scale"],
+            scale_of(metric, run["task"]["target"]["scale"]),
         )
         for run in runs
     ]

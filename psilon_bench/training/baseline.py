@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
+from torch import Tensor
 
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.data.task import Split
@@ -14,9 +14,9 @@ from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.models.baselines import Ridge
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
+from psilon_bench.training.final_scores import add_predictions
 from psilon_bench.training.member import Member
 from psilon_bench.training.outcomes import export, test_scores
-from psilon_bench.training.predictions import prediction_table
 
 
 class BaselineFit:
@@ -71,18 +71,16 @@ class BaselineFit:
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
         outcome.objects = {"estimator": self.model.estimator, "preprocessing": self.task.preprocessing}
-        outcome.predictions = self.predictions()
+        if self.task.kind != "recovery":
+            add_predictions(outcome, self.task, self.logits_by_split(), metrics)
         export(outcome, self.model, self.task, pruned=False)
         outcome.metrics["time/fit_s"] = self.seconds
         yield outcome
 
-    def predictions(self) -> pa.Table | None:
-        """Return the predictions of validation and test rows; None for a recovery, which predicts nothing."""
-        kind, splits = self.task.kind, {"val": self.task.val, "test": self.task.test}
-        if kind == "recovery":
-            return None
-        logits = {name: self.model.logits(kind, split.x) for name, split in splits.items() if len(split)}
-        return prediction_table(self.task, logits)
+    def logits_by_split(self) -> dict[str, Tensor]:
+        """Return the outputs (rows, outputs) on the validation rows, where there are any, and the test rows."""
+        splits = {"val": self.task.val, "test": self.task.test}
+        return {name: self.model.logits(self.task.kind, split.x) for name, split in splits.items() if len(split)}
 
     def state(self) -> dict[str, Any]:
         """Return nothing: a fit that was stopped begins again."""

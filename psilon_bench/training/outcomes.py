@@ -14,7 +14,7 @@ from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasWeights
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
-from psilon_bench.training.predictions import prediction_table
+from psilon_bench.training.final_scores import add_predictions
 from psilon_bench.training.stack import Stack
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
         if finished:
             outcome.metrics |= metrics[index]
             if logits:
-                outcome.predictions = prediction_table(task, {name: own[index] for name, own in logits.items()})
+                of_member = {split: values[index] for split, values in logits.items()}
+                add_predictions(outcome, task, of_member, recipe.metrics)
             export(outcome, stack.network(index), task, pruned)
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time

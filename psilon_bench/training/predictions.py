@@ -22,14 +22,18 @@ def prediction_table(task: Task, logits: Mapping[str, Tensor]) -> pa.Table:
     return pa.concat_tables([_of_split(task, name, getattr(task, name), values) for name, values in logits.items()])
 
 
+def raw(task: Task, scaled: Tensor) -> np.ndarray:
+    """Return numbers (rows, 1) of a regression in units of the target, float64 (rows,)."""
+    return np.asarray(task.target_center + task.target_scale * scaled.detach().double().cpu().squeeze(1))
+
+
 def _of_split(task: Task, name: str, split: Split, logits: Tensor) -> pa.Table:
     """Return the rows of one split; see `prediction_table`."""
     rows = pa.nulls(len(split), pa.int64()) if split.rows is None else pa.array(split.rows.numpy())
     columns: dict[str, Any] = {"row": rows, "split": _words(np.zeros(len(split), np.int32), [name])}
-    logits = logits.detach().double().cpu()
     if task.kind == "regression":
-        raw = [task.target_center + task.target_scale * scaled.double().squeeze(1) for scaled in (split.y, logits)]
-        return pa.table(columns | {"target": raw[0].numpy(), "prediction": raw[1].numpy()})
+        return pa.table(columns | {"target": raw(task, split.y), "prediction": raw(task, logits)})
+    logits = logits.detach().double().cpu()
     likely, right = probabilities(task.kind, logits), split.y.flatten().int().numpy()
     columns |= {"target": _words(right, task.classes), "prediction": _words(_predicted(logits), task.classes)}
     return pa.table(columns | {f"probability/{c}": likely[:, k].float().numpy() for k, c in enumerate(task.classes)})

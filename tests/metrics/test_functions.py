@@ -125,7 +125,7 @@ def test_what_is_no_metric_is_told_before_the_run(measured: Any, tmp_path: Path,
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("name", ["loss", "accuracy", "path_norm"])
+@pytest.mark.parametrize("name", ["loss", "accuracy", "path_norm", "brier", "roc_auc"])
 def test_a_name_that_is_taken(measured: Any, name: Any) -> None:
     """A metric of the package, which reports and the choice of the best network go by, is not written over."""
     code = SURE.replace("sure", name)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import root_mean_squared_error
 
-from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold
+from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold, scale_of
 
 SIZES = (7, 3, 12)
 
@@ -21,6 +21,18 @@ def test_errors_of_folds_that_scale_the_target_differently() -> None:
     pooled = np.concatenate(raw)
     unit = np.sqrt(np.average(np.square(scales), weights=SIZES))
     assert out_of_fold(folds, squared=True).mean == pytest.approx(np.sqrt(np.mean(pooled**2)) / unit, rel=1e-12)
+
+
+def test_rmse_is_in_units_of_the_target() -> None:
+    """Whatever the scales of the folds, the value is that of all rows together."""
+    errors = [np.random.default_rng(k).normal(size=size) * 10**k for k, size in enumerate(SIZES)]
+    folds = [
+        FoldValue("one", np.sqrt(np.mean(fold**2)), len(fold), scale_of("val/rmse", scale))
+        for fold, scale in zip(errors, [0.5, 2.0, 7.0], strict=True)
+    ]
+    assert is_root("val/rmse", "regression")
+    assert out_of_fold(folds, squared=True).mean == pytest.approx(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+    assert scale_of("val/loss", 7.0) == 7
 
 
 def test_means_over_rows_and_their_error() -> None:

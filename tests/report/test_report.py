@@ -259,6 +259,18 @@ def test_estimates_read_well(mean: Any, sd: Any, expected: Any) -> None:
         ("path_norm", "min"),
         ("time/fit_s", "min"),
         ("val/rmse", "min"),
+        ("val/mae", "min"),
+        ("val/r2", "max"),
+        ("val/roc_auc", "max"),
+        ("val/average_precision", "max"),
+        ("val/f1", "max"),
+        ("val/balanced_accuracy", "max"),
+        ("val/brier", "min"),
+        ("val/ece", "min"),
+        ("val/calibrated_loss", "min"),
+        ("constant/test/f1", "max"),
+        ("test/interval_width", "min"),
+        ("test/set_size", "min"),
     ],
 )
 def test_names_tell_what_is_better(name: Any, direction: Any) -> None:

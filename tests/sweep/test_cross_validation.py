@@ -189,6 +189,11 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
             r"trainer\.select=best needs validation rows, and dataset\.fold=all leaves none\. Set",
         ),
         (["trainer.early_stopping=2"], r"trainer\.early_stopping=2 needs validation rows"),
+        (
+            ["metrics.calibrate=temperature"],
+            r"metrics\.calibrate=temperature is fitted to validation rows, and",
+        ),
+        (["metrics.coverage=0.9"], r"metrics\.coverage=0.9 needs 9 validation rows or more, and dataset\.fold=all lea"),
     ],
 )
 def test_what_cannot_be_is_refused(grid: Any, job: list[str], message: str) -> None:

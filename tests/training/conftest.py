@@ -22,7 +22,9 @@ from psilon_bench.training.stack import Stack
 from psilon_bench.training.trainer import Trainer
 
 TRAINER = {**OmegaConf.load(CONF / "config.yaml").trainer, "epochs": 6, "num_batches": 5, "eval_every": 1}
-METRICS = MetricsSection(radii=[], lipschitz_points=1, unit_threshold=1e-3, functions=[])
+METRICS = MetricsSection(
+    radii=[], lipschitz_points=1, unit_threshold=1e-3, functions=[], calibrate="none", coverage=None
+)
 ADAM = partial(torch.optim.Adam, lr=0.05, fused=True)
 
 

@@ -1,15 +1,15 @@
-"""A figure of your own: the Brier score of every setting against its loss."""
+"""A figure of your own: the spherical loss of every setting against its loss."""
 
 from collections.abc import Iterator
 
 from psilon_bench.report.drawing import Drawing, labelled, legend, look, panels
 from psilon_bench.report.material import Material
 
-X, Y = "val/loss", "val/brier"
+X, Y = "val/loss", "val/spherical_loss"
 
 
 def draw(material: Material) -> Iterator[Drawing]:
-    """Yield one figure, a panel for each data set; none where no run has a Brier score."""
+    """Yield one figure, a panel for each data set; none where no run has a spherical loss."""
     points = [
         (dataset, choice.group.method, setting.text, run.seed, run.metrics[X], run.metrics[Y])
         for dataset, choices in material.datasets.items()
@@ -30,8 +30,8 @@ def draw(material: Material) -> Iterator[Drawing]:
             axis.plot([p[4] for p in shown], [p[5] for p in shown], linestyle="none", label=method, **how)
     legend(figure, labelled(axes))
     yield Drawing(
-        name="brier_against_loss",
-        title="Brier score against loss",
+        name="spherical_against_loss",
+        title="Spherical loss against loss",
         caption="A point is a run.",
         figure=figure,
         columns=["data set", "method", "setting", "seed", X, Y],
