@@ -55,6 +55,7 @@ class RawTable:
     lines: Sequence[int] | None = None  # of a file, the line that each row begins on
     given: GivenSplit | None = None  # a split that was made elsewhere
     moments: pd.Series | None = None  # (rows,) dates or numbers in whose order the rows are split; not an input
+    weights: pd.Series | None = None  # (rows,) how often each row counts; not an input
 
     def place(self, row: int) -> str:
         """Return where a person finds the row with this label of the frame's index."""
@@ -85,6 +86,28 @@ class RawTable:
                 f"dataset.order_by={column} must hold dates or numbers, but holds {example!r}. Convert it."
             )
         return replace(self.without([column]), moments=self.frame[column])
+
+    def weighted_by(self, column: str) -> "RawTable":
+        """Return the table whose rows count as often as a column says, which is no input any more.
+
+        Raises UsageError for a column of levels or dates, and that names the first row whose weight is no number of at
+        least 0. Rows without a target need no weight.
+        """
+        self._check_input("dataset.weights", column)
+        if column in (*self.categorical, *self.dates):
+            example = str(self.frame[column].dropna().iloc[0])[:40]
+            raise UsageError(f"dataset.weights={column} must hold numbers, but holds {example!r}. Take another column.")
+        weights = self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = ~(np.isfinite(weights) & (weights >= 0)) & self.frame[self.target].notna().to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            holds = "is empty" if np.isnan(weights[row]) else f"holds {weights[row]:g}"
+            raise UsageError(
+                f"dataset.weights={column} must hold finite numbers of at least 0, but "
+                f"{self.place(self.frame.index[row])} {holds}. Correct the cell."
+            )
+        notes = [*self.notes, f"rows are weighted by {column!r}: training, losses and metrics are weighted means"]
+        return replace(self.without([column]), weights=pd.Series(weights, self.frame.index), notes=notes)
 
     def _check_input(self, key: str, column: str) -> None:
         """Raise UsageError unless the column is an input; `key` is the setting that names it."""
@@ -124,11 +147,22 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     values, classes = _values(target, raw.regression)
     parts = parts or _split(values, classes, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
-        transformer, features = _fit(inputs.iloc[parts[0]], raw, options, notes)
-        center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
+        weights = None if raw.weights is None else raw.weights[frame.index].to_numpy()
+        trained = None if weights is None else weights[parts[0]]
+        transformer, features = _fit(inputs.iloc[parts[0]], trained, raw, options, notes)
+        center, scale = targets.robust_scale(values[parts[0]], trained) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         numbers = torch.tensor(_row_numbers(raw.frame, frame))
-        splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
+        counts = None if weights is None else torch.from_numpy(weights)
+        splits = [
+            Split(
+                _inputs(transformer, inputs.iloc[rows]),
+                y[rows],
+                numbers[rows],
+                None if counts is None else counts[rows],
+            )
+            for rows in parts
+        ]
     _check_overflow(splits, scales := preprocessing.input_scales(transformer), features, inputs, raw)
     _check_target_overflow(y, scale, target, raw)
     return Task(
@@ -224,10 +258,10 @@ def _parts(
 
 
 def _fit(
-    train: pd.DataFrame, raw: RawTable, options: TaskOptions, notes: list[str]
+    train: pd.DataFrame, weights: np.ndarray | None, raw: RawTable, options: TaskOptions, notes: list[str]
 ) -> tuple[ColumnTransformer, list[str]]:
     """Return the transformer fitted on the training rows less constant columns, and the names of its outputs."""
-    constant = preprocessing.constant_columns(train)
+    constant = preprocessing.constant_columns(train if weights is None else train[weights > 0])
     if constant:
         notes.append(f"dropped constant columns: {checks.name_list(constant)}")
     varied = train.drop(columns=constant)
@@ -235,7 +269,8 @@ def _fit(
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
     transformer = preprocessing.build_transformer(
         varied, raw.categorical, options.encoding, raw.dates, options.dates, raw.missing
-    ).fit(train)
+    )
+    transformer = transformer.fit(train) if weights is None else preprocessing.fit_weighted(transformer, train, weights)
     return transformer, preprocessing.feature_names(transformer)
 
 

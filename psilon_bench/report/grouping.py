@@ -111,7 +111,7 @@ class RunGroup:
         runs = [run for run in setting.runs if metric in run.metrics]
         if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys():
             return None
-        values = [FoldValue(run.partition, run.metrics[metric], run.num_val, run.target_scale) for run in runs]
+        values = [FoldValue(run.partition, run.metrics[metric], run.val_weight, run.target_scale) for run in runs]
         pooled = out_of_fold(values, is_root(metric, self.kind))
         return Estimate(pooled.mean, pooled.sd, pooled.n)
 
