@@ -82,9 +82,9 @@ def load(
 ) -> Task:
     """Return the task of predicting one column of a table from the others.
 
-    The columns that `group`, `split`, `order_by` and `weights` name are no inputs. `name` is the configuration's; the Task is
-    named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file that cannot
-    be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
+    The columns that `group`, `split`, `order_by` and `weights` name are no inputs. `name` is the configuration's; the
+    Task is named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file
+    that cannot be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
     """
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")

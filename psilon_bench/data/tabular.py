@@ -144,6 +144,8 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     target, inputs = frame[raw.target], frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     targets.check_target(target, raw.regression, raw.place)
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
+    if parts is None and not raw.regression:
+        targets.check_class_sizes(target)
     values, classes = _values(target, raw.regression)
     parts = parts or _split(values, classes, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
@@ -153,16 +155,10 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
         center, scale = targets.robust_scale(values[parts[0]], trained) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         numbers = torch.tensor(_row_numbers(raw.frame, frame))
-        counts = None if weights is None else torch.from_numpy(weights)
-        splits = [
-            Split(
-                _inputs(transformer, inputs.iloc[rows]),
-                y[rows],
-                numbers[rows],
-                None if counts is None else counts[rows],
-            )
-            for rows in parts
-        ]
+        splits = [Split(inputs_of(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
+        if weights is not None:
+            pairs = zip(splits, parts, strict=True)
+            splits = [replace(split, weights=torch.from_numpy(weights[rows])) for split, rows in pairs]
     _check_overflow(splits, scales := preprocessing.input_scales(transformer), features, inputs, raw)
     _check_target_overflow(y, scale, target, raw)
     return Task(
@@ -202,7 +198,6 @@ def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]
     """Return the target as numbers (rows,) and the names of the classes; no names for regression."""
     if regression:
         return target.to_numpy(dtype=np.float64), []
-    targets.check_class_sizes(target)
     return targets.class_codes(target)
 
 
@@ -274,7 +269,7 @@ def _fit(
     return transformer, preprocessing.feature_names(transformer)
 
 
-def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
+def inputs_of(transformer: Any, rows: pd.DataFrame) -> Tensor:
     """Return the transformed rows, float32 (rows, features); scikit-learn refuses a table without rows."""
     if not len(rows):
         return torch.empty(0, len(preprocessing.feature_names(transformer)))

@@ -40,7 +40,7 @@ def robust_scale(y: np.ndarray, weights: np.ndarray | None = None) -> tuple[floa
     """
     quartiles = [0.25, 0.5, 0.75]
     low, center, high = np.quantile(y, quartiles) if weights is None else quantile(y, quartiles, weights=weights)
-    spread = np.sqrt(np.cov(y, aweights=weights, ddof=0)) if weights is not None else np.std(y)
+    spread = np.std(y) if weights is None else np.sqrt(np.cov(y, ddof=0, aweights=weights))
     scale = (high - low) / 2 or 0.6745 * float(spread)
     return float(center), float(scale) or 1.0
 

@@ -27,7 +27,7 @@ def certified_accuracies(
 def certified_accuracy(
     kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radius: float, shares: Shares | None = None
 ) -> Float[Tensor, ""]:
-    """Return the fraction of rows, or of their weights, that are right and stay so when inputs move by `radius` (L_inf).
+    """Return the fraction of rows, or of weights, that are right and stay so when inputs move by `radius` (L_inf).
 
     `bound` is a B with |f(x) - f(y)|_1 <= B |x - y|_inf. The margin of a row changes by at most bound * radius, for a
     difference of two coordinates is at most their L1 norm; so a row counts where its margin is above that.

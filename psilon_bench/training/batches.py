@@ -142,9 +142,9 @@ class Batches:
         return order.split(self.batch_size, -1) if self.batch_size else order.tensor_split(self.num_batches, -1)
 
     def shuffled(self, generator: torch.Generator, size: int) -> Tensor:
-        """Return a random order of a member's rows, int64 (rows,); each batch is filled up to the length of the others'.
+        """Return a random order of a member's rows, int64 (rows,), with batches as long as those of the longest member.
 
-        So a member has the batches that it has alone. What fills up are rows of weight 0, the first of them.
+        So a member has the batches that it has alone. What fills them up is the first row of weight 0 behind its rows.
         """
         order = torch.randperm(size, generator=generator)
         if size == self.rows.num_rows:
