@@ -44,35 +44,35 @@ class CrossValidated(NetworkEstimator):
         (lambdas, folds), their mean cv_mean_ and standard error cv_se_ over folds (lambdas,). ValueError as there, and
         where all lambdas diverge.
         """
-        seed, table = self.seed(), self.table(X, y, sample_weight)
+        seed, table = self._seed(), self._table(X, y, sample_weight)
         self.lams_ = np.sort(np.asarray(self.lams, dtype=np.float64))
-        folds = check_cv(self.cv, table.target, classifier=not self.regression).split(X, table.target)
+        folds = check_cv(self.cv, table.target, classifier=not self._regression).split(X, table.target)
         parts = [(table.counted(np.asarray(train)), table.counted(np.asarray(val))) for train, val in folds]
         self.cv_losses_ = np.full((len(self.lams_), len(parts)), np.inf)
         with named_as_arguments():
-            for stack in stacks(self.members(table, parts, seed)):
-                self.score(stack)
+            for stack in stacks(self._members(table, parts, seed)):
+                self._keep_losses(stack)
         self.cv_mean_ = self.cv_losses_.mean(axis=1)
         finite = np.where(np.isfinite(self.cv_losses_), self.cv_losses_, np.nan)
         self.cv_se_ = finite.std(axis=1, ddof=1) / np.sqrt(len(parts))
         if not np.isfinite(self.cv_mean_).any():
             raise UsageError(f"{type(self).__name__} diverged in some fold with each of lams. Lower lr.")
         self.lam_ = float(self.lams_[np.flatnonzero(self.cv_mean_ == self.cv_mean_.min())[-1]])
-        self.fit_network(table, seed, lam=self.lam_)
+        self._fit_network(table, seed, lam=self.lam_)
         return self
 
-    def members(
+    def _members(
         self, table: Table, parts: Sequence[tuple[RowNumbers, RowNumbers]], seed: int
     ) -> Iterator[tuple[tuple[int, int], Member]]:
         """Yield a fresh network for each lambda on each fold, with the numbers of both."""
-        configs = [self.config(seed, lam=float(lam)) for lam in self.lams_]
+        configs = [self._config(seed, lam=float(lam)) for lam in self.lams_]
         for fold, (train, val) in enumerate(parts):
-            task = table.task(train, val)
+            task = self._weighted(table.task(train, val))
             first = member_of(configs[0], task)
             for number, config in enumerate(configs):
                 yield (number, fold), replace(first, config=config, model=copy.deepcopy(first.model))
 
-    def score(self, stack: Sequence[tuple[tuple[int, int], Member]]) -> None:
+    def _keep_losses(self, stack: Sequence[tuple[tuple[int, int], Member]]) -> None:
         """Train a stack, and keep the validation losses of its networks."""
         trainer, _ = trained([member for _, member in stack], self.n_threads)
         scores = trainer.evaluation.validation("val")

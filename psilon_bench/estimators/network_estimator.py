@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -82,11 +83,11 @@ class NetworkEstimator(BaseEstimator):
         return tags
 
     @property
-    def regression(self) -> bool:
+    def _regression(self) -> bool:
         """Return whether quantities are predicted, not classes."""
         return isinstance(self, RegressorMixin)
 
-    def config(self, seed: int, **arguments: Any) -> Config:
+    def _config(self, seed: int, **arguments: Any) -> Config:
         """Return the configuration of a run with the values of this estimator, or with these in their place.
 
         UsageError that names the argument which is wrong.
@@ -96,7 +97,7 @@ class NetworkEstimator(BaseEstimator):
         with named_as_arguments():
             return compose(self.options, values | {"seed": seed})
 
-    def parts(self, table: Table, rows: RowNumbers, seed: int) -> tuple[RowNumbers, RowNumbers]:
+    def _parts(self, table: Table, rows: RowNumbers, seed: int) -> tuple[RowNumbers, RowNumbers]:
         """Return the rows to train on and those to validate by: none of the latter where nothing looks at them."""
         if self.early_stopping is None and self.select == "last":
             return rows, NOTHING
@@ -105,24 +106,28 @@ class NetworkEstimator(BaseEstimator):
         train, val = split_rows(len(rows), counts, seed, labels)
         return rows[train], rows[val]
 
-    def table(self, X: Any, y: Any, sample_weight: Any) -> Table:
+    def _table(self, X: Any, y: Any, sample_weight: Any) -> Table:
         """Return the rows that `fit` is given; a classifier keeps its classes in `classes_`."""
-        table = training_table(self, X, y, sample_weight, self.regression)
+        table = training_table(self, X, y, sample_weight, self._regression)
         if table.classes is not None:
             self.classes_ = table.classes
         return table
 
-    def seed(self) -> int:
+    def _seed(self) -> int:
         """Return the seed of weights, batches and validation rows: `random_state` itself where it is a number."""
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31))
 
-    def fit_network(self, table: Table, seed: int, **arguments: Any) -> None:
+    def _weighted(self, task: Task) -> Task:
+        """Return the task with the weights of classes, where the estimator has any."""
+        return task
+
+    def _fit_network(self, table: Table, seed: int, **arguments: Any) -> None:
         """Train one network on all rows that count and keep it; UsageError where it diverges."""
-        config = self.config(seed, **arguments)
+        config = self._config(seed, **arguments)
         with named_as_arguments():
-            task = table.task(*self.parts(table, table.rows, seed))
+            task = self._weighted(table.task(*self._parts(table, table.rows, seed)))
             trainer, (history,) = trained([member_of(config, task)], self.n_threads)
         (progress,) = trainer.members
         if progress.status == "failed":
@@ -142,7 +147,7 @@ class NetworkEstimator(BaseEstimator):
         self.lipschitz_bound_ = float(self.input_bounds_.sum())
 
     @torch.no_grad()
-    def logits(self, X: Any) -> Tensor:
+    def _logits(self, X: Any) -> Tensor:
         """Return the outputs of the network on new rows, float64 (rows, outputs).
 
         ValueError for rows of other columns than those of `fit`, which it names.
@@ -154,18 +159,37 @@ class NetworkEstimator(BaseEstimator):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):
-    """A network that tells classes apart; `class_weight="balanced"` has all classes count alike in training."""
+    """A network that tells classes apart.
 
-    class_weight: Literal["balanced"] | None = None
+    class_weight: `balanced` for n / (K n_k), or a dictionary of weights by class. Of these the training loss alone is a
+    weighted mean, and no validation loss.
+    """
+
+    class_weight: Literal["balanced"] | Mapping[Any, float] | None = None
+
+    def _config(self, seed: int, **arguments: Any) -> Config:
+        """Return the configuration, which knows no weights by the names of classes."""
+        named = {"class_weight": None} if isinstance(self.class_weight, Mapping) else {}
+        return super()._config(seed, **named, **arguments)
+
+    def _weighted(self, task: Task) -> Task:
+        """Return the task with the weights of classes by name in its training rows."""
+        if not isinstance(self.class_weight, Mapping):
+            return task
+        factors = compute_class_weight(dict(self.class_weight), classes=self.classes_, y=self.classes_)
+        by_row = torch.from_numpy(factors)[task.train.y.flatten().long()]
+        weights = by_row if task.train.weights is None else by_row * task.train.weights
+        return replace(task, train=replace(task.train, weights=weights))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the logits, (rows, classes), of two classes that of the second, (rows,)."""
-        logits = self.logits(X).numpy()
+        logits = self._logits(X).numpy()
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, (rows, classes), in the order of `classes_`."""
-        return np.asarray(probabilities(self.task_.kind, self.logits(X)))
+        logits = self._logits(X)
+        return np.asarray(probabilities(self.task_.kind, logits))
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of each row, (rows,): that of the largest probability."""
@@ -179,7 +203,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction of each row, (rows,), in units of the target."""
-        scaled = self.logits(X).numpy()[:, 0]
+        scaled = self._logits(X).numpy()[:, 0]
         return np.asarray(self.task_.target_center + self.task_.target_scale * scaled)
 
 

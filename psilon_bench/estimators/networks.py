@@ -26,7 +26,7 @@ class Trained(NetworkEstimator):
         epochs), history_ (a dictionary every eval_every epochs), input_bounds_ (columns,): how far decision_function
         or a prediction moves at most when a column moves by one, and their sum lipschitz_bound_.
         """
-        self.fit_network(self.table(X, y, sample_weight), self.seed())
+        self._fit_network(self._table(X, y, sample_weight), self._seed())
         return self
 
 

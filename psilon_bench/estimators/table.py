@@ -1,6 +1,5 @@
 """The rows that an estimator is given, as a table of columns, and the task of learning from some of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from psilon_bench.errors import UsageError
 
 OPTIONS = TaskOptions(sizes=[None, None, None], max_rows=None, split_seed=0)  # rows are named, so none are drawn
 NOTHING = np.array([], dtype=np.int64)
+NUMBERS: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}  # what an array must hold
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,16 @@ def training_table(estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any,
     Raises ValueError for rows that do not fit each other, for a target that is missing, of a single class or no
     numbers, and for weights that are negative, missing or all 0.
     """
-    checks = {"ensure_min_samples": 2, **({} if isinstance(X, pd.DataFrame) else NUMBERS)}
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, y, skip_check_array=True)
-        check_array(X.index.to_numpy().reshape(-1, 1), ensure_min_samples=2, dtype=None, estimator=estimator)
+        check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=estimator)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
     else:
-        X, y = validate_data(estimator, X, y, y_numeric=False, **checks)
+        X, y = validate_data(estimator, X, y, ensure_min_samples=2, **NUMBERS)
     check_consistent_length(X, y, sample_weight)
     weights = None if sample_weight is None else row_weights(sample_weight, len(y))
     target, classes = (quantities(y), None) if regression else class_numbers(estimator, y, weights)
     return Table(frame_of(X), target, weights, classes)
-
-
-NUMBERS: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
 
 
 def new_rows(estimator: BaseEstimator, X: Any) -> pd.DataFrame:
@@ -142,10 +138,6 @@ def row_weights(sample_weight: Any, rows: int) -> np.ndarray:
     if weights.shape != (rows,):
         raise UsageError(f"sample_weight.shape == {weights.shape}, expected {(rows,)}! Give a weight for each row.")
     if (weights < 0).any() or not weights.any():
-        raise UsageError("sample_weight must be at least 0, and above 0 for some row. Correct the weights.")
+        what = "holds numbers below zero" if weights.any() else "is zero for all rows"
+        raise UsageError(f"sample_weight must be at least 0, and above 0 for some row, but it {what}. Correct it.")
     return weights
-
-
-def seen_classes(table: Table, rows: Sequence[int]) -> int:
-    """Return how many classes the rows have."""
-    return len(np.unique(table.target[list(rows)]))
