@@ -28,7 +28,9 @@ def loss(kind: Kind, logits: Logits, y: Targets, shares: Shares | None = None) -
         return (logits - y).square().sum() / 2
     if kind == "binary":
         return F.binary_cross_entropy_with_logits(logits, y)
-    return F.cross_entropy(logits, y) if kind == "multiclass" else F.mse_loss(logits, y)
+    if kind == "multiclass":
+        return F.cross_entropy(logits, y)
+    return (logits - y).square().mean()  # F.mse_loss, to the bit, fails where vmap is nested and y lacks the inner axis
 
 
 def row_losses(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"]:
@@ -38,7 +40,7 @@ def row_losses(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"
         return F.cross_entropy(logits, y, reduction="none")
     if kind == "binary":
         return F.binary_cross_entropy_with_logits(logits, y, reduction="none").squeeze(-1)
-    return F.mse_loss(logits, y, reduction="none").mean(dim=-1)
+    return (logits - y).square().mean(dim=-1)
 
 
 def row_mean(values: Float[Tensor, " batch *one"], shares: Shares | None) -> Float[Tensor, ""]:
