@@ -15,7 +15,7 @@ from psilon_bench.data.folds import Folds
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import NAMES, RowNumbers, Size, resolve_sizes, split_rows
-from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.data.task import Kind, Split, Task, check_weights
 from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
 
@@ -151,6 +151,7 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
         weights = None if raw.weights is None else raw.weights[frame.index].to_numpy()
         trained = None if weights is None else weights[parts[0]]
+        check_weights(raw.name, "train", None if trained is None else torch.from_numpy(trained))
         transformer, features = _fit(inputs.iloc[parts[0]], trained, raw, options, notes)
         center, scale = targets.robust_scale(values[parts[0]], trained) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)

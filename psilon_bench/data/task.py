@@ -72,7 +72,7 @@ class Task:
         splits = {"train": self.train, "val": self.val, "test": self.test, **self.extra_tests}
         for name, split in splits.items():
             check_finite(self.name, name, split)
-            check_weights(self.name, name, split)
+            check_weights(self.name, name, split.weights)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -96,19 +96,19 @@ def check_finite(task: str, name: str, split: Split) -> None:
             )
 
 
-def check_weights(task: str, name: str, split: Split) -> None:
-    """Raise UsageError for weights that are negative or no numbers, or of which none is above 0."""
-    if split.weights is None or not len(split):
+def check_weights(task: str, name: str, weights: Tensor | None) -> None:
+    """Raise UsageError for weights (rows,) that are negative or no numbers, or of which none is above 0."""
+    if weights is None or not len(weights):
         return
-    wrong = ~(split.weights.isfinite() & (split.weights >= 0))
+    wrong = ~(weights.isfinite() & (weights >= 0))
     if wrong.any():
         row = int(wrong.nonzero()[0])
         raise UsageError(
-            f"Weights of rows must be finite and at least 0, but {task} has {split.weights[row]:g} in {name} row "
+            f"Weights of rows must be finite and at least 0, but {task} has {weights[row]:g} in {name} row "
             f"{row + 1}. Correct the weights."
         )
-    if not split.weights.any():
+    if not weights.any():
         raise UsageError(
-            f"Some row must count, but the weights of all {len(split)} {name} rows of {task} are 0. "
+            f"Some row must count, but the weights of all {len(weights)} {name} rows of {task} are 0. "
             "Take other weights, or another split."
         )
