@@ -20,7 +20,6 @@ from psilon_bench.estimators.network_estimator import (
 )
 from psilon_bench.estimators.networks import PNet
 from psilon_bench.estimators.table import Table
-from psilon_bench.run.checks import member_of
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.member import Member
 
@@ -65,6 +64,8 @@ class CrossValidated(NetworkEstimator):
         self, table: Table, parts: Sequence[tuple[RowNumbers, RowNumbers]], seed: int
     ) -> Iterator[tuple[tuple[int, int], Member]]:
         """Yield a fresh network for each lambda on each fold, with the numbers of both."""
+        from psilon_bench.run.checks import member_of  # as in network_estimator
+
         configs = [self._config(seed, lam=float(lam)) for lam in self.lams_]
         for fold, (train, val) in enumerate(parts):
             task = self._weighted(table.task(train, val))

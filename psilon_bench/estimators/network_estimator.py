@@ -13,7 +13,6 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from psilon_bench.config.compose import compose
 from psilon_bench.config.schema import Config
 from psilon_bench.data.split import RowNumbers, resolve_sizes, split_rows
 from psilon_bench.data.tabular import inputs_of
@@ -23,7 +22,6 @@ from psilon_bench.estimators.bounds import column_bounds
 from psilon_bench.estimators.table import NOTHING, Table, new_rows, training_table
 from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.metrics.prediction import probabilities
-from psilon_bench.run.checks import member_of
 from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.member import Member
@@ -92,6 +90,9 @@ class NetworkEstimator(BaseEstimator):
 
         UsageError that names the argument which is wrong.
         """
+        # OmegaConf's grammar takes long to import, and predict needs none
+        from psilon_bench.config.compose import compose
+
         given = {field.name: getattr(self, field.name) for field in fields(self) if field.name in KEYS} | arguments
         values = {KEYS[name]: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
         with named_as_arguments():
@@ -125,6 +126,8 @@ class NetworkEstimator(BaseEstimator):
 
     def _fit_network(self, table: Table, seed: int, **arguments: Any) -> None:
         """Train one network on all rows that count and keep it; UsageError where it diverges."""
+        from psilon_bench.run.checks import member_of  # as compose
+
         config = self._config(seed, **arguments)
         with named_as_arguments():
             task = self._weighted(table.task(*self._parts(table, table.rows, seed)))
