@@ -1,5 +1,6 @@
 """The common part of all estimators: from arguments to a configuration, to the engine, to a network that predicts."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -45,6 +46,8 @@ KEYS = {
     "n_threads": "hardware.threads",
 }
 
+REMEDIES = {r"Remove with .*dataset\.drop.*": "Take them out of X.", r"; in a table of yours dataset\.missing.*": "."}
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class NetworkEstimator(BaseEstimator):
@@ -53,6 +56,13 @@ class NetworkEstimator(BaseEstimator):
     Columns are prepared as in a run: numbers standardised, missing ones replaced by the median beside an indicator,
     levels one 0/1 column each (a level that no training row had is none of them), dates as days. numpy arrays hold
     numbers. Inputs are rounded to float32 before they are cast to `precision`.
+
+    The arguments are keys of the configuration (KEYS), and mean what they mean there: networks of `depth` hidden layers
+    of width `hidden`; `epochs` of `num_batches` batches, or of batches of `batch_size` rows; `lr`, the learning rate at
+    its peak; an evaluation every `eval_every` epochs, of which `early_stopping` may pass without a better validation
+    loss; the network of the `select`ed one, last or best. Where early_stopping or select="best" ask for validation
+    rows, `val_size` of the rows (a number or a fraction) are kept back. `random_state` seeds weights, order and these
+    rows: an integer as a run's seed does. `n_threads` are torch's while it fits; None leaves them as they are.
     """
 
     options: ClassVar[Mapping[str, str]] = {}  # of conf/, by group
@@ -222,11 +232,13 @@ def trained(members: Sequence[Member], n_threads: int | None) -> tuple[Trainer, 
 
 @contextmanager
 def named_as_arguments() -> Iterator[None]:
-    """Let messages name the arguments of an estimator in place of the keys of a configuration."""
+    """Let messages name the arguments of an estimator, and X, in place of the keys of a configuration."""
     try:
         yield
     except UsageError as error:
         text = str(error)
+        for pattern, remedy in REMEDIES.items():
+            text = re.sub(pattern, remedy, text)
         for name, key in KEYS.items():
             text = text.replace(key, name)
         raise UsageError(text.replace("null", "None")) from error

@@ -188,6 +188,14 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: PNetRegressor(**TINY).fit(FRAME, quantity(FRAME), sample_weight=[-1.0] * 60),
         "sample_weight must be at least 0, and above 0 for some row, but it holds numbers below zero",
     ),
+    "prose": (
+        lambda: PNetRegressor(**TINY).fit(FRAME.assign(name=[f"row {i}" for i in range(60)]), quantity(FRAME)),
+        r"^Text columns must be categories, but 'name' has 60 different values .* Take them out of X.$",
+    ),
+    "infinite": (
+        lambda: PNetRegressor(**TINY).fit(FRAME.assign(age=np.inf), quantity(FRAME)),
+        "^Numbers must be finite, but column 'age' has 60 infinite values, the first in row 1.",
+    ),
     "a column is gone": (
         lambda: PNetRegressor(**TINY).fit(FRAME, quantity(FRAME)).predict(FRAME.drop(columns="income")),
         "(?s)yet now missing.*income",
