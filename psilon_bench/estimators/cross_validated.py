@@ -49,7 +49,7 @@ class CrossValidated(NetworkEstimator):
         parts = [(table.counted(np.asarray(train)), table.counted(np.asarray(val))) for train, val in folds]
         self.cv_losses_ = np.full((len(self.lams_), len(parts)), np.inf)
         with named_as_arguments():
-            for stack in stacks(self._members(table, parts, seed)):
+            for stack in stackable_members(self._members(table, parts, seed)):
                 self._keep_losses(stack)
         self.cv_mean_ = self.cv_losses_.mean(axis=1)
         finite = np.where(np.isfinite(self.cv_losses_), self.cv_losses_, np.nan)
@@ -92,7 +92,7 @@ class PNetRegressorCV(PNet, CrossValidated, NetworkRegressor):
     """A P-Net that predicts a quantity, with lambda chosen by cross-validation: see `fit` (feature_names_in_ ...)."""
 
 
-def stacks(
+def stackable_members(
     members: Iterator[tuple[tuple[int, int], Member]],
 ) -> list[list[tuple[tuple[int, int], Member]]]:
     """Return the members in stacks of networks of one shape: a level or a missing value may be in some folds alone."""

@@ -10,7 +10,7 @@ from psilon_bench.data.tasks import load_task
 from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.stack_shapes import shape_of
-from psilon_bench.training.batches import Batch, per_epoch
+from psilon_bench.training.batches import RowBatch, per_epoch
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     return 1000 * statistics.median(times) * len(configs) / len(same)
 
 
-def timed_step(trainer: Trainer, batch: Batch) -> float:
+def timed_step(trainer: Trainer, batch: RowBatch) -> float:
     """Return the seconds that one step takes."""
     started = time.perf_counter()
     objective, _ = trainer.training_step(batch, 0)

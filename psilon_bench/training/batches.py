@@ -14,7 +14,7 @@ from psilon_bench.training.stack import Dim, Shared
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Shares = dict[str, Tensor]  # `shares` of each row in a mean over rows, as metrics.prediction has them; {}: all alike
-Batch = tuple[Tensor, Tensor, Shares]  # x, y, and the shares of the rows
+RowBatch = tuple[Tensor, Tensor, Shares]  # x, y, and the shares of the rows
 
 
 class Rows:
@@ -54,7 +54,7 @@ class Rows:
         """Return the shares of all rows in a mean over them, (splits, rows)."""
         return {} if self.weights is None else {"shares": self.weights / self.weights.sum(dim=1, keepdim=True)}
 
-    def whole(self) -> tuple[Batch, Dim]:
+    def whole(self) -> tuple[RowBatch, Dim]:
         """Return all rows, and their vmap dimension. Neighbours share their split if all groups are as large."""
         if self.in_dim is None:
             return (self.x[0], self.y, self.shares), None
@@ -64,7 +64,7 @@ class Rows:
             return (self.x, self.unique_y, self.unique_shares), Shared(groups)
         return (self.x[self.which], self.y, self.shares), 0
 
-    def take(self, index: Tensor) -> Batch:
+    def take(self, index: Tensor) -> RowBatch:
         """Return the rows with these indices, (members, batch), with the members as first axis."""
         places = self.which[:, None] * self.num_rows + index
         rows = rows_at(self.x.flatten(0, 1), places), rows_at(self.unique_y.flatten(0, 1), places)
@@ -107,14 +107,14 @@ class Batches:
         self.num_batches, self.batch_size = num_batches, batch_size
         self.per_epoch = per_epoch(rows.num_rows, num_batches, batch_size)
         self.augments = augments if any(augments) else ()
-        self.whole: Batch | None = None
+        self.whole: RowBatch | None = None
         self.in_dim: Dim = 0
         if self.per_epoch == 1 and not self.augments:
             self.whole, self.in_dim = rows.whole()
         self.order: Tensor | None = None  # of the epoch under way, (members, rows)
         self.position = 0  # its batches that are done
 
-    def epoch(self) -> Iterator[Batch]:
+    def epoch(self) -> Iterator[RowBatch]:
         """Yield the batches, members first; each row once. Batches differ by one row, or the last is short.
 
         An epoch that was interrupted (see `state`) is continued.
@@ -159,7 +159,7 @@ class Batches:
         members = zip(self.augments, x, self.augmenters, strict=True)
         return torch.stack([rows if augment is None else augment(rows, g) for augment, rows, g in members])
 
-    def endless(self) -> Iterator[Batch]:
+    def endless(self) -> Iterator[RowBatch]:
         """Yield the batches of epoch after epoch, without an end."""
         while True:
             yield from self.epoch()

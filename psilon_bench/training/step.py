@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from psilon_bench.metrics import prediction
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
-from psilon_bench.training.batches import Batch, Shares
+from psilon_bench.training.batches import RowBatch, Shares
 from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Dim
 
@@ -59,7 +59,7 @@ class TrainingStep:
         if self.projects:
             self.stack.change(self.pruner.after_step)
 
-    def __call__(self, batch: Batch, number: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: RowBatch, number: int) -> tuple[Tensor, Tensor]:
         """Take the step with this number, from 0; return objectives and losses before it, (members,) each, not read."""
         self.pruner.at_step(self.stack.model, number, self.steps)
         blending = self.blends and number >= self.pruner.first_step(self.steps)
