@@ -43,8 +43,8 @@ def steps_of(members: list[Member], steps: int) -> Take:
 
     def take() -> float:
         started = time.perf_counter()
-        for x, y in itertools.islice(batches, steps):
-            fit.training_step(x, y, 0)
+        for batch in itertools.islice(batches, steps):
+            fit.training_step(batch, 0)
         return (time.perf_counter() - started) / steps
 
     return take

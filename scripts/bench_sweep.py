@@ -50,8 +50,8 @@ def stepper(members: list[Config]) -> Callable[[int], None]:
     batches = fit.batches.endless()
 
     def take(steps: int) -> None:
-        for x, y in itertools.islice(batches, steps):
-            fit.training_step(x, y, 0)
+        for batch in itertools.islice(batches, steps):
+            fit.training_step(batch, 0)
 
     return take
 

@@ -49,7 +49,7 @@ def trained(task: Task, *overrides: str, compiled: bool = False) -> Step:
     if compiled and (reason := compile_step(fit.training_step, fit.batches, fit.randomness)):
         raise RuntimeError(reason)
     batches = fit.batches.endless()
-    return lambda: fit.training_step(*next(batches), 0)
+    return lambda: fit.training_step(next(batches), 0)
 
 
 def products(widths: Sequence[int], batch: int, read: Sequence[int] | None = None) -> Step:

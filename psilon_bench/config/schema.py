@@ -129,7 +129,10 @@ class ModelSection(ComponentSection):
         """Return whether an override tells baselines apart that have this name and these `tuned` arguments."""
         key = override.partition("=")[0]
         baseline: Any = locate(self.target)
-        return key.startswith(("dataset.", "model.")) and key.removeprefix("model.") not in baseline.tuned
+        return (
+            key.startswith(("dataset.", "model.", "trainer.class_weight"))
+            and key.removeprefix("model.") not in baseline.tuned
+        )
 
 
 class RegularizerSection(ComponentSection):
@@ -227,7 +230,7 @@ class Config(Section):
         values: dict[str, Any] = {"seed": self.seed, "metrics": self.metrics.determining()}
         values |= {section: getattr(self, section).determining() for section in ("dataset", "model")}
         if self.model.is_baseline:
-            return values
+            return values | self.trainer.weighting()
         sections = ("reg", "optimizer", "scheduler", "pruner", "trainer")
         values |= {section: getattr(self, section).determining() for section in sections}
         return values | {"precision": self.hardware.precision}

@@ -34,11 +34,16 @@ class TrainerSection(Section):
     schedule: Literal["epoch", "step"]
     select: Literal["last", "best"]
     prune_then_finetune: PositiveInt | None
+    class_weight: Literal["balanced"] | None
 
     def determining(self) -> dict[str, Any]:
         """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
         unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
-        return self.model_dump(exclude=unused)
+        return self.model_dump(exclude=unused | {"class_weight"}) | self.weighting()
+
+    def weighting(self) -> dict[str, Any]:
+        """Return the weights of classes, which baselines take too; nothing without them, as before there were any."""
+        return {} if self.class_weight is None else {"class_weight": self.class_weight}
 
     @property
     def all_epochs(self) -> int:

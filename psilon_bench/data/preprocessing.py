@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.stats import quantile
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -61,6 +62,30 @@ def build_transformer(
     if days and date_encoding == "cyclic":
         parts.append(("cycle", _scaled(_cycles(train[days]), indicator=False), days))
     return ColumnTransformer(parts)
+
+
+def fit_weighted(transformer: ColumnTransformer, train: pd.DataFrame, weights: np.ndarray) -> ColumnTransformer:
+    """Return the transformer fitted on rows with weights (rows,): a row of weight 2 counts like two equal rows.
+
+    Levels, indicators and columns are those of the rows that count, medians, means and standard deviations weighted.
+    """
+    counts = weights > 0
+    train, weights = train[counts], weights[counts]
+    transformer.fit(train)
+    for part, _, columns in transformer.transformers_:
+        steps = getattr(transformer.named_transformers_.get(part), "named_steps", {})
+        if not len(columns) or "scale" not in steps:
+            continue
+        values = np.asarray(transformer.named_transformers_[part][:-2].transform(train[list(columns)]), dtype=float)
+        steps["impute"].statistics_ = np.array([weighted_median(column, weights) for column in values.T])
+        steps["scale"].fit(steps["impute"].transform(values), sample_weight=weights)
+    return transformer
+
+
+def weighted_median(column: np.ndarray, weights: np.ndarray) -> float:
+    """Return the median of the values (rows,) that are not missing; a row of weight 2 counts like two equal rows."""
+    there = ~np.isnan(column)
+    return float(quantile(column[there], 0.5, weights=weights[there]))
 
 
 def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:

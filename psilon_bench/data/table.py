@@ -46,7 +46,8 @@ class Reading:
 
 def table_arguments(arguments: Arguments) -> Arguments:
     """Return the arguments of `load` that determine the data."""
-    return without_unused(without_protocol(arguments), "split")
+    used = without_unused(without_protocol(arguments), "split")
+    return used if used["weights"] is not None else {key: value for key, value in used.items() if key != "weights"}
 
 
 @checked_by(partial(check_split, brought_by="split"))
@@ -60,6 +61,7 @@ def load(
     group: str | None,
     split: InputPathOrName | None,
     order_by: str | None,
+    weights: str | None,
     categorical: list[str],
     missing: list[str | int | float | None],
     sep: Separator,
@@ -80,9 +82,9 @@ def load(
 ) -> Task:
     """Return the task of predicting one column of a table from the others.
 
-    The columns that `group`, `split` and `order_by` name are no inputs. `name` is the configuration's; the Task is
-    named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file that cannot
-    be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
+    The columns that `group`, `split`, `order_by` and `weights` name are no inputs. `name` is the configuration's; the
+    Task is named after the file. conf/dataset/table.yaml explains the other arguments. Raises UsageError for a file
+    that cannot be read, columns that do not exist, cells without a meaning, and sizes that do not fit.
     """
     if path is None:
         raise UsageError("dataset=table reads a file, but dataset.path=null. Set dataset.path=my.csv.")
@@ -90,7 +92,8 @@ def load(
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
     sizes, cut = [train_size, val_size, test_size], Folds.of(folds, fold, repeat)
     options = TaskOptions(sizes, max_rows, split_seed, encoding, dates, cut).with_protocol(protocol)
-    raw = split_as_asked(table_of_file(Path(path).expanduser(), reading), order_by, split)
+    raw = table_of_file(Path(path).expanduser(), reading)
+    raw = split_as_asked(raw if weights is None else raw.weighted_by(weights), order_by, split)
     if raw.given is not None and len(raw.given.val):
         check_usual({"name": name, "val_size": val_size}, ("val_size",), raw.given.named_by)
     return make_task(raw, options)

@@ -15,7 +15,7 @@ from psilon_bench.data.folds import Folds
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import NAMES, RowNumbers, Size, are_all_rows, resolve_sizes, split_rows
-from psilon_bench.data.task import Kind, Split, Task
+from psilon_bench.data.task import Kind, Split, Task, check_weights
 from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
 
@@ -55,6 +55,7 @@ class RawTable:
     lines: Sequence[int] | None = None  # of a file, the line that each row begins on
     given: GivenSplit | None = None  # a split that was made elsewhere
     moments: pd.Series | None = None  # (rows,) dates or numbers in whose order the rows are split; not an input
+    weights: pd.Series | None = None  # (rows,) how often each row counts; not an input
 
     def place(self, row: int) -> str:
         """Return where a person finds the row with this label of the frame's index."""
@@ -85,6 +86,28 @@ class RawTable:
                 f"dataset.order_by={column} must hold dates or numbers, but holds {example!r}. Convert it."
             )
         return replace(self.without([column]), moments=self.frame[column])
+
+    def weighted_by(self, column: str) -> "RawTable":
+        """Return the table whose rows count as often as a column says, which is no input any more.
+
+        Raises UsageError for a column of levels or dates, and that names the first row whose weight is no number of at
+        least 0. Rows without a target need no weight.
+        """
+        self._check_input("dataset.weights", column)
+        if column in (*self.categorical, *self.dates):
+            example = str(self.frame[column].dropna().iloc[0])[:40]
+            raise UsageError(f"dataset.weights={column} must hold numbers, but holds {example!r}. Take another column.")
+        weights = self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = ~(np.isfinite(weights) & (weights >= 0)) & self.frame[self.target].notna().to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            holds = "is empty" if np.isnan(weights[row]) else f"holds {weights[row]:g}"
+            raise UsageError(
+                f"dataset.weights={column} must hold finite numbers of at least 0, but "
+                f"{self.place(self.frame.index[row])} {holds}. Correct the cell."
+            )
+        notes = [*self.notes, f"rows are weighted by {column!r}: training, losses and metrics are weighted means"]
+        return replace(self.without([column]), weights=pd.Series(weights, self.frame.index), notes=notes)
 
     def _check_input(self, key: str, column: str) -> None:
         """Raise UsageError unless the column is an input; `key` is the setting that names it."""
@@ -126,14 +149,22 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
     target, inputs = frame[raw.target], frame.drop(columns=[raw.target, *([raw.group] if raw.group else [])])
     targets.check_target(target, raw.regression, raw.place)
     checks.check_columns(inputs, raw.categorical, raw.dates, raw.place)
+    if parts is None and not raw.regression:
+        targets.check_class_sizes(target)
     values, classes = _values(target, raw.regression)
     parts = parts or _split(values, classes, frame, raw, options)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is looked for below
-        transformer, features = _fit(inputs.iloc[parts[0]], raw, options, notes)
-        center, scale = targets.robust_scale(values[parts[0]]) if raw.regression else (0.0, 1.0)
+        weights = None if raw.weights is None else raw.weights[frame.index].to_numpy()
+        trained = None if weights is None else weights[parts[0]]
+        check_weights(raw.name, "train", None if trained is None else torch.from_numpy(trained))
+        transformer, features = _fit(inputs.iloc[parts[0]], trained, raw, options, notes)
+        center, scale = targets.robust_scale(values[parts[0]], trained) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         numbers = torch.tensor(_row_numbers(raw.frame, frame))
-        splits = [Split(_inputs(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
+        splits = [Split(inputs_of(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
+        if weights is not None:
+            pairs = zip(splits, parts, strict=True)
+            splits = [replace(split, weights=torch.from_numpy(weights[rows])) for split, rows in pairs]
     _check_overflow(splits, scales := preprocessing.input_scales(transformer), features, inputs, raw)
     _check_target_overflow(y, scale, target, raw)
     return Task(
@@ -175,7 +206,6 @@ def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]
     """Return the target as numbers (rows,) and the names of the classes; no names for regression."""
     if regression:
         return target.to_numpy(dtype=np.float64), []
-    targets.check_class_sizes(target)
     return targets.class_codes(target)
 
 
@@ -240,10 +270,10 @@ def _parts(
 
 
 def _fit(
-    train: pd.DataFrame, raw: RawTable, options: TaskOptions, notes: list[str]
+    train: pd.DataFrame, weights: np.ndarray | None, raw: RawTable, options: TaskOptions, notes: list[str]
 ) -> tuple[ColumnTransformer, list[str]]:
     """Return the transformer fitted on the training rows less constant columns, and the names of its outputs."""
-    constant = preprocessing.constant_columns(train)
+    constant = preprocessing.constant_columns(train if weights is None else train[weights > 0])
     if constant:
         notes.append(f"dropped constant columns: {checks.name_list(constant)}")
     varied = train.drop(columns=constant)
@@ -251,11 +281,12 @@ def _fit(
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
     transformer = preprocessing.build_transformer(
         varied, raw.categorical, options.encoding, raw.dates, options.dates, raw.missing
-    ).fit(train)
+    )
+    transformer = transformer.fit(train) if weights is None else preprocessing.fit_weighted(transformer, train, weights)
     return transformer, preprocessing.feature_names(transformer)
 
 
-def _inputs(transformer: ColumnTransformer, rows: pd.DataFrame) -> Tensor:
+def inputs_of(transformer: Any, rows: pd.DataFrame) -> Tensor:
     """Return the transformed rows, float32 (rows, features); scikit-learn refuses a table without rows."""
     if not len(rows):
         return torch.empty(0, len(preprocessing.feature_names(transformer)))

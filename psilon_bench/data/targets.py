@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import quantile
 from torch import Tensor
 
 from psilon_bench.data import levels
@@ -29,14 +30,18 @@ def scaled_tensor(y: np.ndarray, center: float, scale: float) -> Tensor:
     return torch.from_numpy((y - center) / scale).to(torch.float32)[:, None]
 
 
-def robust_scale(y: np.ndarray) -> tuple[float, float]:
+def robust_scale(y: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """Return median and IQR / 2 of a target (rows,), the scale of Biswas 2024 (arXiv 2404.19112).
+
+    With weights (rows,) a row of weight 2 counts like two equal rows.
 
     Where half of the values agree and the IQR is 0, the scale is 0.6745 standard deviations, and 1 where that is 0 too.
     For a normal distribution IQR / 2 = 0.6745 standard deviations, so the fallback keeps the units comparable.
     """
-    low, center, high = np.quantile(y, [0.25, 0.5, 0.75])
-    scale = (high - low) / 2 or 0.6745 * float(np.std(y))
+    quartiles = [0.25, 0.5, 0.75]
+    low, center, high = np.quantile(y, quartiles) if weights is None else quantile(y, quartiles, weights=weights)
+    spread = np.std(y) if weights is None else np.sqrt(np.cov(y, ddof=0, aweights=weights))
+    scale = (high - low) / 2 or 0.6745 * float(spread)
     return float(center), float(scale) or 1.0
 
 

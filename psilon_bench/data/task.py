@@ -18,16 +18,23 @@ class Split:
     """Rows of a task: inputs x, (n, features) or (n, channels, height, width), and targets y as Task defines them.
 
     `rows`, int64 (n,), are their numbers in the table or set of images as its source gave it, from 0, before any row
-    was left out; None from a source that does not tell.
+    was left out; None from a source that does not tell. `weights`, float64 (n,), say how often each row counts: one of
+    weight 2 counts like two equal rows, one of weight 0 not at all; None: all rows count alike.
     """
 
     x: Tensor
     y: Tensor
     rows: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.x)
+
+    @property
+    def shares(self) -> Tensor | None:
+        """Return the share of each row in a mean over the rows, w / sum(w), float64 (n,); None: all count alike."""
+        return None if self.weights is None else self.weights / self.weights.sum()
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ class Task:
         splits = {"train": self.train, "val": self.val, "test": self.test, **self.extra_tests}
         for name, split in splits.items():
             check_finite(self.name, name, split)
+            check_weights(self.name, name, split.weights)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,3 +94,21 @@ def check_finite(task: str, name: str, split: Split) -> None:
                 f"All numbers of a task must be finite, but the {what} of {task} are not in {name} row {row + 1}. "
                 "Correct the data."
             )
+
+
+def check_weights(task: str, name: str, weights: Tensor | None) -> None:
+    """Raise UsageError for weights (rows,) that are negative or no numbers, or of which none is above 0."""
+    if weights is None or not len(weights):
+        return
+    wrong = ~(weights.isfinite() & (weights >= 0))
+    if wrong.any():
+        row = int(wrong.nonzero()[0])
+        raise UsageError(
+            f"Weights of rows must be finite and at least 0, but {task} has {weights[row]:g} in {name} row "
+            f"{row + 1}. Correct the weights."
+        )
+    if not weights.any():
+        raise UsageError(
+            f"Some row must count, but the weights of all {len(weights)} {name} rows of {task} are 0. "
+            "Take other weights, or another split."
+        )

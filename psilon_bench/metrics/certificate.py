@@ -7,25 +7,32 @@ from jaxtyping import Float
 from torch import Tensor
 
 from psilon_bench.data.task import Kind
-from psilon_bench.metrics.prediction import Logits, Targets
+from psilon_bench.metrics.prediction import Logits, Shares, Targets, row_mean
 
 
 def certified_accuracies(
-    kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radii: Sequence[float]
+    kind: Kind,
+    logits: Logits,
+    y: Targets,
+    bound: Float[Tensor, ""],
+    radii: Sequence[float],
+    shares: Shares | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return the certified accuracy at each radius, by names such as `certified_accuracy/0.1`."""
-    return {f"certified_accuracy/{radius:g}": certified_accuracy(kind, logits, y, bound, radius) for radius in radii}
+    return {
+        f"certified_accuracy/{radius:g}": certified_accuracy(kind, logits, y, bound, radius, shares) for radius in radii
+    }
 
 
 def certified_accuracy(
-    kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radius: float
+    kind: Kind, logits: Logits, y: Targets, bound: Float[Tensor, ""], radius: float, shares: Shares | None = None
 ) -> Float[Tensor, ""]:
-    """Return the fraction of rows that are right and stay right when inputs move by at most `radius` (L_inf).
+    """Return the fraction of rows, or of weights, that are right and stay so when inputs move by `radius` (L_inf).
 
     `bound` is a B with |f(x) - f(y)|_1 <= B |x - y|_inf. The margin of a row changes by at most bound * radius, for a
     difference of two coordinates is at most their L1 norm; so a row counts where its margin is above that.
     """
-    return (margin(kind, logits, y) > bound * radius).to(logits.dtype).mean()
+    return row_mean((margin(kind, logits, y) > bound * radius).to(logits.dtype), shares)
 
 
 def margin(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"]:

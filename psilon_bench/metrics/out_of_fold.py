@@ -1,7 +1,7 @@
 r"""The out-of-fold value of a metric: of each row that is not a test row, by the network that did not train on it.
 
 Within a replicate (a seed, a split, a partition into folds) the value on the rows of all folds together follows from
-the values v_k of the folds, of n_k validation rows each:
+the values v_k of the folds, of n_k validation rows each, or of the sum n_k of their weights:
 
     cross-entropy, accuracy, any mean over rows      v = sum_k n_k v_k / sum_k n_k
     root mean squared error (a regression's loss, rmse)  v = sqrt(sum_k n_k s_k^2 v_k^2 / sum_k n_k s_k^2)
@@ -22,11 +22,13 @@ RMSE = "/rmse"
 
 @dataclass(frozen=True)
 class FoldValue:
-    """The value of a metric on the validation rows of a fold: their number, and units of the target per unit of it."""
+    """The value of a metric on the validation rows of a fold: their number, or sum of weights, and units of the target
+    per unit of it.
+    """
 
     replicate: Hashable  # what the folds of one partition have in common
     value: float
-    rows: int
+    rows: float
     scale: float = 1.0
 
 

@@ -47,11 +47,16 @@ class Baseline(HasTaskKinds):
         """Return a scikit-learn classifier that is not fitted yet."""
 
     def fit(self, kind: Kind, train: Split, seed: int) -> None:
-        """Fit a new estimator to the training rows; `self.estimator` holds it from then on."""
-        self.estimator = (self.regressor if kind == "regression" else self.classifier)(seed)
+        """Fit a new estimator to the training rows and their weights; `self.estimator` holds it from then on."""
+        self.estimator = self.unfitted(kind, seed)
         y = train.y.double() if kind == "regression" else train.y.long()
+        weights = {} if train.weights is None else {"sample_weight": train.weights.numpy()}
         with threads(torch.get_num_threads()):
-            self.estimator.fit(rows(train.x), y.flatten().numpy())
+            self.estimator.fit(rows(train.x), y.flatten().numpy(), **weights)
+
+    def unfitted(self, kind: Kind, seed: int) -> Any:
+        """Return the scikit-learn estimator for a kind of task, not fitted yet."""
+        return (self.regressor if kind == "regression" else self.classifier)(seed)
 
     def logits(self, kind: Kind, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return outputs like those of a network, in float64: predictions of the scaled target, or logits."""

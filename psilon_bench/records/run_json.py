@@ -61,11 +61,15 @@ class TargetJson(JsonObject):
 
 
 class TaskJson(JsonObject):
-    """The data set that the run learned from. `checksum` is that of its content; empty where the record has none."""
+    """The data set that the run learned from. `checksum` is that of its content; empty where the record has none.
+
+    val_weight: the sum of the weights of the validation rows; None where rows have no weights.
+    """
 
     name: str
     kind: Literal["regression", "binary", "multiclass", "recovery"]
     rows: dict[str, int] = {}
+    val_weight: FiniteFloat | None = None
     num_features: PositiveInt | None = None
     num_outputs: PositiveInt | None = None
     input_shape: list[PositiveInt] | None = None

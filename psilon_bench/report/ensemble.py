@@ -174,10 +174,11 @@ def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset
                 f"{runs[0].title} on {dataset} differ. Train with dataset.split_seed=0, and cv=5 for folds."
             )
     values = np.stack([np.mean([frame["value"].to_numpy() for frame in own], axis=0) for own in frames])
+    weights = first["weight"].to_numpy() if "weight" in first else None
     if kind != "regression":
-        return Predictions(values, cross_entropy)
+        return Predictions(values, partial(cross_entropy, weights=weights))
     scale = np.sqrt(np.mean([run.target_scale**2 for runs in candidates for run in runs]))
-    return Predictions(values / scale, root_mean_square)
+    return Predictions(values / scale, partial(root_mean_square, weights=weights))
 
 
 def is_same(targets: pd.Series, others: pd.Series) -> bool:
@@ -193,7 +194,7 @@ def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
 
 
 def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
-    """Return for each row of these runs, by its number, the target and the value; see greedy_picks."""
+    """Return for each row of these runs, by its number, target, value (see greedy_picks) and, if any, weight."""
     read = partial(pd.read_parquet, filters=[("split", "==", part)])
     frame = pd.concat([read(run.folder / places.PREDICTIONS) for run in runs], ignore_index=True)
     target = frame["target"]
@@ -204,4 +205,5 @@ def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
         classes = [name for name in frame if name.startswith(PROBABILITY)]
         place = pd.Index([name.removeprefix(PROBABILITY) for name in classes]).get_indexer(frame["target"])
         frame["value"] = frame[classes].to_numpy(dtype=float)[np.arange(len(frame)), place]
-    return frame[["row", "target", "value"]].sort_values("row", kind="stable").set_index("row")
+    kept = [name for name in ("row", "target", "value", "weight") if name in frame]
+    return frame[kept].sort_values("row", kind="stable").set_index("row")

@@ -16,17 +16,17 @@ SMALLEST = float(np.finfo(np.float64).eps)  # probability, as in the losses of b
 Loss = Callable[[np.ndarray], np.ndarray]  # of predictions (..., rows) the loss (...)
 
 
-def cross_entropy(likely: np.ndarray) -> np.ndarray:
+def cross_entropy(likely: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the mean cross-entropy in nats (...) of the probabilities (..., rows) of the right classes.
 
-    Probabilities are kept above 2.2e-16.
+    Probabilities are kept above 2.2e-16. weights: (rows,) of a weighted mean; None: all rows count alike.
     """
-    return np.asarray(-np.log(np.clip(likely, SMALLEST, 1)).mean(axis=-1))
+    return np.asarray(-np.average(np.log(np.clip(likely, SMALLEST, 1)), axis=-1, weights=weights))
 
 
-def root_mean_square(errors: np.ndarray) -> np.ndarray:
-    """Return the root of the mean square (...) of errors (..., rows)."""
-    return np.asarray(np.sqrt(np.square(errors).mean(axis=-1)))
+def root_mean_square(errors: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the root of the mean square (...) of errors (..., rows); weights: as of `cross_entropy`."""
+    return np.asarray(np.sqrt(np.average(np.square(errors), axis=-1, weights=weights)))
 
 
 def greedy_picks(predictions: np.ndarray, loss: Loss) -> list[int]:

@@ -113,7 +113,7 @@ class RunGroup:
         if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys():
             return None
         values = [
-            FoldValue(run.partition, run.metrics[metric], run.num_val, scale_of(metric, run.target_scale))
+            FoldValue(run.partition, run.metrics[metric], run.val_weight, scale_of(metric, run.target_scale))
             for run in runs
         ]
         pooled = out_of_fold(values, is_root(metric, self.kind))

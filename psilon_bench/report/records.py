@@ -37,7 +37,7 @@ class Run:
     started: str
     params: dict[str, Any]
     metrics: dict[str, float]
-    num_val: int  # validation rows
+    val_weight: float  # the number of validation rows, or the sum of their weights
     target_scale: float  # units of the target per unit of the scaled one
     origin: str  # command, commit, versions and hardware, as JSON
 
@@ -135,7 +135,7 @@ def read_record(path: Path) -> Run | Damaged:
         started=about.times.started,
         params={sys.intern(visible(key)): plain(value) for key, value in about.params.items()},
         metrics={sys.intern(visible(key)): value for key, value in about.metrics.items()},
-        num_val=about.task.rows.get("val", 0),
+        val_weight=about.task.val_weight or about.task.rows.get("val", 0),
         target_scale=about.task.target.scale if about.task.target else 1.0,
         origin=sys.intern(json.dumps(visible(origin))),
     )

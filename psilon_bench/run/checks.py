@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 from psilon_bench.config.conf_folder import option_files
@@ -30,9 +31,17 @@ from psilon_bench.training.optimizer import dims_of
 
 def prepare(config: Config) -> Member:
     """Return the configuration with its data and its network; UsageError where any of it does not fit the others."""
-    where = device_settings(config.hardware)
+    device_settings(config.hardware)  # a device that is not there is told before any data are read
     task = load_task(config.dataset.text())
-    config = with_data(config, task)
+    return member_of(with_data(config, task), task)
+
+
+def member_of(config: Config, task: Task) -> Member:
+    """Return the configuration with these data and a fresh network; UsageError where any of it does not fit.
+
+    The section of the data set is not read.
+    """
+    where = device_settings(config.hardware)
     check_parameters(config, task)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -45,6 +54,7 @@ def prepare(config: Config) -> Member:
     check_task_kind(config, task, model)
     check_temperature(config, task)
     check_coverage(config, task)
+    check_weights(config, task, model)
     if isinstance(model, Baseline):
         check_seed(config)
         return Member(config, task, model)
@@ -78,6 +88,25 @@ def with_data(config: Config, task: Task) -> Config:
         what = difference(config.identity, found.identity)
         raise UsageError(f"{task.name}: {what} the sweep was planned. The same command goes on with what is there now.")
     return found
+
+
+def check_weights(config: Config, task: Task, model: Any) -> None:
+    """Raise UsageError for weights of classes where there are none, or of rows that a baseline cannot take."""
+    class_weight = config.trainer.class_weight
+    if class_weight is not None and task.kind not in ("binary", "multiclass"):
+        raise UsageError(
+            f"trainer.class_weight={class_weight} weighs classes, and {task.name} is a task of {task.kind}. "
+            "Set trainer.class_weight=null."
+        )
+    weighted = class_weight is not None or task.train.weights is not None
+    if weighted and isinstance(model, Baseline):
+        estimator = model.unfitted(task.kind, config.seed)
+        if not has_fit_parameter(estimator, "sample_weight"):
+            key = "dataset.weights" if class_weight is None else "trainer.class_weight"
+            raise UsageError(
+                f"{key} weighs rows, and {type(estimator).__name__} of model={config.model.name} takes no weights. "
+                f"Set {key}=null."
+            )
 
 
 def check_batches(config: Config, task: Task) -> None:

@@ -250,6 +250,7 @@ def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
             "source": task.source,
             "licence": task.licence,
             "checksum": task.checksum,
+            **({} if task.val.weights is None else {"val_weight": task.val.weights.sum().item()}),
             "notes": [*task.notes, *member.config.reg.build().notes(member.model), *unclaimed(member.model)],
         },
         "device": engine.device,

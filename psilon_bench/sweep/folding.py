@@ -54,7 +54,7 @@ def out_of_fold_of(runs: Sequence[RunDict], metric: str) -> OutOfFold:
         FoldValue(
             tuple(run["params"].get(key) for key in PARTITION),
             run["metrics"][metric],
-            run["task"]["rows"]["val"],
+            run["task"].get("val_weight") or run["task"]["rows"]["val"],
             scale_of(metric, run["task"]["target"]["scale"]),
         )
         for run in runs

@@ -49,7 +49,7 @@ def can_stack(configs: Sequence[Config], member: Member) -> bool:
         trainer = build_under([with_few_rows(member), with_few_rows(prepare(other))], None)
         with trainer.randomness.own():
             before = trainer.randomness.state()
-            trainer.training_step(*next(trainer.batches.endless()), 0)
+            trainer.training_step(next(trainer.batches.endless()), 0)
             trainer.evaluation.validation("val", trainer.recipe.measures)
             return all(map(torch.equal, before, trainer.randomness.state()))
     except Exception:  # whatever vmap has against a network of a person's own
@@ -60,5 +60,6 @@ def with_few_rows(member: Member) -> Member:
     """Return the same member with few validation rows, which also stand for its test rows."""
     task = member.task
     rows = task.val if len(task.val) else task.train
-    few = Split(rows.x[:TRIAL_ROWS], rows.y[:TRIAL_ROWS])
+    weights = None if rows.weights is None else torch.ones(len(rows.x[:TRIAL_ROWS]))
+    few = Split(rows.x[:TRIAL_ROWS], rows.y[:TRIAL_ROWS], weights=weights)
     return replace(member, task=replace(task, val=few, test=few, extra_tests={}))

@@ -5,14 +5,12 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from torch import Tensor
-
 from psilon_bench.config.schema import Config
 from psilon_bench.data.tasks import load_task
 from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.stack_shapes import shape_of
-from psilon_bench.training.batches import per_epoch
+from psilon_bench.training.batches import RowBatch, per_epoch
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.trainer import Trainer
 
@@ -38,18 +36,18 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     times: list[float] = []
     with torch_threads(configs[0].hardware.threads), trainer.randomness.own():
         trainer.compile(configs[0].hardware)
-        for x, y in itertools.islice(batches, 2):
-            timed_step(trainer, x, y)
+        for batch in itertools.islice(batches, 2):
+            timed_step(trainer, batch)
         ready()
         while len(times) < 5 or sum(times) < TRIAL_S:
-            times.append(timed_step(trainer, *next(batches)))
+            times.append(timed_step(trainer, next(batches)))
     return 1000 * statistics.median(times) * len(configs) / len(same)
 
 
-def timed_step(trainer: Trainer, x: Tensor, y: Tensor) -> float:
+def timed_step(trainer: Trainer, batch: RowBatch) -> float:
     """Return the seconds that one step takes."""
     started = time.perf_counter()
-    objective, _ = trainer.training_step(x, y, 0)
+    objective, _ = trainer.training_step(batch, 0)
     objective.cpu()
     return time.perf_counter() - started
 

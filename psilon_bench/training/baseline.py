@@ -13,6 +13,7 @@ from psilon_bench.metrics import prediction
 from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.network import final_measures
 from psilon_bench.models.baselines import Ridge
+from psilon_bench.training.class_weight import training_splits
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.final_scores import add_predictions
 from psilon_bench.training.member import Member
@@ -29,6 +30,7 @@ class BaselineFit:
 
     def __init__(self, member: Member) -> None:
         self.member, self.task, self.model = member, member.task, member.model
+        (self.train,) = training_splits([self.task], member.config.trainer.class_weight)
         self.members = [Progress()]
         self.seconds = 0.0  # of the fit alone
 
@@ -46,9 +48,9 @@ class BaselineFit:
         safe_point()
         started = time.perf_counter()
         with at_once():
-            self.model.fit(self.task.kind, self.task.train, self.member.config.seed)
+            self.model.fit(self.task.kind, self.train, self.member.config.seed)
         self.seconds = time.perf_counter() - started
-        (train,) = self.scores(self.task.train, "train")
+        (train,) = self.scores(self.train, "train")
         (val,) = self.scores(self.task.val, "val") if len(self.task.val) else [{}]  # a refit has no such rows
         row = {"epoch": 1, "step": 1, "train/loss": train["train/loss"]} | val
         on_row(0, row)
@@ -58,9 +60,10 @@ class BaselineFit:
         """Return scores on a split, named `split/...`; certified accuracies where there are classes and a bound."""
         kind, y = self.task.kind, rows.y if self.task.kind == "multiclass" else rows.y.double()
         logits = self.model.logits(kind, rows.x)
-        scores = prediction.scores(kind, logits, y, self.member.config.metrics.located)
+        shares = rows.shares
+        scores = prediction.scores(kind, logits, y, self.member.config.metrics.located, shares)
         if kind != "regression" and isinstance(self.model, Ridge):
-            scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii)
+            scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii, shares)
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
     def outcomes(self) -> Iterator[Outcome]:

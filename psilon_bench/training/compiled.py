@@ -27,9 +27,9 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
     compiled = torch.compile(step.slopes, dynamic=False, mode=mode)
     reason = None
     try:
-        for x, y in itertools.islice(batches.epoch(), 2):
+        for batch in itertools.islice(batches.epoch(), 2):
             with stack.training(), randomness.own():
-                compiled(x, y, step.lams, step.values)
+                compiled(*batch, step.lams, step.values)
         step.compiled = compiled
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

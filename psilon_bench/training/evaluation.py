@@ -14,7 +14,7 @@ from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
 from psilon_bench.models.offers import HasLipschitzBound
 from psilon_bench.models.units import pairs_of
-from psilon_bench.training.batches import Rows
+from psilon_bench.training.batches import Rows, Shares
 from psilon_bench.training.engine import Row
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
@@ -41,7 +41,7 @@ class Evaluation:
 
         tasks = recipe.tasks
         self.val = rows([task.val for task in tasks]) if len(tasks[0].val) else None  # a refit has no such rows
-        self.test = rows([task.test for task in tasks])
+        self.test = rows([task.test for task in tasks]) if len(tasks[0].test) else None  # an estimator's fit has none
         self.kept: dict[Rows, Tensor] | None = None  # logits of networks that do not change, see `of`
         names = tasks[0].extra_tests  # tasks of one shape have the same
         self.extra_tests = {name: rows([task.extra_tests[name] for task in tasks]) for name in names}
@@ -63,10 +63,10 @@ class Evaluation:
         """
         certified = radii if self.kind != "regression" and isinstance(self.stack.model, HasLipschitzBound) else ()
 
-        def measured(model: Any, logits: Tensor, y: Tensor) -> dict[str, Tensor]:
-            scores = prediction.scores(self.kind, logits, y, self.functions)
+        def measured(model: Any, logits: Tensor, y: Tensor, shares: Shares) -> dict[str, Tensor]:
+            scores = prediction.scores(self.kind, logits, y, self.functions, **shares)
             if certified:
-                scores |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified)
+                scores |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified, **shares)
             return {f"{split}/{name}": value for name, value in scores.items()} | of_network(model)
 
         return self.over(rows, measured)
@@ -90,17 +90,17 @@ class Evaluation:
         if not pairs_of(self.stack.model):
             return [{} for _ in range(self.stack.size)]
 
-        def objectives(model: nn.Module, logits: Tensor, y: Tensor, lam: Tensor) -> dict[str, Tensor]:
-            return weight_decay_objectives(model, prediction.loss(self.kind, logits, y), lam)
+        def objectives(model: nn.Module, logits: Tensor, y: Tensor, shares: Shares, lam: Tensor) -> dict[str, Tensor]:
+            return weight_decay_objectives(model, prediction.loss(self.kind, logits, y, **shares), lam)
 
         return self.over(self.train, objectives, weight_decay)
 
     def over(self, rows: Rows, function: Callable[..., dict[str, Tensor]], *values: Tensor) -> list[Row]:
-        """Return function(network, its logits on all of these rows, their y, *its values), one dictionary a member."""
-        in_dims = (0, rows.in_dim, *[0] * len(values))
+        """Return function(network, its logits on all of these rows, their y and shares, *its values) of each member."""
+        in_dims = (0, rows.in_dim, rows.in_dim, *[0] * len(values))
         logits = self.logits(rows)
         with self.randomness.own():
-            return self.by_member(self.stack.map(function, logits, rows.y, *values, in_dims=in_dims))
+            return self.by_member(self.stack.map(function, logits, rows.y, rows.shares, *values, in_dims=in_dims))
 
     @torch.no_grad()
     def logits(self, rows: Rows) -> Tensor:
@@ -126,6 +126,7 @@ class Evaluation:
 
     def jacobians(self, points: int) -> list[Tensor]:
         """Return d logits / d input of every member at its first test rows, (points, outputs, inputs), on the CPU."""
+        assert self.test is not None, "slopes are taken at test rows"
         x = next(self.test.chunks(points))
         by_member = x.expand(self.stack.size, *x.shape) if self.test.in_dim is None else x
         with self.randomness.own():

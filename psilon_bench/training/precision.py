@@ -47,7 +47,7 @@ def turns(trainer: Trainer) -> Iterator[float]:
         with trainer.randomness.own():
             started, steps = time.perf_counter(), 0
             while (taken := time.perf_counter() - started) < TURN_S or not steps:
-                trainer.training_step(*next(batches), trainer.taken)[0].sum().item()  # waits for a GPU
+                trainer.training_step(next(batches), trainer.taken)[0].sum().item()  # waits for a GPU
                 steps += 1
         yield taken / steps
 

@@ -17,7 +17,7 @@ def prediction_table(task: Task, logits: Mapping[str, Tensor]) -> pa.Table:
     logits: (rows, outputs) by the name of the split. The columns are `row` (its number in the table as its source gave
     it, from 0; null where the source does not tell), `split`, `target` and `prediction`: names of classes, or numbers
     (float64) in units of the target. Of classes also `probability/<class>` (float32); the class of the largest is
-    predicted.
+    predicted. Rows with weights have a last column `weight` (float64).
     """
     return pa.concat_tables([_of_split(task, name, getattr(task, name), values) for name, values in logits.items()])
 
@@ -32,11 +32,18 @@ def _of_split(task: Task, name: str, split: Split, logits: Tensor) -> pa.Table:
     rows = pa.nulls(len(split), pa.int64()) if split.rows is None else pa.array(split.rows.numpy())
     columns: dict[str, Any] = {"row": rows, "split": _words(np.zeros(len(split), np.int32), [name])}
     if task.kind == "regression":
-        return pa.table(columns | {"target": raw(task, split.y), "prediction": raw(task, logits)})
+        values = {"target": raw(task, split.y), "prediction": raw(task, logits)}
+        return pa.table(columns | values | _weights(split))
     logits = logits.detach().double().cpu()
     likely, right = probabilities(task.kind, logits), split.y.flatten().int().numpy()
     columns |= {"target": _words(right, task.classes), "prediction": _words(_predicted(logits), task.classes)}
-    return pa.table(columns | {f"probability/{c}": likely[:, k].float().numpy() for k, c in enumerate(task.classes)})
+    columns |= {f"probability/{c}": likely[:, k].float().numpy() for k, c in enumerate(task.classes)}
+    return pa.table(columns | _weights(split))
+
+
+def _weights(split: Split) -> dict[str, np.ndarray]:
+    """Return the column of weights, where the rows have any."""
+    return {} if split.weights is None else {"weight": split.weights.numpy()}
 
 
 def _predicted(logits: Tensor) -> np.ndarray:

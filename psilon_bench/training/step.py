@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from psilon_bench.metrics import prediction
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.training.batches import RowBatch, Shares
 from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Dim
 
@@ -58,13 +59,13 @@ class TrainingStep:
         if self.projects:
             self.stack.change(self.pruner.after_step)
 
-    def __call__(self, x: Tensor, y: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: RowBatch, number: int) -> tuple[Tensor, Tensor]:
         """Take the step with this number, from 0; return objectives and losses before it, (members,) each, not read."""
         self.pruner.at_step(self.stack.model, number, self.steps)
         blending = self.blends and number >= self.pruner.first_step(self.steps)
         slopes = self.slopes if self.compiled is None or blending else self.compiled
         with self.stack.training():
-            objective, loss, gradients = slopes(x, y, self.lams, self.values)
+            objective, loss, gradients = slopes(*batch, self.lams, self.values)
         parameters = self.stack.parameters.values()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -76,21 +77,21 @@ class TrainingStep:
             self.stack.change(self.pruner.after_step)
         return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
 
-    def slopes(self, x: Tensor, y: Tensor, lams: Tensor, values: dict[str, Tensor]) -> Slopes:
+    def slopes(self, x: Tensor, y: Tensor, shares: Shares, lams: Tensor, values: dict[str, Tensor]) -> Slopes:
         """Return objectives, losses and gradients of all members on a batch."""
-        in_dims = (self.batch_dim, self.batch_dim, 0, 0)
-        objective, loss = self.stack.map(self.objective, x, y, lams, values, in_dims=in_dims)
+        in_dims = (self.batch_dim, self.batch_dim, self.batch_dim, 0, 0)
+        objective, loss = self.stack.map(self.objective, x, y, shares, lams, values, in_dims=in_dims)
         gradient = torch.autograd.grad(objective.sum(), list(self.stack.parameters.values()), allow_unused=True)
         # fused optimizers take it for granted that a gradient lies in memory as its parameter does
         return objective.detach(), loss.detach(), tuple(one if one is None else one.contiguous() for one in gradient)
 
     def objective(
-        self, model: nn.Module, x: Tensor, y: Tensor, lam: Tensor, values: dict[str, Tensor]
+        self, model: nn.Module, x: Tensor, y: Tensor, shares: Shares, lam: Tensor, values: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Return (loss + lam * penalty, loss) of one network on one batch."""
         with self.autocast:
             logits = model(x)
-        loss = prediction.loss(self.kind, logits.to(self.lams.dtype), y)
+        loss = prediction.loss(self.kind, logits.to(self.lams.dtype), y, **shares)
         return loss + lam * self.regularizer.penalty(model, **values), loss
 
     def shrinking_step(self) -> None:

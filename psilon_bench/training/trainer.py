@@ -14,6 +14,7 @@ from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
 from psilon_bench.training.batches import Batches, Rows
+from psilon_bench.training.class_weight import training_splits
 from psilon_bench.training.compiled import compile_step
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.evaluation import Evaluation
@@ -34,7 +35,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.stack, settings = recipe, recipe.stack, recipe.settings
-        train = Rows([task.train for task in recipe.tasks], self.stack.device, self.stack.dtype)
+        splits = training_splits(recipe.tasks, settings.class_weight)
+        train = Rows(splits, self.stack.device, self.stack.dtype)
         augments = [task.augment for task in recipe.tasks]
         self.batches = Batches(train, recipe.seeds, settings.num_batches, settings.batch_size, augments)
         self.optimizer = lean(lambda tensors: recipe.optimizer(tensors, recipe.lr), [*self.stack.parameters.values()])
@@ -132,11 +134,11 @@ class Trainer:
     def train_epoch(self, safe_point: Callable[[], None]) -> None:
         """Take those steps of the epoch under way that are not taken yet."""
         self.training_step.set_progress((self.epoch - 1) / max(1, self.recipe.epochs - 1))
-        for x, y in self.batches.epoch():
+        for batch in self.batches.epoch():
             self.before_pruning()
             if self.recipe.settings.schedule == "step" and self.taken:
                 self.scheduler.step()
-            self.window.append(self.training_step(x, y, self.taken))
+            self.window.append(self.training_step(batch, self.taken))
             safe_point()
 
     def before_pruning(self) -> None:

@@ -46,7 +46,7 @@ def vector(fit: Any, member: Any = 0) -> Any:
 
 def data(fit: Any) -> Any:
     """A and b of a lone run."""
-    x, y = fit.batches.whole
+    x, y, _ = fit.batches.whole
     return x.numpy(), y[:, 0].numpy()
 
 
@@ -90,7 +90,7 @@ def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:
     entries = "dataset.entries=signs" if signed else "dataset.entries=ones"
     run = ("optimizer.lr=0.1", "trainer.epochs=1500", "trainer.eval_every=1500", entries)
     fit, rows = fitted([("model.alpha=1e-6",), ("model.alpha=0.1",)], *sizes, *run)
-    x, y = (values.numpy() for values in fit.batches.whole)
+    x, y = (values.numpy() for values in fit.batches.whole[:2])
     pursued = reference.basis_pursuit(x, y[:, 0])
     np.testing.assert_allclose(pursued, fit.evaluation.test.y[:, 0].numpy(), atol=1e-6)
     assert np.linalg.norm(vector(fit) - pursued) < 1e-3 * np.linalg.norm(pursued)
@@ -178,7 +178,7 @@ def test_each_stops_at_the_loss_it_is_told(fitted: Any) -> None:
     assert len(set(ends)) == 3
     assert ends[2] == 20
     for index, (own, member) in enumerate(zip(rows, fit.members, strict=True)):
-        a, b = (values[0].numpy() if values.dim() == 3 else values.numpy() for values in fit.batches.whole)
+        a, b = (values[0].numpy() if values.dim() == 3 else values.numpy() for values in fit.batches.whole[:2])
         steps = [own[-1]["step"], own[-2]["step"]]
         alpha = float(members[index][0].partition("=")[2])
         losses = [
@@ -203,7 +203,7 @@ def test_a_step_that_is_too_long_is_recorded_with_its_number(fitted: Any) -> Non
     assert calm.status == "finished"
     assert wild.status == "failed"
     step = int(wild.reason.rpartition(" ")[2])
-    a, b = (values.numpy() for values in fit.batches.whole)
+    a, b = (values.numpy() for values in fit.batches.whole[:2])
     with np.errstate(all="ignore"):
         losses = [
             np.square(a @ reference.descend(a, b[:, 0], 1.5, 3, False, None, 0.4, s) - b[:, 0]).sum()

@@ -26,8 +26,8 @@ def dealt(batches: Batches, epochs: int = 1) -> list[list[torch.Tensor]]:
     result = []
     for _ in range(epochs):
         parts = list(batches.epoch())
-        assert all(torch.equal(x[..., 0], y.double()) and torch.equal(x[..., 1], -y.double()) for x, y in parts)
-        result.append([y[None] if batches.in_dim is None else y for _, y in parts])
+        assert all(torch.equal(x[..., 0], y.double()) and torch.equal(x[..., 1], -y.double()) for x, y, _ in parts)
+        result.append([y[None] if batches.in_dim is None else y for _, y, _ in parts])
     return result
 
 
@@ -82,7 +82,7 @@ def test_one_batch_of_all_rows_is_no_copy(which: Any, sizes: Any) -> None:
     """Epoch after epoch the same tensors: no axis of members where all share their rows, or one of groups."""
     kinds = [numbered(6), numbered(6, start=50)]
     batches = Batches(Rows([kinds[i] for i in which], CPU, torch.float64), [4] * len(which), **sizes)
-    ((x, y),), ((again, _),) = list(batches.epoch()), list(batches.epoch())
+    ((x, y, _),), ((again, _, _),) = list(batches.epoch()), list(batches.epoch())
     assert x.data_ptr() == again.data_ptr()
     assert batches.in_dim == (None if 1 not in which else Shared(2) if which == [0, 0, 1, 1] else 0)
     slices = [0, 1] if which == [0, 0, 1, 1] else which
@@ -108,7 +108,8 @@ def test_each_member_gets_its_own_rows(which: Any, in_dim: Any) -> None:
     rows = Rows([kinds[i] for i in which], CPU, torch.float64)
     assert rows.in_dim is in_dim
     index = torch.tensor([[1, 0], [5, 5], [3, 4]])[: len(which)]
-    x, y = rows.take(index)
+    x, y, shares = rows.take(index)
+    assert not shares
     assert torch.equal(y, index + 50 * torch.tensor(which)[:, None])
     assert torch.equal(x[..., 0], y.double())
     whole = torch.cat(list(rows.chunks(4)), dim=0 if in_dim is None else 1)
@@ -129,7 +130,7 @@ def test_augmentation_is_seeded_per_member(num_batches: Any) -> None:
         batches = Batches(
             Rows([numbered(9)] * len(seeds), CPU, torch.float64), seeds, num_batches, None, [augment] * len(seeds)
         )
-        return torch.cat([x for x, _ in batches.epoch()], dim=1)
+        return torch.cat([x for x, _, _ in batches.epoch()], dim=1)
 
     both = first(1, 2)
     assert torch.equal(both[0], first(1)[0])

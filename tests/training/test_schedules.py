@@ -59,9 +59,9 @@ def test_a_schedule_by_steps_moves_with_each(
     )
     taken = TrainingStep.__call__
 
-    def noted(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def noted(self: Any, batch: Any, number: Any) -> Any:
         rates.append(self.optimizer.param_groups[0]["lr"])
-        return taken(self, x, y, number)
+        return taken(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", noted)
     fit.run(lambda member, row: rows.append(row))

@@ -51,6 +51,7 @@ def trained(*runs: Any) -> Any:
     rows: list[list[Row]] = [[] for _ in runs]
     fit.run(lambda member, row: rows[member].append(row))
     fit.select()
+    assert fit.evaluation.test is not None
     tests = fit.evaluation.scores(fit.evaluation.test, "test")
     return [(rows[i], fit.stack.state(i), tests[i], fit.members[i]) for i in range(len(runs))]
 

@@ -1,0 +1,33 @@
+"""trainer.class_weight: rare classes count more in the training loss, and in it alone."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from psilon_bench.data.task import Split, Task
+
+ClassWeight = Literal["balanced"]
+
+
+def training_splits(tasks: Sequence[Task], class_weight: ClassWeight | None) -> list[Split]:
+    """Return the training rows of each task, weighted by class where asked; tasks that share their rows still do."""
+    if class_weight is None:
+        return [task.train for task in tasks]
+    balanced = {id(task.train): balanced_classes(task.train) for task in tasks}
+    return [balanced[id(task.train)] for task in tasks]
+
+
+def balanced_classes(split: Split) -> Split:
+    """Return the rows with weights multiplied by n / (K n_k), so that all K classes count alike.
+
+    n and n_k are the numbers of rows, in all and of class k, or the sums of their weights: scikit-learn's `balanced`.
+    """
+    classes, codes = np.unique(split.y.flatten().numpy(), return_inverse=True)
+    weights = None if split.weights is None else split.weights.numpy()
+    factors = compute_class_weight("balanced", classes=np.arange(len(classes)), y=codes, sample_weight=weights)
+    by_row = torch.from_numpy(factors[codes])
+    return replace(split, weights=by_row if split.weights is None else split.weights * by_row)
