@@ -38,14 +38,18 @@ class SavedNetwork:
 
         For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes).
         """
-        self._check(rows)
-        parameter = next(self.network.parameters())
-        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
-        logits = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        logits = self.logits(rows)
         if self.task["kind"] == "regression":
             target = self.task["target"]
             return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
         return np.asarray(probabilities(self.task["kind"], logits))
+
+    def logits(self, rows: Any) -> Tensor:
+        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        self._check(rows)
+        parameter = next(self.network.parameters())
+        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
+        return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
@@ -58,7 +62,7 @@ class SavedNetwork:
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=4,  # predict, and torch's frame around it
+                stacklevel=5,  # logits, predict, and torch's frame around it
             )
 
 
