@@ -21,7 +21,9 @@ def main() -> NoReturn:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", "form", required=True, type=click.Choice(["onnx", "numpy", "card"]), help="What is written.")
+@click.option(
+    "--to", "forms", required=True, multiple=True, type=click.Choice(["onnx", "numpy", "card"]), help="May be repeated."
+)
 @click.option(
     "--which",
     type=click.Choice(["full", "compact"]),
@@ -34,7 +36,7 @@ def main() -> NoReturn:
     metavar="DIR",
     help="A folder of yours, whose networks are known.",
 )
-def export(run: Path, form: Any, which: Any, out: Path | None, config_dir: Path | None) -> None:
+def export(run: Path, forms: Any, which: Any, out: Path | None, config_dir: Path | None) -> None:
     """Write the network of RUN for other programs, with its preprocessing, beside a model card.
 
     onnx: a graph with an input for each raw column. numpy: one Python file that needs NumPy alone. card: the model
@@ -52,7 +54,9 @@ def export(run: Path, form: Any, which: Any, out: Path | None, config_dir: Path 
         )
     chosen = chosen_run(run, NAME)
     try:
-        written = exporting.export(chosen, form, which or chosen.smallest(), out or places.export_folder(chosen.folder))
+        written = exporting.export(
+            chosen, forms, which or chosen.smallest(), out or places.export_folder(chosen.folder)
+        )
     except RunFailed as error:
         print(f"{NAME}: {error}", file=sys.stderr)
         sys.exit(1)

@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -95,10 +94,3 @@ def number(value: float) -> str:
 def cell(text: object) -> str:
     """Return text as it stands in a cell of a Markdown table."""
     return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-def write_card(path: Path, text: str) -> None:
-    """Write the card whole or not at all."""
-    from psilon_bench.records.atomic_files import write_text
-
-    write_text(path, text)

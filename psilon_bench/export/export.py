@@ -1,6 +1,7 @@
 """The export of a network: made and checked in memory, and written, with its model card, if it predicts the same."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,23 +21,24 @@ from psilon_bench.records.writable import probe
 Form = Literal["onnx", "numpy", "card"]
 
 
-def export(run: FinishedRun, form: Form, size: Size, out: Path) -> list[Path]:
-    """Write a network and its model card to the folder `out`, and return the files; `card` is the card alone.
+def export(run: FinishedRun, forms: Sequence[Form], size: Size, out: Path) -> list[Path]:
+    """Write a network in these forms to the folder `out`, with a model card, and return the files.
+
+    The form `card` is the card alone, which networks have that have no other form.
 
     Raises UsageError for what cannot be exported and for a folder that cannot be written, and RunFailed where the
     exported model predicts something else than the network; nothing is written then.
     """
     check_writable(out)
     saved = run.load(size)
-    if form == "card":
+    wanted = [form for form in dict.fromkeys(forms) if form != "card"]
+    if not wanted:
         return [write_card(run, size, exportable(saved), [], out)]
     program = program_of(saved)
-    exported = made(run, saved, program, form, rows_to_compare(run, program, roles_of(saved, run.folder)))
+    rows = rows_to_compare(run, program, roles_of(saved, run.folder))
+    exported = [made(run, saved, program, form, rows) for form in wanted]
     out.mkdir(parents=True, exist_ok=True)
-    path = out / places.EXPORTED[form]
-    with atomic_write(path) as part:
-        part.write_bytes(exported.content)
-    return [path, write_card(run, size, program, [exported], out)]
+    return [*(write_file(file, out) for file in exported), write_card(run, size, program, exported, out)]
 
 
 def exportable(saved: SavedNetwork) -> Program | None:
@@ -65,6 +67,14 @@ def properties(run: FinishedRun, program: Program) -> dict[str, str]:
         "kind": program.output.kind,
         "code_version": run.about.code_version or "unknown",
     }
+
+
+def write_file(file: Exported, out: Path) -> Path:
+    """Write an exported network whole or not at all, and return its path."""
+    path = out / places.EXPORTED[file.form]
+    with atomic_write(path) as part:
+        part.write_bytes(file.content)
+    return path
 
 
 def write_card(run: FinishedRun, size: Size, program: Program | None, files: list[Exported], out: Path) -> Path:

@@ -89,7 +89,12 @@ def named_columns(rows: Any) -> list[tuple[dict[str, Any], Any]]:
     absent = [name for name in COLUMNS if name not in rows]
     if absent:
         raise KeyError(f"rows must have the columns {COLUMNS}, but these are not there: {absent}")
-    return [(column, np.asarray(rows[column["name"]])) for column in ABOUT["columns"]]
+    return [(column, as_array(rows[column["name"]])) for column in ABOUT["columns"]]
+
+
+def as_array(cells: Any) -> np.ndarray:
+    """Return the cells of a column; a list keeps its objects, or NaN among text would become "nan"."""
+    return np.asarray(cells) if hasattr(cells, "dtype") else np.array(list(cells), dtype=object)
 
 
 def number_or_place(column: dict[str, Any], cells: np.ndarray) -> np.ndarray:
@@ -172,7 +177,7 @@ def main() -> None:
     if ABOUT["kind"] != "regression":
         likely = predict_proba(rows)
         table |= {f"probability/{name}": likely[:, k] for k, name in enumerate(ABOUT["classes"])}
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(table)
     writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
 
