@@ -3,7 +3,7 @@
     python scripts/export_figures.py [--datasets breast_cancer,361072] [--seeds 3] [--results results] [OVERRIDE ...]
 
 For each data set (an option of the group dataset, or an OpenML task id, of which at most 4000 rows are taken) a P-Net
-of 3 x 500 units is trained and pruned for each seed. A row has means and standard deviations over the seeds: the size of
+of 3 x 500 units is trained and pruned for each seed. A row has means and standard deviations over seeds: the size of
 the ONNX file of the compact network and of model.pt, their ratio, the change of the validation loss by the pruning, and
 medians over 2000 calls of the time of a row in onnxruntime (one thread) and in scikit-learn's forest of 100 trees. What
 was trained is not trained again.

@@ -2,24 +2,24 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from commands import exporting
+from export_commands import exporting
 from sklearn.datasets import load_wine
 
-from psilon_bench.config.components import locate
-from psilon_bench.export import extra, numpy_file
+from psilon_bench.export import numpy_file
 from psilon_bench.export.equality import feeds
 from psilon_bench.export.finished_run import finished_run
 from psilon_bench.export.program import program_of
 from psilon_bench.export.runtimes import onnx_session
 from psilon_bench.records.networks import load
 
-PRUNED = ("pruner=l1_projection", "pruner.steps=6", "pruner.strength=null")
+PRUNED = ("pruner=magnitude", "pruner.amount=0.9")
 
 
 def test_both_forms_and_the_card(finished: Any, tmp_path: Path) -> None:
@@ -94,8 +94,7 @@ def test_what_cannot_be_exported_is_one_line(finished: Any, tmp_path: Path, monk
         said = exporting(*arguments)
         assert (said.code, said.out, said.err.count("\n")) == (2, "", 1), said.err
         assert pd.Series(said.err).str.contains(message).all(), said.err
-    missing = {"onnx": "no.such.package"}
-    monkeypatch.setattr(extra.importlib, "import_module", lambda name: locate(missing[name]))
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed
     said = exporting(folder, "--to", "onnx")
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert "--to onnx needs onnx, which is not installed. Install it: pip install 'psilon-bench[onnx]'." in said.err

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from commands import predicting
+from export_commands import predicting
 from sklearn.datasets import load_wine
 
 from psilon_bench.export.prediction import bounds_of, predicted
@@ -119,7 +119,7 @@ def test_bundled_data_compact_networks_and_ensembles(finished: Any, tmp_path: Pa
     from psilon_bench.report.metric import Metric
     from psilon_bench.report.report import make
 
-    pruned = ("pruner=l1_projection", "pruner.steps=6", "pruner.strength=null", "dataset.split_seed=0")
+    pruned = ("pruner=magnitude", "pruner.amount=0.9", "dataset.split_seed=0")
     folders = [finished("dataset=wine", *pruned, f"seed={seed}").folder for seed in (0, 1)]
     frame = load_wine(as_frame=True).data
     frame.to_csv(tmp_path / "wine.csv", index=False)
@@ -138,7 +138,7 @@ def test_bundled_data_compact_networks_and_ensembles(finished: Any, tmp_path: Pa
     best = predicting(folders[0].parent, tmp_path / "wine.csv")
     losses = {folder: json.loads((folder / "run.json").read_text())["metrics"]["val/loss"] for folder in folders}
     chosen = min(folders, key=lambda folder: losses[folder])
-    assert f"{chosen.name} is the best of 2 finished runs: pnet pathnorm l1_projection" in best.err
+    assert f"{chosen.name} is the best of 2 finished runs: pnet pathnorm magnitude" in best.err
     assert best.out == predicting(chosen, tmp_path / "wine.csv").out
 
 
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_one_line(record: Any, table: Any, tmp_path: Path) -> N
     file = tmp_path / "my.csv"
     cases: list[tuple[list[Any], str]] = [
         ([tmp_path / "no", file], "RUN must be the folder of a run or of a sweep, but .*no is none"),
-        ([tmp_path, tmp_path / "no.csv"], "ROWS must be a file, but .*no.csv is not"),
+        ([record, tmp_path / "no.csv"], "ROWS must be a file, but .*no.csv is not"),
         ([record, tmp_path / "closed"], r"ROWS must end in \.csv, .* but it is closed"),
         (
             [record, tmp_path / "short.csv"],

@@ -37,11 +37,11 @@ def test_a_refit_stands_for_its_folds(tmp_path: Path) -> None:
     """Of a cross-validation the network that trained on all folds is taken, and none of a fold."""
     for lam, losses in {1e-3: [0.9, 0.1], 1e-2: [0.3, 0.3]}.items():
         for fold, loss in enumerate(losses):
-            about = {"cv": 2, "dataset.folds": 2, "dataset.fold": fold, "dataset.split_seed": 0}
+            about = {"cv": 2, "dataset.folds": 2, "dataset.repeat": 0, "dataset.fold": fold, "dataset.split_seed": 0}
             write_record(tmp_path, lam, metrics={"val/loss": loss}, params=about, task={"rows": {"val": 10}})
     with pytest.raises(UsageError, match="has no finished refit"):
         best_run(tmp_path)
-    about = {"cv": 2, "dataset.folds": 2, "dataset.fold": "all", "dataset.split_seed": 0}
+    about = {"cv": 2, "dataset.folds": 2, "dataset.repeat": 0, "dataset.fold": "all", "dataset.split_seed": 0}
     refit = write_record(tmp_path, 1e-2, metrics={"test/loss": 5.0}, params=about)
     folder, why = best_run(tmp_path)
     assert folder == refit
