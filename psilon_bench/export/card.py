@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from psilon_bench.data.store import file_sha256
 from psilon_bench.export.columns import Column
-from psilon_bench.export.finished_run import FinishedRun, Size
+from psilon_bench.export.finished_run import FinishedRun, NetworkSize
 from psilon_bench.export.program import Program
 from psilon_bench.records import places
 
@@ -31,7 +31,9 @@ class Exported:
     agreement: str
 
 
-def card_text(run: FinishedRun, size: Size, program: Program | None, files: Sequence[tuple[Exported, str]]) -> str:
+def card_text(
+    run: FinishedRun, size: NetworkSize, program: Program | None, files: Sequence[tuple[Exported, str]]
+) -> str:
     """Return the model card in Markdown; `files` are what was exported, each with its sha256.
 
     program: None for a network that has no exported form, whose inputs are then not listed.

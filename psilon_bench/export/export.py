@@ -8,7 +8,7 @@ from typing import Literal
 from psilon_bench.errors import UsageError
 from psilon_bench.export.card import Exported, card_text
 from psilon_bench.export.equality import Rows, check_equal, rows_to_compare
-from psilon_bench.export.finished_run import FinishedRun, Size, roles_of
+from psilon_bench.export.finished_run import FinishedRun, NetworkSize, roles_of
 from psilon_bench.export.numpy_file import numpy_source
 from psilon_bench.export.onnx_model import onnx_bytes
 from psilon_bench.export.program import Program, program_of
@@ -18,10 +18,10 @@ from psilon_bench.records.atomic_files import atomic_write, write_text
 from psilon_bench.records.networks import SavedNetwork
 from psilon_bench.records.writable import probe
 
-Form = Literal["onnx", "numpy", "card"]
+ExportForm = Literal["onnx", "numpy", "card"]
 
 
-def export(run: FinishedRun, forms: Sequence[Form], size: Size, out: Path) -> list[Path]:
+def export(run: FinishedRun, forms: Sequence[ExportForm], size: NetworkSize, out: Path) -> list[Path]:
     """Write a network in these forms to the folder `out`, with a model card, and return the files.
 
     The form `card` is the card alone, which networks have that have no other form.
@@ -29,7 +29,7 @@ def export(run: FinishedRun, forms: Sequence[Form], size: Size, out: Path) -> li
     Raises UsageError for what cannot be exported and for a folder that cannot be written, and RunFailed where the
     exported model predicts something else than the network; nothing is written then.
     """
-    check_writable(out)
+    check_out_writable(out)
     saved = run.load(size)
     wanted = [form for form in dict.fromkeys(forms) if form != "card"]
     if not wanted:
@@ -49,7 +49,7 @@ def exportable(saved: SavedNetwork) -> Program | None:
         return None
 
 
-def made(run: FinishedRun, saved: SavedNetwork, program: Program, form: Form, rows: Rows) -> Exported:
+def made(run: FinishedRun, saved: SavedNetwork, program: Program, form: ExportForm, rows: Rows) -> Exported:
     """Return the exported network, which was found to predict as the network does."""
     if form == "onnx":
         content = onnx_bytes(program, properties(run, program))
@@ -77,7 +77,7 @@ def write_file(file: Exported, out: Path) -> Path:
     return path
 
 
-def write_card(run: FinishedRun, size: Size, program: Program | None, files: list[Exported], out: Path) -> Path:
+def write_card(run: FinishedRun, size: NetworkSize, program: Program | None, files: list[Exported], out: Path) -> Path:
     """Write the model card, and return its path."""
     out.mkdir(parents=True, exist_ok=True)
     digests = [(file, hashlib.sha256(file.content).hexdigest()) for file in files]
@@ -85,7 +85,7 @@ def write_card(run: FinishedRun, size: Size, program: Program | None, files: lis
     return out / places.MODEL_CARD
 
 
-def check_writable(out: Path) -> None:
+def check_out_writable(out: Path) -> None:
     """Raise UsageError unless files can be written to this folder; leave nothing behind."""
     try:
         probe(out)

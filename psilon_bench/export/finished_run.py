@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 
@@ -15,8 +15,7 @@ from psilon_bench.records.networks import SavedNetwork, Which, load
 from psilon_bench.records.record import versions
 from psilon_bench.records.run_json import RunJson
 
-Size = Literal["full", "compact"]
-SIZES = get_args(Size)
+NetworkSize = Literal["full", "compact"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class FinishedRun:
     about: RunJson
     config: dict[str, Any]
 
-    def weights(self, size: Size) -> Which:
+    def weights(self, size: NetworkSize) -> Which:
         """Return which network this is: `full` is the network whose test scores are recorded, pruned or as trained.
 
         Raises UsageError where no smaller network was kept.
@@ -42,11 +41,11 @@ class FinishedRun:
             )
         return "compact"
 
-    def smallest(self) -> Size:
+    def smallest(self) -> NetworkSize:
         """Return the smaller size that is there."""
         return "compact" if "compact" in places.weights_there(self.folder) else "full"
 
-    def load(self, size: Size) -> SavedNetwork:
+    def load(self, size: NetworkSize) -> SavedNetwork:
         """Return the network with its preprocessing."""
         if self.about.task.kind == "recovery":
             raise UsageError(f"{self.folder} recovered a vector from measurements, which predicts no rows.")

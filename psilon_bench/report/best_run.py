@@ -32,7 +32,7 @@ def best_run(folder: Path) -> tuple[Path, str]:
             f"{best.group.method} {best.setting.text} in {folder} has no finished refit. Train it: cv_refit=1."
         )
     run = min(best.setting.tested, key=loss_of)
-    return run.folder, f"{run.folder} is the best of {len(choices_runs(choices))} finished runs: {reason(best, run)}"
+    return run.folder, f"{run.folder} is the best of {len(choices_runs(choices))} finished runs: {why_this(best, run)}"
 
 
 def check_one_data_set(folder: Path, choices: Sequence[Choice]) -> None:
@@ -62,7 +62,7 @@ def loss_of(run: Run) -> float:
     return run.metrics.get(METRIC.name, 0.0)
 
 
-def reason(choice: Choice, run: Run) -> str:
+def why_this(choice: Choice, run: Run) -> str:
     """Return in words why this run was taken."""
     assert choice.setting is not None
     method = f"{choice.group.method} {choice.setting.text}"

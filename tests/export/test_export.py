@@ -74,7 +74,9 @@ def test_an_export_that_predicts_something_else_is_not_written(
     """A weight that is lost on the way: exit code 1, one line, no file."""
     folder = finished("dataset=wine").folder
     arrays = numpy_file.arrays_of
-    monkeypatch.setattr(numpy_file, "arrays_of", lambda program: arrays(program) | {"bias2": np.float32([9, 0, 0])})
+    monkeypatch.setattr(
+        numpy_file, "arrays_of", lambda program: arrays(program) | {"bias2": np.array([9, 0, 0], np.float32)}
+    )
     said = exporting(folder, "--to", "numpy")
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
     assert "does not predict as the network does" in said.err

@@ -72,10 +72,16 @@ def test_features_are_those_of_the_transformer(made: Any, table: Any, saved_as: 
 
 
 @pytest.mark.filterwarnings("ignore:.*that no training row had")
-@pytest.mark.parametrize("kind", ["regression", "binary", "multiclass"])
-@pytest.mark.parametrize(("name", "encoding"), [*((name, "onehot") for name in NETWORKS), ("pnet", "codes")])
+@pytest.mark.parametrize(
+    ("name", "kind", "encoding"),
+    [
+        *((name, "multiclass", "onehot") for name in NETWORKS),
+        ("pnet", "regression", "codes"),
+        ("resnet", "binary", "codes"),
+    ],
+)
 def test_both_forms_predict_as_the_network(
-    made: Any, table: Any, saved_as: Any, drawn: Any, kind: str, name: str, encoding: str
+    made: Any, table: Any, saved_as: Any, drawn: Any, name: str, kind: str, encoding: str
 ) -> None:
     """On the table and on drawn rows, with holes and unseen levels; the labels are the likeliest classes."""
     task = made(kind, encoding)

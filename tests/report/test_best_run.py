@@ -41,8 +41,8 @@ def test_a_refit_stands_for_its_folds(tmp_path: Path) -> None:
             write_record(tmp_path, lam, metrics={"val/loss": loss}, params=about, task={"rows": {"val": 10}})
     with pytest.raises(UsageError, match="has no finished refit"):
         best_run(tmp_path)
-    about = {"cv": 2, "dataset.folds": 2, "dataset.repeat": 0, "dataset.fold": "all", "dataset.split_seed": 0}
-    refit = write_record(tmp_path, 1e-2, metrics={"test/loss": 5.0}, params=about)
+    refitted = {"cv": 2, "dataset.folds": 2, "dataset.repeat": 0, "dataset.fold": "all", "dataset.split_seed": 0}
+    refit = write_record(tmp_path, 1e-2, metrics={"test/loss": 5.0}, params=refitted)
     folder, why = best_run(tmp_path)
     assert folder == refit
     assert "lam=0.01 has the smallest out-of-fold val/loss 0.3; seed 0 of its refits" in why
