@@ -1,5 +1,7 @@
 """How a click command of ours ends: one line for what was asked wrongly, and an exit code."""
 
+import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -10,7 +12,7 @@ from psilon_bench.errors import UsageError, shortened
 
 
 def run_command(command: click.Command, name: str, when_stopped: str) -> NoReturn:
-    """Exit codes: the command's own, 2 asked for wrongly, 130 Ctrl-C."""
+    """Exit codes: the command's own, 2 asked for wrongly, 130 Ctrl-C, 141 where nobody reads the output any more."""
     try:
         sys.exit(command(prog_name=name, standalone_mode=False))
     except click.exceptions.Exit as exit_:
@@ -21,6 +23,9 @@ def run_command(command: click.Command, name: str, when_stopped: str) -> NoRetur
     except click.exceptions.NoArgsIsHelpError as help_:
         print(help_.format_message())
         sys.exit(2)
+    except BrokenPipeError:  # the reader has gone: psilon-predict ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails, too
+        sys.exit(128 + signal.SIGPIPE)
     except (UsageError, click.ClickException) as error:
         line = error.format_message() if isinstance(error, click.ClickException) else str(error)
         print(f"{name}: {redacted(shortened(line, sys.argv))}", file=sys.stderr)

@@ -41,11 +41,13 @@ def load(
     fit.
     """
     cut = Folds.of(folds, fold, repeat)
-    return make_task(_raw(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut))
+    return make_task(
+        bundled_table(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut)
+    )
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))
-def _raw(name: BundledName) -> RawTable:
+def bundled_table(name: BundledName) -> RawTable:
     """Return the data set as a raw table; its checksum is that of the table written as CSV."""
     frame, classes = _read(name)
     return RawTable(

@@ -230,8 +230,13 @@ def missing_columns(transformer: object, rows: object) -> list[str]:
     """Return the columns that the fitted transformer needs and `rows` lacks."""
     if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
         return []
-    needed = dict.fromkeys(c for part, _, names in transformer.transformers_ if part != "remainder" for c in names)
-    return [column for column in needed if column not in rows]
+    return [column for column in column_roles(transformer) if column not in rows]
+
+
+def column_roles(transformer: ColumnTransformer) -> dict[str, str]:
+    """Return the columns that the fitted transformer needs, and of each what it holds: number, category or date."""
+    parts = [(part, names) for part, _, names in transformer.transformers_ if part not in ("remainder", "cycle")]
+    return {column: part for part, names in parts for column in names}
 
 
 def unseen_levels(transformer: object, rows: object) -> dict[str, list[str]]:

@@ -44,15 +44,17 @@ class Content:
         return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
-def read_table_file(path: Path, separator: str | None = None, charset: str = "utf-8") -> Content:
+def read_table_file(
+    path: Path, separator: str | None = None, charset: str = "utf-8", named_by: str = "dataset.path"
+) -> Content:
     """Return the columns of a file, whose ending says what it is.
 
-    `separator` and `charset` hold for files of text; None infers the separator. Raises UsageError for what is no whole
-    table.
+    `separator` and `charset` hold for files of text; None infers the separator. `named_by` is what names the file, for
+    messages. Raises UsageError for what is no whole table.
     """
     if not path.is_file():
-        raise UsageError(f"dataset.path must be a file, but {path} is not. Check the path (and its folder).")
-    name, ending, packed = _split(path)
+        raise UsageError(f"{named_by} must be a file, but {path} is not. Check the path (and its folder).")
+    name, ending, packed = _split(path, named_by)
     try:
         content = path.read_bytes()
         checksum = hashlib.sha256(content).hexdigest()
@@ -68,18 +70,18 @@ def read_table_file(path: Path, separator: str | None = None, charset: str = "ut
     except UsageError:
         raise
     except (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
-        raise _unreadable(path, ending, error) from error
+        raise _unreadable(path, ending, error, named_by) from error
 
 
-def _unreadable(path: Path, ending: str, error: Exception) -> UsageError:
+def _unreadable(path: Path, ending: str, error: Exception, named_by: str) -> UsageError:
     """Return the error for a file that cannot be parsed."""
     brief = in_one_line(error, 160)
     coded = isinstance(error, UnicodeError)
     remedy = "Set dataset.charset to what it is written in, such as cp1252 or utf-16." if coded else "Check the file."
-    return UsageError(f"dataset.path must be a whole {ending} file, but {path.name} cannot be read ({brief}). {remedy}")
+    return UsageError(f"{named_by} must be a whole {ending} file, but {path.name} cannot be read ({brief}). {remedy}")
 
 
-def _split(path: Path) -> tuple[str, str, bool]:
+def _split(path: Path, named_by: str) -> tuple[str, str, bool]:
     """Return the name without its ending, the ending in lower case, and whether the content is gzipped."""
     packed = path.suffix.lower() == ".gz"
     inner = Path(path.stem) if packed else Path(path.name)
@@ -87,7 +89,7 @@ def _split(path: Path) -> tuple[str, str, bool]:
     if ending not in SEPARATED and (packed or ending not in READERS):
         known = ", ".join([*SEPARATED, *READERS])
         raise UsageError(
-            f"dataset.path must end in {known}, .csv.gz, .tsv.gz or .txt.gz, but it is {path.name}. "
+            f"{named_by} must end in {known}, .csv.gz, .tsv.gz or .txt.gz, but it is {path.name}. "
             "Convert or rename the file."
         )
     return inner.stem, ending, packed

@@ -35,6 +35,16 @@ def certified_accuracy(
     return row_mean((margin(kind, logits, y) > bound * radius).to(logits.dtype), shares)
 
 
+def certified_radii(kind: Kind, logits: Logits, bound: Float[Tensor, ""]) -> Float[Tensor, " batch"]:
+    """Return for each row the radius (L_inf) within which no movement of the inputs changes the predicted class.
+
+    It is the margin of the predicted class over `bound`, the B of `certified_accuracy`, and infinite where B is 0.
+    """
+    if kind == "binary":
+        return margin(kind, logits, (logits > 0).to(logits.dtype)) / bound
+    return margin(kind, logits, logits.argmax(dim=-1)) / bound
+
+
 def margin(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"]:
     """Return the logit of the right class less the largest other one; of two classes, the logit with the class's sign.
 

@@ -56,8 +56,7 @@ class SavedNetwork:
         For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes), of logits
         that are divided by the temperature where the run fitted one.
         """
-        self._check(rows)
-        logits = self._logits(rows)
+        logits = self.logits(rows)
         if self.task["kind"] == "regression":
             target = self.task["target"]
             return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
@@ -92,12 +91,12 @@ class SavedNetwork:
         return value
 
     @torch.no_grad()
-    def _logits(self, rows: Any) -> Tensor:
-        """Return the outputs (rows, outputs) for raw rows, float64."""
+    def logits(self, rows: Any) -> Tensor:
+        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
-        logits: Tensor = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs])
-        return logits.double()
+        return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
@@ -110,7 +109,7 @@ class SavedNetwork:
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=3,  # the caller of predict
+                stacklevel=5,  # logits, torch's frame around it, predict
             )
 
 

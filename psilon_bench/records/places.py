@@ -38,6 +38,10 @@ MLFLOW_STATE = "mlflow.json"  # which run of MLflow mirrors the record
 
 ENSEMBLE_JSON = "ensemble.json"  # of an ensemble: its members and their weights
 
+# files of an export
+EXPORTED = {"onnx": "model.onnx", "numpy": "model.py"}
+MODEL_CARD = "model_card.md"
+
 # files of a report
 REPORT_HTML = "report.html"
 REPORT_MD = "report.md"
@@ -102,6 +106,11 @@ def run_json_files(folder: Path) -> Iterator[Path]:
 def report_folder(folder: Path) -> Path:
     """Return where the report on the records below a folder goes, unless another place is asked for."""
     return folder / "report"
+
+
+def export_folder(record: Path) -> Path:
+    """Return where the network of a record is exported to, unless another place is asked for."""
+    return record / "export"
 
 
 def ensemble_folder(folder: Path, dataset: str) -> Path:

@@ -1,0 +1,106 @@
+"""Whether an exported model predicts as the network does: on rows of the data set, and on rows drawn to be awkward."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from psilon_bench.data.preprocessing import as_days, as_number, as_text
+from psilon_bench.data.raw_rows import raw_rows
+from psilon_bench.errors import RunFailed
+from psilon_bench.export.columns import Column
+from psilon_bench.export.finished_run import FinishedRun
+from psilon_bench.export.program import Program
+from psilon_bench.records import places
+from psilon_bench.records.networks import SavedNetwork
+
+TOLERANCE = 1e-5  # of a probability, or of a scaled prediction, relative to 1 + its size
+DRAWN = 200
+HOLE = 0.15  # the share of missing values in drawn rows, and of levels that no training row had
+UNSEEN = "a level that no training row had"
+
+Predict = Callable[[pd.DataFrame], np.ndarray]  # as SavedNetwork.predict
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Raw rows to compare predictions on; `words` say which they are."""
+
+    frame: pd.DataFrame
+    words: str
+
+
+def rows_to_compare(run: FinishedRun, program: Program, roles: dict[str, str]) -> Rows:
+    """Return the run's test rows where its data are at hand, and drawn rows in any case."""
+    drawn = drawn_rows(program, roles)
+    frame = raw_rows(run.config["dataset"], roles, run.about.task.checksum)
+    table = run.folder / places.PREDICTIONS
+    if frame is None or not table.exists():
+        return Rows(drawn, f"{DRAWN} drawn rows (the data of the run are not at hand)")
+    predicted = pd.read_parquet(table, columns=["row"], filters=[("split", "==", "test")])
+    test = frame.iloc[predicted["row"].to_numpy()][list(roles)].astype(object)
+    whole = pd.concat([test, drawn.astype(object)], ignore_index=True)
+    return Rows(whole, f"{len(test)} test rows and {DRAWN} drawn rows")
+
+
+def drawn_rows(program: Program, roles: dict[str, str]) -> pd.DataFrame:
+    """Return rows with values around those of training, missing values and unseen levels, in all columns."""
+    draw = np.random.default_rng(0)
+    known = {column.name: column for column in program.columns}
+    values = {name: _drawn(draw, known.get(name), program) for name in roles}
+    frame = pd.DataFrame(values)
+    for name, role in roles.items():
+        frame[name] = frame[name].mask(draw.random(DRAWN) < HOLE)
+        if role == "date":
+            frame[name] = pd.to_datetime(frame[name].astype(float), unit="D")
+    return frame
+
+
+def _drawn(draw: np.random.Generator, column: Column | None, program: Program) -> Any:
+    """Return values of a column; a column that the network does not read is missing throughout."""
+    if column is None:
+        return pd.Series([None] * DRAWN, dtype=object)
+    if column.is_text:
+        return draw.choice(np.array([*(level for level in column.levels if level is not None), UNSEEN], object), DRAWN)
+    own = [f for f in program.features if program.columns[f.column] is column and f.kind == "value"]
+    center, scale = (own[0].mean, own[0].scale) if own else (0.0, 1.0)
+    return center + scale * draw.normal(size=DRAWN)
+
+
+def feeds(program: Program, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the inputs of the ONNX model for raw rows: double or text (rows, 1), by the name of the column."""
+    return {column.name: _feed(column, frame[[column.name]]) for column in program.columns}
+
+
+def _feed(column: Column, frame: pd.DataFrame) -> np.ndarray:
+    """Return a column as the ONNX model takes it."""
+    if column.is_text:
+        return as_text(frame).fillna("").to_numpy(dtype=object)
+    return as_days(frame) if column.role == "date" else as_number(frame)
+
+
+def largest_difference(saved: SavedNetwork, predict: Predict, frame: pd.DataFrame) -> float:
+    """Return the largest |difference| / (1 + |prediction|) on these rows.
+
+    Predictions of a regression are in units of the scaled target. NaN where either side has NaN.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # unseen levels are wanted here
+        right, made = saved.predict(frame), predict(frame)
+    center, scale = 0.0, 1.0
+    if saved.task["kind"] == "regression":
+        center, scale = (saved.task["target"][key] for key in ("center", "scale"))
+    right, made = ((np.asarray(side, dtype=float) - center) / scale for side in (right, made))
+    return float(np.max(np.abs(right - made) / (1 + np.abs(right))))
+
+
+def check_equal(saved: SavedNetwork, predict: Predict, rows: Rows) -> str:
+    """Return in words how well an exported model agrees; RunFailed where it does not."""
+    difference = largest_difference(saved, predict, rows.frame)
+    told = f"largest difference to the network on {rows.words}: {difference:.1g}"
+    if not difference <= TOLERANCE:  # NaN fails too
+        raise RunFailed(f"The exported model does not predict as the network does ({told}), so nothing is written.")
+    return told
