@@ -68,7 +68,7 @@ def row_of(name: str, runs: list[Run]) -> list[str]:
     columns = {key: [run.metrics[f"test/{key}"] for run in runs] for key in ("coverage", "interval_width", "rmse")}
     mean, sd = statistics.fmean(columns["coverage"]), statistics.stdev(columns["coverage"])
     (rows,) = {run.val_weight for run in runs}
-    numbers = (mean, sd, sd / math.sqrt(len(runs)), rank(rows, LEVEL) / (rows + 1))
+    numbers = (mean, sd, sd / math.sqrt(len(runs)), rank(round(rows), LEVEL) / (rows + 1))
     others = [f"{statistics.fmean(columns[key]):.3g}" for key in ("interval_width", "rmse")]
     return [name, str(len(runs)), str(rows), *(f"{value:.4f}" for value in numbers), *others]
 

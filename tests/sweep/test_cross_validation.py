@@ -101,11 +101,11 @@ def test_a_fold_that_failed_makes_no_candidate(grid: Any, refits: Any, monkeypat
     failed: list[int] = []
     take = TrainingStep.__call__
 
-    def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def faulty(self: Any, batch: Any, number: Any) -> Any:
         if 1e-3 in self.lams.tolist() and not failed:
             failed.append(number)
             raise ZeroDivisionError("it")
-        return take(self, x, y, number)
+        return take(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", faulty)
     with pytest.raises(RunFailed, match="1 of 14 runs failed"):

@@ -37,12 +37,12 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None
     def at_step(number: int, act: Callable[[], None]) -> None:
         step, count = TrainingStep.__call__, 0
 
-        def counted(self: Any, x: Any, y: Any, taken: Any) -> Any:
+        def counted(self: Any, batch: Any, taken: Any) -> Any:
             nonlocal count
             count += 1
             if count == number:
                 act()
-            return step(self, x, y, taken)
+            return step(self, batch, taken)
 
         monkeypatch.setattr(TrainingStep, "__call__", counted)
 

@@ -32,12 +32,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, fails: Callable[[list[int]], bool],
         began.append([*self.recipe.seeds])
         run(self, *asked)
 
-    def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def faulty(self: Any, batch: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count == 3 and fails(began[-1]):
             raise error
-        return step(self, x, y, number)
+        return step(self, batch, number)
 
     monkeypatch.setattr(Trainer, "run", noted)
     monkeypatch.setattr(TrainingStep, "__call__", faulty)
@@ -127,12 +127,12 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.Monkey
     grid(seeds(3), *common, "name=whole")
     step, count = TrainingStep.__call__, 0
 
-    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def stops(self: Any, batch: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count in (13, 33):
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y, number)
+        return step(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", stops)
     for _ in range(2):
@@ -157,12 +157,12 @@ def test_overlapping_checkpoints_train_nothing_twice(grid: Any, monkeypatch: pyt
     length = (f"trainer.epochs={epochs}", "scheduler=constant")
     step, count = TrainingStep.__call__, 0
 
-    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def stops(self: Any, batch: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count in (3, 6, 9, 12):
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, x, y, number)
+        return step(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", stops)
     for number in (4, 3, 2, 1):

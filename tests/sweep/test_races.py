@@ -100,12 +100,12 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: Any, plan: An
     common = (*RACE, f"hardware.plan={plan}", "hardware.stack_size=7")
     take, count, at = TrainingStep.__call__, 0, step if plan == "serial" else step // 6 + 3
 
-    def stops(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def stops(self: Any, batch: Any, number: Any) -> Any:
         nonlocal count
         count += 1
         if count == at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take(self, x, y, number)
+        return take(self, batch, number)
 
     with monkeypatch.context() as patch:
         patch.setattr(TrainingStep, "__call__", stops)
@@ -127,10 +127,10 @@ def test_a_run_that_raises_is_found_and_the_others_race_on(grid: Any, monkeypatc
     """Its heat is tried in halves, then it fails alone; nobody else is lost."""
     take = TrainingStep.__call__
 
-    def faulty(self: Any, x: Any, y: Any, number: Any) -> Any:
+    def faulty(self: Any, batch: Any, number: Any) -> Any:
         if 1e-3 in self.lams.tolist() and number == 5:
             raise ZeroDivisionError("it")
-        return take(self, x, y, number)
+        return take(self, batch, number)
 
     monkeypatch.setattr(TrainingStep, "__call__", faulty)
     jobs = JOBS[2:]
