@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import quantile
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -24,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from psilon_bench.data import levels
 from psilon_bench.data.form import Form, date, is_missing
+from psilon_bench.data.targets import weighted_quantiles
 from psilon_bench.errors import UsageError
 
 Encoding = Literal["onehot", "codes"]
@@ -85,7 +85,7 @@ def fit_weighted(transformer: ColumnTransformer, train: pd.DataFrame, weights: n
 def weighted_median(column: np.ndarray, weights: np.ndarray) -> float:
     """Return the median of the values (rows,) that are not missing; a row of weight 2 counts like two equal rows."""
     there = ~np.isnan(column)
-    return float(quantile(column[there], 0.5, weights=weights[there]))
+    return float(weighted_quantiles(column[there], [0.5], weights[there])[0])
 
 
 def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:

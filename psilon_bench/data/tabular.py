@@ -106,7 +106,7 @@ class RawTable:
                 f"dataset.weights={column} must hold finite numbers of at least 0, but "
                 f"{self.place(self.frame.index[row])} {holds}. Correct the cell."
             )
-        notes = [*self.notes, f"rows are weighted by {column!r}: training, losses and metrics are weighted means"]
+        notes = [*self.notes, f"rows are weighted by {column!r}: training, losses and accuracies are weighted means"]
         return replace(self.without([column]), weights=pd.Series(weights, self.frame.index), notes=notes)
 
     def _check_input(self, key: str, column: str) -> None:
@@ -273,10 +273,11 @@ def _fit(
     train: pd.DataFrame, weights: np.ndarray | None, raw: RawTable, options: TaskOptions, notes: list[str]
 ) -> tuple[ColumnTransformer, list[str]]:
     """Return the transformer fitted on the training rows less constant columns, and the names of its outputs."""
-    constant = preprocessing.constant_columns(train if weights is None else train[weights > 0])
+    counted = train if weights is None else train[weights > 0]
+    constant = preprocessing.constant_columns(counted)
     if constant:
         notes.append(f"dropped constant columns: {checks.name_list(constant)}")
-    varied = train.drop(columns=constant)
+    varied = counted.drop(columns=constant)
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
     transformer = preprocessing.build_transformer(

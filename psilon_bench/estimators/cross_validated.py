@@ -47,6 +47,8 @@ class CrossValidated(NetworkEstimator):
         self.lams_ = np.sort(np.asarray(self.lams, dtype=np.float64))
         folds = check_cv(self.cv, table.target, classifier=not self._regression).split(X, table.target)
         parts = [(table.counted(np.asarray(train)), table.counted(np.asarray(val))) for train, val in folds]
+        if not all(len(rows) for part in parts for rows in part):
+            raise UsageError(f"cv={self.cv} makes a fold whose rows all have weight 0. Ask for fewer folds.")
         self.cv_losses_ = np.full((len(self.lams_), len(parts)), np.inf)
         with named_as_arguments():
             for stack in stackable_members(self._members(table, parts, seed)):

@@ -15,6 +15,7 @@ from psilon_bench.records import places
 
 SHOWN = 6  # levels of a column, and columns that are not read
 SPLITS = ("train/", "val/", "test/")
+CONSTANT = "constant/"  # the beginning of what a constant prediction scores
 CERTIFICATE = ("lipschitz_bound", "lipschitz_local", "lipschitz_gap", "path_norm", "test/certified_accuracy/")
 LOADING = {
     "onnx": "runs a graph of operators in your runtime, and no code of its own",
@@ -62,8 +63,12 @@ def card_text(
 
 def scores(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the scores of each split, a constant prediction's among them where the run recorded it."""
-    named = {key: value for key, value in metrics.items() if key.startswith(SPLITS) and "certified" not in key}
-    return dict(sorted(named.items(), key=lambda item: (item[0].split("/")[1:], item[0])))
+    named = {
+        key: value
+        for key, value in metrics.items()
+        if key.removeprefix(CONSTANT).startswith(SPLITS) and "certified" not in key
+    }
+    return dict(sorted(named.items(), key=lambda item: (item[0].removeprefix(CONSTANT).split("/")[1:], item[0])))
 
 
 def chosen(metrics: Mapping[str, float], beginnings: Sequence[str]) -> dict[str, float]:

@@ -15,6 +15,7 @@ def check_temperature(config: Config, task: Task) -> None:
         raise UsageError(
             f"{asked} is for probabilities of classes, and {task.name} is a {task.kind}. Set metrics.calibrate=none."
         )
+    check_unweighted(config, asked)
     if not len(task.val):
         raise UsageError(
             f"{asked} is fitted to validation rows, and {words_for_rows(config, task)}. Set metrics.calibrate=none "
@@ -31,10 +32,20 @@ def check_coverage(config: Config, task: Task) -> None:
         raise UsageError(
             f"metrics.coverage={coverage} is for predictions, and {task.name} has none. Set metrics.coverage=null."
         )
+    check_unweighted(config, f"metrics.coverage={coverage}")
     if len(task.val) < (needed := rows_needed(coverage)):
         raise UsageError(
             f"metrics.coverage={coverage} needs {needed} validation rows or more, and {words_for_rows(config, task)}. "
             "Set metrics.coverage=null (with cv, too) or a smaller one, or train on a split that has more such rows."
+        )
+
+
+def check_unweighted(config: Config, asked: str) -> None:
+    """Raise UsageError where rows have weights, which neither calibration nor conformal prediction knows."""
+    column = config.dataset.arguments.get("weights")
+    if column is not None:
+        raise UsageError(
+            f"{asked} counts all rows alike, and dataset.weights={column} does not. Leave one of them out."
         )
 
 

@@ -25,9 +25,15 @@ def balanced_classes(split: Split) -> Split:
     """Return the rows with weights multiplied by n / (K n_k), so that all K classes count alike.
 
     n and n_k are the numbers of rows, in all and of class k, or the sums of their weights: scikit-learn's `balanced`.
+    A class whose rows all have weight 0 is none of the K.
     """
-    classes, codes = np.unique(split.y.flatten().numpy(), return_inverse=True)
-    weights = None if split.weights is None else split.weights.numpy()
-    factors = compute_class_weight("balanced", classes=np.arange(len(classes)), y=codes, sample_weight=weights)
-    by_row = torch.from_numpy(factors[codes])
-    return replace(split, weights=by_row if split.weights is None else split.weights * by_row)
+    codes = split.y.flatten().numpy()
+    weights = np.ones(len(codes)) if split.weights is None else split.weights.numpy()
+    counted = weights > 0
+    classes, places = np.unique(codes[counted], return_inverse=True)
+    factors = compute_class_weight(
+        "balanced", classes=np.arange(len(classes)), y=places, sample_weight=weights[counted]
+    )
+    balanced = np.zeros(len(codes))
+    balanced[counted] = weights[counted] * factors[places]
+    return replace(split, weights=torch.from_numpy(balanced))

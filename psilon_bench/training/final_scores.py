@@ -25,10 +25,11 @@ Outputs = Mapping[str, Tensor]  # (rows, outputs), by the name of the split
 def add_predictions(outcome: Outcome, task: Task, logits: Outputs, metrics: MetricsSection) -> None:
     """Add the scores of a member's outputs, and its predictions: those of the saved network, calibrated where it is.
 
-    Of outputs that are not all finite there are no scores.
+    Of outputs that are not all finite there are no scores, nor of rows with weights, which these scores would count
+    alike beside a loss that does not.
     """
     logits = {split: values.detach().double().cpu() for split, values in logits.items()}
-    if all(values.isfinite().all() for values in logits.values()):
+    if not has_weights(task) and all(values.isfinite().all() for values in logits.values()):
         scores, logits = predicted_scores(task, logits, metrics)
         outcome.metrics |= scores
     outcome.predictions = prediction_table(task, logits)
@@ -46,9 +47,14 @@ def predicted_scores(task: Task, logits: Outputs, metrics: MetricsSection) -> tu
     return row, logits
 
 
+def has_weights(task: Task) -> bool:
+    """Tell whether rows of the task have weights."""
+    return any(split.weights is not None for split in (task.train, task.val, task.test))
+
+
 def score_names(task: Task, metrics: MetricsSection) -> set[str]:
     """Return the names of the scores that this task will have: which are defined depends on its targets alone."""
-    if task.kind == "recovery":
+    if task.kind == "recovery" or has_weights(task):
         return set()
     splits = {name: split for name, split in (("val", task.val), ("test", task.test)) if len(split)}
     zeros = {name: torch.zeros(len(rows), task.num_outputs, dtype=torch.float64) for name, rows in splits.items()}

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 from sklearn.utils.class_weight import compute_sample_weight
 
 from psilon_bench.config.schema import Config
+from psilon_bench.data.targets import weighted_quantiles
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics import prediction
@@ -25,7 +26,7 @@ from psilon_bench.run.checks import member_of, prepare
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 from psilon_bench.training.batches import Batches, Rows
-from psilon_bench.training.class_weight import training_splits
+from psilon_bench.training.class_weight import balanced_classes, training_splits
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.trainer import Trainer
 
@@ -193,6 +194,47 @@ def test_weights_are_part_of_what_is_computed(config: Callable[..., Config]) -> 
     for model in ("pnet", "ridge"):
         asked: tuple[list[str], ...] = (["dataset.weights=w"], ["trainer.class_weight=balanced"], [])
         assert len({config(*FROM_TABLE, f"model={model}", *own).fingerprint() for own in asked}) == 3
+
+
+def test_a_class_that_does_not_count_weighs_nothing(task: Callable[..., Task]) -> None:
+    """The other classes count alike, and no weight is NaN."""
+    made = task("multiclass").train
+    gone = (made.y.flatten() != 1).double()
+    split = balanced_classes(replace(made, weights=gone))
+    assert split.weights is not None
+    sums = torch.zeros(3).double().index_add(0, made.y.flatten().long(), split.weights)
+    torch.testing.assert_close(sums, torch.tensor([1.0, 0, 1.0]).double() * gone.sum() / 2)
+
+
+@pytest.mark.parametrize("unit", [0.1, 1 / 3, 7.5])
+def test_quantiles_do_not_depend_on_the_unit_of_weights(unit: float) -> None:
+    """Weights of .3 and .1 are those of 3 and 1: they shift no quantile beyond its two neighbours."""
+    draw = np.random.default_rng(0)
+    values, whole = draw.normal(size=31), draw.integers(0, 4, 31)
+    ranks = [0.25, 0.5, 0.75]
+    expected = np.quantile(values.repeat(whole), ranks)
+    np.testing.assert_allclose(weighted_quantiles(values, ranks, whole), expected)
+    found = weighted_quantiles(values, ranks, whole * unit)
+    ordered = np.sort(values.repeat(whole))
+    np.testing.assert_allclose(found, weighted_quantiles(values, ranks, whole * unit / 4096))
+    assert (np.abs(np.searchsorted(ordered, found) - np.searchsorted(ordered, expected)) <= 4).all()
+
+
+@pytest.mark.parametrize("asked", ["metrics.calibrate=temperature", "metrics.coverage=0.5"])
+def test_what_counts_rows_alike_is_refused_on_weighted_rows(asked: str, config: Callable[..., Config]) -> None:
+    table(Path("t.csv"))
+    with pytest.raises(UsageError, match=rf"^{asked} counts all rows alike, and dataset.weights=w does not. Leave one"):
+        prepare(config(*OF_TABLE, "dataset.weights=w", asked))
+
+
+def test_scores_that_count_rows_alike_are_left_out(config: Callable[..., Config]) -> None:
+    """An unweighted Brier score beside a weighted loss would be a wrong number without a word."""
+    table(Path("t.csv"))
+    display = Display(Console(file=io.StringIO()))
+    without, with_weights = (run_alone(config(*OF_TABLE, *more), display) for more in ((), ("dataset.weights=w",)))
+    extra = set(without.run["metrics"]) - set(with_weights.run["metrics"])
+    assert {"test/brier", "val/f1", "constant/test/loss"} <= extra
+    assert "test/loss" in with_weights.run["metrics"]
 
 
 def test_out_of_fold_values_weigh_folds_by_their_weights() -> None:
