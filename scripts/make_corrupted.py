@@ -41,8 +41,8 @@ def main() -> None:
     section = options("dataset")[args.dataset].model_dump(by_alias=True) | {"split_seed": 0}
     task = DatasetSection.model_validate(section).build(name=args.dataset)
     scaler = task.preprocessing
-    shape = (-1, 1, 1)
-    images = task.test.x.numpy() * scaler.std_.reshape(shape) + scaler.mean_.reshape(shape)
+    std, mean = (np.reshape(values, (-1, 1, 1)) for values in (scaler.std, scaler.mean))
+    images = task.test.x.numpy() * std + mean
     for kind, corrupt in KINDS.items():
         pixels = np.rint(255 * corrupt(images).clip(0, 1)).astype(np.uint8)
         (args.folder / kind).mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# what a sweep imports on its way: a fork finds it imported (skops takes seconds: it imports all of scikit-learn)
+# what a sweep imports on its way: a fork finds it imported
 IMPORTED = (
     "psilon_bench.sweep.sweep",
     "psilon_bench.training.race",
@@ -26,8 +26,7 @@ IMPORTED = (
     "pyarrow.feather",
     "charset_normalizer",
     "scipy.stats",
-    "sklearn.compose",
-    "skops.io",
+    "sklearn.datasets",
     "hydra.core.plugins",
 )
 

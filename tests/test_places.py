@@ -67,7 +67,6 @@ def test_no_other_file_names_the_files_of_a_record() -> None:
         ".study.lock",
     }
     known |= set(map(places.weights_name, ("model", "best", "last", "pruned", "compact")))
-    known |= set(map(places.fitted_name, ("preprocessing", "estimator")))
     known |= set(map(places.table_name, ("inputs", "units")))
     assert {"run.json", "config.yaml", "model.pt", "report.html"} <= known
     for file in (file for folder in WRITERS for file in (package / folder).rglob("*.py")):

@@ -2,21 +2,22 @@
 
 import json
 import pickle
-import zipfile
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
-from sklearn.compose import ColumnTransformer
-from sklearn.preprocessing import FunctionTransformer
 
+from psilon_bench.data.bundled import bundled_table
+from psilon_bench.data.fit_preprocessing import fit_preprocessing
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
-from psilon_bench.records import trusted
 from psilon_bench.records.networks import SavedNetwork, load
+from psilon_bench.records.preprocessing_json import read_preprocessing, write_preprocessing
 
 ROWS = 200
 
@@ -74,18 +75,22 @@ def test_new_rows_that_do_not_fit(saved: Any, levels: Any) -> None:
         saved.predict(levels.head(2).assign(number=["many", "3"]))
 
 
-def test_the_preprocessing_comes_back_as_it_was(saved: Any, levels: Any, task: Any, tmp_path: Path) -> None:
-    """Of tables, of images and of none."""
-    scaler = ImageScaler([1, 2, 2]).fit(np.arange(12.0).reshape(3, 1, 2, 2))
-    values: list[Any] = [saved.preprocessing, scaler, None]
-    for value in values:
-        trusted.write_fitted(value, tmp_path / "value.skops")
-        again = trusted.read_fitted(tmp_path / "value.skops")
-        assert type(again) is type(value)
-        if value is scaler:
-            np.testing.assert_array_equal(again.transform(np.ones((1, 4))), value.transform(np.ones((1, 4))))
-        elif value is not None:
-            np.testing.assert_array_equal(again.transform(levels), value.transform(levels))
+def test_the_preprocessing_comes_back_as_it_was(saved: Any, levels: Any, tmp_path: Path) -> None:
+    """Of tables, of images and of none: to the last bit."""
+    scaler = ImageScaler.fit(np.arange(12.0).reshape(3, 1, 2, 2))
+    values: list[tuple[Any, Any]] = [(saved.preprocessing, levels), (scaler, np.ones((1, 4))), (None, None)]
+    for value, rows in values:
+        write_preprocessing(tmp_path, value)
+        again: Any = read_preprocessing(tmp_path)
+        assert again == value
+        if value is not None:
+            np.testing.assert_array_equal(again.transform(rows), value.transform(rows))
+
+
+def test_a_network_that_reads_no_rows(saved: Any, levels: Any) -> None:
+    """One clear line."""
+    with pytest.raises(UsageError, match="recovers a vector from measurements, and predicts no rows"):
+        replace(saved, preprocessing=None).predict(levels)
 
 
 # a stranger's record
@@ -101,50 +106,63 @@ class Planted:
         return Path.touch, (self.path,)
 
 
-def run_if_loaded(frame: pd.DataFrame) -> pd.DataFrame:
-    """A foreign function."""
-    Path("ran").touch()
-    return frame
+LEVELS = {"name": "c", "role": "category"}
+TAMPERED: dict[str, Callable[[Any, Any], Any]] = {  # of the whole file and its first column
+    "kind": lambda whole, first: whole.update(kind="os.system"),
+    "more": lambda whole, first: first.update(_target_="os.system"),
+    "text": lambda whole, first: first["value"].update(mean="0"),
+    "scale": lambda whole, first: first["value"].update(scale=0),
+    "infinite": lambda whole, first: first["value"].update(scale=float("inf")),
+    "role": lambda whole, first: first.update(role="category"),
+    "twice": lambda whole, first: whole["columns"].append(first),
+    "order": lambda whole, first: whole["columns"].insert(0, {**LEVELS, "levels": ["a", "b"]}),
+    "levels": lambda whole, first: whole["columns"].append({**LEVELS, "levels": [None, "a"]}),
+    "repeated": lambda whole, first: whole["columns"].append({**LEVELS, "levels": ["a", "a"]}),
+}
 
 
-def tampered(kind: str, file: Path) -> None:
-    """Put something else in the place of the preprocessing."""
-    ran = Path("ran").absolute()
-    if kind == "pickle":
-        file.write_bytes(pickle.dumps(Planted(ran)))
-    elif kind == "function":
-        skops.io.dump(FunctionTransformer(run_if_loaded), file)
-    elif kind == "within":
-        skops.io.dump(ColumnTransformer([("number", FunctionTransformer(run_if_loaded), ["number"])]), file)
-    elif kind in ("call", "method"):
-        skops.io.dump(FunctionTransformer(run_if_loaded), file)
-        with zipfile.ZipFile(file) as packed:
-            schema = json.loads(packed.read("schema.json"))
-        name = {"call": ("os", "system"), "method": ("pickle", "loads")}[kind]
-        text = json.dumps(schema).replace("test_saved", name[0]).replace("run_if_loaded", name[1])
-        with zipfile.ZipFile(file, "w") as packed:
-            packed.writestr("schema.json", text)
-    else:
-        file.write_bytes(file.read_bytes()[:-40])
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The preprocessing of a table of numbers."""
+    folder = tmp_path_factory.mktemp("wine")
+    frame = bundled_table("wine").frame.drop(columns="target")
+    write_preprocessing(folder, fit_preprocessing(frame))
+    return folder
 
 
-@pytest.mark.parametrize("kind", ["pickle", "function", "within", "call", "method", "cut"])
-def test_a_tampered_record_runs_nothing(finished: Any, kind: Any) -> None:
+@pytest.mark.parametrize("kind", ["pickle", "cut", "deep", *TAMPERED])
+def test_a_tampered_record_runs_nothing(wine: Path, tmp_path: Path, kind: Any) -> None:
     """One line, and no trace of what was planted."""
-    folder = finished("dataset=wine").folder
-    tampered(kind, folder / "preprocessing.skops")
-    with pytest.raises(UsageError, match=r"preprocessing.skops (holds \[|cannot be read)") as error:
-        load(folder)
+    shutil.copytree(wine, tmp_path / "record")
+    file = tmp_path / "record/preprocessing.json"
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    if kind in TAMPERED:
+        TAMPERED[kind](whole, whole["columns"][0])
+        file.write_text(json.dumps(whole), encoding="utf-8")
+    else:
+        planted = pickle.dumps(Planted(Path("ran").absolute()))
+        file.write_bytes({"pickle": planted, "cut": file.read_bytes()[:-40], "deep": b"[" * 100_000}[kind])
+    with pytest.raises(UsageError, match=r"preprocessing.json cannot be read \(.*\)\. Train the run again") as error:
+        read_preprocessing(tmp_path / "record")
     assert "\n" not in str(error.value)
     assert not Path("ran").exists()
 
 
+def test_images_of_other_channels_are_none(tmp_path: Path) -> None:
+    """A number for each channel."""
+    text = '{"kind": "images", "shape": [3, 2, 2], "mean": [0], "std": [1]}'
+    (tmp_path / "preprocessing.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_preprocessing(tmp_path)
+
+
 def test_a_record_of_an_earlier_version(finished: Any) -> None:
-    """Its pickle is not read."""
+    """What it has in the place of preprocessing.json is not read."""
     folder = finished("dataset=wine").folder
-    (folder / "preprocessing.skops").unlink()
-    (folder / "preprocessing.joblib").write_bytes(pickle.dumps(Planted(Path("ran").absolute())))
-    with pytest.raises(UsageError, match=r"preprocessing.skops is not there: .* earlier version. Train the run again"):
+    (folder / "preprocessing.json").unlink()
+    for name in ("preprocessing.joblib", "preprocessing.skops"):
+        (folder / name).write_bytes(pickle.dumps(Planted(Path("ran").absolute())))
+    with pytest.raises(UsageError, match=r"preprocessing.json is not there: .* earlier version. Train the run again"):
         load(folder)
     assert not Path("ran").exists()
 

@@ -5,7 +5,6 @@ from typing import Literal
 
 import pandas as pd
 from pydantic import NonNegativeInt, PositiveInt
-from sklearn import datasets
 
 from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.data import cache
@@ -68,6 +67,8 @@ def _read(name: BundledName) -> tuple[pd.DataFrame, list[str]]:
     Classes are written as their names. diabetes is taken as it was measured: scikit-learn would centre and scale it
     over all rows, those of the test set included.
     """
+    from sklearn import datasets  # two seconds, which runs on other data do not spend
+
     options = {"scaled": False} if name == "diabetes" else {}
     bunch = getattr(datasets, f"load_{name}")(as_frame=True, **options)
     classes = [str(c) for c in bunch.get("target_names", [])]

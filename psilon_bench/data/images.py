@@ -61,7 +61,7 @@ def load(
         raw = _images(openml_fetch.obtain_data(data_id, offline), shape, usual_sizes)
     _check_shape(name, raw, shape)
     parts = _parts(raw, [train_size, val_size, test_size], per_class, split_seed)
-    scaler = ImageScaler(shape).fit(raw.pixels[parts[0]])
+    scaler = ImageScaler.fit(raw.pixels[parts[0]])
     task = _task(name, raw, parts, scaler)
     if corrupted is not None:
         sets = corruptions.read_corruptions(Path(corrupted).expanduser(), corrupted_rows, split_seed)

@@ -1,4 +1,4 @@
-"""From raw rows of a table to inputs of a model: one scikit-learn ColumnTransformer, fitted on the training rows alone.
+"""From raw rows of a table to inputs of a network, by plain numbers and levels that the training rows alone decide.
 
 Numbers: the median replaces missing values (with an indicator column where training rows lack some), then they are
 standardised.
@@ -10,264 +10,238 @@ Dates, `ordinal`: days since 1970, treated as a number; `cyclic`: sine and cosin
 and the day stand beside it.
 """
 
-import datetime
-from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+from pydantic import model_validator
 
-from psilon_bench.data import levels
-from psilon_bench.data.form import Form, date, is_missing
-from psilon_bench.data.targets import weighted_quantiles
+from psilon_bench.data.raw_columns import as_cycles, as_days, as_number, as_text
+from psilon_bench.data.standardisation import FittedData, Imputed, Scaling, imputed, standardised
 from psilon_bench.errors import UsageError
 
 Encoding = Literal["onehot", "codes"]
 DateEncoding = Literal["ordinal", "cyclic"]
-Missing = Sequence[str | float]  # of dataset.missing
-CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
-EPOCH = pd.Timestamp(0)
+Role = Literal["number", "category", "date"]
+Period = Literal["year", "week", "day"]
+Wave = Literal["sin", "cos"]
+FeatureKind = Literal["value", "wave", "missing", "level"]
+ROLES: tuple[Role, ...] = ("number", "category", "date")  # in this order their features are made
 
 
-def constant_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the names of columns that hold one value in all rows, or no value."""
-    return [c for c in frame if frame[c].nunique(dropna=False) <= 1]
+class Cycle(FittedData):
+    """Sine and cosine of a date's place in a period, standardised; their medians stand for a missing date."""
+
+    period: Period
+    sin: Imputed
+    cos: Imputed
+
+    @property
+    def waves(self) -> dict[Wave, Imputed]:
+        """Return the two by name, in the order in which they are made."""
+        return {"sin": self.sin, "cos": self.cos}
 
 
-def build_transformer(
-    train: pd.DataFrame,
-    categorical: list[str],
-    encoding: Encoding,
-    dates: Sequence[str] = (),
-    date_encoding: DateEncoding = "ordinal",
-    missing: Missing = (),
-) -> ColumnTransformer:
-    """Return an unfitted transformer from a table (rows x columns) to inputs, float64 (rows, features).
+class FittedColumn(FittedData):
+    """What the training rows say of a raw column.
 
-    `categorical` and `dates` name columns of `train`; all others hold numbers. `missing` are words and numbers that
-    count as missing. Columns that `train` does not have are ignored, so new rows may carry the target or an id along.
+    value: of a number, of the days of a date, or of the codes of a category; None for a category in 0/1 columns.
+    indicator: the scaling of the column that says what is missing; None where no training row lacks a value.
+    levels: those of a category; a missing value, None, has the last place. cycles: those of a date.
     """
-    others = {*categorical, *dates}
-    parts = [
-        ("number", _scaled(_function(as_number, missing)), [c for c in train if c not in others]),
-        ("category", _encoded(train, categorical, encoding, missing), [c for c in train if c in set(categorical)]),
-    ]
-    days = [c for c in train if c in set(dates)]
-    if days:
-        parts.append(("date", _scaled(_function(as_days)), days))
-    if days and date_encoding == "cyclic":
-        parts.append(("cycle", _scaled(_cycles(train[days]), indicator=False), days))
-    return ColumnTransformer(parts)
+
+    name: str
+    role: Role
+    value: Imputed | None = None
+    indicator: Scaling | None = None
+    levels: tuple[str | None, ...] = ()
+    cycles: tuple[Cycle, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_its_role(self) -> "FittedColumn":
+        """Raise ValueError for levels of no category, cycles of no date, and levels that repeat or are out of place."""
+        known = set(self.levels)
+        if (self.role == "category") != bool(known) or (self.cycles and self.role != "date"):
+            raise ValueError(f"column {self.name!r}: levels are of categories, and cycles of dates")
+        if len(known) < len(self.levels) or None in self.levels[:-1]:
+            raise ValueError(f"column {self.name!r}: levels differ, and a missing one is the last")
+        if self.value is None and (self.role != "category" or self.indicator is not None):
+            raise ValueError(f"column {self.name!r}: only a category may lack a value, and then has no indicator")
+        return self
+
+    @property
+    def places(self) -> dict[str | None, int]:
+        """Return the place of each level."""
+        return {level: place for place, level in enumerate(self.levels)}
 
 
-def fit_weighted(transformer: ColumnTransformer, train: pd.DataFrame, weights: np.ndarray) -> ColumnTransformer:
-    """Return the transformer fitted on rows with weights (rows,): a row of weight 2 counts like two equal rows.
+@dataclass(frozen=True)
+class FittedFeature:
+    """An input of the network, made of a raw column.
 
-    Levels, indicators and columns are those of the rows that count, medians, means and standard deviations weighted.
+    level: the place of a level. period and wave: those of a cycle.
     """
-    counts = weights > 0
-    train, weights = train[counts], weights[counts]
-    transformer.fit(train)
-    for part, _, columns in transformer.transformers_:
-        steps = getattr(transformer.named_transformers_.get(part), "named_steps", {})
-        if not len(columns) or "scale" not in steps:
-            continue
-        values = np.asarray(transformer.named_transformers_[part][:-2].transform(train[list(columns)]), dtype=float)
-        steps["impute"].statistics_ = np.array([weighted_median(column, weights) for column in values.T])
-        steps["scale"].fit(steps["impute"].transform(values), sample_weight=weights)
-    return transformer
+
+    name: str
+    column: FittedColumn
+    kind: FeatureKind
+    scaling: Scaling | None = None  # None: a 0/1 column
+    level: int = 0
+    period: Period | None = None
+    wave: Wave | None = None
 
 
-def weighted_median(column: np.ndarray, weights: np.ndarray) -> float:
-    """Return the median of the values (rows,) that are not missing; a row of weight 2 counts like two equal rows."""
-    there = ~np.isnan(column)
-    return float(weighted_quantiles(column[there], [0.5], weights[there])[0])
+class Preprocessing(FittedData):
+    """The fitted preprocessing of a table: `transform` makes inputs (rows, features) of raw rows (rows x columns).
+
+    `columns` are those that it reads, numbers first, then categories, then dates; others may come along and are
+    ignored, such as the target. `missing` are words, or numbers as words, that count as missing.
+    """
+
+    kind: Literal["table"] = "table"
+    missing: tuple[str, ...]
+    columns: tuple[FittedColumn, ...]
+
+    @model_validator(mode="after")
+    def _is_in_order(self) -> "Preprocessing":
+        """Raise ValueError for columns that repeat or are in another order, and for two encodings of categories."""
+        roles = [ROLES.index(column.role) for column in self.columns]
+        if roles != sorted(roles) or len(self.roles) < len(self.columns):
+            raise ValueError(f"columns must differ, and be in the order {', '.join(ROLES)}")
+        if len({column.value is None for column in self.of("category")}) > 1:
+            raise ValueError("categories are 0/1 columns or codes, all of them")
+        if len({tuple(cycle.period for cycle in column.cycles) for column in self.of("date")}) > 1:
+            raise ValueError("dates have the same cycles, all of them")
+        return self
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Return the columns that are needed, and of each what it holds."""
+        return {column.name: column.role for column in self.columns}
+
+    def of(self, role: Role) -> list[FittedColumn]:
+        """Return the columns of a role."""
+        return [column for column in self.columns if column.role == role]
+
+    def features(self) -> Iterator[FittedFeature]:
+        """Yield the features in the order of the inputs: by role values or levels, then indicators; cycles last."""
+        for role in ROLES:
+            columns = self.of(role)
+            for column in columns:
+                yield from _values(column)
+            for column in columns:
+                if column.indicator is not None:
+                    yield FittedFeature(f"missingindicator_{column.name}", column, "missing", column.indicator)
+        for column in self.of("date"):
+            for cycle in column.cycles:
+                for wave, value in cycle.waves.items():
+                    name = f"{column.name}_{cycle.period}_{wave}"
+                    yield FittedFeature(name, column, "wave", value, period=cycle.period, wave=wave)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Return the name of each input."""
+        return [feature.name for feature in self.features()]
+
+    @property
+    def input_scales(self) -> list[float]:
+        """Return raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
+        return [1.0 if feature.scaling is None else feature.scaling.scale for feature in self.features()]
+
+    def transform(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the inputs of raw rows, float64 (rows, features).
+
+        Raises UsageError for what is no data frame, for cells that say no number or no date where the column holds
+        such, and for infinite numbers.
+        """
+        if not isinstance(rows, pd.DataFrame):
+            raise UsageError(
+                f"New rows must be a pandas.DataFrame with columns by name, but are a {type(rows).__name__}. "
+                "Convert them."
+            )
+        if not len(rows):
+            return np.empty((0, len(self.feature_names)))
+        numbers, categories, dates = (self.of(role) for role in ROLES)
+        blocks = []
+        if numbers:
+            blocks.append(_with_indicators(as_number(rows[_names(numbers)], self.missing), numbers))
+        if categories:
+            blocks.append(_encoded(as_text(rows[_names(categories)], self.missing), categories))
+        if dates:
+            blocks.append(_with_indicators(as_days(rows[_names(dates)]), dates))
+        if dates and dates[0].cycles:
+            waves = as_cycles(rows[_names(dates)], [cycle.period for cycle in dates[0].cycles])
+            found = [value for column in dates for cycle in column.cycles for value in cycle.waves.values()]
+            blocks.append(imputed(waves, found))
+        return np.hstack(blocks)
+
+    def missing_columns(self, rows: pd.DataFrame) -> list[str]:
+        """Return the columns that are needed and that `rows` lacks."""
+        return [name for name in self.roles if name not in rows]
+
+    def unseen_levels(self, rows: pd.DataFrame) -> dict[str, list[str]]:
+        """Return by column the levels that the training rows did not have, one for each row that holds such a level."""
+        new: dict[str, list[str]] = {}
+        for column in self.of("category"):
+            text = as_text(rows[[column.name]], self.missing)[column.name]
+            known = text.isin(column.places) | (text.isna() if None in column.levels else False)
+            new[column.name] = text[~known].fillna("missing").tolist()
+        return {name: found for name, found in new.items() if found}
 
 
-def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:
-    """Return a pipeline step that calls a function."""
-    arguments = None if missing is None else {"missing": list(missing)}
-    return FunctionTransformer(function, kw_args=arguments, feature_names_out=names)
+def _values(column: FittedColumn) -> Iterator[FittedFeature]:
+    """Yield the value of a column, or its levels."""
+    if column.value is not None:
+        yield FittedFeature(column.name, column, "value", column.value)
+        return
+    for place, level in enumerate(column.levels):
+        yield FittedFeature(f"{column.name}={'missing' if level is None else level}", column, "level", None, place)
 
 
-def _cycles(train: pd.DataFrame) -> FunctionTransformer:
-    """Return the step that makes cyclic columns of dates; days have a cycle where some moment is not midnight."""
-    timed = np.nan_to_num(as_days(train) % 1).any()
-    kept = {"periods": [name for name in CYCLES if timed or name != "day"]}
-    return FunctionTransformer(as_cycles, kw_args=kept, feature_names_out=cycle_names)
+def _names(columns: Sequence[FittedColumn]) -> list[str]:
+    """Return the names of columns."""
+    return [column.name for column in columns]
 
 
-def _scaled(*first: Any, indicator: bool = True) -> Pipeline:
-    """Return the steps that impute and standardise numbers, after the steps given."""
-    steps = [SimpleImputer(strategy="median", add_indicator=indicator), StandardScaler()]
-    return Pipeline([*zip(("number", "encode"), first, strict=False), *zip(("impute", "scale"), steps, strict=True)])
+def _with_indicators(raw: np.ndarray, columns: Sequence[FittedColumn]) -> np.ndarray:
+    """Return columns of numbers (rows, columns) as inputs: their values, then the indicators of those that have one.
 
-
-def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, missing: Missing) -> Pipeline:
-    """Return the steps that encode levels."""
-    text = _function(as_text, missing)
-    if encoding == "onehot":
-        encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore", feature_name_combiner=level_name)
-        return Pipeline([("text", text), ("encode", encoder)])
-    columns = as_text(train[[c for c in train if c in set(categorical)]], missing)
-    encoder = OrdinalEncoder(
-        categories=[_ordered(columns[c]) for c in columns],
-        handle_unknown="use_encoded_value",
-        unknown_value=np.nan,
-        encoded_missing_value=np.nan,
-    )
-    return Pipeline([("text", text), ("encode", encoder), *_scaled().steps])
-
-
-def _ordered(column: pd.Series) -> np.ndarray:
-    """Return the levels of a column in natural order, with NaN at the end where a value is missing."""
-    found = sorted(column.dropna().unique(), key=levels.natural)
-    return np.array([*found, *([np.nan] if column.isna().any() else [])], dtype=object)
-
-
-def as_number(frame: pd.DataFrame, missing: Missing = ()) -> np.ndarray:
-    """Return float64 (rows, columns) with NaN for missing values; UsageError for text that is no number."""
-    if frame.shape[1] == 0:
-        return np.empty(frame.shape)
-    form = Form(tuple(missing))
-    return np.column_stack([_numbers(frame[column], form) for column in frame])
-
-
-def _numbers(column: pd.Series, form: Form) -> np.ndarray:
-    """Return a column as float64, with NaN for missing values; durations are in seconds."""
-    if pd.api.types.is_timedelta64_dtype(column):
-        column = column.dt.total_seconds()
-    if not pd.api.types.is_numeric_dtype(column):
-        column = _from_objects(column, form)
-    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isin(values, form.values), np.nan, values) if form.values else values
-
-
-def _from_objects(column: pd.Series, form: Form) -> pd.Series:
-    """Return numbers that arrive as text or among text, as in new rows that hold `?` or NA."""
-    codes, found = pd.factorize(column)
-    values = [_number(value, form) for value in found.tolist()]
-    if None in values:
-        odd = found[values.index(None)]
+    Raises UsageError for infinite numbers.
+    """
+    infinite = np.isinf(raw)
+    if infinite.any():
+        place = int(infinite.any(axis=0).argmax())
+        rows = np.flatnonzero(infinite[:, place])
         raise UsageError(
-            f"Column {column.name!r} holds numbers, but {str(odd)[:40]!r} is none. Correct the cell or leave it empty."
+            f"Numbers must be finite, but column {columns[place].name!r} has {len(rows)} infinite values, "
+            f"the first in row {rows[0] + 1}. Replace them, or leave the cells empty to have them imputed."
         )
-    return pd.Series(np.array([*values, np.nan], dtype=float)[codes])
+    values = imputed(raw, [column.value for column in columns if column.value is not None])
+    marked = [column.indicator is not None for column in columns]
+    absent = np.isnan(raw[:, marked]).astype(float)
+    return np.hstack([values, standardised(absent, [c.indicator for c in columns if c.indicator is not None])])
 
 
-def _number(value: Any, form: Form) -> float | None:
-    """Return a cell as a number, NaN for a missing one; None for what is no number."""
-    if isinstance(value, str):
-        return np.nan if is_missing(value) or value in form.words else form.number(value)
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, datetime.time):
-        return value.hour * 3600 + value.minute * 60 + value.second + value.microsecond / 1e6
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+def _encoded(text: pd.DataFrame, columns: Sequence[FittedColumn]) -> np.ndarray:
+    """Return columns of levels as inputs: as 0/1 columns, or their codes as numbers."""
+    if columns[0].value is not None:
+        return _with_indicators(codes_of(text, columns), columns)
+    blocks = []
+    for column, codes in zip(columns, codes_of(text, columns).T, strict=True):
+        block = (codes[:, None] == np.arange(len(column.levels))).astype(float)
+        if None in column.levels:
+            block[:, -1] = text[column.name].isna()
+        blocks.append(block)
+    return np.hstack(blocks)
 
 
-def as_text(frame: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
-    """Return the table with levels as text: 3, 3.0, "3" and the category 3 are one level, and missing stays missing."""
-    words = Form(tuple(missing)).words
-    return frame.apply(lambda column: _spelled(column, words))
-
-
-def _spelled(column: pd.Series, missing: Collection[str]) -> pd.Series:
-    """Return a column of levels as text, with NaN for the words in `missing`."""
-    codes, found = pd.factorize(column)
-    text = [levels.spelled(level) for level in found.tolist()]
-    lookup = np.array([*(np.nan if word in missing else word for word in text), np.nan], dtype=object)
-    return pd.Series(lookup[codes], index=column.index, dtype=object)
-
-
-def as_days(frame: pd.DataFrame) -> np.ndarray:
-    """Return days since 1970, float64 (rows, columns), NaN for missing; UsageError for text that is no date."""
-    return np.column_stack([(_moments(frame[c]) - EPOCH) / pd.Timedelta(days=1) for c in frame])
-
-
-def _moments(column: pd.Series) -> pd.Series:
-    """Return a column of dates as timestamps without a time zone (UTC)."""
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        codes, found = pd.factorize(column)
-        lookup = pd.Series([*(_moment(column.name, value) for value in found.tolist()), pd.NaT])
-        column = pd.to_datetime(lookup).iloc[codes].set_axis(column.index)
-    return column if column.dt.tz is None else column.dt.tz_convert(None)
-
-
-def _moment(name: Any, value: Any) -> Any:
-    """Return a cell as a timestamp; UsageError for text that is no date."""
-    if not isinstance(value, str):
-        return pd.Timestamp(value)
-    if is_missing(value):
-        return pd.NaT
-    moment = date(value)
-    if moment is None:
-        raise UsageError(f"Column {name!r} holds dates, but {value[:40]!r} is none. Write it as 2024-12-31.")
-    return moment
-
-
-def as_cycles(frame: pd.DataFrame, periods: Sequence[str]) -> np.ndarray:
-    """Return sine and cosine of each period for each column of dates, (rows, 2 * columns * periods)."""
-    angles = [2 * np.pi * days / CYCLES[name] for days in as_days(frame).T for name in periods]
-    return np.column_stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)])
-
-
-def cycle_names(transformer: FunctionTransformer, columns: Sequence[str]) -> np.ndarray:
-    """Return the names of the cyclic columns, such as when_year_sin."""
-    periods = transformer.kw_args["periods"]
-    names = [f"{c}_{name}_{wave}" for c in columns for name in periods for wave in ("sin", "cos")]
-    return np.array(names, dtype=object)
-
-
-def missing_columns(transformer: object, rows: object) -> list[str]:
-    """Return the columns that the fitted transformer needs and `rows` lacks."""
-    if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
-        return []
-    return [column for column in column_roles(transformer) if column not in rows]
-
-
-def column_roles(transformer: ColumnTransformer) -> dict[str, str]:
-    """Return the columns that the fitted transformer needs, and of each what it holds: number, category or date."""
-    parts = [(part, names) for part, _, names in transformer.transformers_ if part not in ("remainder", "cycle")]
-    return {column: part for part, names in parts for column in names}
-
-
-def unseen_levels(transformer: object, rows: object) -> dict[str, list[str]]:
-    """Return by column the levels that the training rows did not have, one for each row that holds such a level."""
-    if not (isinstance(transformer, ColumnTransformer) and isinstance(rows, pd.DataFrame)):
-        return {}  # pixels
-    columns = next(names for part, _, names in transformer.transformers_ if part == "category")
-    if not len(columns):
-        return {}
-    steps = transformer.named_transformers_["category"].named_steps
-    text = steps["text"].transform(rows[list(columns)])
-    known = dict(zip(columns, steps["encode"].categories_, strict=True))
-    new = {c: text[c][~text[c].isin(known[c])].fillna("missing").tolist() for c in columns}
-    return {column: found for column, found in new.items() if found}
-
-
-def level_name(column: str, level: object) -> str:
-    """Return the name of the 0/1 column of a level: COLUMN=LEVEL."""
-    return f"{column}={'missing' if level != level else level}"  # only NaN differs from itself
-
-
-def input_scales(transformer: ColumnTransformer) -> list[float]:
-    """Return raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
-    scales: list[float] = []
-    for name, columns in transformer.output_indices_.items():
-        steps = getattr(transformer.named_transformers_.get(name), "named_steps", {})
-        count = columns.stop - columns.start
-        scales += steps["scale"].scale_.tolist() if count and "scale" in steps else [1.0] * count
-    return scales
-
-
-def feature_names(transformer: ColumnTransformer) -> list[str]:
-    """Return the name of each input that the fitted transformer makes."""
-    return [name.partition("__")[2] for name in transformer.get_feature_names_out()]
+def codes_of(text: pd.DataFrame, columns: Sequence[FittedColumn]) -> np.ndarray:
+    """Return the places of levels, float64 (rows, columns), NaN for missing and for unseen ones."""
+    coded = []
+    for column in columns:
+        codes, found = pd.factorize(text[column.name])
+        places = column.places
+        coded.append(np.array([*(places.get(level, np.nan) for level in found), np.nan])[codes])
+    return np.column_stack(coded)

@@ -7,14 +7,15 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.compose import ColumnTransformer
 from torch import Tensor
 
-from psilon_bench.data import checks, preprocessing, targets
+from psilon_bench.data import checks, overflow, targets
+from psilon_bench.data.fit_preprocessing import constant_columns, fit_preprocessing
 from psilon_bench.data.folds import Folds
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
-from psilon_bench.data.preprocessing import DateEncoding, Encoding
+from psilon_bench.data.preprocessing import DateEncoding, Encoding, Preprocessing
 from psilon_bench.data.split import NAMES, RowNumbers, Size, are_all_rows, resolve_sizes, split_rows
+from psilon_bench.data.standardisation import ScaleOverflow
 from psilon_bench.data.task import Kind, Split, Task, check_weights
 from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
@@ -157,30 +158,30 @@ def make_task(raw: RawTable, options: TaskOptions, parts: list[RowNumbers] | Non
         weights = None if raw.weights is None else raw.weights[frame.index].to_numpy()
         trained = None if weights is None else weights[parts[0]]
         check_weights(raw.name, "train", None if trained is None else torch.from_numpy(trained))
-        transformer, features = _fit(inputs.iloc[parts[0]], trained, raw, options, notes)
+        preprocessing = _fit(inputs, parts[0], trained, raw, options, notes)
         center, scale = targets.robust_scale(values[parts[0]], trained) if raw.regression else (0.0, 1.0)
         y = targets.class_tensor(values, len(classes)) if classes else targets.scaled_tensor(values, center, scale)
         numbers = torch.tensor(_row_numbers(raw.frame, frame))
-        splits = [Split(inputs_of(transformer, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
+        splits = [Split(inputs_of(preprocessing, inputs.iloc[rows]), y[rows], numbers[rows]) for rows in parts]
         if weights is not None:
             pairs = zip(splits, parts, strict=True)
             splits = [replace(split, weights=torch.from_numpy(weights[rows])) for split, rows in pairs]
-    _check_overflow(splits, scales := preprocessing.input_scales(transformer), features, inputs, raw)
-    _check_target_overflow(y, scale, target, raw)
+    overflow.check_inputs(splits, preprocessing.feature_names, inputs, raw.place)
+    overflow.check_targets(y, scale, target, raw.place)
     return Task(
         name=raw.name,
         kind=_kind(classes),
         train=splits[0],
         val=splits[1],
         test=splits[2],
-        feature_names=features,
-        input_scales=scales,
+        feature_names=preprocessing.feature_names,
+        input_scales=preprocessing.input_scales,
         num_outputs=len(classes) if len(classes) > 2 else 1,
         classes=classes,
         target_center=center,
         target_scale=scale,
         target_name=raw.target,
-        preprocessing=transformer,
+        preprocessing=preprocessing,
         source=raw.source,
         licence=raw.licence,
         checksum=raw.checksum,
@@ -270,41 +271,30 @@ def _parts(
 
 
 def _fit(
-    train: pd.DataFrame, weights: np.ndarray | None, raw: RawTable, options: TaskOptions, notes: list[str]
-) -> tuple[ColumnTransformer, list[str]]:
-    """Return the transformer fitted on the training rows less constant columns, and the names of its outputs."""
-    counted = train if weights is None else train[weights > 0]
-    constant = preprocessing.constant_columns(counted)
+    inputs: pd.DataFrame,
+    rows: RowNumbers,
+    weights: np.ndarray | None,
+    raw: RawTable,
+    options: TaskOptions,
+    notes: list[str],
+) -> Preprocessing:
+    """Return the preprocessing fitted to the training rows that count, less constant columns."""
+    counted = inputs.iloc[rows if weights is None else rows[weights > 0]]
+    constant = constant_columns(counted)
     if constant:
         notes.append(f"dropped constant columns: {checks.name_list(constant)}")
     varied = counted.drop(columns=constant)
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
-    transformer = preprocessing.build_transformer(
-        varied, raw.categorical, options.encoding, raw.dates, options.dates, raw.missing
-    )
-    transformer = transformer.fit(train) if weights is None else preprocessing.fit_weighted(transformer, train, weights)
-    return transformer, preprocessing.feature_names(transformer)
+    counts = None if weights is None else weights[weights > 0]
+    how = (raw.categorical, options.encoding, raw.dates, options.dates, raw.missing, counts)
+    try:
+        return fit_preprocessing(varied, *how)
+    except ScaleOverflow as error:
+        numbers = [c for c in varied if c not in {*raw.categorical, *raw.dates}]
+        raise checks.overflow("column", inputs[numbers[error.column]], raw.place) from error
 
 
-def inputs_of(transformer: Any, rows: pd.DataFrame) -> Tensor:
-    """Return the transformed rows, float32 (rows, features); scikit-learn refuses a table without rows."""
-    if not len(rows):
-        return torch.empty(0, len(preprocessing.feature_names(transformer)))
-    return torch.from_numpy(np.asarray(transformer.transform(rows), dtype=np.float32))
-
-
-def _check_overflow(
-    splits: list[Split], scales: list[float], features: list[str], inputs: pd.DataFrame, raw: RawTable
-) -> None:
-    """Raise UsageError that names column and row where scaling has made a number infinite."""
-    finite = torch.stack([split.x.isfinite().all(dim=0) for split in splits]).all(dim=0)
-    for name, scale, whole in zip(features, scales, finite.numpy(), strict=True):
-        if name in inputs and not (whole and np.isfinite(scale)):
-            raise checks.overflow("column", inputs[name], raw.place)
-
-
-def _check_target_overflow(y: Tensor, scale: float, target: pd.Series, raw: RawTable) -> None:
-    """Raise UsageError that names the row where scaling has made the target infinite."""
-    if not (y.isfinite().all() and np.isfinite(scale)):
-        raise checks.overflow("target", target, raw.place)
+def inputs_of(preprocessing: Preprocessing, rows: pd.DataFrame) -> Tensor:
+    """Return the transformed rows, float32 (rows, features)."""
+    return torch.from_numpy(preprocessing.transform(rows).astype(np.float32))

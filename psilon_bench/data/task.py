@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from psilon_bench.data.image_scaler import ImageScaler
+from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.errors import UsageError
 
 Kind = Literal["regression", "binary", "multiclass", "recovery"]
@@ -58,7 +60,7 @@ class Task:
     target_center: float  # regression: y_raw = center + scale * y, center = median, scale = IQR / 2; classes: 0 and 1
     target_scale: float
     target_name: str
-    preprocessing: object  # fitted transformer of scikit-learn's or ours: raw rows -> x
+    preprocessing: Preprocessing | ImageScaler | None  # raw rows -> x; None: there are no raw rows
     source: str
     licence: str
     checksum: str  # sha256 of the raw data
@@ -68,7 +70,15 @@ class Task:
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None  # training batches only, on the batch's device
 
     def __post_init__(self) -> None:
-        """Raise UsageError for numbers that training would turn into NaN, whichever source they come from."""
+        """Raise UsageError for numbers that training would turn into NaN, whichever source they come from.
+
+        And for a preprocessing that no record can keep.
+        """
+        if not isinstance(self.preprocessing, Preprocessing | ImageScaler | None):
+            raise UsageError(
+                f"Task.preprocessing must be a Preprocessing, an ImageScaler or None, but that of {self.name} is a "
+                f"{type(self.preprocessing).__name__}. Make the task by make_task, or set None."
+            )
         splits = {"train": self.train, "val": self.val, "test": self.test, **self.extra_tests}
         for name, split in splits.items():
             check_finite(self.name, name, split)

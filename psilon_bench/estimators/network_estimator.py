@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config
+from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.data.split import RowNumbers, resolve_sizes, split_rows
 from psilon_bench.data.tabular import inputs_of
 from psilon_bench.data.task import Task
@@ -166,6 +167,7 @@ class NetworkEstimator(BaseEstimator):
         ValueError for rows of other columns than those of `fit`, which it names.
         """
         check_is_fitted(self)
+        assert isinstance(self.task_.preprocessing, Preprocessing)
         x = inputs_of(self.task_.preprocessing, new_rows(self, X))
         return self.network_(x.to(next(self.network_.parameters()).dtype)).double()
 

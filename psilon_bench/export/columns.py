@@ -6,20 +6,19 @@ missing   (1 - mean) / scale where the column is missing, (0 - mean) / scale els
 level     1 where the column holds this level, 0 elsewhere
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from sklearn.compose import ColumnTransformer
 
 from psilon_bench.data.form import Form
 from psilon_bench.data.levels import WHOLE
-from psilon_bench.data.preprocessing import CYCLES
+from psilon_bench.data.preprocessing import FeatureKind, FittedColumn, FittedFeature, Preprocessing
+from psilon_bench.data.raw_columns import CYCLES
+from psilon_bench.data.standardisation import Imputed
 from psilon_bench.errors import UsageError
 
-Role = Literal["number", "level", "code", "date"]
-FeatureKind = Literal["value", "wave", "missing", "level"]
+ColumnKind = Literal["number", "level", "code", "date"]
 RANKS: dict[FeatureKind, int] = {"value": 0, "wave": 1, "missing": 2, "level": 3}
 
 
@@ -32,9 +31,9 @@ class Column:
     """
 
     name: str
-    role: Role
+    role: ColumnKind
     levels: tuple[str | None, ...] = ()
-    missing: tuple[str | float, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def is_text(self) -> bool:
@@ -55,7 +54,7 @@ class Column:
         """Return the place of a level for each spelling that arrives: 3 and 3.0, and all words for a missing value."""
         keys = {level: place for place, level in enumerate(self.levels) if level is not None}
         keys |= {f"{level}.0": place for level, place in keys.items() if WHOLE.fullmatch(f"{level}.0")}
-        return keys | (dict.fromkeys(["", *map(str, self.missing)], self.num_known) if None in self.levels else {})
+        return keys | (dict.fromkeys(["", *self.missing], self.num_known) if None in self.levels else {})
 
 
 @dataclass(frozen=True)
@@ -81,100 +80,43 @@ class Feature:
         return replace(self, column=column)
 
 
-def features_of(transformer: Any) -> tuple[list[Column], list[Feature]]:
-    """Return the raw columns and, in the order of its outputs, the features of a fitted transformer.
+def features_of(preprocessing: object) -> tuple[list[Column], list[Feature]]:
+    """Return the raw columns and, in the order of its outputs, the features of a fitted preprocessing.
 
     Raises UsageError for other preprocessing than that of tables, such as that of images.
     """
-    if not isinstance(transformer, ColumnTransformer):
+    if not isinstance(preprocessing, Preprocessing):
         raise UsageError("psilon-export knows networks on tables, but this one reads images. Take another run.")
-    columns: dict[str, Column] = {}
-    features: list[Feature] = []
-    for part, steps, names in transformer.transformers_:
-        if part == "remainder" or not len(names):
-            continue
-        for column in COLUMNS[part](steps.named_steps, list(names)):
-            columns.setdefault(column.name, column)
-        places = [list(columns).index(name) for name in names]
-        features += FEATURES[part](steps.named_steps, places)
-    return list(columns.values()), features
+    places = {name: place for place, name in enumerate(preprocessing.roles)}
+    columns = [_column(fitted, preprocessing.missing) for fitted in preprocessing.columns]
+    return columns, [_feature(fitted, places[fitted.column.name]) for fitted in preprocessing.features()]
 
 
-def _numbers(steps: Any, names: list[str]) -> Iterator[Column]:
-    """Yield columns of numbers."""
-    for name in names:
-        yield Column(name, "number", missing=tuple(steps["number"].kw_args["missing"]))
+def _column(fitted: FittedColumn, missing: tuple[str, ...]) -> Column:
+    """Return a raw column; UsageError where the empty text is a level beside a missing value."""
+    if fitted.role == "date":
+        return Column(fitted.name, "date")
+    if fitted.role == "number":
+        return Column(fitted.name, "number", missing=missing)
+    if "" in fitted.levels:
+        raise UsageError(
+            f"Column {fitted.name!r} cannot be exported: it has the empty text as a level, which means a missing value "
+            "there. Give the level a word."
+        )
+    return Column(fitted.name, "level" if fitted.value is None else "code", fitted.levels, missing)
 
 
-def _dates(_steps: Any, names: list[str]) -> Iterator[Column]:
-    """Yield columns of dates."""
-    for name in names:
-        yield Column(name, "date")
-
-
-def _levels(steps: Any, names: list[str]) -> Iterator[Column]:
-    """Yield columns of levels; UsageError where the empty text is a level beside a missing value."""
-    for name, found in zip(names, steps["encode"].categories_, strict=True):
-        levels = tuple(None if level != level else str(level) for level in found)
-        if "" in levels:
-            raise UsageError(
-                f"Column {name!r} cannot be exported: it has the empty text as a level, which means a missing value "
-                "there. Give the level a word."
-            )
-        role: Role = "code" if "scale" in steps else "level"
-        yield Column(name, role, levels, tuple(steps["text"].kw_args["missing"]))
-
-
-def _scaled(steps: Any, places: list[int], **more: Any) -> list[Feature]:
-    """Return the features of columns of numbers, codes or dates: their values, then what is missing."""
-    impute, scale = steps["impute"], steps["scale"]
-    holes = impute.indicator_.features_.tolist() if impute.add_indicator else []
-    means, scales = scale.mean_.tolist(), scale.scale_.tolist()
-    fills = impute.statistics_.tolist()
-    count = len(places)
-    values = [
-        Feature(place, "value", fill, mean, size, **more)
-        for place, fill, mean, size in zip(places, fills, means[:count], scales[:count], strict=True)
-    ]
-    missing = [
-        Feature(places[hole], "missing", 0.0, mean, size)
-        for hole, mean, size in zip(holes, means[count:], scales[count:], strict=True)
-    ]
-    return values + missing
-
-
-def _encoded(steps: Any, places: list[int]) -> list[Feature]:
-    """Return the features of columns of levels: 0/1 columns, or their codes as numbers."""
-    if "scale" in steps:
-        return _scaled(steps, places)
-    categories = steps["encode"].categories_
-    return [
-        Feature(place, "level", level=level)
-        for place, found in zip(places, categories, strict=True)
-        for level in range(len(found))
-    ]
-
-
-def _cycles(steps: Any, places: list[int]) -> list[Feature]:
-    """Return sine and cosine of the place in each cycle, column by column; cos(a) = sin(a + pi / 2)."""
-    periods = [CYCLES[name] for name in steps["number"].kw_args["periods"]]
-    waves = [(place, 2 * np.pi / days, phase) for place in places for days in periods for phase in (0.0, np.pi / 2)]
-    fills, means, scales = steps["impute"].statistics_, steps["scale"].mean_, steps["scale"].scale_
-    return [
-        Feature(place, "wave", float(fill), float(mean), float(size), frequency, phase)
-        for (place, frequency, phase), fill, mean, size in zip(waves, fills, means, scales, strict=True)
-    ]
-
-
-COLUMNS: dict[str, Callable[[Any, list[str]], Iterator[Column]]] = {
-    "number": _numbers,
-    "category": _levels,
-    "date": _dates,
-    "cycle": _dates,
-}
-FEATURES: dict[str, Callable[[Any, list[int]], list[Feature]]] = {
-    "number": _scaled,
-    "category": _encoded,
-    "date": _scaled,
-    "cycle": _cycles,
-}
+def _feature(fitted: FittedFeature, place: int) -> Feature:
+    """Return a feature of the column at this place; cos(a) = sin(a + pi / 2)."""
+    if fitted.scaling is None:
+        return Feature(place, "level", level=fitted.level)
+    frequency = 0.0 if fitted.period is None else 2 * np.pi / CYCLES[fitted.period]
+    return Feature(
+        place,
+        fitted.kind,
+        fitted.scaling.fill if isinstance(fitted.scaling, Imputed) else 0.0,
+        fitted.scaling.mean,
+        fitted.scaling.scale,
+        frequency,
+        np.pi / 2 if fitted.wave == "cos" else 0.0,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from psilon_bench.data.preprocessing import as_days, as_number, as_text
+from psilon_bench.data.raw_columns import as_days, as_number, as_text
 from psilon_bench.data.raw_rows import raw_rows
 from psilon_bench.errors import RunFailed
 from psilon_bench.export.columns import Column

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from psilon_bench.config.code_version import code_version
-from psilon_bench.data.preprocessing import column_roles
+from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.errors import UsageError
 from psilon_bench.records import places, run_json
 from psilon_bench.records.networks import SavedNetwork, Which, load
@@ -93,10 +93,8 @@ def is_ensemble(folder: Path) -> bool:
 
 def roles_of(saved: SavedNetwork, folder: Path) -> dict[str, str]:
     """Return the columns of raw rows with what each holds; UsageError where the network does not read a table."""
-    from sklearn.compose import ColumnTransformer
-
-    if not isinstance(saved.preprocessing, ColumnTransformer):
+    if not isinstance(saved.preprocessing, Preprocessing):
         raise UsageError(
             f"{folder} was trained on images or drawn numbers, not on a table with columns. Take another run."
         )
-    return column_roles(saved.preprocessing)
+    return dict(saved.preprocessing.roles)

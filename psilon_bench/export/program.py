@@ -1,6 +1,6 @@
 """A trained network as a list of plain steps, from raw columns to a prediction: what each form of export is made of.
 
-The steps are those of `build_transformer` and of the networks, and only those inputs are kept that the network reads.
+The steps are those of `Preprocessing` and of the networks, and only those inputs are kept that the network reads.
 """
 
 from collections.abc import Sequence

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from torch import Tensor, nn
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
-from psilon_bench.data import checks, preprocessing
+from psilon_bench.data import checks
+from psilon_bench.data.image_scaler import ImageScaler
+from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.conformal import prediction_sets
 from psilon_bench.metrics.prediction import probabilities
-from psilon_bench.records import places, run_json, trusted
+from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import read_ensemble
+from psilon_bench.records.preprocessing_json import read_preprocessing
 
 Which = Literal["model", "best", "last", "pruned", "compact"]
 SAVED_PLAIN = ("pruned", "compact")  # saved as plain weights of any sizes
@@ -45,7 +49,7 @@ class SavedNetwork:
     """A trained network with its preprocessing; `inputs` are the columns it takes, all of them unless it is compact."""
 
     network: nn.Module
-    preprocessing: Any
+    preprocessing: Preprocessing | ImageScaler | None
     inputs: Tensor | None
     task: dict[str, Any]  # as in run.json
     calibration: Calibration = Calibration()
@@ -93,19 +97,23 @@ class SavedNetwork:
     @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
         """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        if self.preprocessing is None:
+            raise UsageError("The network recovers a vector from measurements, and predicts no rows. Take another run.")
         self._check(rows)
         parameter = next(self.network.parameters())
-        x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
+        x = torch.as_tensor(self.preprocessing.transform(rows), dtype=parameter.dtype)
         return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
-        absent = preprocessing.missing_columns(self.preprocessing, rows)
+        if not (isinstance(self.preprocessing, Preprocessing) and isinstance(rows, pd.DataFrame)):
+            return
+        absent = self.preprocessing.missing_columns(rows)
         if absent:
             raise UsageError(
                 f"New rows must have the columns of the data, but {checks.name_list(absent)} are not there."
             )
-        for column, found in preprocessing.unseen_levels(self.preprocessing, rows).items():
+        for column, found in self.preprocessing.unseen_levels(rows).items():
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
@@ -149,8 +157,7 @@ def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
     if (folder / places.ENSEMBLE_JSON).exists():
         raise UsageError(f"{folder} is an ensemble of several networks. Take load_ensemble in place of load.")
     network, inputs, task = load_network(folder, which)
-    preprocessing = trusted.read_fitted(folder / places.fitted_name("preprocessing"))
-    return SavedNetwork(network, preprocessing, inputs, task, calibration_of(folder, which))
+    return SavedNetwork(network, read_preprocessing(folder), inputs, task, calibration_of(folder, which))
 
 
 def calibration_of(folder: Path, which: Which) -> Calibration:

@@ -33,6 +33,8 @@ RUN_JSON = "run.json"
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
 PREDICTIONS = "predictions.parquet"
+PREPROCESSING = "preprocessing.json"
+ESTIMATOR = "estimator.skops"  # of a baseline, in the place of weights
 ERROR = "error.txt"
 MLFLOW_STATE = "mlflow.json"  # which run of MLflow mirrors the record
 
@@ -73,11 +75,6 @@ def weights_name(which: str) -> str:
     which: model (as trained and selected), best or last (the other of the two), pruned or compact.
     """
     return f"{which}.pt"
-
-
-def fitted_name(which: str) -> str:
-    """Return the name of the file with a fitted object of scikit-learn: preprocessing or estimator."""
-    return f"{which}.skops"
 
 
 def table_name(which: str) -> str:

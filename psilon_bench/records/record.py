@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import sys
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from psilon_bench.config.code_version import git_commit
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import this_process
-from psilon_bench.records import places, run_json, trusted
+from psilon_bench.records import places, run_json
 from psilon_bench.records.atomic_files import atomic_write, flush, write_tensors, write_text
 from psilon_bench.records.history import append_row, write_rows
 from psilon_bench.records.run_json import RunDict
@@ -128,10 +129,12 @@ class Record:
         """Write a state_dict that torch.load(..., weights_only=True) reads."""
         write_tensors(self.folder / name, state, flushed=False)
 
-    def save_object(self, name: str, value: object) -> None:
-        """Write a fitted transformer or estimator of scikit-learn's or this package's; see trusted.py."""
-        with atomic_write(self.folder / name, flushed=False) as part:
-            trusted.write_fitted(value, part)
+    def save_estimator(self, estimator: object) -> None:
+        """Write a fitted estimator of scikit-learn's or this package's, which skops.io.load reads without a pickle."""
+        import skops.io  # seconds
+
+        with atomic_write(self.folder / places.ESTIMATOR, flushed=False) as part:
+            skops.io.dump(estimator, part, compression=zipfile.ZIP_DEFLATED)
 
     def save_parquet(self, name: str, table: "pa.Table") -> None:
         """Write a table of Arrow."""

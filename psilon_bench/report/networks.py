@@ -1,8 +1,7 @@
 """Networks of records for figures, rebuilt without running code that a record names: anybody may have written it.
 
 A network is made by a class that a YAML file names, of this package or of a folder that the command line names, and its
-weights are read as tensors alone. The preprocessing of a record (preprocessing.skops) may name any class, and is not
-read.
+weights are read as tensors alone. The preprocessing is fitted again to the data, which a figure needs in any case.
 """
 
 from functools import cache

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from sklearn.utils.validation import has_fit_parameter
 from torch import nn
 
 from psilon_bench.config.conf_folder import option_files
@@ -100,6 +99,8 @@ def check_weights(config: Config, task: Task, model: Any) -> None:
         )
     weighted = class_weight is not None or task.train.weights is not None
     if weighted and isinstance(model, Baseline):
+        from sklearn.utils.validation import has_fit_parameter  # a second, which networks do not spend
+
         estimator = model.unfitted(task.kind, config.seed)
         if not has_fit_parameter(estimator, "sample_weight"):
             key = "dataset.weights" if class_weight is None else "trainer.class_weight"

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Sequence
 
 from psilon_bench.errors import RecordsFailed
-from psilon_bench.records import places
+from psilon_bench.records import places, preprocessing_json
 from psilon_bench.records.record import Record
 from psilon_bench.training.engine import Engine, Outcome
 
@@ -22,8 +22,9 @@ def write_outcome(record: Record, outcome: Outcome) -> None:
     record.restore()
     for name, tensors in outcome.tensors.items():
         record.save_tensors(places.weights_name(name), tensors)
-    for name, value in outcome.objects.items():
-        record.save_object(places.fitted_name(name), value)
+    preprocessing_json.write_preprocessing(record.folder, outcome.preprocessing)
+    if outcome.estimator is not None:
+        record.save_estimator(outcome.estimator)
     for name, table in outcome.tables.items():
         record.write(places.table_name(name), table.to_csv(index=False))
     if outcome.predictions is not None:

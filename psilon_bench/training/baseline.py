@@ -73,7 +73,7 @@ class BaselineFit:
         measures = final_measures(self.model, metrics.unit_threshold)
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
-        outcome.objects = {"estimator": self.model.estimator, "preprocessing": self.task.preprocessing}
+        outcome.preprocessing, outcome.estimator = self.task.preprocessing, self.model.estimator
         if self.task.kind != "recovery":
             add_predictions(outcome, self.task, self.logits_by_split(), metrics)
         export(outcome, self.model, self.task, pruned=False)

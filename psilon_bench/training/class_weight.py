@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 
 from psilon_bench.data.task import Split, Task
 
@@ -27,6 +26,8 @@ def balanced_classes(split: Split) -> Split:
     n and n_k are the numbers of rows, in all and of class k, or the sums of their weights: scikit-learn's `balanced`.
     A class whose rows all have weight 0 is none of the K.
     """
+    from sklearn.utils.class_weight import compute_class_weight  # a second that runs without class weights do not spend
+
     codes = split.y.flatten().numpy()
     weights = np.ones(len(codes)) if split.weights is None else split.weights.numpy()
     counted = weights > 0

@@ -9,6 +9,8 @@ import pyarrow as pa
 from torch import Tensor
 
 from psilon_bench.config.sections import HardwareSection
+from psilon_bench.data.image_scaler import ImageScaler
+from psilon_bench.data.preprocessing import Preprocessing
 
 Row = dict[str, float]  # numbers by the names of metrics
 Ended = Literal["finished", "failed", "raced out"]
@@ -34,13 +36,14 @@ class Progress:
 
 @dataclass
 class Outcome:
-    """All that came of one member; the keys say what the values are, such as `model`, `preprocessing` or `inputs`."""
+    """All that came of one member; the keys say what the values are, such as `model` or `inputs`."""
 
     status: Ended
     reason: str | None
     metrics: Row
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)  # state_dicts, on the CPU
-    objects: dict[str, object] = field(default_factory=dict)  # fitted objects of scikit-learn
+    preprocessing: Preprocessing | ImageScaler | None = None  # that of the task
+    estimator: object = None  # of scikit-learn's or this package's; None of a network
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     predictions: pa.Table | None = None  # of validation and test rows; None of what is no prediction, or has failed
     details: dict[str, Any] = field(default_factory=dict)  # what run.json has beside the metrics

@@ -65,7 +65,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
         local = spectral_norm(jacobians[index])
         outcome = Outcome("failed" if progress.status == "failed" else "finished", progress.reason, {})
         outcome.tensors |= unpruned[index]
-        outcome.objects["preprocessing"] = task.preprocessing
+        outcome.preprocessing = task.preprocessing
         outcome.details["lipschitz_local_values"] = local.tolist() if local.isfinite().all() else None
         finished = outcome.status == "finished"
         chosen = progress.best_row if recipe.settings.select == "best" and finished else progress.last_row

@@ -35,8 +35,8 @@ def path(rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def raw_rows(task: Any, split: Any) -> Any:
     """The row numbers that a split's inputs came from."""
-    scaler = task.preprocessing.named_transformers_["number"]["scale"]
-    return np.rint(split.x[:, 0].double().numpy() * scaler.scale_[0] + scaler.mean_[0]).astype(int)
+    first = task.preprocessing.columns[0].value
+    return np.rint(split.x[:, 0].double().numpy() * first.scale + first.mean).astype(int)
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from psilon_bench.data import preprocessing, targets
+from psilon_bench.data import targets
+from psilon_bench.data.fit_preprocessing import constant_columns
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -232,4 +233,4 @@ def test_feature_names_may_look_alike() -> None:
 
 def test_constant_columns_sees_holes() -> None:
     frame = pd.DataFrame({"a": [1.0, None], "b": [1.0, 1.0], "c": [None, None]})
-    assert preprocessing.constant_columns(frame) == ["b", "c"]
+    assert constant_columns(frame) == ["b", "c"]

@@ -73,8 +73,8 @@ def test_real_images(client: Any, load: Any, name: Any, shape: Any, sizes: Any, 
     assert task.input_shape == shape
     assert tuple(len(s) for s in (task.train, task.val, task.test)) == sizes
     if mean:
-        assert task.preprocessing.mean_[0] == pytest.approx(mean, abs=1e-3)
-        assert task.preprocessing.std_[0] == pytest.approx(std, abs=1e-3)
+        assert task.preprocessing.mean[0] == pytest.approx(mean, abs=1e-3)
+        assert task.preprocessing.std[0] == pytest.approx(std, abs=1e-3)
     if name == "mnist_subset":
         assert task.train.y.bincount().tolist() == [100] * 10
     # channels first: neighbours within a channel resemble each other, as they would not in another order

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from psilon_bench.data.preprocessing import as_days, as_number, as_text, column_roles
+from psilon_bench.data.raw_columns import as_days, as_number, as_text
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.export.columns import Feature
 from psilon_bench.export.equality import Rows, check_equal, drawn_rows, feeds, largest_difference
@@ -65,7 +65,7 @@ def test_features_are_those_of_the_transformer(made: Any, table: Any, saved_as: 
     network = NETWORKS["tanh"](len(task.feature_names), 3)
     saved = saved_as(network, task)
     program = program_of(saved)
-    rows = pd.concat([table, drawn_rows(program, column_roles(task.preprocessing))], ignore_index=True)
+    rows = pd.concat([table, drawn_rows(program, dict(task.preprocessing.roles))], ignore_index=True)
     right = np.asarray(saved.preprocessing.transform(rows)) @ network.layers[0].weight.detach().numpy().T
     found = np.column_stack([by_formula(program, feature, rows) for feature in program.features])
     np.testing.assert_allclose(found @ program.steps[0].weight.T, right, rtol=1e-6, atol=1e-6)
@@ -89,7 +89,7 @@ def test_both_forms_predict_as_the_network(
     program = program_of(saved)
     model = onnx_bytes(program, {"run": "made"})
     source = numpy_source(program)
-    rows = [table, drawn_rows(program, column_roles(task.preprocessing)), table.head(1)]
+    rows = [table, drawn_rows(program, dict(task.preprocessing.roles)), table.head(1)]
     for frame in rows:
         assert largest_difference(saved, onnx_predict(program, model), frame) < 1e-5
         assert largest_difference(saved, numpy_predict(source, kind), frame) < 1e-5

@@ -126,7 +126,7 @@ def test_what_is_recorded(fitted: Any) -> None:
         "history.csv",
         "run.json",
         "estimator.skops",
-        "preprocessing.skops",
+        "preprocessing.json",
     }
 
 

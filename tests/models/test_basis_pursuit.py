@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import reference
+import skops.io
 from rich.console import Console
 
 from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import StackFailed, UsageError
-from psilon_bench.records import trusted
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 
@@ -41,7 +41,7 @@ def test_it_is_the_oracles_vector(fitted: Any, num_nonzero: Any, noise: Any) -> 
     assert (error < 1e-6) == (num_nonzero == 2 and not noise)
     assert metrics["train/loss"] < 1e-20
     assert metrics["num_nonzero"] <= 12
-    kept = trusted.read_fitted(record.folder / "estimator.skops")
+    kept = skops.io.load(record.folder / "estimator.skops")
     np.testing.assert_allclose(kept.predict(a)[:, 0], b, atol=1e-9)
 
 

@@ -181,7 +181,7 @@ def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, grou
     """Neither what its configuration names nor its pickle: such figures are left out, with a word."""
     for folder in (tmp_path / "networks").rglob("run.json"):
         place = folder.parent
-        (place / "preprocessing.joblib").write_bytes(pickle.dumps(Payload(trap)))
+        (place / "preprocessing.json").write_bytes(pickle.dumps(Payload(trap)))
         config = yaml.safe_load((place / "config.yaml").read_text())
         config[group]["_target_"] = target
         (place / "config.yaml").write_text(yaml.safe_dump(config))
@@ -210,11 +210,11 @@ def test_a_network_that_is_a_pickle(networks: Any, trap: Any, tmp_path: Path) ->
 
 
 def test_preprocessing_is_fitted_again(networks: Any, trap: Any, tmp_path: Path) -> None:
-    """Figures of networks need no pickle of a record: they are the same with another in its place."""
+    """Figures of networks read none of a record: they are the same with another in its place."""
     from psilon_bench.report.figures import decision_regions
 
     (before,) = decision_regions.draw(networks)
-    for path in (tmp_path / "networks").rglob("preprocessing.joblib"):
+    for path in (tmp_path / "networks").rglob("preprocessing.json"):
         path.write_bytes(pickle.dumps(Payload(trap)))
     (after,) = decision_regions.draw(networks)
     assert not trap.exists()

@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
+from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.errors import UsageError
 from psilon_bench.records import places
 from psilon_bench.report.drawing import COLOURS, INK, MARKERS, Drawing, file_name, legend, panels
@@ -78,10 +79,10 @@ def plane_of(run: Run) -> Plane | None:
     except UsageError:
         return None
     names, x = task.feature_names, task.train.x.numpy()
-    preprocessing: Any = task.preprocessing
-    if list(getattr(preprocessing, "feature_names_in_", ())) != names:
+    preprocessing = task.preprocessing
+    if not isinstance(preprocessing, Preprocessing) or preprocessing.roles != dict.fromkeys(names, "number"):
         return None
-    origin = np.asarray(preprocessing.transform(pd.DataFrame([[0.0, 0.0]], columns=names)))
+    origin = preprocessing.transform(pd.DataFrame([[0.0, 0.0]], columns=names))
     train = pd.DataFrame((x - origin) * np.array(task.input_scales), columns=names)
     if not np.allclose(preprocessing.transform(train), x, atol=1e-5):
         return None

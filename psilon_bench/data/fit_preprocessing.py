@@ -1,0 +1,95 @@
+"""Fits the preprocessing of a table to its training rows: the levels, medians and scales of its columns."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from psilon_bench.data import levels
+from psilon_bench.data.preprocessing import (
+    Cycle,
+    DateEncoding,
+    Encoding,
+    FittedColumn,
+    Period,
+    Preprocessing,
+    Role,
+    codes_of,
+)
+from psilon_bench.data.raw_columns import Missing, as_cycles, as_days, as_number, as_text
+from psilon_bench.data.standardisation import fit_scaling
+
+
+def constant_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the names of columns that hold one value in all rows, or no value."""
+    return [c for c in frame if frame[c].nunique(dropna=False) <= 1]
+
+
+def fit_preprocessing(
+    train: pd.DataFrame,
+    categorical: Sequence[str] = (),
+    encoding: Encoding = "onehot",
+    dates: Sequence[str] = (),
+    date_encoding: DateEncoding = "ordinal",
+    missing: Missing = (),
+    weights: np.ndarray | None = None,
+) -> Preprocessing:
+    """Return the preprocessing fitted to training rows (rows x columns), of whose columns none is constant.
+
+    `categorical` and `dates` name columns of `train`, where they are there; all others hold numbers. `missing` are
+    words and numbers that count as missing. With weights (rows,), all above 0, a row of weight 2 counts like two equal
+    rows: medians, means and standard deviations are weighted.
+    """
+    numbers = [c for c in train if c not in {*categorical, *dates}]
+    text = as_text(train[[c for c in train if c in set(categorical)]], missing)
+    days = train[[c for c in train if c in set(dates)]]
+    columns: list[FittedColumn] = []
+    if numbers:
+        columns += _scaled(numbers, "number", as_number(train[numbers], missing), weights)
+    if text.shape[1]:
+        columns += _leveled(text) if encoding == "onehot" else _coded(text, weights)
+    if days.shape[1]:
+        columns += _dated(days, date_encoding, weights)
+    return Preprocessing(missing=tuple(map(str, missing)), columns=tuple(columns))
+
+
+def _scaled(names: list[str], role: Role, raw: np.ndarray, weights: np.ndarray | None) -> Iterator[FittedColumn]:
+    """Yield columns of numbers or dates, of which `raw` has the numbers (rows, columns)."""
+    for name, value, indicator in zip(names, *fit_scaling(raw, weights), strict=True):
+        yield FittedColumn(name=name, role=role, value=value, indicator=indicator)
+
+
+def _leveled(text: pd.DataFrame) -> Iterator[FittedColumn]:
+    """Yield categories in 0/1 columns, whose levels are in the order of their letters."""
+    for name in text:
+        yield FittedColumn(name=name, role="category", levels=_levels(text[name], str))
+
+
+def _coded(text: pd.DataFrame, weights: np.ndarray | None) -> Iterator[FittedColumn]:
+    """Yield categories as codes, which are in natural order."""
+    found = [_levels(text[name], levels.natural) for name in text]
+    columns = [FittedColumn(name=name, role="category", levels=own) for name, own in zip(text, found, strict=True)]
+    scalings = zip(*fit_scaling(codes_of(text, columns), weights), strict=True)
+    for column, (value, indicator) in zip(columns, scalings, strict=True):
+        yield column.model_copy(update={"value": value, "indicator": indicator})
+
+
+def _levels(column: pd.Series, key: Callable[[str], Any]) -> tuple[str | None, ...]:
+    """Return the levels of a column in order, with None at the end where a value is missing."""
+    return (*sorted(column.dropna().unique(), key=key), *([None] if column.isna().any() else []))
+
+
+def _dated(frame: pd.DataFrame, encoding: DateEncoding, weights: np.ndarray | None) -> Iterator[FittedColumn]:
+    """Yield columns of dates; they have a cycle of the day where some moment of them is not midnight."""
+    days = as_days(frame)
+    columns = _scaled(list(frame), "date", days, weights)
+    if encoding == "ordinal":
+        yield from columns
+        return
+    timed = np.nan_to_num(days % 1).any()
+    periods = [period for period in get_args(Period) if timed or period != "day"]
+    waves = iter(fit_scaling(as_cycles(frame, periods), weights)[0])
+    for column in columns:
+        cycles = tuple(Cycle(period=period, sin=next(waves), cos=next(waves)) for period in periods)
+        yield column.model_copy(update={"cycles": cycles})

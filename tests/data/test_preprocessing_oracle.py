@@ -1,0 +1,155 @@
+"""The preprocessing is scikit-learn's, to the last digits, and plain data that JSON keeps to the last bit."""
+
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn_preprocessing import feature_names, fitted_transformer, input_scales
+
+from psilon_bench.data.fit_preprocessing import fit_preprocessing
+from psilon_bench.data.preprocessing import DateEncoding, Encoding, FittedColumn, Preprocessing
+from psilon_bench.data.standardisation import Imputed, Scaling, moments
+from psilon_bench.errors import UsageError
+
+ROWS = 90
+EXACT: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def table(seed: int = 0) -> pd.DataFrame:
+    """Numbers of several scales, levels of several types and dates, with holes in some of each; rows in no order."""
+    draw = np.random.default_rng(seed)
+    day = pd.Timestamp("2019-11-03") + pd.to_timedelta(draw.integers(0, 900, ROWS), unit="D")
+    return pd.DataFrame(
+        {
+            "level": draw.choice(["b", "a", "10", "9", "Ä\n", ""], ROWS),
+            "small": draw.normal(0.3, 1e-2, ROWS),
+            "holes": np.where(draw.random(ROWS) < 0.2, np.nan, draw.normal(-1e6, 2e5, ROWS)),
+            "when": day,
+            "words": draw.choice(np.array(["7", "-999", "3.5", "?", None], dtype=object), ROWS),
+            "whole": draw.choice(np.array([1.0, 2.0, 10.0, np.nan]), ROWS),
+            "almost": np.where(np.arange(ROWS) % 9 == 4, np.nan, 0.1),
+            "hour": (day + pd.to_timedelta(draw.integers(0, 24, ROWS), unit="h")).where(draw.random(ROWS) < 0.8),
+            "truth": draw.random(ROWS) < 0.3,
+            "kind": pd.Categorical(draw.choice([3, 1, 20], ROWS)),
+        }
+    )
+
+
+def fitted_to(train: pd.DataFrame, encoding: Any, dates: Any, weights: Any = None, hours: bool = True) -> Any:
+    """Ours and scikit-learn's, fitted alike."""
+    when = ["when", "hour"] if hours else ["when"]
+    more: dict[str, Any] = {
+        "categorical": ["level", "whole", "kind"],
+        "encoding": encoding,
+        "dates": when,
+        "date_encoding": dates,
+        "missing": [-999, "a"],
+        "weights": weights,
+    }
+    train = train if hours else train.drop(columns="hour")
+    return fit_preprocessing(train, **more), fitted_transformer(train, **more)
+
+
+@pytest.mark.parametrize("encoding", get_args(Encoding))
+@pytest.mark.parametrize("dates", get_args(DateEncoding))
+@pytest.mark.filterwarnings("ignore:invalid value encountered in sqrt")  # scikit-learn's, of a constant column
+@pytest.mark.parametrize("weighted", [None, "whole", "real"])
+def test_it_is_scikit_learns(encoding: Any, dates: Any, weighted: Any) -> None:
+    """Names, order, scales and inputs, on rows of training and on others with unseen levels and further columns."""
+    draw = np.random.default_rng(7)
+    draws = {None: None, "whole": draw.integers(1, 4, ROWS).astype(float), "real": draw.uniform(0.1, 3, ROWS)}
+    ours, theirs = fitted_to(table(), encoding, dates, draws[weighted])
+    assert ours.feature_names == feature_names(theirs)
+    np.testing.assert_allclose(ours.input_scales, input_scales(theirs), **EXACT)
+    others = table(1).assign(level="unseen", kind=np.where(np.arange(ROWS) % 2, "3.0", "4"), y=1)
+    for rows in (table(), others, others.head(1)):
+        np.testing.assert_allclose(ours.transform(rows), theirs.transform(rows), **EXACT)
+    assert ours.transform(table().head(0)).shape == (0, len(ours.feature_names))
+
+
+def test_days_without_hours_have_no_daily_cycle() -> None:
+    """Nor do scikit-learn's."""
+    ours, theirs = fitted_to(table(), "onehot", "cyclic", hours=False)
+    assert ours.feature_names == feature_names(theirs)
+    assert not any("_day_" in name for name in ours.feature_names)
+    np.testing.assert_allclose(ours.transform(table()), theirs.transform(table()), **EXACT)
+
+
+def test_a_row_of_weight_2_is_two_rows() -> None:
+    """Whatever the columns hold."""
+    counts = np.random.default_rng(3).integers(1, 4, ROWS)
+    for encoding in get_args(Encoding):
+        weighted = fitted_to(table(), encoding, "cyclic", counts.astype(float))[0]
+        repeated = fitted_to(table().loc[np.repeat(np.arange(ROWS), counts)], encoding, "cyclic")[0]
+        assert weighted.feature_names == repeated.feature_names
+        np.testing.assert_allclose(weighted.transform(table()), repeated.transform(table()), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("center", [0.0, 1e-300, 0.1, 1e8, -1e150])
+@pytest.mark.parametrize("spread", [0.0, 1e-17, 1e-9, 1.0])
+def test_constant_columns_have_scale_1(center: float, spread: float) -> None:
+    """Also those that rounding alone makes vary, which are the same as scikit-learn's."""
+    from sklearn.preprocessing import StandardScaler
+
+    values = center * (1 + spread * np.random.default_rng(0).normal(size=(50, 1)))
+    scaler = StandardScaler().fit(values)
+    means, scales = moments(values)
+    np.testing.assert_allclose([means, scales], [scaler.mean_, scaler.scale_], rtol=1e-12)
+
+
+@pytest.mark.parametrize("dates", get_args(DateEncoding))
+@pytest.mark.parametrize("encoding", get_args(Encoding))
+def test_json_keeps_every_bit(encoding: Any, dates: Any) -> None:
+    """And every level, the missing one included."""
+    ours = fitted_to(table(), encoding, dates)[0]
+    again = Preprocessing.model_validate_json(ours.model_dump_json())
+    assert again == ours
+    assert again.transform(table(1)).tobytes() == ours.transform(table(1)).tobytes()
+
+
+@given(FINITE, FINITE, st.floats(min_value=0, exclude_min=True, allow_infinity=False), st.text(st.characters()))
+def test_json_keeps_any_numbers_and_words(fill: float, mean: float, scale: float, word: str) -> None:
+    """Of all sizes and signs, -0.0 and the smallest included."""
+    value = Imputed(fill=fill, mean=mean, scale=scale)
+    columns = (
+        FittedColumn(name=word, role="number", value=value),
+        FittedColumn(name=word + "2", role="category", levels=(word, None)),
+    )
+    again = Preprocessing.model_validate_json(Preprocessing(missing=(word,), columns=columns).model_dump_json())
+    assert again.columns == columns
+    assert again.missing == (word,)
+    assert repr(again.columns[0].value) == repr(value)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_fitted_numbers_are_finite(bad: float) -> None:
+    """JSON has no word for others."""
+    for values in ({"mean": bad, "scale": 1.0}, {"mean": 0.0, "scale": bad}):
+        with pytest.raises(ValueError, match="finite"):
+            Scaling(**values)
+
+
+def test_infinite_numbers_in_new_rows() -> None:
+    """One clear line."""
+    ours = fitted_to(table(), "onehot", "ordinal")[0]
+    rows = table().assign(holes=[0.0, np.inf] * (ROWS // 2))
+    with pytest.raises(
+        UsageError, match=r"finite, but column 'holes' has 45 infinite values, the first in row 2\. Repl"
+    ):
+        ours.transform(rows)
+    with pytest.raises(UsageError, match=r"pandas\.DataFrame with columns by name, but are a ndarray"):
+        ours.transform(rows.to_numpy())
+
+
+def test_missing_columns_and_unseen_levels() -> None:
+    """By name; a missing value is a level where the training rows lacked some."""
+    ours = fitted_to(table(), "onehot", "ordinal")[0]
+    assert ours.missing_columns(table().drop(columns=["when", "small"])) == ["small", "when"]
+    rows = table().head(3).assign(level=["b", None, "new"], whole=[None, 10, 11], kind=[3, "20", "x"])
+    levels = {"level": ["new"], "whole": ["11"], "kind": ["x"]}
+    assert ours.unseen_levels(rows) == levels  # the word "a" counts as missing in training
+    assert ours.unseen_levels(rows.assign(kind=[None, 3, 1]))["kind"] == ["missing"]
