@@ -57,6 +57,12 @@ WRONG = {
     ): r"results_dir=/proc/nowhere cannot be written: .* Set results_dir=<a folder of yours>\.",
     ("optimizer=sgd", "optimizer.nesterov=true"): r"sgd refuses its values: Nesterov momentum requires .*\.",
     ("dataset.train_size=0.9", "dataset.test_size=0.9"): r"The splits must fit into the 569 rows",
+    (
+        "tracking=none",
+        "tracking.register=a",
+    ): r"tracking\.register=a is a name in MLflow's registry, but tracking=none\.",
+    ("tracking.register=a/b",): r"tracking\.register='a/b' is not valid: it should be a name without / and :\.",
+    ("-m", "dataset=wine,digits", "tracking.register=a"): r"tracking\.register=a takes .* has 2: wine, digits\.",
     ("seed=",): r"seed=.* is not valid",
     (
         "tracking=mlflow",

@@ -94,7 +94,8 @@ class OptunaSweeper(Sweeper):
                 )
             from psilon_bench.sweep.adaptive import search
 
-            return search(settings, arguments, parser.parse_overrides, *self.launcher.compose_and_inner())
+            compose, inner = self.launcher.compose_and_inner()
+            return search(settings, arguments, parser.parse_overrides, compose, inner, at_end=register_sweep)
         except Exception as error:
             raise Raised from error
 
@@ -117,7 +118,7 @@ class StackedLauncher(Launcher):
 
         compose, inner = self.compose_and_inner()
         try:
-            return launch([list(job) for job in job_overrides], compose, inner)
+            return launch([list(job) for job in job_overrides], compose, inner, at_end=register_sweep)
         except Exception as error:
             raise Raised from error
 
@@ -128,6 +129,16 @@ class StackedLauncher(Launcher):
         loader = self.hydra_context.config_loader
         inner = OtherLauncher.of(self.config, self.hydra_context)
         return lambda job: loader.load_sweep_config(self.config, job), inner
+
+
+def register_sweep(config: Any) -> None:
+    """Put the sweep's choice into MLflow's registry, where tracking.register names a model."""
+    if config.tracking.registered_name is None:
+        return
+    from psilon_bench.cli.registration import register_choice
+    from psilon_bench.records.places import sweep_folder
+
+    register_choice(config, sweep_folder(config))
 
 
 def plain(config: DictConfig) -> dict[Any, Any]:

@@ -59,6 +59,10 @@ def train(cfg: DictConfig) -> None:
         display.result(record, config.metrics.functions)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
+    if config.tracking.registered_name is not None:
+        from psilon_bench.cli.registration import register_choice
+
+        register_choice(config, record.folder)
 
 
 def exit_code(command: Callable[[], Any]) -> int:

@@ -69,3 +69,6 @@ class TrackingSection(Section):
     name: Literal["mlflow", "none"]
     uri: TrackingUri | None
     experiment: Annotated[str, Field(min_length=1, max_length=250)]
+    registered_name: Annotated[str, Field(pattern=r"^[^/:]*[^/:\s.][^/:]*$", max_length=250)] | None = Field(
+        alias="register", description="a name without / and :"
+    )

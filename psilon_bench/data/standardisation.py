@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from psilon_bench.data.targets import weighted_quantiles
+from psilon_bench.data.quantiles import weighted_quantiles
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 

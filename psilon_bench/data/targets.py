@@ -1,7 +1,5 @@
 """The target column as numbers: classes counted from 0, or a regression target on a robust scale."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
@@ -10,6 +8,7 @@ from torch import Tensor
 from psilon_bench.data import levels
 from psilon_bench.data.checks import RowPlace
 from psilon_bench.data.levels import LARGEST_EXACT
+from psilon_bench.data.quantiles import weighted_quantiles
 from psilon_bench.errors import UsageError
 
 
@@ -44,19 +43,6 @@ def robust_scale(y: np.ndarray, weights: np.ndarray | None = None) -> tuple[floa
     spread = np.std(y) if weights is None else np.sqrt(np.cov(y, ddof=0, aweights=weights))
     scale = (high - low) / 2 or 0.6745 * float(spread)
     return float(center), float(scale) or 1.0
-
-
-def weighted_quantiles(values: np.ndarray, ranks: Sequence[float], weights: np.ndarray) -> np.ndarray:
-    """Return the quantiles (ranks,) of values (rows,) with weights (rows,) that are not all 0.
-
-    Whole weights count equal rows, between which numpy's usual rule interpolates. Of others the quantile is the first
-    value at which the sum of the weights has reached its share; a common factor moves it by rounding alone.
-    """
-    if (weights % 1 == 0).all():
-        from scipy.stats import quantile  # a quarter of a second
-
-        return np.atleast_1d(quantile(values, ranks, weights=weights))
-    return np.quantile(values, ranks, weights=weights, method="inverted_cdf")
 
 
 def check_target(target: pd.Series, regression: bool, place: RowPlace) -> None:

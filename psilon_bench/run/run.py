@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from psilon_bench.config.schema import Config
-from psilon_bench.errors import RecordsFailed, StackFailed, with_kind
+from psilon_bench.errors import RecordsFailed, StackFailed, UsageError, with_kind
 from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
 from psilon_bench.models.offers import unclaimed
@@ -30,6 +30,8 @@ def check_places(config: Config) -> None:
     check_writable(config.results_dir)
     if config.tracking.name == "mlflow":
         check_server(tracking_uri(config))
+    elif (name := config.tracking.registered_name) is not None:
+        raise UsageError(f"tracking.register={name} is a name in MLflow's registry, but tracking=none. Leave one out.")
 
 
 def run_alone(config: Config, display: Display, sender: Sender | None = None) -> Record:

@@ -26,7 +26,7 @@ from psilon_bench.run.printing import folding
 from psilon_bench.sweep.composer import Compose, Composer
 from psilon_bench.sweep.folding import fold_count, folded_jobs, folds_of, out_of_fold_of, refits_of
 from psilon_bench.sweep.grids import Parse
-from psilon_bench.sweep.jobs import checked_config, compose_all, titled
+from psilon_bench.sweep.jobs import AtEnd, checked_config, compose_all, nothing, titled
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.refusals import in_job, reason
 from psilon_bench.sweep.search_section import SearchSection, checked_section
@@ -41,12 +41,18 @@ Batch = Sequence[tuple[Trial, list[str]]]  # trials with their overrides
 
 
 def search(
-    settings: Mapping[str, Any], arguments: list[str], parse: Parse, compose: Compose, launcher: OtherLauncher | None
+    settings: Mapping[str, Any],
+    arguments: list[str],
+    parse: Parse,
+    compose: Compose,
+    launcher: OtherLauncher | None,
+    at_end: AtEnd = nothing,
 ) -> list[FrozenTrial]:
     """Search until there are n_trials, and return the best trial, or the Pareto front of several objectives.
 
-    settings: of hydra.sweeper. UsageError before the first run where any of it is wrong, such as the extremes of the
-    space or an objective that no run records; RunFailed at the end where any trial failed.
+    settings: of hydra.sweeper. at_end: is called when all trials are trained and sent. UsageError before the first run
+    where any of it is wrong, such as the extremes of the space or an objective that no run records; RunFailed at the
+    end where any trial failed.
     """
     section = checked_section(settings)
     space = search_space(section, arguments, parse)
@@ -69,7 +75,10 @@ def search(
         with contextlib.nullcontext() if plan else locked_study(folder):
             study = open_study(folder, asked, in_memory=plan)
             search = Search(study, space, section, compose, launcher, sender, folder, folds, configs[0].cv_refit)
-            return search.plan() if plan else search.run()
+            best = search.plan() if plan else search.run()
+    if not plan:
+        at_end(configs[0])
+    return best
 
 
 def check_objectives(section: SearchSection, member: "Member") -> None:

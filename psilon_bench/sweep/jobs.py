@@ -25,10 +25,20 @@ FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
 IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
 
-def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None) -> list[JobReturn]:
+AtEnd = Callable[[Config], None]  # what is done with the configuration of one run when a sweep has ended
+
+
+def nothing(config: Config) -> None:
+    """Do nothing at the end of a sweep."""
+
+
+def launch(
+    jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None, at_end: AtEnd = nothing
+) -> list[JobReturn]:
     """Train the runs of these jobs; each job's return value is run.json of all runs by identity.
 
-    UsageError before the first run where any job is wrong; RunFailed at the end where any run failed.
+    at_end: is called when all runs are trained and sent. UsageError before the first run where any job is wrong;
+    RunFailed at the end where any run failed.
     """
     compose = Composer(compose)
     first = in_job(jobs[0], partial(compose, jobs[0]))
@@ -40,6 +50,8 @@ def launch(jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher 
         folded = jobs if folds is None else folded_jobs(jobs, folds, compose)
         configs = titled(compose_all(folded, compose), folded)
         outcomes = (run_sweep if folds is None else cross_validate)(configs, launcher, sender)
+    if not configs[0].plan:
+        at_end(configs[0])
     returned = [JobReturn(overrides=job, task_name="psilon-run", status=JobStatus.COMPLETED) for job in jobs]
     for job in returned:
         job.return_value = outcomes
@@ -65,6 +77,7 @@ def compose_all(
     configs += [in_job(job, partial(checked_config, job, compose)) for job in jobs[1:]]
     check_common(configs)
     check_races(configs)
+    check_registered(configs)
     check_places(configs[0])
     kinds = {
         (config.structure(), config.dataset.fold_key): (config, job) for config, job in zip(configs, jobs, strict=True)
@@ -80,6 +93,17 @@ def check_common(configs: Sequence[Config]) -> None:
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
+
+
+def check_registered(configs: Sequence[Config]) -> None:
+    """Raise UsageError where a sweep over several data sets is to become one model of the registry."""
+    names = list(dict.fromkeys(config.dataset.name for config in configs))
+    name = configs[0].tracking.registered_name
+    if name is not None and len(names) > 1:
+        raise UsageError(
+            f"tracking.register={name} takes the best network of one data set, and the sweep has {len(names)}: "
+            f"{', '.join(names)}. Start one sweep for each."
+        )
 
 
 def titled(configs: Sequence[Config], jobs: Sequence[list[str]]) -> list[Config]:

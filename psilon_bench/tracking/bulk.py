@@ -4,6 +4,7 @@ import itertools
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from psilon_bench.records.places import HISTORY, MLFLOW_STATE
 from psilon_bench.records.run_json import read_run
 from psilon_bench.tracking.content import (
     STATUS,
-    dataset_input,
+    dataset_of,
+    dataset_tag,
     ends_at,
     last_metrics,
     metrics_of_rows,
@@ -22,12 +24,32 @@ from psilon_bench.tracking.content import (
     record_files,
 )
 from psilon_bench.tracking.experiment import Experiment
-from psilon_bench.tracking.mlflow_internals import RunContent, artifacts_folder, insert_runs, validated
+from psilon_bench.tracking.logged_model import model_metrics
+from psilon_bench.tracking.mlflow_internals import (
+    ModelContent,
+    RunContent,
+    artifacts_uri,
+    folder_of,
+    insert_runs,
+    latest_metrics,
+    model_uri,
+    validated,
+)
+from psilon_bench.tracking.model_folder import ServedNetwork, columns_of, served_network
 from psilon_bench.tracking.state import MirrorState, sending_lock
 from psilon_bench.tracking.sweep_run import tags_with_parent
 
 METRICS_AT_ONCE = 20_000
 RUNS_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The record of a run that has ended, with all that MLflow is to have of it."""
+
+    folder: Path
+    run: RunContent
+    served: ServedNetwork | None
 
 
 def send_ended(experiment: Experiment, folders: Iterable[Path], process_is_gone: bool = False) -> Iterator[Path]:
@@ -44,45 +66,66 @@ def send_ended(experiment: Experiment, folders: Iterable[Path], process_is_gone:
             with sending_lock(sweep):
                 batch = next_batch(experiment, unsent, process_is_gone)
                 send_batch(experiment, batch)
-            yield from (folder for folder, _ in batch)
+            yield from (one.folder for one in batch)
 
 
-def next_batch(experiment: Experiment, unsent: list[Path], process_is_gone: bool) -> list[tuple[Path, RunContent]]:
+def next_batch(experiment: Experiment, unsent: list[Path], process_is_gone: bool) -> list[Ended]:
     """Return the next few records with what MLflow is to have of them, and remove them from `unsent`."""
-    batch: list[tuple[Path, RunContent]] = []
-    while unsent and len(batch) < RUNS_AT_ONCE and sum(len(run.metrics) for _, run in batch) < METRICS_AT_ONCE:
+    batch: list[Ended] = []
+    while unsent and len(batch) < RUNS_AT_ONCE and sum(len(one.run.metrics) for one in batch) < METRICS_AT_ONCE:
         folder = unsent.pop(0)
         run = None if (folder / MLFLOW_STATE).exists() else read_run(folder)
         if run is not None and (run["status"] != "running" or process_is_gone or is_gone(run)):
             try:
-                batch.append((folder, content_of(experiment, folder, run)))
+                batch.append(ended(experiment, folder, run))
             except Exception:  # whatever is odd in a record: its mirror meets it again, and tells
                 continue
     return batch
 
 
-def content_of(experiment: Experiment, folder: Path, run: dict[str, Any]) -> RunContent:
+def ended(experiment: Experiment, folder: Path, run: dict[str, Any]) -> Ended:
     """Return all that MLflow is to have of the record."""
     at, began = ends_at(run), milliseconds(run["times"]["started"])
     rows = read_rows(folder / HISTORY)
-    tags = tags_with_parent(experiment, run, folder)
-    metrics = metrics_of_rows(rows, at - 1) + last_metrics(run, rows, at)
-    dataset = dataset_input(run["task"]).dataset
-    status = STATUS[run["status"]]
-    return validated(
-        RunContent(uuid.uuid4().hex, run["title"], status, began, at, tags, params_of(run), metrics, dataset)
+    content = RunContent(
+        run_id=uuid.uuid4().hex,
+        name=run["title"],
+        status=STATUS[run["status"]],
+        began=began,
+        ended=at,
+        tags=tags_with_parent(experiment, run, folder),
+        params=params_of(run),
+        metrics=metrics_of_rows(rows, at - 1) + last_metrics(run, rows, at),
+        dataset=dataset_of(run["task"], columns_of(folder)),
+        dataset_tag=dataset_tag(),
     )
+    served = served_network(folder, run)
+    return Ended(folder, with_model(validated(content), served), served)
 
 
-def send_batch(experiment: Experiment, batch: list[tuple[Path, RunContent]]) -> None:
+def with_model(run: RunContent, served: ServedNetwork | None) -> RunContent:
+    """Return the run with the model of its network, where it is one that MLflow can serve."""
+    if served is not None:
+        model_id = f"m-{uuid.uuid4().hex}"
+        metrics = model_metrics(list(latest_metrics(run.metrics)), model_id, run.run_id, served)
+        run.model = ModelContent(model_id, served.name, served.kind, served.params, metrics)
+    return run
+
+
+def send_batch(experiment: Experiment, batch: list[Ended]) -> None:
     """Copy the files, then write all runs at once; mlflow.json says so before and after it."""
-    for folder, run in batch:
-        MirrorState(uri=experiment.uri, run_id=run.run_id, done=False).write(folder / MLFLOW_STATE)
-        target = artifacts_folder(experiment.artifacts, run.run_id)
-        for path, within in record_files(folder):
+    for one in batch:
+        MirrorState(uri=experiment.uri, run_id=one.run.run_id, done=False).write(one.folder / MLFLOW_STATE)
+        target = folder_of(artifacts_uri(experiment.artifacts, one.run.run_id))
+        for path, within in record_files(one.folder):
             (target / (within or "")).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target / (within or "") / path.name)
+        if one.served is not None and one.run.model is not None:
+            model_id = one.run.model.model_id
+            target = folder_of(model_uri(experiment.artifacts, model_id))
+            target.mkdir(parents=True)
+            one.served.write(target, one.run.run_id, model_id)
     if batch:
-        insert_runs(experiment.client, experiment.experiment_id, experiment.artifacts, [run for _, run in batch])
-    for folder, run in batch:
-        MirrorState(uri=experiment.uri, run_id=run.run_id, done=True).write(folder / MLFLOW_STATE)
+        insert_runs(experiment.client, experiment.experiment_id, experiment.artifacts, [one.run for one in batch])
+    for one in batch:
+        MirrorState(uri=experiment.uri, run_id=one.run.run_id, done=True).write(one.folder / MLFLOW_STATE)

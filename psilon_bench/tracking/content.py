@@ -6,7 +6,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from psilon_bench.records.places import MLFLOW_STATE
 
 BATCH = 1000  # metrics in one request, MLflow's limit
 LONGEST_PARAM = 6000  # characters of a parameter, MLflow's limit
+TYPES = {"number": "double", "category": "string", "date": "datetime"}  # of raw columns, in MLflow's words
 STATUS = {  # of a run that has ended
     "running": "KILLED",
     "finished": "FINISHED",
@@ -68,12 +69,27 @@ def params_of(run: dict[str, Any]) -> list[Any]:
     return [Param(legal_name(key), redacted(str(value))[:LONGEST_PARAM]) for key, value in run["params"].items()]
 
 
-def dataset_input(task: dict[str, Any]) -> Any:
-    """Return the task of a run.json for MLflow's column of data sets, which its checksum tells apart."""
-    from mlflow.entities import Dataset, DatasetInput
+def dataset_of(task: dict[str, Any], columns: Sequence[Any]) -> Any:
+    """Return the task of a run.json as MLflow's data set, which its checksum tells apart, with its raw columns."""
+    from mlflow.entities import Dataset
 
-    source = json.dumps({"source": task["source"]})
-    return DatasetInput(Dataset(task["name"], task["checksum"][:12], "psilon_bench", source), [])
+    schema = [{"name": column.name, "type": TYPES[column.role], "required": not column.optional} for column in columns]
+    rows = sum(task["rows"].values())
+    return Dataset(
+        task["name"],
+        task["checksum"][:12],
+        "local",  # of MLflow's types of source the one whose schema its pages show
+        json.dumps({"uri": task["source"]}),
+        json.dumps({"mlflow_colspec": schema}) if columns else None,
+        json.dumps({"num_rows": rows, "num_elements": rows * len(columns)}) if columns else None,
+    )
+
+
+def dataset_tag() -> Any:
+    """Return the tag of a run's data set that says what it was for, which MLflow's pages show."""
+    from mlflow.entities import InputTag
+
+    return InputTag("mlflow.data.context", "training")
 
 
 def metrics_of_rows(rows: list[dict[str, float]], at: int) -> list[Any]:

@@ -11,7 +11,6 @@ from psilon_bench.records.run_json import read_run
 from psilon_bench.tracking.content import (
     BATCH,
     STATUS,
-    dataset_input,
     end_tags,
     ends_at,
     last_metrics,
@@ -21,6 +20,7 @@ from psilon_bench.tracking.content import (
     record_files,
 )
 from psilon_bench.tracking.experiment import Experiment
+from psilon_bench.tracking.logged_model import dataset_input, send_model
 from psilon_bench.tracking.state import MirrorState, mirror_state, sending_lock
 from psilon_bench.tracking.sweep_run import tags_with_parent
 
@@ -78,8 +78,10 @@ class Mirror:
         assert self.run_id is not None
         rows = read_rows(self.folder / HISTORY)
         self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
+        self.client.log_inputs(self.run_id, [dataset_input(self.folder, run)])
         for path, within in record_files(self.folder):
             self.client.log_artifact(self.run_id, str(path), within)
+        send_model(self.experiment, self.run_id, self.folder, run)
         for key, value in end_tags(run).items():
             self.client.set_tag(self.run_id, key, value)
         self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)
@@ -109,7 +111,6 @@ class Mirror:
             self.last_epoch = max((metric.value for metric in epochs), default=0.0)
         self.save_state(done=False)
         self.client.log_batch(self.run_id, params=params_of(run))
-        self.client.log_inputs(self.run_id, [dataset_input(run["task"])])
 
     def found(self, state: MirrorState | None, run: dict[str, Any]) -> str | None:
         """Return the run that mlflow.json names, if MLflow has it, or that of a mirror killed before naming it."""

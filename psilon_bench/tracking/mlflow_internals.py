@@ -15,6 +15,17 @@ from psilon_bench.config.addresses import database_of
 
 
 @dataclass
+class ModelContent:
+    """A model that a run has made, with the metrics of its own; `name` and `kind` as MLflow's name and model type."""
+
+    model_id: str
+    name: str
+    kind: str
+    params: dict[str, str]
+    metrics: list[Any]
+
+
+@dataclass
 class RunContent:
     """A run with all that belongs to it, in MLflow's own entities; times are in milliseconds since the epoch."""
 
@@ -27,6 +38,8 @@ class RunContent:
     params: list[Any]
     metrics: list[Any]
     dataset: Any
+    dataset_tag: Any
+    model: ModelContent | None = None
 
 
 def import_store() -> None:
@@ -74,11 +87,18 @@ def artifacts_uri(location: str, run_id: str) -> str:
     return append_to_uri_path(location, run_id, "artifacts")
 
 
-def artifacts_folder(location: str, run_id: str) -> Path:
-    """Return the folder of a run's artifacts, of an experiment whose `location` is file://..."""
+def model_uri(location: str, model_id: str) -> str:
+    """Return where an experiment with artifacts at `location` keeps a model, as SqlAlchemyStore.create_logged_model."""
+    from mlflow.utils.uri import append_to_uri_path
+
+    return append_to_uri_path(location, "models", model_id, "artifacts")
+
+
+def folder_of(uri: str) -> Path:
+    """Return the folder of artifacts at file://..."""
     from mlflow.utils.file_utils import local_file_uri_to_path
 
-    return Path(local_file_uri_to_path(artifacts_uri(location, run_id)))
+    return Path(local_file_uri_to_path(uri))
 
 
 def insert_runs(client: Any, experiment_id: str, location: str, runs: list[RunContent]) -> None:
@@ -107,12 +127,13 @@ def insert_runs(client: Any, experiment_id: str, location: str, runs: list[RunCo
             if rows:
                 session.execute(sqlalchemy.insert(table), rows)
         insert_datasets(session, experiment_id, runs)
+        insert_models(session, experiment_id, location, [run for run in runs if run.model is not None])
 
 
 def insert_datasets(session: Any, experiment_id: str, runs: list[RunContent]) -> None:
     """Insert each data set once in an experiment, and which run had which."""
     import sqlalchemy
-    from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlInput
+    from mlflow.store.tracking.dbmodels.models import SqlDataset, SqlInput, SqlInputTag
 
     known = {
         (dataset.name, dataset.digest): dataset.dataset_uuid
@@ -133,6 +154,45 @@ def insert_datasets(session: Any, experiment_id: str, runs: list[RunContent]) ->
         for run in runs
     ]
     session.execute(sqlalchemy.insert(SqlInput), inputs)
+    tags = [
+        {"input_uuid": row["input_uuid"], "name": run.dataset_tag.key, "value": run.dataset_tag.value}
+        for row, run in zip(inputs, runs, strict=True)
+    ]
+    session.execute(sqlalchemy.insert(SqlInputTag), tags)
+
+
+def insert_models(session: Any, experiment_id: str, location: str, runs: list[RunContent]) -> None:
+    """Insert the models of these runs as create_logged_model, finalize_logged_model and log_outputs leave them."""
+    import sqlalchemy
+    from mlflow.store.tracking.dbmodels import models as tables
+
+    made = [(run, run.model) for run in runs if run.model is not None]
+    rows: dict[Any, list[dict[str, Any]]] = {
+        tables.SqlLoggedModel: [model_row(run, model, experiment_id, location) for run, model in made],
+        tables.SqlLoggedModelParam: [
+            row_of_model(model, experiment_id, param_key=key, param_value=value)
+            for _, model in made
+            for key, value in model.params.items()
+        ],
+        tables.SqlLoggedModelMetric: [
+            row_of_model(model, experiment_id, run_id=run.run_id, **model_metric_values(metric))
+            for run, model in made
+            for metric in model.metrics
+        ],
+        tables.SqlInput: [
+            {
+                "input_uuid": uuid.uuid4().hex,
+                "source_type": "RUN_OUTPUT",
+                "source_id": run.run_id,
+                "destination_type": "MODEL_OUTPUT",
+                "destination_id": model.model_id,
+            }
+            for run, model in made
+        ],
+    }
+    for table, values in rows.items():
+        if values:
+            session.execute(sqlalchemy.insert(table), values)
 
 
 def run_row(run: RunContent, experiment_id: str, location: str) -> dict[str, Any]:
@@ -168,6 +228,46 @@ def dataset_row(dataset: Any, experiment_id: str, key: str) -> Any:
         dataset_schema=dataset.schema,
         dataset_profile=dataset.profile,
     )
+
+
+def model_row(run: RunContent, model: ModelContent, experiment_id: str, location: str) -> dict[str, Any]:
+    """Return the row of a model that is ready."""
+    from mlflow.entities import LoggedModelStatus
+
+    return row_of_model(
+        model,
+        experiment_id,
+        name=model.name,
+        artifact_location=model_uri(location, model.model_id),
+        creation_timestamp_ms=run.ended,
+        last_updated_timestamp_ms=run.ended,
+        status=LoggedModelStatus.READY.to_int(),
+        lifecycle_stage="active",
+        model_type=model.kind,
+        source_run_id=run.run_id,
+    )
+
+
+def row_of_model(model: ModelContent, experiment_id: str, **values: Any) -> dict[str, Any]:
+    """Return a row that belongs to this model."""
+    return {"model_id": model.model_id, "experiment_id": int(experiment_id), **values}
+
+
+def model_metric_values(metric: Any) -> dict[str, Any]:
+    """Return the values of a model's metric, which is finite, by the columns of its row."""
+    return {
+        "metric_name": metric.key,
+        "metric_value": metric.value,
+        "metric_timestamp_ms": metric.timestamp,
+        "metric_step": metric.step,
+        "dataset_name": metric.dataset_name,
+        "dataset_digest": metric.dataset_digest,
+    }
+
+
+def latest_of(run: Any) -> list[Any]:
+    """Return of each metric of an MLflow run the last value, with its step and time, which `run.data.metrics` lacks."""
+    return list(run.data._metric_objs)
 
 
 def row_of_run(run: RunContent, **values: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The run of a sweep in MLflow: the parent of its runs, with how they ended and the best of them by validation."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from psilon_bench.records.run_json import read_run
 from psilon_bench.tracking.content import BATCH, as_metrics, milliseconds, source_tags, tags_of
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.state import ParentRun, sending_lock
+from psilon_bench.tracking.views import note, varied_settings, view_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +62,17 @@ def update_parents(experiment: Experiment, sweeps: Iterable[Path]) -> None:
         with sending_lock(sweep):
             run_id = parent_of(experiment, sweep, runs[0]["params"]["name"], began)
         log_metrics(experiment.client, run_id, sweep_metrics(runs), ended)
+        show_views(experiment, run_id, runs, ended)
         experiment.client.set_terminated(run_id, "FINISHED", end_time=ended)
+
+
+def show_views(experiment: Experiment, run_id: str, runs: Sequence[dict[str, Any]], at: int) -> None:
+    """Save the views of a sweep in the experiment, and say in its run's description which command made it."""
+    name = runs[0]["params"]["name"]
+    for key, value in view_tags(name, varied_settings([run["params"] for run in runs]), at).items():
+        experiment.client.set_experiment_tag(experiment.experiment_id, key, value)
+    last = max(runs, key=lambda run: run["times"]["started"])
+    experiment.client.set_tag(run_id, "mlflow.note.content", note(last["command"], experiment.experiment_id, name))
 
 
 def sweep_metrics(runs: list[dict[str, Any]]) -> dict[str, float]:

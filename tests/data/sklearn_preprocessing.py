@@ -12,8 +12,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from psilon_bench.data import levels
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
+from psilon_bench.data.quantiles import weighted_quantiles
 from psilon_bench.data.raw_columns import CYCLES, Missing, as_cycles, as_days, as_number, as_text
-from psilon_bench.data.targets import weighted_quantiles
 
 
 def fitted_transformer(train: pd.DataFrame, weights: np.ndarray | None = None, **more: Any) -> ColumnTransformer:

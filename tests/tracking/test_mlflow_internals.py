@@ -53,15 +53,23 @@ def has_default(column: Any) -> bool:
 
 def test_tables_have_the_columns_that_are_written() -> None:
     """All columns that `insert_runs` names, and none that is required beside them."""
+    from mlflow.entities import Metric
     from mlflow.store.tracking.dbmodels import models
 
-    run = mlflow_internals.RunContent("r", "n", "FINISHED", 1, 2, {"mlflow.user": "u"}, [], [], None)
+    run = mlflow_internals.RunContent("r", "n", "FINISHED", 1, 2, {"mlflow.user": "u"}, [], [], None, None)
+    model = mlflow_internals.ModelContent("m", "n", "pnet", {}, [])
+    metric = Metric("a", 1, 2, 3, model_id="m", dataset_name="d", dataset_digest="e", run_id="r")
     written = {
         models.SqlRun: set(mlflow_internals.run_row(run, "0", "file:///x")),
         models.SqlTag: {"run_uuid", "key", "value"},
         models.SqlParam: {"run_uuid", "key", "value"},
         models.SqlMetric: {"run_uuid", "key", "value", "timestamp", "step", "is_nan"},
         models.SqlLatestMetric: {"run_uuid", "key", "value", "timestamp", "step", "is_nan"},
+        models.SqlLoggedModel: set(mlflow_internals.model_row(run, model, "0", "file:///x")),
+        models.SqlLoggedModelParam: {"model_id", "experiment_id", "param_key", "param_value"},
+        models.SqlLoggedModelMetric: {"model_id", "experiment_id", "run_id"}
+        | set(mlflow_internals.model_metric_values(metric)),
+        models.SqlInputTag: {"input_uuid", "name", "value"},
         models.SqlInput: {"input_uuid", "source_type", "source_id", "destination_type", "destination_id"},
     }
     for table, names in written.items():

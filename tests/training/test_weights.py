@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
 from sklearn.utils.class_weight import compute_sample_weight
 
 from psilon_bench.config.schema import Config
-from psilon_bench.data.targets import weighted_quantiles
+from psilon_bench.data.quantiles import weighted_quantiles
 from psilon_bench.data.task import Split, Task
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics import prediction

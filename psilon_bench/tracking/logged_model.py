@@ -1,0 +1,73 @@
+"""The LoggedModel of a run in MLflow: created, filled, and its metrics linked to it and to the data set."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from psilon_bench.tracking.content import dataset_of, dataset_tag
+from psilon_bench.tracking.experiment import Experiment
+from psilon_bench.tracking.mlflow_internals import latest_of
+from psilon_bench.tracking.model_folder import ServedNetwork, columns_of, of_the_model, served_network
+
+
+def send_model(experiment: Experiment, run_id: str, folder: Path, run: dict[str, Any]) -> None:
+    """Bring the model of a finished run into MLflow, whole and once, however often this is interrupted and repeated.
+
+    The run has its metrics there already.
+    """
+    served = served_network(folder, run)
+    if served is None:
+        return
+    client = experiment.client
+    model = found(experiment, run_id) or client.create_logged_model(
+        experiment.experiment_id, served.name, run_id, params=served.params, model_type=served.kind
+    )
+    with tempfile.TemporaryDirectory(prefix="psilon_") as made:
+        served.write(Path(made), run_id, model.model_id)
+        client.log_model_artifacts(model.model_id, made)
+    client.finalize_logged_model(model.model_id, "READY")
+    link(experiment, run_id, model.model_id, served)
+
+
+def dataset_input(folder: Path, run: dict[str, Any]) -> Any:
+    """Return the data set of a run as MLflow's input, with the columns that the record knows of."""
+    from mlflow.entities import DatasetInput
+
+    return DatasetInput(dataset_of(run["task"], columns_of(folder)), [dataset_tag()])
+
+
+def found(experiment: Experiment, run_id: str) -> Any | None:
+    """Return the LoggedModel of a run, if MLflow has one."""
+    wanted = f"source_run_id = '{run_id}'"
+    return next(iter(experiment.client.search_logged_models([experiment.experiment_id], wanted, max_results=1)), None)
+
+
+def link(experiment: Experiment, run_id: str, model_id: str, served: ServedNetwork) -> None:
+    """Make the model the output of its run, and what the run ended with the metrics of the model."""
+    from mlflow.entities import LoggedModelOutput
+
+    there = experiment.client.get_run(run_id)
+    if model_id not in [output.model_id for output in there.outputs.model_outputs]:
+        experiment.client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+    experiment.client.log_batch(run_id, metrics=model_metrics(latest_of(there), model_id, run_id, served))
+
+
+def model_metrics(metrics: list[Any], model_id: str, run_id: str, served: ServedNetwork) -> list[Any]:
+    """Return the last metrics of a run that say something of its network, as metrics of the model on the data set."""
+    from mlflow.entities import Metric
+
+    dataset = dataset_of(served.run["task"], served.columns)
+    return [
+        Metric(
+            metric.key,
+            metric.value,
+            metric.timestamp,
+            metric.step,
+            model_id=model_id,
+            dataset_name=dataset.name,
+            dataset_digest=dataset.digest,
+            run_id=run_id,
+        )
+        for metric in metrics
+        if of_the_model(metric.key)
+    ]
