@@ -93,10 +93,14 @@ class SavedNetwork:
     @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
         """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        return self.network(self.network_inputs(rows)).double()
+
+    def network_inputs(self, rows: Any) -> Tensor:
+        """Return what the network is given of raw rows, in the precision of its parameters, (rows, ...)."""
         self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(np.asarray(self.preprocessing.transform(rows)), dtype=parameter.dtype)
-        return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        return x if self.inputs is None else x.flatten(1)[:, self.inputs]
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
