@@ -74,7 +74,7 @@ def test_no_point_of_the_ball_has_a_smaller_margin(drawn: Any, kind: str, certif
     if certificate is crown_margins and kind not in LINEAR:
         pytest.skip("crown is for piecewise linear networks")
     model = drawn(kind, 4, outputs)
-    task = "multiclass" if outputs > 1 else "binary"
+    task: Any = "multiclass" if outputs > 1 else "binary"
     net, x = exact_network(model, task), torch.randn(40, 4).double()
     y = net.logits(x).argmax(dim=1)
     radius = pairwise_radii(net, x, y).median().item()
