@@ -155,6 +155,8 @@ class MetricsSection(Section):
     """What is measured of the finished network beyond its scores."""
 
     radii: list[Annotated[float, Field(gt=0), Finite]]
+    certificate: Literal["pairwise", "crown"]
+    attack_steps: NonNegativeInt
     lipschitz_points: PositiveInt
     unit_threshold: Annotated[float, Field(ge=0), Finite]
     functions: Annotated[list[str], Field(description="a list of functions, such as [module.function]")]

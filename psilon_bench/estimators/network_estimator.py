@@ -24,6 +24,7 @@ from psilon_bench.estimators.bounds import column_bounds
 from psilon_bench.estimators.table import NOTHING, Table, new_rows, training_table
 from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.metrics.prediction import probabilities
+from psilon_bench.training.certified import upper_input_bounds
 from psilon_bench.training.engine import Row
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.member import Member
@@ -154,10 +155,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _certify(self, columns: list[str]) -> None:
         """Keep the bound of each column, and their sum."""
-        network: Any = self.network_
-        with torch.no_grad():
-            bounds = network.input_bounds().double().numpy()
-        self.input_bounds_ = column_bounds(self.task_, bounds, columns)
+        self.input_bounds_ = column_bounds(self.task_, upper_input_bounds(self.network_).numpy(), columns)
         self.lipschitz_bound_ = float(self.input_bounds_.sum())
 
     @torch.no_grad()

@@ -1,6 +1,5 @@
 """Predictions for new rows as a table: one row for each row that came, in the same order."""
 
-import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.certificate import certified_radii
-from psilon_bench.models.offers import HasLipschitzBound
+from psilon_bench.metrics.exact_network import exact_network
+from psilon_bench.metrics.pairwise import pairwise_radii
+from psilon_bench.metrics.prediction import class_logits
+from psilon_bench.models.offers import HasLipschitzBound, HasSlopes
 from psilon_bench.records.networks import SavedEnsemble, SavedNetwork
+from psilon_bench.training.certified import upper_lipschitz_bound
 
 RADIUS, SLOPE = "certified_radius", "slope_bound"
-SCALED = "inputs as scaled: numbers in standard deviations of the training rows, levels as 0 and 1"
+SCALED = (
+    "inputs as scaled: numbers in standard deviations of the training rows, levels as 0 and 1; a value that becomes "
+    "missing is no bounded move"
+)
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,21 @@ def bounds_of(model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame) -> tuple
         )
     if not isinstance(model.network, HasLipschitzBound):
         raise UsageError(f"--bounds needs a certificate, and {type(model.network).__name__} offers none. Leave it out.")
-    network: Any = copy.deepcopy(model.network).double()  # a float32 sum may lie below the bound
-    bound, kind = network.lipschitz_bound(), model.task["kind"]
-    if kind == "regression":
+    if model.task["kind"] == "regression":
         target = model.task["target"]
-        slope = bound.item() * target["scale"]
+        slope = upper_lipschitz_bound(model.network) * target["scale"]
         return SLOPE, slope, f"{SLOPE}: units of {target['name']!r} per unit by which all inputs move ({SCALED})"
-    exact = SavedNetwork(network, model.preprocessing, model.inputs, model.task)
-    radii = certified_radii(kind, exact.logits(frame), bound)
-    return RADIUS, radii.numpy(), f"{RADIUS}: the class is the same while no input moves by as much ({SCALED})"
+    radii = radii_of(model, frame).numpy()
+    return RADIUS, radii, f"{RADIUS}: the class is the same while no input moves by as much ({SCALED})"
+
+
+def radii_of(model: SavedNetwork, frame: pd.DataFrame) -> Tensor:
+    """Return the certified radius of each row, float64 (rows,): by pairs of logits where the network tells its slopes.
+
+    Of a network of your own that does not, by the bound that it gives.
+    """
+    kind, logits = model.task["kind"], model.logits(frame)
+    if not isinstance(model.network, HasSlopes):
+        return certified_radii(kind, logits, torch.tensor(upper_lipschitz_bound(model.network), dtype=logits.dtype))
+    x = model.network_inputs(frame).flatten(1).double()
+    return pairwise_radii(exact_network(model.network, kind), x, class_logits(kind, logits).argmax(dim=1))

@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from psilon_bench.data.task import Kind, Split
-from psilon_bench.models.offers import Bound, HasInputBounds, HasPathNorm, HasTaskKinds, HasWeights
+from psilon_bench.models.offers import Bound, HasInputBounds, HasPathNorm, HasSlopes, HasTaskKinds, HasWeights
+from psilon_bench.models.slopes import SlopeLayer
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -78,7 +79,7 @@ class Baseline(HasTaskKinds):
         return np.log(np.clip(self.estimator.predict_proba(x), EPS, 1 - EPS))
 
 
-class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds):
+class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds, HasSlopes):
     r"""Ridge regression, argmin sum_i (y_i - w x_i - b)^2 + alpha ||w||^2, and for classes logistic regression.
 
     The latter minimises sum_i CE_i + alpha/2 ||W||^2. Both are sums over rows, not means, and leave the intercept free.
@@ -89,6 +90,7 @@ class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds):
     tuned: ClassVar = {"alpha": "alpha"}
     bounds: tuple[Bound, ...] = ("improved",)
     lipschitz_activation = 1.0
+    piecewise_linear = True
 
     def __init__(self, num_features: int, num_outputs: int, alpha: Positive, max_iter: PositiveInt) -> None:
         """`max_iter` bounds the iterations of L-BFGS, which fits classes."""
@@ -125,6 +127,19 @@ class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds):
     def input_bounds(self) -> Float[Tensor, " input"]:
         """Return how far the outputs move at most (L1) when one input moves by 1; the sum is `lipschitz_bound`."""
         return self.weights()[0].abs().sum(dim=0)
+
+    def slope_layers(self) -> list[SlopeLayer]:
+        """Return the only layer; a class without training rows has no weights and the logit of `logits`."""
+        from sklearn.base import is_classifier
+
+        (weight,), bias = self.weights(), torch.from_numpy(np.atleast_1d(self.estimator.intercept_))
+        if is_classifier(self.estimator) and self.num_outputs > 1:
+            known = self.estimator.classes_
+            if len(known) == 2:
+                weight, bias = (torch.cat([torch.zeros_like(value), value]) for value in (weight, bias))
+            weight = weight.new_zeros(self.num_outputs, weight.shape[1]).index_copy(0, torch.as_tensor(known), weight)
+            bias = bias.new_full((self.num_outputs,), np.log(EPS)).index_copy(0, torch.as_tensor(known), bias)
+        return [SlopeLayer(weight, weight, bias, weight.abs(), weight.shape[1] + 2)]
 
 
 class RandomForest(Baseline):

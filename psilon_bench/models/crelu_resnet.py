@@ -10,7 +10,16 @@ from torch import Tensor, nn
 from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Depth, Linear, NormLinear
-from psilon_bench.models.offers import Bound, HasCompact, HasInputBounds, HasNormLayers, HasPathNorm, HasPowerSum
+from psilon_bench.models.offers import (
+    Bound,
+    HasCompact,
+    HasInputBounds,
+    HasNormLayers,
+    HasPathNorm,
+    HasPowerSum,
+    HasSlopes,
+)
+from psilon_bench.models.slopes import SlopeLayer, linear_slopes, roundings
 
 
 class CReLULinear(NormLinear):
@@ -88,7 +97,7 @@ def reads(layer: Any) -> Bool[Tensor, "unit fan_in"]:
     return (plus != 0) | (minus != 0)
 
 
-class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds):
+class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes):
     r"""A network h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
 
     It has `depth` hidden layers (so depth - 1 blocks) of width `hidden`. The normalization q and `share` are those of
@@ -97,6 +106,7 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
     """
 
     lipschitz_activation = 1.0
+    piecewise_linear = True
     bounds: tuple[Bound, ...] = ("improved", "original", "tight")
     first: Any
     blocks: Any  # nn.ModuleList of CReLULinear
@@ -178,6 +188,10 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
             paths = paths @ self._block(block, "tight")
         return paths @ self.first.weight.abs()
 
+    def slope_layers(self) -> list[SlopeLayer]:
+        """Return the first layer, the blocks with the identity in both of their slopes, and the output layer."""
+        return [linear_slopes(self.first, 1.0, 1.0), *map(_block_slopes, self.blocks), _crelu_slopes(self.last)]
+
     def norm_layers(self) -> list[NormLinear]:
         """Return the weight-normalised layers."""
         return [layer for layer in (self.first, *self.blocks, self.last) if isinstance(layer, NormLinear)]
@@ -211,3 +225,17 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
     def lipschitz_bound(self) -> Float[Tensor, ""]:
         """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the tight bound of `path_norm`."""
         return self.input_bounds().sum()
+
+
+def _crelu_slopes(layer: Any) -> SlopeLayer:
+    """Return a CReLU layer by its slopes W+ and W-."""
+    plus, minus = parts(layer)
+    return SlopeLayer(plus, minus, layer.bias, torch.maximum(plus.abs(), minus.abs()), roundings(layer))
+
+
+def _block_slopes(block: Any) -> SlopeLayer:
+    """Return a residual block by its slopes I + W+ and I + W-."""
+    inner = _crelu_slopes(block)
+    identity = torch.eye(len(inner.bias), dtype=inner.bias.dtype, device=inner.bias.device)
+    plus, minus, size = (identity + part for part in (inner.positive, inner.negative, inner.magnitude))
+    return SlopeLayer(plus, minus, inner.bias, size, inner.roundings)

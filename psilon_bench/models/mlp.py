@@ -18,10 +18,12 @@ from psilon_bench.models.offers import (
     HasNormLayers,
     HasPathNorm,
     HasPowerSum,
+    HasSlopes,
     HasUnits,
     Pair,
 )
 from psilon_bench.models.path_norm import input_path_norms, path_norm
+from psilon_bench.models.slopes import SlopeLayer, linear_slopes
 
 # name -> (module, Lipschitz constant); GELU's slope peaks at 1.129 (at x = sqrt 2)
 ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
@@ -31,9 +33,12 @@ ACTIVATIONS: dict[str, tuple[nn.Module, float]] = {
     "gelu": (nn.GELU(), 1.129),
 }
 HOMOGENEOUS = ("relu", "leaky_relu")
+SLOPES = {"relu": 0.0, "leaky_relu": 0.01, "tanh": 0.0, "gelu": -0.129}  # the smallest slope of each
 
 
-class MLP(nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasPathNorm, HasInputBounds, HasUnits):
+class MLP(
+    nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes, HasUnits
+):
     r"""A network of `depth` hidden layers of width `hidden` and a linear output layer.
 
     `normalization` is None for plain layers, else the q of `NormLinear`. With `share` a hidden layer has one length g;
@@ -98,6 +103,17 @@ class MLP(nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasP
     def activations(self) -> list[nn.Module]:
         """Return the activation behind each layer but the last."""
         return [self.activation] * (len(self.layers) - 1)
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Return whether the activation has two slopes, behind and before 0."""
+        return self.homogeneous
+
+    def slope_layers(self) -> list[SlopeLayer]:
+        """Return the layers with the two slopes of the activation before each, of which the identity has but one."""
+        both = self.lipschitz_activation, SLOPES[self.activation_name]
+        before = [both if activation is self.activation else (1.0, 1.0) for activation in self.activations()]
+        return [linear_slopes(layer, *s) for layer, s in zip(self.layers, [(1.0, 1.0), *before], strict=True)]
 
     def units(self) -> list[Pair]:
         """Return layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from psilon_bench.data.task import Kind
 from psilon_bench.models.linear import NormLinear
+from psilon_bench.models.slopes import SlopeLayer
 
 Bound = Literal["improved", "original", "tight"]
 
@@ -101,6 +102,19 @@ class HasInputBounds(HasLipschitzBound):
 
         A bound of 0 says that the network does not read the input.
         """
+
+
+class HasSlopes(HasLipschitzBound):
+    """A network whose layers tell their two slopes, from which the margin of each pair of logits is bounded."""
+
+    @abstractmethod
+    def slope_layers(self) -> list[SlopeLayer]:
+        """Return the layers in the order of application, with the effective weights in the precision of the network."""
+
+    @property
+    @abstractmethod
+    def piecewise_linear(self) -> bool:
+        """Return whether the layers are the network itself; else its slopes only lie between the two of each."""
 
 
 class HasUnits(ABC):

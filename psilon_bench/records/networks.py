@@ -97,12 +97,16 @@ class SavedNetwork:
     @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
         """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        return self.network(self.network_inputs(rows)).double()
+
+    def network_inputs(self, rows: Any) -> Tensor:
+        """Return what the network is given of raw rows, in the precision of its parameters, (rows, ...)."""
         if self.preprocessing is None:
             raise UsageError("The network recovers a vector from measurements, and predicts no rows. Take another run.")
         self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(self.preprocessing.transform(rows), dtype=parameter.dtype)
-        return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        return x if self.inputs is None else x.flatten(1)[:, self.inputs]
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
@@ -117,7 +121,7 @@ class SavedNetwork:
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=5,  # logits, torch's frame around it, predict
+                stacklevel=6,  # network_inputs, logits, torch's frame around it, predict
             )
 
 

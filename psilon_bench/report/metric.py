@@ -23,6 +23,7 @@ WORDS = {
     "val/accuracy": "validation accuracy",
     "test/accuracy": "test accuracy",
     "test/certified_accuracy": "certified test accuracy",
+    "test/attacked_accuracy": "test accuracy under attack",
     "val/error": "validation error",
     "test/error": "test error",
     "path_norm": "1-path-norm",

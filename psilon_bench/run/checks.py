@@ -20,6 +20,7 @@ from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
 from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.run.calibration_checks import check_coverage, check_temperature
+from psilon_bench.run.certificate_checks import check_certificate
 from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
@@ -54,6 +55,7 @@ def member_of(config: Config, task: Task) -> Member:
     check_temperature(config, task)
     check_coverage(config, task)
     check_weights(config, task, model)
+    check_certificate(config, task, model)
     if isinstance(model, Baseline):
         check_seed(config)
         return Member(config, task, model)

@@ -26,7 +26,7 @@ from psilon_bench.run.printing import folding
 from psilon_bench.sweep.composer import Compose, Composer
 from psilon_bench.sweep.folding import fold_count, folded_jobs, folds_of, out_of_fold_of, refits_of
 from psilon_bench.sweep.grids import Parse
-from psilon_bench.sweep.jobs import AtEnd, checked_config, compose_all, nothing, titled
+from psilon_bench.sweep.jobs import AtEnd, checked_config, compose_all, no_more, titled
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.refusals import in_job, reason
 from psilon_bench.sweep.search_section import SearchSection, checked_section
@@ -46,7 +46,7 @@ def search(
     parse: Parse,
     compose: Compose,
     launcher: OtherLauncher | None,
-    at_end: AtEnd = nothing,
+    at_end: AtEnd = no_more,
 ) -> list[FrozenTrial]:
     """Search until there are n_trials, and return the best trial, or the Pareto front of several objectives.
 

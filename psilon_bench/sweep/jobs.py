@@ -28,12 +28,12 @@ IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which s
 AtEnd = Callable[[Config], None]  # what is done with the configuration of one run when a sweep has ended
 
 
-def nothing(config: Config) -> None:
+def no_more(config: Config) -> None:
     """Do nothing at the end of a sweep."""
 
 
 def launch(
-    jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None, at_end: AtEnd = nothing
+    jobs: Sequence[list[str]], compose: Compose, launcher: OtherLauncher | None = None, at_end: AtEnd = no_more
 ) -> list[JobReturn]:
     """Train the runs of these jobs; each job's return value is run.json of all runs by identity.
 

@@ -44,7 +44,7 @@ RUNS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedRecord:
     """The record of a run that has ended, with all that MLflow is to have of it."""
 
     folder: Path
@@ -69,21 +69,21 @@ def send_ended(experiment: Experiment, folders: Iterable[Path], process_is_gone:
             yield from (one.folder for one in batch)
 
 
-def next_batch(experiment: Experiment, unsent: list[Path], process_is_gone: bool) -> list[Ended]:
+def next_batch(experiment: Experiment, unsent: list[Path], process_is_gone: bool) -> list[EndedRecord]:
     """Return the next few records with what MLflow is to have of them, and remove them from `unsent`."""
-    batch: list[Ended] = []
+    batch: list[EndedRecord] = []
     while unsent and len(batch) < RUNS_AT_ONCE and sum(len(one.run.metrics) for one in batch) < METRICS_AT_ONCE:
         folder = unsent.pop(0)
         run = None if (folder / MLFLOW_STATE).exists() else read_run(folder)
         if run is not None and (run["status"] != "running" or process_is_gone or is_gone(run)):
             try:
-                batch.append(ended(experiment, folder, run))
+                batch.append(ended_record(experiment, folder, run))
             except Exception:  # whatever is odd in a record: its mirror meets it again, and tells
                 continue
     return batch
 
 
-def ended(experiment: Experiment, folder: Path, run: dict[str, Any]) -> Ended:
+def ended_record(experiment: Experiment, folder: Path, run: dict[str, Any]) -> EndedRecord:
     """Return all that MLflow is to have of the record."""
     at, began = ends_at(run), milliseconds(run["times"]["started"])
     rows = read_rows(folder / HISTORY)
@@ -100,7 +100,7 @@ def ended(experiment: Experiment, folder: Path, run: dict[str, Any]) -> Ended:
         dataset_tag=dataset_tag(),
     )
     served = served_network(folder, run)
-    return Ended(folder, with_model(validated(content), served), served)
+    return EndedRecord(folder, with_model(validated(content), served), served)
 
 
 def with_model(run: RunContent, served: ServedNetwork | None) -> RunContent:
@@ -112,7 +112,7 @@ def with_model(run: RunContent, served: ServedNetwork | None) -> RunContent:
     return run
 
 
-def send_batch(experiment: Experiment, batch: list[Ended]) -> None:
+def send_batch(experiment: Experiment, batch: list[EndedRecord]) -> None:
     """Copy the files, then write all runs at once; mlflow.json says so before and after it."""
     for one in batch:
         MirrorState(uri=experiment.uri, run_id=one.run.run_id, done=False).write(one.folder / MLFLOW_STATE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from psilon_bench.tracking.content import dataset_of, dataset_tag
 from psilon_bench.tracking.experiment import Experiment
-from psilon_bench.tracking.mlflow_internals import latest_of
+from psilon_bench.tracking.mlflow_internals import last_values
 from psilon_bench.tracking.model_folder import ServedNetwork, columns_of, of_the_model, served_network
 
 
@@ -49,7 +49,7 @@ def link(experiment: Experiment, run_id: str, model_id: str, served: ServedNetwo
     there = experiment.client.get_run(run_id)
     if model_id not in [output.model_id for output in there.outputs.model_outputs]:
         experiment.client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
-    experiment.client.log_batch(run_id, metrics=model_metrics(latest_of(there), model_id, run_id, served))
+    experiment.client.log_batch(run_id, metrics=model_metrics(last_values(there), model_id, run_id, served))
 
 
 def model_metrics(metrics: list[Any], model_id: str, run_id: str, served: ServedNetwork) -> list[Any]:

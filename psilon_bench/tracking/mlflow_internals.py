@@ -265,7 +265,7 @@ def model_metric_values(metric: Any) -> dict[str, Any]:
     }
 
 
-def latest_of(run: Any) -> list[Any]:
+def last_values(run: Any) -> list[Any]:
     """Return of each metric of an MLflow run the last value, with its step and time, which `run.data.metrics` lacks."""
     return list(run.data._metric_objs)
 

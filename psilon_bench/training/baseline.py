@@ -1,7 +1,7 @@
 """Fits a baseline as a whole, without steps: what Trainer is to networks, for one model."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -10,9 +10,8 @@ from psilon_bench.config.sections import HardwareSection
 from psilon_bench.data.task import Split
 from psilon_bench.machine.signals import at_once
 from psilon_bench.metrics import prediction
-from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.network import final_measures
-from psilon_bench.models.baselines import Ridge
+from psilon_bench.training.certified import certificates
 from psilon_bench.training.class_weight import training_splits
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.final_scores import add_predictions
@@ -56,26 +55,26 @@ class BaselineFit:
         on_row(0, row)
         self.members = [Progress("finished", last_row=row)]
 
-    def scores(self, rows: Split, split: str, radii: Sequence[float] = ()) -> list[Row]:
-        """Return scores on a split, named `split/...`; certified accuracies where there are classes and a bound."""
+    def scores(self, rows: Split, split: str) -> list[Row]:
+        """Return scores on a split, named `split/...`."""
         kind, y = self.task.kind, rows.y if self.task.kind == "multiclass" else rows.y.double()
         logits = self.model.logits(kind, rows.x)
         shares = rows.shares
         scores = prediction.scores(kind, logits, y, self.member.config.metrics.located, shares)
-        if kind != "regression" and isinstance(self.model, Ridge):
-            scores |= certified_accuracies(kind, logits, y, self.model.lipschitz_bound(), radii, shares)
         return [{f"{split}/{name}": value.item() for name, value in scores.items()}]
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield the one outcome; the estimator alone is kept, so that skops.io.load needs scikit-learn alone."""
         metrics = self.member.config.metrics
-        (test,) = test_scores(self.scores, self.task.test, self.task.extra_tests, metrics.radii)
+        (test,) = test_scores(self.scores, self.task.test, self.task.extra_tests)
         measures = final_measures(self.model, metrics.unit_threshold)
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
         outcome.preprocessing, outcome.estimator = self.task.preprocessing, self.model.estimator
         if self.task.kind != "recovery":
-            add_predictions(outcome, self.task, self.logits_by_split(), metrics)
+            logits = self.logits_by_split()
+            add_predictions(outcome, self.task, logits, metrics)
+            outcome.metrics |= certificates(self.model, self.task, metrics, logits["test"])
         export(outcome, self.model, self.task, pruned=False)
         outcome.metrics["time/fit_s"] = self.seconds
         yield outcome

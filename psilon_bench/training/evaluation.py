@@ -1,7 +1,7 @@
 """What is measured of the members of a stack on rows that they do not train on, and of the networks themselves."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,10 +9,8 @@ from torch import Tensor, nn
 
 from psilon_bench.data.task import Split
 from psilon_bench.metrics import prediction
-from psilon_bench.metrics.certificate import certified_accuracies
 from psilon_bench.metrics.lipschitz import jacobians
 from psilon_bench.metrics.units import weight_decay_objectives
-from psilon_bench.models.offers import HasLipschitzBound
 from psilon_bench.models.units import pairs_of
 from psilon_bench.training.batches import Rows, Shares
 from psilon_bench.training.engine import Row
@@ -30,7 +28,7 @@ def nothing(_model: nn.Module) -> dict[str, Tensor]:
 
 
 class Evaluation:
-    """Scores, certificates and slopes of all members, in the precision of their parameters: none is under autocast."""
+    """Scores and slopes of all members, in the precision of their parameters: none is under autocast."""
 
     def __init__(self, recipe: Recipe, train: Rows, randomness: Randomness) -> None:
         self.stack, self.kind, self.train, self.randomness = recipe.stack, recipe.kind, train, randomness
@@ -56,17 +54,11 @@ class Evaluation:
         return evaluation
 
     @torch.no_grad()
-    def scores(self, rows: Rows, split: str, of_network: OfNetwork = nothing, radii: Sequence[float] = ()) -> list[Row]:
-        """Return the scores on these rows, named `split/...`, and the network's measures; one dictionary a member.
-
-        Of classes also the certified accuracy at these L_inf radii, for networks that have a bound.
-        """
-        certified = radii if self.kind != "regression" and isinstance(self.stack.model, HasLipschitzBound) else ()
+    def scores(self, rows: Rows, split: str, of_network: OfNetwork = nothing) -> list[Row]:
+        """Return the scores on these rows, named `split/...`, and the network's measures; one dictionary a member."""
 
         def measured(model: Any, logits: Tensor, y: Tensor, shares: Shares) -> dict[str, Tensor]:
             scores = prediction.scores(self.kind, logits, y, self.functions, **shares)
-            if certified:
-                scores |= certified_accuracies(self.kind, logits, y, model.lipschitz_bound(), certified, **shares)
             return {f"{split}/{name}": value for name, value in scores.items()} | of_network(model)
 
         return self.over(rows, measured)

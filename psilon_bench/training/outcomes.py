@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
-from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasWeights
+from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasSlopes, HasWeights
+from psilon_bench.training.certified import certificates, upper_input_bounds, upper_lipschitz_bound
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.final_scores import add_predictions
@@ -75,6 +76,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             if logits:
                 of_member = {split: values[index] for split, values in logits.items()}
                 add_predictions(outcome, task, of_member, recipe.metrics)
+                outcome.metrics |= certificates(stack.network(index), task, recipe.metrics, of_member["test"])
             export(outcome, stack.network(index), task, pruned)
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time
@@ -92,19 +94,17 @@ def final_metrics(trainer: "Trainer", evaluation: Evaluation) -> list[Row]:
     metrics = trainer.recipe.metrics
     of_network = partial(final_measures, unit_threshold=metrics.unit_threshold, functions=metrics.located)
     val = evaluation.validation("val", of_network)
-    test = test_scores(evaluation.scores, evaluation.test, evaluation.extra_tests, metrics.radii)
+    test = test_scores(evaluation.scores, evaluation.test, evaluation.extra_tests)
     before: Sequence[Row] = trainer.unpruned or [{} for _ in val]
     return [first | then | earlier for first, then, earlier in zip(val, test, before, strict=True)]
 
 
-def test_scores(
-    scores: Callable[..., list[Row]], test: Any, extra_tests: Mapping[str, Any], radii: Sequence[float]
-) -> list[Row]:
+def test_scores(scores: Callable[..., list[Row]], test: Any, extra_tests: Mapping[str, Any]) -> list[Row]:
     """Return scores on the test rows, on each extra test set (`test/fog/loss`), and their mean (`test/extra/loss`).
 
-    scores(rows, split) gives a dictionary for each member; radii: of certified accuracies on the test rows alone.
+    scores(rows, split) gives a dictionary for each member.
     """
-    found: list[Row] = scores(test, "test", radii=radii)
+    found: list[Row] = scores(test, "test")
     extra = [scores(rows, f"test/{name}") for name, rows in extra_tests.items()]
     for index, row in enumerate(found):
         for score in ("loss", "accuracy"):
@@ -131,7 +131,9 @@ def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
     if pruned:
         outcome.tensors["pruned"] = state_of(network)
     if isinstance(network, HasInputBounds):
-        add_inputs(outcome, input_table(task, network.input_bounds()))
+        add_inputs(outcome, input_table(task, upper_input_bounds(network)))
+    if isinstance(network, HasSlopes):
+        outcome.metrics["lipschitz_bound"] = upper_lipschitz_bound(network)
     if isinstance(network, HasAliveUnits):
         units = unit_table(network)
         if not units["alive"].all():
@@ -170,7 +172,8 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     """Return a row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
 
     bounds: (inputs,). Raw outputs of a regression are in units of the target. A bound of 0: the network does not read
-    that input.
+    that input. A value that becomes missing is no bounded move: its input jumps to the median, and another one may go
+    from 0 to 1.
     """
     bound = bounds.detach().double().cpu()
     scales = torch.tensor(task.input_scales or [1.0] * len(bound), dtype=torch.float64)

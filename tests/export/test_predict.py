@@ -98,7 +98,9 @@ def test_no_movement_within_the_radius_changes_the_class(
     after = torch.cat([torch.zeros_like(moved), moved], dim=1) if kind == "binary" else moved
     assert torch.equal(after.argmax(dim=1), best)
     margin = (top[:, 0] - top[:, 1]).detach().numpy()
-    np.testing.assert_allclose(radius, margin / saved.network.lipschitz_bound().item(), rtol=1e-9)
+    by_all = margin / saved.network.lipschitz_bound().item()  # of two logits by the bound of all
+    assert (radius >= by_all * (1 - 1e-9)).all()
+    assert (radius > 1.05 * by_all).any() == (kind == "multiclass")
 
 
 def test_the_slope_of_a_regression_bounds_its_differences(made: Any, saved_as: Any, network: Any, table: Any) -> None:

@@ -28,6 +28,7 @@ from psilon_bench.models.offers import (
     HasPathNorm,
     HasPlain,
     HasPowerSum,
+    HasSlopes,
     HasStackableArguments,
     HasTaskKinds,
     HasUnits,
@@ -51,7 +52,7 @@ CLAIMS = {  # by class, so that a network of a new class fails here until it is 
     "VGG": {HasWeights, HasPowerSum, HasPlain, HasCompact, HasUnits},
     "ResNet": {HasWeights, HasPowerSum, HasPlain},
     "DiagonalLinear": {HasWeights, HasWeightNorm, HasMeasures, HasTaskKinds, HasStackableArguments},
-    "Ridge": {HasWeights, HasPathNorm, HasLipschitzBound, HasInputBounds, HasTaskKinds},
+    "Ridge": {HasWeights, HasPathNorm, HasLipschitzBound, HasInputBounds, HasSlopes, HasTaskKinds},
     "RandomForest": {HasTaskKinds},
     "HistGBDT": {HasTaskKinds},
     "BasisPursuit": {HasWeights, HasMeasures, HasTaskKinds},
@@ -142,6 +143,16 @@ def of_input_bounds(model: Any) -> None:
     torch.testing.assert_close(model.input_bounds().sum(), model.lipschitz_bound())
 
 
+def of_slopes(model: Any) -> None:
+    layers = model.slope_layers()
+    assert isinstance(model.piecewise_linear, bool)
+    assert layers[0].positive.shape[1] == FEATURES
+    for own in layers:
+        assert own.positive.shape == own.negative.shape == own.magnitude.shape
+        assert own.bias.shape == own.positive.shape[:1]
+        assert (own.magnitude >= torch.maximum(own.positive.abs(), own.negative.abs()) - 1e-12).all()
+
+
 def of_units(model: Any) -> None:
     layers = {id(layer) for pair in model.units() for layer in pair} | {id(layer) for layer in model.unpaired()}
     assert isinstance(model.homogeneous, bool)
@@ -198,6 +209,7 @@ PROMISES = {
     HasPathNorm: of_path_norm,
     HasLipschitzBound: of_lipschitz_bound,
     HasInputBounds: of_input_bounds,
+    HasSlopes: of_slopes,
     HasUnits: of_units,
     HasWeightNorm: of_weight_norm,
     HasNormLayers: of_norm_layers,

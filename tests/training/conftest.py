@@ -23,7 +23,14 @@ from psilon_bench.training.trainer import Trainer
 
 TRAINER = {**OmegaConf.load(CONF / "config.yaml").trainer, "epochs": 6, "num_batches": 5, "eval_every": 1}
 METRICS = MetricsSection(
-    radii=[], lipschitz_points=1, unit_threshold=1e-3, functions=[], calibrate="none", coverage=None
+    radii=[],
+    certificate="pairwise",
+    attack_steps=0,
+    lipschitz_points=1,
+    unit_threshold=1e-3,
+    functions=[],
+    calibrate="none",
+    coverage=None,
 )
 ADAM = partial(torch.optim.Adam, lr=0.05, fused=True)
 

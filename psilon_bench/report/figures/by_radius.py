@@ -11,6 +11,7 @@ from psilon_bench.report.selection import Choice
 from psilon_bench.report.summary import metrics_of
 
 PLACE = 50
+OF_RADII = ("certified_accuracy", "attacked_accuracy")
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -53,7 +54,7 @@ def _figure(material: Material, stem: str, values: Sequence[str], datasets: Sequ
             )
         axis.set(
             title=dataset,
-            xlabel="radius (L_inf, scaled inputs)" if "certified" in stem else "value",
+            xlabel="radius (L_inf, scaled inputs)" if stem.endswith(OF_RADII) else "value",
             ylabel=label(stem),
         )
         scale(axis.xaxis, [row[2] for row in rows])

@@ -1,0 +1,84 @@
+"""Claims on Lipschitz constants of a network, with their proofs: what psilon-certify prints and writes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from psilon_bench.errors import UsageError
+from psilon_bench.metrics.exact_network import exact_network
+from psilon_bench.metrics.lipschitz_program import Maximum, Programme, largest_slope
+from psilon_bench.models.offers import HasSlopes
+from psilon_bench.models.slopes import SlopeLayer
+
+MOST_UNITS = 1000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is bounded in words, the network with one output whose slope it is, and what was found."""
+
+    of: str
+    layers: list[SlopeLayer]
+    path_norm: float
+    found: Maximum
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the claim as check_certificate.py reads it."""
+        parts = ("positive", "negative")
+        return {
+            "of": self.of,
+            "lower": self.found.lower,
+            "proved": self.found.proved,
+            "layers": [{part: getattr(layer, part).tolist() for part in parts} for layer in self.layers],
+            "pattern": self.found.pattern.tolist(),
+            "leaves": [
+                {"signs": {str(k): s for k, s in leaf.signs.items()}, "multipliers": leaf.multipliers.tolist()}
+                for leaf in self.found.leaves
+            ],
+        }
+
+
+def claims_of(network: Any, names: Sequence[str], seconds: float) -> Iterator[Claim]:
+    """Yield the bounds for all outputs together (L1) and, of several, for each; each has its share of the time.
+
+    UsageError where the network has no layers of two slopes, or more units than a search over patterns can settle.
+    """
+    if not isinstance(network, HasSlopes) or not network.piecewise_linear:
+        raise UsageError(
+            "--exact searches patterns of units with two slopes each, and this network has a smooth activation or "
+            "unknown layers. Leave it out (lipschitz_bound holds for any), or train with relu or leaky_relu."
+        )
+    layers = [own.slopes for own in exact_network(network, "regression").layers]
+    units = sum(len(own.bias) for own in layers[:-1])
+    if units > MOST_UNITS:
+        raise UsageError(
+            f"--exact searches patterns of at most {MOST_UNITS} units, and this network has {units}. Prune it "
+            "(pruner=l1_projection), train a narrower one, or take its lipschitz_bound."
+        )
+    networks = {"all outputs (L1)": l1_layers(layers)}
+    if len(layers[-1].bias) > 1:
+        networks |= {f"output {name}": one_output(layers, k) for k, name in enumerate(names)}
+    for of, own in networks.items():
+        programme = Programme(own)
+        yield Claim(of, own, programme.path_norm, largest_slope(programme, seconds / len(networks)))
+
+
+def one_output(layers: Sequence[SlopeLayer], output: int) -> list[SlopeLayer]:
+    """Return the network with this output alone."""
+    last, rows = layers[-1], slice(output, output + 1)
+    own = SlopeLayer(last.positive[rows], last.negative[rows], last.bias[rows], last.magnitude[rows], last.roundings)
+    return [*layers[:-1], own]
+
+
+def l1_layers(layers: Sequence[SlopeLayer]) -> list[SlopeLayer]:
+    """Return the network with one output, the sum of the sizes of all: a layer of the slopes 1 and -1 behind them.
+
+    With one output the network is its own.
+    """
+    last = layers[-1]
+    if len(last.bias) == 1:
+        return list(layers)
+    ones = torch.ones(1, len(last.bias), dtype=last.bias.dtype)
+    return [*layers, SlopeLayer(ones, -ones, torch.zeros_like(ones[0, :1]), ones, len(last.bias))]

@@ -1,0 +1,28 @@
+"""What a certificate needs of the network, before anything is written."""
+
+from typing import Any
+
+from psilon_bench.config.schema import Config
+from psilon_bench.data.task import Task
+from psilon_bench.errors import UsageError
+from psilon_bench.models.offers import HasSlopes
+
+
+def check_certificate(config: Config, task: Task, model: Any) -> None:
+    """Raise UsageError where metrics.certificate asks for more than the network's layers allow.
+
+    For what has no classes, and for metrics.radii=[], nothing is certified, and any certificate will do.
+    """
+    asked = config.metrics.certificate
+    if asked == "pairwise" or task.kind not in ("binary", "multiclass") or not config.metrics.radii:
+        return
+    if not isinstance(model, HasSlopes):
+        raise UsageError(
+            f"metrics.certificate={asked} goes through the layers of a network, and {type(model).__name__} of "
+            f"model={config.model.name} does not tell their slopes. Set metrics.certificate=pairwise."
+        )
+    if not model.piecewise_linear:
+        raise UsageError(
+            f"metrics.certificate={asked} needs an activation of two slopes, and model={config.model.name} has a "
+            "smooth one. Set model.activation=relu or leaky_relu, or metrics.certificate=pairwise."
+        )

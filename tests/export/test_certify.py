@@ -1,0 +1,44 @@
+"""psilon-certify: bounds of a run, a file with proofs, and its check, by the command and by the stand-alone file."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from export_commands import Said
+
+from psilon_bench.cli import certify
+from psilon_bench.export import check_certificate
+
+
+def certifying(*arguments: str | Path) -> Said:
+    """psilon-certify with these arguments."""
+    return Said(certify.main, "psilon-certify", arguments)
+
+
+def test_a_run_is_certified_and_checked(finished: Any, tmp_path: Path) -> None:
+    """The path norm alone; lower and upper bounds; the file is proved, and no more once a number is changed."""
+    record, out = finished("dataset=breast_cancer", "model.hidden=3"), tmp_path / "made" / "proofs.json"
+    bound = record.run["metrics"]["lipschitz_bound"]
+    said = certifying(record.folder)
+    assert (said.code or 0, said.out) == (0, f"all outputs (L1): at most {bound:.6g}, the path norm\n")
+    said = certifying(record.folder, "--exact", "--time", "2", "--out", out)
+    assert not said.code
+    assert said.out.startswith("all outputs (L1): lower ")
+    assert certifying("--check", out).out == "all outputs (L1): proved\n"
+    alone = [sys.executable, "-I", check_certificate.__file__, str(out)]
+    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "1 claims are proved\n"
+    claims = json.loads(out.read_text())
+    claims["claims"][0]["proved"] *= 0.9
+    out.write_text(json.dumps(claims))
+    said = certifying("--check", out)
+    assert (said.code, "does not prove" in said.out) == (1, True)
+
+
+def test_what_is_asked_wrongly_is_one_line(tmp_path: Path) -> None:
+    """No RUN, --out without --exact, a file of something else."""
+    (tmp_path / "other.json").write_text("[]")
+    for arguments in ((), (tmp_path, "--out", "x.json"), ("--check", tmp_path / "other.json")):
+        said = certifying(*arguments)
+        assert (said.code, said.err.count("\n")) == (2, 1)

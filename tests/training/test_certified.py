@@ -1,0 +1,86 @@
+"""What runs record of certificates: between the old rule and the attack, rounded up, and refused before a run."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from psilon_bench.errors import UsageError
+from psilon_bench.metrics.certificate import certified_accuracy
+from psilon_bench.models.baselines import Ridge
+from psilon_bench.records.networks import load_network
+from psilon_bench.run.checks import prepare
+from psilon_bench.training.certified import upper_input_bounds, upper_lipschitz_bound
+
+RADII = (0.03, 0.3)
+WINE = ("dataset=wine", f"metrics.radii=[{RADII[0]},{RADII[1]}]", "trainer.epochs=15", "optimizer.lr=0.03")
+RUNS = {
+    "pnet": ("model=pnet",),
+    "pruned": ("model=pnet", "pruner=l1_projection", "pruner.steps=10"),
+    "residual": ("model=psilon_resnet",),
+    "leaky": ("model=mlp", "model.activation=leaky_relu", "reg=l2"),
+    "two classes": ("model=snet", "reg=l2", "dataset=breast_cancer"),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_the_recorded_accuracies_ascend(finished: Any, config: Any, kind: str) -> None:
+    """Old rule <= pairwise <= crown <= attack <= accuracy; the bound is that of float64, at least."""
+    metrics = {}
+    for certificate in ("pairwise", "crown"):
+        record = finished(*WINE, *RUNS[kind], f"metrics.certificate={certificate}")
+        metrics[certificate] = record.run["metrics"]
+    pairwise, crown = metrics["pairwise"], metrics["crown"]
+    which: Any = "pruned" if (record.folder / "pruned.pt").exists() else "model"
+    network: Any = load_network(record.folder, which)[0].double()
+    with torch.no_grad():
+        exact = network.lipschitz_bound().item()
+    assert exact <= crown["lipschitz_bound"] == pairwise["lipschitz_bound"] <= exact * (1 + 1e-4)
+    assert crown["lipschitz_bound"] == pytest.approx(upper_lipschitz_bound(network))
+    assert pd.read_csv(record.folder / "inputs.csv")["bound"].tolist() == pytest.approx(
+        upper_input_bounds(network).tolist()
+    )
+    task = prepare(config(*WINE, *RUNS[kind])).task
+    with torch.no_grad():
+        logits = network(task.test.x.double())
+    for radius in RADII:
+        old = certified_accuracy(task.kind, logits, task.test.y, torch.tensor(exact), radius).item()
+        name = f"test/certified_accuracy/{radius}"
+        attacked = crown[f"test/attacked_accuracy/{radius}"]
+        assert old <= pairwise[name] <= crown[name] <= attacked <= crown["test/accuracy"]
+        assert pairwise[f"test/attacked_accuracy/{radius}"] == attacked
+
+
+def test_no_attack_is_recorded_where_it_has_no_steps(finished: Any) -> None:
+    """With metrics.attack_steps=0 the certified accuracies stand alone."""
+    metrics = finished(*WINE, "metrics.attack_steps=0").run["metrics"]
+    assert [name for name in metrics if "attacked" in name] == []
+    assert f"test/certified_accuracy/{RADII[0]}" in metrics
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model=mlp", "model.activation=tanh"), "needs an activation of two slopes.*metrics.certificate=pairwise"),
+        (("model=random_forest", "reg=none"), "RandomForest of model=random_forest does not tell their slopes"),
+    ],
+)
+def test_crown_is_refused_before_the_run(config: Any, overrides: Any, message: str) -> None:
+    """In one line, with the remedy; where nothing is certified any certificate will do."""
+    with pytest.raises(UsageError, match=message):
+        prepare(config("metrics.certificate=crown", "dataset=wine", *overrides))
+    prepare(config("metrics.certificate=crown", "dataset=diabetes", *overrides))
+    prepare(config("metrics.certificate=crown", "dataset=wine", "metrics.radii=[]", *overrides))
+
+
+@pytest.mark.parametrize("left_out", [None, 1])
+def test_the_layer_of_ridge_is_ridge(task: Any, left_out: int | None) -> None:
+    """With a class that no training row has, too."""
+    made = task("multiclass")
+    keep = made.train.y != (-1 if left_out is None else left_out)
+    model = Ridge(5, 3, 1.0, 1000)
+    model.fit("multiclass", type(made.train)(made.train.x[keep], made.train.y[keep]), seed=0)
+    (layer,) = model.slope_layers()
+    x = made.test.x.double()
+    torch.testing.assert_close(x @ layer.positive.T + layer.bias, model.logits("multiclass", x))
