@@ -17,18 +17,13 @@ from psilon_bench.records.record import Record, Status
 from psilon_bench.tracking import bulk, upload
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds
-from psilon_bench.tracking.experiment import Experiment, connect
+from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
 from psilon_bench.tracking.mlflow_internals import insert_runs
 from psilon_bench.tracking.server import check_server, default_uri
 from psilon_bench.tracking.upload import send_all
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
-
-
-def experiment_in(folder: Path) -> Experiment:
-    """A database of its own beside the records of this folder."""
-    return connect(f"sqlite:///{folder / 'mlflow.db'}", "tests", str(folder))
 
 
 def tables(folder: Path, now: int) -> dict[str, list[str]]:
@@ -78,7 +73,9 @@ def records_of_all_kinds(record: Callable[..., Record]) -> Path:
     return one.folder.parents[1]
 
 
-def test_the_database_is_what_the_client_makes_it(record: Any, finished: Any, tmp_path: Path) -> None:
+def test_the_database_is_what_the_client_makes_it(
+    record: Any, finished: Any, experiment_in: Any, tmp_path: Path
+) -> None:
     """All tables and artifacts are the same after one transaction and after MLflow's own calls, row for row.
 
     A change of MLflow's inside shows here.
@@ -108,7 +105,7 @@ def test_the_database_is_what_the_client_makes_it(record: Any, finished: Any, tm
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_transaction_that_fails_is_made_good_by_the_mirrors(
-    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Any
+    record: Any, experiment_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: Any
 ) -> None:
     """Nothing arrives, or all of it with the answer lost: in the end each run is there once, and whole."""
     results = records_of_all_kinds(record)
@@ -150,7 +147,7 @@ def ended(records: list[Record]) -> list[Path]:
 
 
 def test_of_many_runs_that_train_a_few_at_a_time_are_live(
-    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    record: Any, experiment_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others in the next rounds, none twice before all had their turn; what has ended goes at once."""
     monkeypatch.setattr(upload, "MOST_LIVE", 2)
@@ -171,7 +168,7 @@ def test_of_many_runs_that_train_a_few_at_a_time_are_live(
     assert mirrors == {}
 
 
-def test_an_odd_record_holds_up_no_other(record: Any, tmp_path: Path) -> None:
+def test_an_odd_record_holds_up_no_other(record: Any, experiment_in: Any, tmp_path: Path) -> None:
     """Its history cannot be read: it is told, and the others arrive."""
     folders = ended([record(2, f"seed={seed}") for seed in range(3)])
     (folders[1] / "history.csv").write_text("epoch,step,val/loss,path_norm\n10,50,half a row\n")
@@ -186,7 +183,7 @@ def test_an_odd_record_holds_up_no_other(record: Any, tmp_path: Path) -> None:
 
 
 def test_runs_with_many_metrics_go_a_few_at_a_time(
-    record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    record: Any, experiment_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that what is held in memory does not grow with the sweep."""
     folders = sorted(ended([record(5, f"seed={seed}") for seed in range(5)]))

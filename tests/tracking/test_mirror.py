@@ -186,17 +186,16 @@ def test_rows_that_a_resumed_run_writes_again_are_not_sent_again(experiment: Any
     same_curves(experiment, second)
 
 
-def test_another_place_gets_a_run_of_its_own(experiment: Any, record: Any, tmp_path: Path) -> None:
+def test_another_place_gets_a_run_of_its_own(experiment: Any, experiment_in: Any, record: Any, tmp_path: Path) -> None:
     """A record that is in one MLflow can be sent to a second one as well."""
     one = record(2)
     one.finish("finished")
     assert Mirror(experiment, one.folder).send()
-    uri = f"sqlite:///{tmp_path / 'other.db'}"
-    other = connect(uri, "tests", str(tmp_path))
+    other = experiment_in(tmp_path)
     mirror = Mirror(other, one.folder)
     assert mirror.send()
     same_curves(other, mirror)
-    assert state(one.folder)["uri"] == uri
+    assert state(one.folder)["uri"] == other.uri == f"sqlite:///{tmp_path}/mlflow.db"
 
 
 def test_members_of_a_sweep_share_a_parent(experiment: Any, record: Any) -> None:

@@ -22,12 +22,13 @@ TABLES = ("runs", "metrics", "latest_metrics", "params", "tags", "inputs", "data
 
 
 @pytest.fixture
-def results(record: Callable[..., Any]) -> Path:
+def results(record: Callable[..., Any], database: Callable[[Path], Path]) -> Path:
     """results/ with the runs of a sweep, sent by psilon-sync."""
     for seed in range(3):
         one = record(3, f"seed={seed}", "tracking=mlflow", in_sweep=True)
         one.finish("finished", row(3) | {"test/loss": 0.5})
     folder = one.folder.parents[1]
+    database(folder)
     assert synced(folder) == f"3 of 3 records sent to sqlite:///{folder}/mlflow.db"
     return folder
 

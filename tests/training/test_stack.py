@@ -22,6 +22,7 @@ from psilon_bench.training.stack import Shared, Stack
 
 GRID = [("seed=0", "reg.lam=0.0"), ("seed=3", "reg.lam=1e-4"), ("seed=1", "reg.lam=0.05", "dataset.split_seed=7")]
 RUN = ("tracking=none", "trainer.epochs=4", "trainer.eval_every=2", "trainer.num_batches=4")
+TWO = ("trainer.epochs=2", "trainer.eval_every=1")  # eight steps, and an evaluation after each half
 REGULARIZERS = options("reg")
 # baselines take no steps, so there is nothing to stack: tests/models/test_baselines.py compares them with scikit-learn
 MODELS = {name: section for name, section in options("model").items() if not section.is_baseline}
@@ -82,7 +83,7 @@ def test_a_member_is_the_lone_run(config: Any, tmp_path: Path, model: Any, reg: 
     table = (f"dataset={TASKS.get(reg, 'wine')}", "dataset.max_rows=67")
     images = "input_shape" in inspect.signature(locate(MODELS[model].target)).parameters
     data = (*write_mnist(tmp_path, side=6, sizes=(67, 20)), "dataset.augment=true") if images else table
-    common = (f"model={model}", f"reg={reg}", f"optimizer={OPTIMIZERS.get(reg, 'adam')}", *data, *RUN, *size)
+    common = (f"model={model}", f"reg={reg}", f"optimizer={OPTIMIZERS.get(reg, 'adam')}", *data, *RUN, *TWO, *size)
     runs = [config(*common, *own) for own in GRID]
     together = trained(*runs)
     for run, member in zip(runs, together, strict=True):
