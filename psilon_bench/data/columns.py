@@ -27,6 +27,7 @@ class TypedFrame:
     levels: list[str]
     dates: list[str]
     notes: list[str]
+    merged: list[str]  # notes that hold if the target is classes
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ColumnReader:
     target: str
     classes: bool = False  # whether the target is said to be classes
     notes: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)  # as in TypedFrame
     missing: dict[str, dict[str, int]] = field(default_factory=dict)  # column -> word -> cells that it leaves empty
 
     def read(self, names: list[str]) -> TypedFrame:
@@ -49,7 +51,8 @@ class ColumnReader:
         made = {name: self._column(name) for name in names}
         frame = pd.DataFrame({name: series for name, (series, _) in made.items()})
         levels, dates = ([name for name, (_, own) in made.items() if own == role] for role in ("level", "date"))
-        return TypedFrame(frame, levels, dates, [*self.content.notes, *self.notes, *self._missing_notes()])
+        notes = [*self.content.notes, *self.notes, *self._missing_notes()]
+        return TypedFrame(frame, levels, dates, notes, self.merged)
 
     def _column(self, name: str) -> tuple[pd.Series, Role]:
         """Return the values of a column, one a row, and whether they are numbers, levels or dates."""
@@ -79,6 +82,7 @@ class ColumnReader:
         series, role = column.levels() if verbatim else column.read()
         self.missing[name] = column.taken
         self.notes.extend(column.notes)
+        self.merged.extend(column.merged)
         return series, role
 
     def _categories(self, name: str, series: pd.Series) -> pd.Series:

@@ -47,7 +47,8 @@ class ImageScaler(FittedData):
     def transform(self, pixels: np.ndarray) -> np.ndarray:
         """Return the normalised images in float32."""
         mean, std = np.array(self.mean), np.array(self.std)
-        images = np.asarray(pixels).reshape(-1, *self.shape).astype(np.float32)
+        with np.errstate(over="ignore"):  # data.overflow looks for what has become infinite
+            images = np.asarray(pixels).reshape(-1, *self.shape).astype(np.float32)
         images *= (1 / (255 * std)).astype(np.float32)[:, None, None]
         images -= (mean / std).astype(np.float32)[:, None, None]
         return images

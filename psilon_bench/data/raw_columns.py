@@ -89,7 +89,9 @@ def _moments(column: pd.Series) -> pd.Series:
 
 
 def _moment(name: Any, value: Any) -> Any:
-    """Return a cell as a timestamp; UsageError for text that is no date."""
+    """Return a cell as a timestamp; UsageError for text that is no date, and for numbers, whose unit nobody knows."""
+    if isinstance(value, int | float):
+        raise UsageError(f"Column {name!r} holds dates, but {value!r} is a number. Give it as a date.")
     if not isinstance(value, str):
         return pd.Timestamp(value)
     if is_missing(value):

@@ -98,7 +98,8 @@ def _sums(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
 def standardised(values: np.ndarray, scalings: Sequence[Scaling]) -> np.ndarray:
     """Return columns of numbers (rows, columns), none of which are missing, as their scalings have them."""
     means, scales = np.array([[s.mean, s.scale] for s in scalings]).reshape(-1, 2).T
-    return (values - means) / scales
+    with np.errstate(over="ignore"):  # data.overflow looks for what has become infinite
+        return (values - means) / scales
 
 
 def imputed(raw: np.ndarray, columns: Sequence[Imputed]) -> np.ndarray:

@@ -166,7 +166,7 @@ def table_of_file(file: Path, reading: Reading) -> RawTable:
         source=str(file.absolute()),
         licence="your own file",
         checksum=content.checksum,
-        notes=[*notes, *inferred, *read.notes],
+        notes=[*notes, *inferred, *([] if regression else read.merged), *read.notes],
         group=reading.group,
         dates=[name for name in read.dates if name not in others],
         missing=[*reading.form.missing],

@@ -233,11 +233,11 @@ def _split(
     parts = _parts(frame, raw, options, labels, groups)
     if options.folds is not None:
         parts = options.folds.cut(parts, options.split_seed, labels, groups, classes)
-    if labels is not None and len(np.unique(labels[parts[0]])) < len(classes):
-        raise UsageError(
-            f"The training rows must hold every class, but {len(parts[0])} rows of {raw.name} miss some of the "
-            f"{len(classes)}. {_remedy(raw, options)}, or merge rare classes."
-        )
+    if labels is not None:
+        above = None if raw.weights is None else raw.weights[frame.index].to_numpy()[parts[0]] > 0
+        counted = parts[0] if above is None or not above.any() else parts[0][above]  # make_task refuses none above
+        what = f"rows of {raw.name}{'' if raw.weights is None else ' with weights above 0'}"
+        targets.check_every_class(labels[counted], len(classes), what, _remedy(raw, options))
     return parts
 
 
@@ -296,5 +296,5 @@ def _fit(
 
 
 def inputs_of(preprocessing: Preprocessing, rows: pd.DataFrame) -> Tensor:
-    """Return the transformed rows, float32 (rows, features)."""
-    return torch.from_numpy(preprocessing.transform(rows).astype(np.float32))
+    """Return the transformed rows, float32 (rows, features); infinite where a number overflows."""
+    return torch.from_numpy(preprocessing.transform(rows)).float()

@@ -83,6 +83,15 @@ def check_class_sizes(target: pd.Series, num_splits: int = 3) -> None:
         )
 
 
+def check_every_class(labels: np.ndarray, num_classes: int, what: str, remedy: str) -> None:
+    """Raise UsageError where a class is not among those of the training rows that count, (rows,)."""
+    if len(np.unique(labels)) < num_classes:
+        raise UsageError(
+            f"The training rows must hold every class, but {len(labels)} {what} miss some of the {num_classes}. "
+            f"{remedy}, or merge rare classes."
+        )
+
+
 def _and_more(number: int) -> str:
     """Return the end of a message that names one class of several."""
     return f" (and {number} more such classes)" if number else ""

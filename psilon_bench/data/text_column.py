@@ -3,7 +3,7 @@
 Each rule looks at the different words of a column, and at the number of cells that hold each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from psilon_bench.errors import UsageError
 
 Role = Literal["number", "level", "date"]
 Mask = np.ndarray  # of bool, one a word
+Values = Sequence[int | float | None]  # what each word says; truth values are integers
 TRUTH = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 MOSTLY = 0.95  # of the cells are numbers: the others are mistakes, not levels
 MANY = 20  # so many different numbers in half of the cells are no levels either
@@ -36,9 +37,10 @@ class TextColumn:
     place: Callable[[int], str]  # of a row counted from 0: "line 17 of my.csv"
     typed: bool  # its file calls it text: what is empty is a level, and so are numbers
     target: bool = False
-    classes: bool = False  # a target that is said to be classes: some may be numbers, others not
+    classes: bool = False  # a target that is said to be classes: words as they are written, numbers or not
     taken: dict[str, int] = field(default_factory=dict)  # word -> how many of its cells count as missing
     notes: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)  # notes that hold if the column is read as classes
 
     @classmethod
     def of(cls, name: str, cells: pa.ChunkedArray, **about: Any) -> "TextColumn":
@@ -56,7 +58,8 @@ class TextColumn:
             nothing = self._series([None] * len(self.words)).astype(float)
             return self._noted_levels() if self.usual.any() else (nothing, "number")
         if all(word in TRUTH for word in self._of(self.content)):
-            return self._series([TRUTH.get(word) for word in self.words]).astype("boolean"), "number"
+            truth = [TRUTH.get(word) for word in self.words]
+            return self._classes(truth) if self.classes else self._truth(truth)
         numbers = [self.form.number(word) for word in self.words]
         dates = [form.date(word) for word in self.words]
         dated = any(value is not None for value in dates) and all(value is None for value in numbers)
@@ -64,7 +67,9 @@ class TextColumn:
         self._check_others(parsed, "dates" if dated else "numbers")
         if (self.content & ~parsed).any():
             return self._noted_levels()
-        return (pd.to_datetime(self._series(dates)), "date") if dated else self._numbers(numbers)
+        if dated:
+            return pd.to_datetime(self._series(dates)), "date"
+        return self._classes(numbers) if self.classes else self._numbers(numbers)
 
     def levels(self) -> tuple[pd.Series, Role]:
         """Return the words as they are; missing are empty cells and the words of dataset.missing."""
@@ -112,6 +117,37 @@ class TextColumn:
         lookup[:-1], lookup[-1] = kept, None
         return pd.Series(lookup[self.codes], name=self.name)
 
+    def _classes(self, values: Values) -> tuple[pd.Series, Role]:
+        """Return the words as classes, less spaces around them: 007 and 7 are two, whatever value they both say.
+
+        Missing is what is missing among numbers or truth values, and what dataset.missing names, by word or by value.
+        """
+        spelled = self._spelled_differently(values)
+        if spelled:
+            self.notes.append(f"different classes in {self.name!r}, for dataset.kind=classes keeps words: {spelled}")
+        named = np.array([not isinstance(value, bool) and value in self.form.values for value in values], dtype=bool)
+        return self._series([word.strip() for word in self.words], ~self.content | named).astype("str"), "level"
+
+    def _truth(self, truth: list[bool | None]) -> tuple[pd.Series, Role]:
+        """Return the column as truth values."""
+        self._note_merged(truth)
+        return self._series(truth).astype("boolean"), "number"
+
+    def _note_merged(self, values: Values) -> None:
+        """Keep the note on words of a target that would be one class because they say one value."""
+        spelled = self._spelled_differently(values) if self.target else ""
+        if spelled:
+            kept = "dataset.kind=classes keeps them apart"
+            self.merged.append(f"one class in {self.name!r}, for they are one value: {spelled}; {kept}")
+
+    def _spelled_differently(self, values: Values) -> str:
+        """Return the words, less spaces around them, that say the same value: `007 and 7`; nothing where none do."""
+        found: dict[int | float | None, set[str]] = {}
+        for word, value, has in zip(self.words, values, self.content, strict=True):
+            if has:
+                found.setdefault(value, set()).add(word.strip())
+        return checks.name_list([" and ".join(sorted(words)) for words in found.values() if len(words) > 1], SHOWN)
+
     def _numbers(self, numbers: list[int | float | None]) -> tuple[pd.Series, Role]:
         """Return the column as integers where all are whole and fit 64 bits, else as floats.
 
@@ -123,9 +159,11 @@ class TextColumn:
             return self.levels()
         kept = [value for value, has in zip(numbers, self.content, strict=True) if has and isinstance(value, int)]
         if len(kept) < self.content.sum():
+            self._note_merged(numbers)
             return self._series(numbers).astype(float), "number"
         for dtype, low, high in (("Int64", -(2**63), 2**63), ("UInt64", 0, 2**64)):
             if low <= min(kept) and max(kept) < high:
+                self._note_merged(numbers)
                 return self._series(numbers).astype(dtype), "number"
         return self.levels() if self.target else (self._series(numbers).astype(float), "number")
 

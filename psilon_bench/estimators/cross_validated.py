@@ -10,7 +10,7 @@ from sklearn.model_selection import check_cv
 
 from psilon_bench.data.split import RowNumbers
 from psilon_bench.data.task import Task
-from psilon_bench.errors import UsageError
+from psilon_bench.errors import UsageError, shown
 from psilon_bench.estimators.network_estimator import (
     NetworkClassifier,
     NetworkEstimator,
@@ -41,10 +41,10 @@ class CrossValidated(NetworkEstimator):
 
         Beside what a fit with one lambda leaves: lam_, lams_ (lambdas,) from small to large, cv_losses_
         (lambdas, folds), their mean cv_mean_ and standard error cv_se_ over folds (lambdas,). ValueError as there, and
-        where all lambdas diverge.
+        where lams are no lambdas or all of them diverge.
         """
         seed, table = self._seed(), self._table(X, y, sample_weight)
-        self.lams_ = np.sort(np.asarray(self.lams, dtype=np.float64))
+        self.lams_ = np.sort(lambdas(self.lams))
         folds = check_cv(self.cv, table.target, classifier=not self._regression).split(X, table.target)
         parts = [(table.counted(np.asarray(train)), table.counted(np.asarray(val))) for train, val in folds]
         if not all(len(rows) for part in parts for rows in part):
@@ -92,6 +92,20 @@ class PNetClassifierCV(PNet, CrossValidated, NetworkClassifier):
 @dataclass(kw_only=True, eq=False, repr=False)
 class PNetRegressorCV(PNet, CrossValidated, NetworkRegressor):
     """A P-Net that predicts a quantity, with lambda chosen by cross-validation: see `fit` (feature_names_in_ ...)."""
+
+
+def lambdas(lams: Any) -> np.ndarray:
+    """Return the lambdas to choose from, float64 (lambdas,); UsageError unless all are finite and at least 0."""
+    try:
+        values = np.asarray(lams, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.ndim != 1 or not len(values) or not (np.isfinite(values) & (values >= 0)).all():
+        raise UsageError(
+            f"lams must be a sequence of finite numbers of at least 0, one or more, but is {shown(lams)}. "
+            "Set lams=(1e-3, 1e-2), say."
+        )
+    return values
 
 
 def stackable_members(

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from psilon_bench.config.schema import Config
+from psilon_bench.data import overflow
 from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.data.split import RowNumbers, resolve_sizes, split_rows
 from psilon_bench.data.tabular import inputs_of
@@ -48,7 +49,11 @@ KEYS = {
     "n_threads": "hardware.threads",
 }
 
-REMEDIES = {r"Remove with .*dataset\.drop.*": "Take them out of X.", r"; in a table of yours dataset\.missing.*": "."}
+REMEDIES = {
+    r"Remove with .*dataset\.drop.*": "Take them out of X.",
+    r"Rename them in the file\.": "Rename them.",
+    r"; in a table of yours dataset\.missing.*": ".",
+}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -121,7 +126,9 @@ class NetworkEstimator(BaseEstimator):
 
     def _table(self, X: Any, y: Any, sample_weight: Any) -> Table:
         """Return the rows that `fit` is given; a classifier keeps its classes in `classes_`."""
-        table = training_table(self, X, y, sample_weight, self._regression)
+        with named_as_arguments():
+            table = training_table(self, X, y, sample_weight, self._regression)
+        self._names = table.names
         if table.classes is not None:
             self.classes_ = table.classes
         return table
@@ -162,12 +169,19 @@ class NetworkEstimator(BaseEstimator):
     def _logits(self, X: Any) -> Tensor:
         """Return the outputs of the network on new rows, float64 (rows, outputs).
 
-        ValueError for rows of other columns than those of `fit`, which it names.
+        ValueError for rows of other columns than those of `fit`, which it names, and for inputs or outputs that are
+        not finite.
         """
         check_is_fitted(self)
-        assert isinstance(self.task_.preprocessing, Preprocessing)
-        x = inputs_of(self.task_.preprocessing, new_rows(self, X))
-        return self.network_(x.to(next(self.network_.parameters()).dtype)).double()
+        fitted = self.task_.preprocessing
+        assert isinstance(fitted, Preprocessing)
+        with named_as_arguments():
+            rows = new_rows(self, X, self._names)
+        x = inputs_of(fitted, rows)
+        overflow.check_new_inputs(x, fitted, rows)
+        outputs = self.network_(x.to(next(self.network_.parameters()).dtype)).double()
+        overflow.check_outputs(outputs, x, fitted, rows)
+        return outputs
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

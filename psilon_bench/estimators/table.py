@@ -10,6 +10,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, validate_data
 
+from psilon_bench.data import checks
 from psilon_bench.data.split import RowNumbers
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
@@ -24,13 +25,15 @@ NUMBERS: dict[str, Any] = {"dtype": np.float64, "ensure_all_finite": "allow-nan"
 class Table:
     """Inputs (rows x columns), the target (rows,) as numbers of classes or quantities, and weights (rows,) or None.
 
-    classes: in the order of their numbers; None for a regression.
+    classes: those of the rows that count, in the order of their numbers; None for a regression.
+    names: of the columns as they were given, such as 0, 1, ... of an array.
     """
 
     frame: pd.DataFrame
     target: np.ndarray
     weights: np.ndarray | None
     classes: np.ndarray | None
+    names: list[Any]
 
     def counted(self, rows: RowNumbers) -> RowNumbers:
         """Return those of the rows that count: a row of weight 0 is as good as none."""
@@ -74,10 +77,12 @@ def is_number(column: pd.Series) -> bool:
 def training_table(estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any, regression: bool) -> Table:
     """Return what `fit` is given, checked as scikit-learn does; the estimator remembers the columns of X.
 
-    Raises ValueError for rows that do not fit each other, for a target that is missing, of a single class or no
-    numbers, and for weights that are negative, missing or all 0.
+    Raises ValueError for rows that do not fit each other, for names of columns that repeat or of which some are strings
+    and others not, for a target that is missing, of a single class or no numbers, and for weights that are negative,
+    missing or all 0.
     """
     if isinstance(X, pd.DataFrame):
+        check_column_names(X)
         validate_data(estimator, X, y, skip_check_array=True)
         check_array(np.zeros((len(X), 1)), ensure_min_samples=2, estimator=estimator)
         y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
@@ -86,25 +91,58 @@ def training_table(estimator: BaseEstimator, X: Any, y: Any, sample_weight: Any,
     check_consistent_length(X, y, sample_weight)
     weights = None if sample_weight is None else row_weights(sample_weight, len(y))
     target, classes = (quantities(y), None) if regression else class_numbers(estimator, y, weights)
-    return Table(frame_of(X), target, weights, classes)
+    return Table(frame_of(estimator, X), target, weights, classes, names_of(X))
 
 
-def new_rows(estimator: BaseEstimator, X: Any) -> pd.DataFrame:
-    """Return what `predict` is given as a table; ValueError that names columns which `fit` did not see, or misses."""
+def new_rows(estimator: BaseEstimator, X: Any, names: list[Any]) -> pd.DataFrame:
+    """Return what `predict` is given as a table; `names` are those of the columns in `fit`, as they were given there.
+
+    Columns are matched by name where both have strings for names, and else by position, as scikit-learn does. Raises
+    ValueError that names columns which `fit` did not see or which are missing, and for numbers as names in another
+    order than in `fit`.
+    """
     if isinstance(X, pd.DataFrame):
+        check_column_names(X)
         validate_data(estimator, X, reset=False, skip_check_array=True)
+        given, expected = names_of(X), list(range(len(names))) if has_strings(names) else names
+        if not has_strings(given) and given != expected:
+            fitted, other = (checks.name_list([str(name) for name in some]) for some in (expected, given))
+            raise UsageError(
+                f"The columns of X must be those of fit in the same order, {fitted}, but are {other}. "
+                "Reorder or rename them."
+            )
     else:
         X = validate_data(estimator, X, reset=False, **NUMBERS)
-    return frame_of(X)
+    return frame_of(estimator, X)
 
 
-def frame_of(X: Any) -> pd.DataFrame:
-    """Return inputs as a data frame with rows from 0; columns without names are x0, x1, ..."""
-    if isinstance(X, pd.DataFrame):
-        frame = X.reset_index(drop=True)
-        named = all(isinstance(name, str) for name in frame.columns)
-        return frame if named else frame.set_axis([f"x{i}" for i in range(frame.shape[1])], axis=1)
-    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+def frame_of(estimator: BaseEstimator, X: Any) -> pd.DataFrame:
+    """Return inputs as a data frame with rows from 0; columns that had no names in `fit` are x0, x1, ..."""
+    frame = X.reset_index(drop=True) if isinstance(X, pd.DataFrame) else pd.DataFrame(X)
+    names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(frame.shape[1])])
+    return frame.set_axis(list(names), axis=1)
+
+
+def names_of(X: Any) -> list[Any]:
+    """Return the names of the columns as they are given; those of an array are its numbers of columns."""
+    return list(X.columns) if isinstance(X, pd.DataFrame) else list(range(X.shape[1]))
+
+
+def has_strings(names: list[Any]) -> bool:
+    """Tell whether the names are strings, by which alone scikit-learn matches columns."""
+    return all(isinstance(name, str) for name in names)
+
+
+def check_column_names(X: pd.DataFrame) -> None:
+    """Raise UsageError for names of columns that repeat, or of which some are strings and others not."""
+    names = names_of(X)
+    checks.check_names(names)
+    if not has_strings(names) and any(isinstance(name, str) for name in names):
+        other = next(name for name in names if not isinstance(name, str))
+        raise UsageError(
+            f"Column names must all be strings, or none of them, but {other!r} ({type(other).__name__}) is no string. "
+            "Set X.columns = X.columns.astype(str)."
+        )
 
 
 def quantities(y: np.ndarray) -> np.ndarray:
@@ -120,13 +158,16 @@ def quantities(y: np.ndarray) -> np.ndarray:
 
 
 def class_numbers(estimator: BaseEstimator, y: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the number of each row's class, from 0, and the classes in order; UsageError where one class counts."""
+    """Return the number of each row's class, from 0, and the classes in order; UsageError where one class counts.
+
+    A class whose rows all have weight 0 is none. What number its rows have says nothing, for they count nowhere.
+    """
     check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
-    counting = classes if weights is None else np.unique(y[weights > 0])
-    if len(counting) < 2:
+    classes = np.unique(y if weights is None else y[weights > 0])
+    numbers = np.searchsorted(classes, y).clip(max=len(classes) - 1)
+    if len(classes) < 2:
         raise UsageError(
-            f"{type(estimator).__name__} tells classes apart, but y holds one class alone: {counting[0]!s:.40}. "
+            f"{type(estimator).__name__} tells classes apart, but y holds one class alone: {classes[0]!s:.40}. "
             "Give rows of two classes or more."
         )
     return numbers, classes

@@ -49,11 +49,21 @@ def predict_proba(rows: Any) -> np.ndarray:
 
 def logits(rows: Any) -> np.ndarray:
     """Return what the last layer makes of raw rows, (rows, outputs)."""
-    h = features(rows).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        h = features(rows).astype(np.float32)
+    check_finite("the inputs", h)
     for k, (before, residual) in enumerate(ABOUT["steps"]):
         z = activated(before, h) @ ARRAYS[f"weight{k}"].T + ARRAYS[f"bias{k}"]
         h = z + h if residual else z
+    check_finite("the outputs", h)
     return h
+
+
+def check_finite(what: str, values: np.ndarray) -> None:
+    """Raise ValueError that names the first row with a number that is infinite, or is none, once it is scaled."""
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"{what} of the network must be finite, but those of row {finite.argmin() + 1} are not")
 
 
 def activated(name: str, h: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
-from psilon_bench.data import checks
+from psilon_bench.data import checks, overflow
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.data.store import file_sha256
@@ -96,16 +96,34 @@ class SavedNetwork:
 
     @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
-        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
-        return self.network(self.network_inputs(rows)).double()
+        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target.
+
+        Raises UsageError for columns that are not there, and for inputs or outputs that are not finite.
+        """
+        x = self._transformed(rows)
+        outputs = self.network(self._read(x)).double()
+        overflow.check_outputs(outputs, x, self.preprocessing, rows)
+        return outputs
 
     def network_inputs(self, rows: Any) -> Tensor:
-        """Return what the network is given of raw rows, in the precision of its parameters, (rows, ...)."""
+        """Return what the network is given of raw rows, in the precision of its parameters, (rows, ...).
+
+        Raises UsageError for columns that are not there, and for inputs that are not finite.
+        """
+        return self._read(self._transformed(rows))
+
+    def _transformed(self, rows: Any) -> Tensor:
+        """Return all inputs that the preprocessing makes of raw rows, (rows, ...)."""
         if self.preprocessing is None:
             raise UsageError("The network recovers a vector from measurements, and predicts no rows. Take another run.")
         self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(self.preprocessing.transform(rows), dtype=parameter.dtype)
+        overflow.check_new_inputs(x, self.preprocessing, rows)
+        return x
+
+    def _read(self, x: Tensor) -> Tensor:
+        """Return the inputs that the network reads, of all (rows, ...)."""
         return x if self.inputs is None else x.flatten(1)[:, self.inputs]
 
     def _check(self, rows: Any) -> None:
@@ -121,7 +139,7 @@ class SavedNetwork:
             shown = checks.name_list(list(dict.fromkeys(found)), most=3)
             warnings.warn(
                 f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=6,  # network_inputs, logits, torch's frame around it, predict
+                stacklevel=6,  # _transformed, logits, torch's frame around it, predict
             )
 
 

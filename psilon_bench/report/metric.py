@@ -52,6 +52,7 @@ SCORES = {
     "brier": "Brier score",
     "ece": "expected calibration error",
     "calibrated_loss": "calibrated loss (cross-entropy, nats)",
+    "calibrated_brier": "Brier score, calibrated",
     "calibrated_ece": "expected calibration error, calibrated",
     "coverage": "coverage",
     "interval_width": "width of the interval (units of the target)",

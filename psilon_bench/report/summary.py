@@ -12,7 +12,16 @@ from psilon_bench.report.selection import Choice, listed
 from psilon_bench.report.table import Cell, Table
 
 # scores that the table of all numbers has, and this one only where settings are chosen by them
-IN_NUMBERS_ONLY = ("mae", "average_precision", "f1", "balanced_accuracy", "brier", "ece", "calibrated_ece")
+IN_NUMBERS_ONLY = (
+    "mae",
+    "average_precision",
+    "f1",
+    "balanced_accuracy",
+    "brier",
+    "ece",
+    "calibrated_brier",
+    "calibrated_ece",
+)
 
 
 def summary(choices: Sequence[Choice], metric: Metric) -> Table:

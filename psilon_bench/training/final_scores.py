@@ -12,7 +12,7 @@ from torch import Tensor
 from psilon_bench.config.schema import MetricsSection
 from psilon_bench.data.task import Split, Task
 from psilon_bench.metrics import conformal, prediction
-from psilon_bench.metrics.classification import classification_scores, expected_calibration_error
+from psilon_bench.metrics.classification import brier, classification_scores, expected_calibration_error
 from psilon_bench.metrics.constant import constant_outputs
 from psilon_bench.metrics.regression import regression_scores
 from psilon_bench.metrics.temperature import fit_temperature
@@ -85,12 +85,13 @@ def scores_of(task: Task, split: Split, logits: Tensor) -> Row:
 
 
 def calibrated_scores(task: Task, logits: Outputs) -> Row:
-    """Return `test/calibrated_loss` and `test/calibrated_ece`, of logits that were divided by the temperature."""
+    """Return `test/calibrated_loss`, `_brier` and `_ece`, of logits that were divided by the temperature."""
     row: Row = {}
     for name, values in logits.items():
         split: Split = getattr(task, name)
         likely = prediction.probabilities(task.kind, values).numpy()
         row[f"{name}/calibrated_loss"] = prediction.loss(task.kind, values, targets(split)).item()
+        row[f"{name}/calibrated_brier"] = brier(likely, right(split))
         row[f"{name}/calibrated_ece"] = expected_calibration_error(likely, right(split))
     return row
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from cells import NUMBERS, ROWS, TARGET, lines, raised
+from cells import NUMBERS, ROWS, TARGET, lines, raised, raw
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from psilon_bench.data.form import Form
@@ -43,6 +43,51 @@ def test_classes_some_of_which_are_numbers(written: Any, load: Any) -> None:
     assert "Column 'target' must hold numbers or levels" in raised(load, path=path)
     for said in ({"kind": "classes"}, {"categorical": ["target"]}):
         assert load("table", path=path, **said).classes == ["0", "1", "2", "U"]
+
+
+@pytest.mark.parametrize(
+    ("words", "classes", "inferred", "alike"),
+    [
+        (["007", "7", "1"], ["1", "007", "7"], ["1", "7"], "007 and 7"),
+        (["1", "1.0", "0", "2"], ["0", "1", "1.0", "2"], ["0", "1", "2"], "1 and 1.0"),
+        (["true", "TRUE", "False"], ["False", "TRUE", "true"], ["False", "True"], "TRUE and true"),
+        (["2.50", "10.0", "3"], ["2.50", "3", "10.0"], None, None),
+        ([" 7", "7", "1"], ["1", "7"], ["1", "7"], None),
+        (["1e5", "1e05", "1"], ["1", "1e05", "1e5"], None, "1e05 and 1e5"),
+    ],
+)
+def test_classes_are_words(written: Any, load: Any, words: Any, classes: Any, inferred: Any, alike: Any) -> None:
+    """As they are written where they are said to be classes; where this is inferred, a note says what is one class."""
+    cells = [words[row % len(words)] for row in range(ROWS)]
+    path = written("a,target", lines(NUMBERS, cells))
+    task = load("table", path=path, kind="classes")
+    assert task.classes == classes
+    assert raw(path, kind="classes").frame["target"].tolist() == [cell.strip() for cell in cells]
+    said = [note for note in task.notes if "'target'" in note]
+    assert said == ([f"different classes in 'target', for dataset.kind=classes keeps words: {alike}"] if alike else [])
+    if inferred is not None:
+        task = load("table", path=path)
+        assert task.classes == inferred
+        said = [note for note in task.notes if note.startswith("one class in 'target'")]
+        kept = "dataset.kind=classes keeps them apart"
+        assert said == ([f"one class in 'target', for they are one value: {alike}; {kept}"] if alike else [])
+
+
+def test_a_quantity_may_be_spelled_in_two_ways(written: Any, load: Any) -> None:
+    """No note, for nothing is merged."""
+    cells = [f"{row % 60}{'.0' if row < 60 else ''}" for row in range(ROWS)]
+    task = load("table", path=written("a,target", lines(NUMBERS, cells)))
+    assert task.kind == "regression"
+    assert not any("one value" in note for note in task.notes)
+
+
+def test_words_that_are_classes_may_be_missing(written: Any, load: Any) -> None:
+    """By the words that are missing among numbers and truth values, and by dataset.missing, a number by its value."""
+    for words, missing in ((["007", "7", "NA", "-9", "-9.0"], [-9]), (["TRUE", "true", "NA", "none"], [])):
+        path = written("a,target", lines(NUMBERS, [words[row % len(words)] for row in range(ROWS)]))
+        task = load("table", path=path, kind="classes", missing=missing)
+        assert task.classes == words[:2]
+        assert f"left out {ROWS - 2 * ROWS // len(words)} rows without a target" in task.notes
 
 
 def test_missing_can_be_set(column: Any) -> None:

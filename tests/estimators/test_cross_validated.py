@@ -60,7 +60,9 @@ def test_a_level_that_some_folds_lack_makes_stacks_of_their_own() -> None:
 
 def test_nothing_to_choose_from_is_one_line() -> None:
     frame = rows(30)
-    with pytest.raises(UsageError, match=r"^lam=-2.0 is not valid: it should be greater than or equal to 0.$"):
-        PNetRegressorCV(**TINY, lams=(1.0, -2.0), cv=2).fit(frame, quantity(frame))
+    wrong: tuple[Any, ...] = ((), 1e-3, "ab", None, (1.0, -2.0), (1.0, np.nan), (np.inf,), [[1.0]])
+    for lams in wrong:
+        with pytest.raises(UsageError, match=r"^lams must be a sequence of finite numbers .* Set lams=\(1e-3, 1e-2\)"):
+            PNetRegressorCV(**TINY, lams=lams, cv=2).fit(frame, quantity(frame))
     with pytest.raises(UsageError, match=r"^PNetRegressorCV diverged in some fold with each of lams. Lower lr.$"):
         PNetRegressorCV(**TINY | {"lr": 1e300}, lams=(1.0,), cv=2).fit(frame, quantity(frame))

@@ -21,7 +21,12 @@ from psilon_bench.config.compose import compose
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
-from psilon_bench.estimators import PathProxClassifier, PNetClassifier, PNetRegressor, PSiLONResNetRegressor
+from psilon_bench.estimators import (
+    PathProxClassifier,
+    PNetClassifier,
+    PNetRegressor,
+    PSiLONResNetRegressor,
+)
 from psilon_bench.estimators.network_estimator import KEYS
 from psilon_bench.records import places
 from psilon_bench.records.record import Record
@@ -203,6 +208,28 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a column is renamed": (
         lambda: PNetRegressor(**TINY).fit(FRAME, quantity(FRAME)).predict(FRAME.rename(columns={"age": "years"})),
         "(?s)unseen at fit time.*years",
+    ),
+    "the same name twice": (
+        lambda: PNetRegressor(**TINY).fit(FRAME.set_axis(["a", "b", "a", "d"], axis=1), quantity(FRAME)),
+        "^Column names must be unique, but these repeat: a. Rename them.$",
+    ),
+    "the same name twice in new rows": (
+        lambda: (
+            PNetRegressor(**TINY).fit(FRAME, quantity(FRAME)).predict(FRAME.set_axis(["age", "b", "age", "d"], axis=1))
+        ),
+        "^Column names must be unique, but these repeat: age. Rename them.$",
+    ),
+    "strings and numbers as names": (
+        lambda: PNetRegressor(**TINY).fit(FRAME.set_axis(["a", 1, "c", "d"], axis=1), quantity(FRAME)),
+        r"^Column names must all be strings, or none of them, but 1 \(int\) is no string. Set X.columns = ",
+    ),
+    "days as numbers": (
+        lambda: (
+            PNetRegressor(**TINY)
+            .fit(pd.DataFrame({"day": pd.date_range("2024-01-01", periods=60)}), quantity(FRAME))
+            .predict(pd.DataFrame({"day": [1.7e9]}))
+        ),
+        "^Column 'day' holds dates, but 1700000000.0 is a number. Give it as a date.$",
     ),
     "diverged": (
         lambda: PathProxClassifier(**TINY, lr=1e200).fit(FRAME, classes(FRAME)),

@@ -12,8 +12,10 @@ import torch
 from export_commands import predicting
 from sklearn.datasets import load_wine
 
+from psilon_bench.data.image_scaler import ImageScaler
+from psilon_bench.errors import UsageError
 from psilon_bench.export.prediction import bounds_of, predicted
-from psilon_bench.records.networks import load
+from psilon_bench.records.networks import SavedNetwork, load
 from psilon_bench.records.places import ensemble_folder
 
 CLASSES = ("dataset.target=three", "dataset.drop=[number,two]", "dataset.categorical=[zip]", "dataset.missing=[-999]")
@@ -148,6 +150,7 @@ def test_what_is_wrong_is_one_line(record: Any, table: Any, tmp_path: Path) -> N
     """The rule, what was found and the remedy; exit code 2, and nothing on stdout."""
     table.drop(columns=["age", "job"]).to_csv(tmp_path / "short.csv", index=False)
     table.head(3).assign(age="many").to_csv(tmp_path / "words.csv", index=False)
+    table.head(3).assign(age=[20, 1e300, 20]).to_csv(tmp_path / "huge.csv", index=False)
     (tmp_path / "closed").write_text("a file")
     file = tmp_path / "my.csv"
     cases: list[tuple[list[Any], str]] = [
@@ -159,6 +162,10 @@ def test_what_is_wrong_is_one_line(record: Any, table: Any, tmp_path: Path) -> N
             r"columns of the data, but age, job are not in short\.csv\. It has: in come,",
         ),
         ([record, tmp_path / "words.csv"], "Column 'age' holds numbers, but 'many' is none"),
+        (
+            [record, tmp_path / "huge.csv", "--bounds"],
+            r"stay finite .*, but column 'age' holds 1e\+300 in row 2\.",
+        ),
         (
             [record, file, "--out", tmp_path / "closed/out.csv"],
             r"--out .*closed/out\.csv cannot be written: .*Name a file",
@@ -193,3 +200,25 @@ def test_the_record_is_looked_at(finished: Any, tmp_path: Path, changes: Any, co
     said = predicting(folder, tmp_path / "wine.csv")
     assert said.code in (code, code or 0)
     assert pd.Series(said.err).str.contains(message).all()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+def test_inputs_and_outputs_are_finite(made: Any, saved_as: Any, network: Any, table: Any, precision: Any) -> None:
+    """Also where the certificate computes in float64, where the sum overflows, and of pixels."""
+    task = made("multiclass")
+    saved = saved_as(network("pnet", len(task.feature_names), task.num_outputs).to(precision), task)
+    huge = table.assign(age=np.where(np.arange(len(table)) == 4, 1e300, 20.0))
+    for call in (saved.predict, lambda rows: bounds_of(saved, rows)):
+        with pytest.raises(UsageError, match=r"^Numbers must stay finite .* 'age' holds 1e\+300 in row 5\. "):
+            call(huge)
+    with torch.no_grad():
+        for parameter in saved.network.parameters():
+            parameter.mul_(torch.finfo(precision).max ** 0.5)
+    with pytest.raises(UsageError, match=r"^The outputs of a network must be finite, but those of row 1 are not: its "):
+        saved.predict(table)
+    images = SavedNetwork(torch.nn.Flatten(), ImageScaler(shape=(1, 1, 2), mean=(0.5,), std=(1.0,)), None, task={})
+    images.network.register_parameter("one", torch.nn.Parameter(torch.ones(1)))
+    assert images.logits(np.array([[0, 255]])).tolist() == [[-0.5, 0.5]]
+    for pixel in (np.nan, np.inf, 1e300):
+        with pytest.raises(UsageError, match=rf"but input 1 of row 2 holds {pixel:g}\. ".replace("+", r"\+")):
+            images.logits(np.array([[0, 255], [0, pixel]]))

@@ -268,6 +268,7 @@ def test_estimates_read_well(mean: Any, sd: Any, expected: Any) -> None:
         ("val/brier", "min"),
         ("val/ece", "min"),
         ("val/calibrated_loss", "min"),
+        ("val/calibrated_brier", "min"),
         ("constant/test/f1", "max"),
         ("test/interval_width", "min"),
         ("test/set_size", "min"),

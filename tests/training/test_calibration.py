@@ -43,6 +43,10 @@ def test_a_calibrated_run(finished: Any, dataset: str) -> None:
         labels = record.run["task"]["classes"]
         loss = metrics.log_loss(rows["target"], likely / likely.sum(axis=1, keepdims=True), labels=labels)
         assert loss == pytest.approx(found[f"{split}/calibrated_loss"], rel=1e-4)
+        one_hot = rows["target"].to_numpy()[:, None] == np.array(labels)
+        brier = ((likely - one_hot) ** 2).sum(axis=1).mean()
+        assert brier == pytest.approx(found[f"{split}/calibrated_brier"], rel=1e-4)
+        assert brier != pytest.approx(found[f"{split}/brier"], rel=1e-4)
         assert (rows["target"] == rows["prediction"]).mean() == pytest.approx(found[f"{split}/accuracy"])
         assert load(record.folder).predict(frame.iloc[rows["row"]]) == pytest.approx(likely, abs=1e-6)
     assert load(record.folder, "best").calibration.temperature is None

@@ -262,5 +262,8 @@ def test_weights_that_are_none_are_one_line(row: Any, value: Any, message: str, 
     frame.to_csv("t.csv", index=False)
     with pytest.raises(UsageError, match=message):
         prepare(config(*OF_TABLE, "dataset.weights=w"))
+    frame.assign(y=np.where(np.arange(len(frame)) % 6, frame["y"], "odd"), w=np.arange(len(frame)) % 6).to_csv("t.csv")
+    with pytest.raises(UsageError, match=r"every class, but \d+ rows of t with weights above 0 miss some of the 3"):
+        prepare(config(*OF_TABLE, "dataset.weights=w"))
     with pytest.raises(UsageError, match=r"^dataset.weights must name columns, but y are none"):
         prepare(config(*OF_TABLE, "dataset.weights=y"))
