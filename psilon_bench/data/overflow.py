@@ -7,6 +7,7 @@ from torch import Tensor
 
 from psilon_bench.data import checks
 from psilon_bench.data.task import Split
+from psilon_bench.errors import UsageError
 
 
 def check_inputs(splits: list[Split], features: list[str], inputs: pd.DataFrame, place: checks.RowPlace) -> None:
@@ -15,6 +16,26 @@ def check_inputs(splits: list[Split], features: list[str], inputs: pd.DataFrame,
     for name, whole in zip(features, finite.tolist(), strict=True):
         if name in inputs and not whole:
             raise checks.overflow("column", inputs[name], place)
+
+
+def check_new_inputs(x: Tensor, columns: list[str]) -> None:
+    """Raise UsageError where scaling has made a number of new rows infinite, x (rows, inputs) of these raw columns."""
+    for name, infinite in zip(columns, x.isinf().T, strict=True):
+        if infinite.any():
+            raise UsageError(
+                f"Numbers must stay finite when they are scaled, but column {name!r} has {int(infinite.sum())} that do "
+                f"not, the first in row {int(infinite.int().argmax()) + 1}. Correct the cells or leave them empty."
+            )
+
+
+def check_outputs(outputs: Tensor) -> None:
+    """Raise UsageError where the outputs of a network, (rows, outputs), are not finite."""
+    wrong = (~outputs.isfinite().all(dim=1)).nonzero()
+    if len(wrong):
+        raise UsageError(
+            f"The outputs of a network must be finite, but those of {len(wrong)} rows are not, the first row "
+            f"{int(wrong[0]) + 1}. Correct numbers that are too large."
+        )
 
 
 def check_targets(y: Tensor, scale: float, target: pd.Series, place: checks.RowPlace) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.schema import ModelSection
-from psilon_bench.data import checks
+from psilon_bench.data import checks, overflow
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.data.preprocessing import Preprocessing
 from psilon_bench.data.store import file_sha256
@@ -96,13 +96,20 @@ class SavedNetwork:
 
     @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
-        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target."""
+        """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target.
+
+        Raises UsageError for rows that the preprocessing refuses, and where numbers are too large for the network.
+        """
         if self.preprocessing is None:
             raise UsageError("The network recovers a vector from measurements, and predicts no rows. Take another run.")
         self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(self.preprocessing.transform(rows), dtype=parameter.dtype)
-        return self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        if isinstance(self.preprocessing, Preprocessing):
+            overflow.check_new_inputs(x, [feature.column.name for feature in self.preprocessing.features()])
+        outputs = self.network(x if self.inputs is None else x.flatten(1)[:, self.inputs]).double()
+        overflow.check_outputs(outputs)
+        return outputs
 
     def _check(self, rows: Any) -> None:
         """Raise UsageError for missing columns, and warn of levels that the network does not know."""
