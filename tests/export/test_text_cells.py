@@ -206,6 +206,12 @@ def test_no_prediction_is_made_of_numbers_that_overflow(module: Any, table: pd.D
         found["saved"].predict(rows)
 
 
+def test_an_infinite_date_is_refused(module: Any, table: pd.DataFrame) -> None:
+    """Before its sine, which is NaN, is imputed."""
+    with pytest.raises(ValueError, match="column 'when' has 3 that are not, the first in row 1"):
+        module()["features"](table.head(3).assign(when=np.inf))
+
+
 def test_outputs_that_overflow_are_refused(module: Any, table: pd.DataFrame) -> None:
     """Numbers that fit float32, and sums of them that do not."""
     found = module()
