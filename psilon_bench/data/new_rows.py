@@ -1,6 +1,6 @@
 """New rows for a trained network: a file is read as dataset=table reads one, and its columns are those of training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def read_new_rows(
     """
     values = {key: dataset.get(key, value) for key, value in FORM.items()}
     form = form_of(values["missing"], values["decimal"], values["thousands"], values["charset"])
-    content = read_table_file(path, _separator(path, values["sep"], dataset), values["charset"], named_by)
+    content = _content(path, dataset, named_by)
     names = content.table.column_names
     absent = [column for column in roles if column not in names]
     if absent:
@@ -50,6 +50,21 @@ def read_new_rows(
     other = [name for name in names if name not in roles]
     ignored = [f"columns that the network does not know are ignored: {checks.name_list(other)}"] if other else []
     return NewRows(read.frame, [*read.notes, *(ignored if said else [])], content.checksum)
+
+
+def text_cells(path: Path, names: Sequence[str], dataset: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Return the cells of these columns as a file of text has them; None for a file that knows types.
+
+    Rows are in the order of `read_new_rows`, and so are errors.
+    """
+    content = _content(path, dataset, "ROWS")
+    return None if content.lines is None else content.table.select(list(names)).to_pandas().astype(object)
+
+
+def _content(path: Path, dataset: Mapping[str, Any], named_by: str) -> Content:
+    """Return the columns of a file that is written as the values of a data set's configuration say."""
+    separator, charset = dataset.get("sep", FORM["sep"]), dataset.get("charset", FORM["charset"])
+    return read_table_file(path, _separator(path, separator, dataset), charset, named_by)
 
 
 def _separator(path: Path, separator: str | None, dataset: Mapping[str, Any]) -> str | None:

@@ -1,13 +1,13 @@
 """The raw rows behind a task, by their numbers: what a network that was saved may be shown again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from psilon_bench.data.bundled import bundled_table
-from psilon_bench.data.new_rows import read_new_rows
+from psilon_bench.data.new_rows import read_new_rows, text_cells
 from psilon_bench.data.openml import openml_table
 from psilon_bench.errors import UsageError
 
@@ -30,6 +30,16 @@ def raw_rows(dataset: Values, roles: Roles, checksum: str) -> pd.DataFrame | Non
         return None
     given = dataset.get("split") or dataset.get("splits")
     return frame if given or found == checksum else None
+
+
+def raw_cells(dataset: Values, names: Sequence[str]) -> pd.DataFrame | None:
+    """Return the cells of these columns as the file of the user's own table has them, in the order of `raw_rows`.
+
+    None for other sources, and for files that are not text. UsageError for a file that cannot be read.
+    """
+    if SOURCES.get(str(dataset.get("_target_"))) is not _of_table:
+        return None
+    return text_cells(Path(dataset["path"]).expanduser(), names, dataset)
 
 
 def _of_bundled(dataset: Values, _roles: Roles) -> tuple[pd.DataFrame, str]:

@@ -11,6 +11,7 @@ from psilon_bench.data.store import file_sha256
 from psilon_bench.export.columns import Column
 from psilon_bench.export.finished_run import FinishedRun, NetworkSize
 from psilon_bench.export.program import Program
+from psilon_bench.export.written import written_as
 from psilon_bench.records import places
 
 SHOWN = 6  # levels of a column, and columns that are not read
@@ -19,7 +20,7 @@ CONSTANT = "constant/"  # the beginning of what a constant prediction scores
 CERTIFICATE = ("lipschitz_bound", "lipschitz_local", "lipschitz_gap", "path_norm", "test/certified_accuracy/")
 LOADING = {
     "onnx": "runs a graph of operators in your runtime, and no code of its own",
-    "numpy": "runs the file as Python: read it first, it is as long as its weights and 190 lines",
+    "numpy": "runs the file as Python: read it first, it is as long as its weights and 300 lines",
 }
 
 
@@ -55,6 +56,8 @@ def card_text(
         certificate=chosen(about.metrics, CERTIFICATE),
         columns=[(column, holds(column)) for column in program.columns] if program else [],
         read=program.num_inputs if program else None,
+        marks=written_as(run.config["dataset"]).marks,
+        missing=missing_words(program.columns) if program else "",
         weights=(weights.name, file_sha256(weights)),
         files=[(places.EXPORTED[file.form], file, digest, LOADING[file.form]) for file, digest in files],
         number=number,
@@ -91,6 +94,11 @@ def holds(column: Column) -> str:
     levels = ["missing" if level is None else level for level in column.levels]
     more = f", ... ({len(levels)} in all)" if len(levels) > SHOWN else ""
     return f"levels: {', '.join(levels[:SHOWN])}{more}"
+
+
+def missing_words(columns: Sequence[Column]) -> str:
+    """Return the words and numbers that mean no value, besides those that always do."""
+    return ", ".join(repr(word) for word in dict.fromkeys(word for column in columns for word in column.missing))
 
 
 def number(value: float) -> str:

@@ -95,7 +95,7 @@ def features_of(preprocessing: object) -> tuple[list[Column], list[Feature]]:
 def _column(fitted: FittedColumn, missing: tuple[str, ...]) -> Column:
     """Return a raw column; UsageError where the empty text is a level beside a missing value."""
     if fitted.role == "date":
-        return Column(fitted.name, "date")
+        return Column(fitted.name, "date", missing=missing)
     if fitted.role == "number":
         return Column(fitted.name, "number", missing=missing)
     if "" in fitted.levels:

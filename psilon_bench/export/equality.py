@@ -2,18 +2,19 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from psilon_bench.data.raw_columns import as_days, as_number, as_text
-from psilon_bench.data.raw_rows import raw_rows
-from psilon_bench.errors import RunFailed
+from psilon_bench.data.raw_rows import raw_cells, raw_rows
+from psilon_bench.errors import RunFailed, UsageError, in_one_line
 from psilon_bench.export.columns import Column
 from psilon_bench.export.finished_run import FinishedRun
 from psilon_bench.export.program import Program
+from psilon_bench.export.written import as_written, written_as
 from psilon_bench.records import places
 from psilon_bench.records.networks import SavedNetwork
 
@@ -27,23 +28,32 @@ Predict = Callable[[pd.DataFrame], np.ndarray]  # as SavedNetwork.predict
 
 @dataclass(frozen=True)
 class Rows:
-    """Raw rows to compare predictions on; `words` say which they are."""
+    """Raw rows to compare predictions on, also as cells of text; `words` say which they are."""
 
     frame: pd.DataFrame
     words: str
+    text: pd.DataFrame
 
 
 def rows_to_compare(run: FinishedRun, program: Program, roles: dict[str, str]) -> Rows:
-    """Return the run's test rows where its data are at hand, and drawn rows in any case."""
+    """Return the run's test rows where its data are at hand, and drawn rows in any case.
+
+    As text, test rows are the cells of the user's file where they come from one; others are spelled as it would have
+    them.
+    """
+    dataset = run.config["dataset"]
+    form, read = written_as(dataset).form, {column.name: roles[column.name] for column in program.columns}
     drawn = drawn_rows(program, roles)
-    frame = raw_rows(run.config["dataset"], roles, run.about.task.checksum)
+    spelled = as_written(drawn, read, form)
+    frame = raw_rows(dataset, roles, run.about.task.checksum)
     table = run.folder / places.PREDICTIONS
     if frame is None or not table.exists():
-        return Rows(drawn, f"{DRAWN} drawn rows (the data of the run are not at hand)")
-    predicted = pd.read_parquet(table, columns=["row"], filters=[("split", "==", "test")])
-    test = frame.iloc[predicted["row"].to_numpy()][list(roles)].astype(object)
-    whole = pd.concat([test, drawn.astype(object)], ignore_index=True)
-    return Rows(whole, f"{len(test)} test rows and {DRAWN} drawn rows")
+        return Rows(drawn, f"{DRAWN} drawn rows (the data of the run are not at hand)", spelled)
+    predicted = pd.read_parquet(table, columns=["row"], filters=[("split", "==", "test")])["row"].to_numpy()
+    test, cells = frame.iloc[predicted][list(roles)].astype(object), raw_cells(dataset, list(read))
+    text = as_written(test, read, form) if cells is None else cells.iloc[predicted]
+    whole, spelled = (pd.concat(parts, ignore_index=True) for parts in ([test, drawn.astype(object)], [text, spelled]))
+    return Rows(whole, f"{len(test)} test rows and {DRAWN} drawn rows", spelled)
 
 
 def drawn_rows(program: Program, roles: dict[str, str]) -> pd.DataFrame:
@@ -97,9 +107,22 @@ def largest_difference(saved: SavedNetwork, predict: Predict, frame: pd.DataFram
     return float(np.max(np.abs(right - made) / (1 + np.abs(right))))
 
 
+def check_text_equal(saved: SavedNetwork, predict: Predict, rows: Rows) -> str:
+    """Return in words how well predictions for rows as text agree with those of the network for the same rows."""
+    return check_equal(saved, lambda _frame: predict(rows.text), replace(rows, words=f"{rows.words} as text"))
+
+
 def check_equal(saved: SavedNetwork, predict: Predict, rows: Rows) -> str:
-    """Return in words how well an exported model agrees; RunFailed where it does not."""
-    difference = largest_difference(saved, predict, rows.frame)
+    """Return in words how well an exported model agrees; RunFailed where it does not, or refuses the rows."""
+    try:
+        difference = largest_difference(saved, predict, rows.frame)
+    except UsageError:
+        raise
+    except ValueError as error:
+        told = f"{rows.words}: {in_one_line(error, 200)}"
+        raise RunFailed(
+            f"The exported model does not predict as the network does ({told}), so nothing is written."
+        ) from error
     told = f"largest difference to the network on {rows.words}: {difference:.1g}"
     if not difference <= TOLERANCE:  # NaN fails too
         raise RunFailed(f"The exported model does not predict as the network does ({told}), so nothing is written.")

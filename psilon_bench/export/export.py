@@ -7,12 +7,13 @@ from typing import Literal
 
 from psilon_bench.errors import UsageError
 from psilon_bench.export.card import Exported, card_text
-from psilon_bench.export.equality import Rows, check_equal, rows_to_compare
+from psilon_bench.export.equality import Rows, check_equal, check_text_equal, rows_to_compare
 from psilon_bench.export.finished_run import FinishedRun, NetworkSize, roles_of
 from psilon_bench.export.numpy_file import numpy_source
 from psilon_bench.export.onnx_model import onnx_bytes
 from psilon_bench.export.program import Program, program_of
 from psilon_bench.export.runtimes import numpy_predict, onnx_predict
+from psilon_bench.export.written import written_as
 from psilon_bench.records import places
 from psilon_bench.records.atomic_files import atomic_write, write_text
 from psilon_bench.records.networks import SavedNetwork
@@ -54,8 +55,10 @@ def made(run: FinishedRun, saved: SavedNetwork, program: Program, form: ExportFo
     if form == "onnx":
         content = onnx_bytes(program, properties(run, program))
         return Exported(form, content, check_equal(saved, onnx_predict(program, content), rows))
-    source = numpy_source(program)
-    return Exported(form, source.encode(), check_equal(saved, numpy_predict(source, program.output.kind), rows))
+    source = numpy_source(program, written_as(run.config["dataset"]))
+    predict = numpy_predict(source, program.output.kind)
+    agreement = f"{check_equal(saved, predict, rows)}; {check_text_equal(saved, predict, rows)}"
+    return Exported(form, source.encode(), agreement)
 
 
 def properties(run: FinishedRun, program: Program) -> dict[str, str]:

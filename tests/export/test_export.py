@@ -75,7 +75,7 @@ def test_an_export_that_predicts_something_else_is_not_written(
     folder = finished("dataset=wine").folder
     arrays = numpy_file.arrays_of
     monkeypatch.setattr(
-        numpy_file, "arrays_of", lambda program: arrays(program) | {"bias2": np.array([9, 0, 0], np.float32)}
+        numpy_file, "arrays_of", lambda *about: arrays(*about) | {"bias2": np.array([9, 0, 0], np.float32)}
     )
     said = exporting(folder, "--to", "numpy")
     assert (said.code, said.out, said.err.count("\n")) == (1, "", 1)
