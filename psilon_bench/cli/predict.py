@@ -103,6 +103,7 @@ def first_of(model: "SavedNetwork | SavedEnsemble") -> "SavedNetwork":
 def given(settings: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings of the command line by key; UsageError for one that does not say how a file is written."""
     from omegaconf import OmegaConf
+    from yaml import YAMLError
 
     from psilon_bench.data.new_rows import FORM
 
@@ -110,7 +111,11 @@ def given(settings: tuple[str, ...]) -> dict[str, Any]:
     for word in settings:
         if word.partition("=")[0] not in known or "=" not in word:
             raise UsageError(f"{word} does not say how ROWS is written. Set {', '.join(known)}, as in dataset.sep=tab.")
-    values: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(settings)))
+    try:
+        values: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(settings)))
+    except YAMLError as error:
+        quoted = "'dataset.sep=\",\"'"
+        raise UsageError(f"{' '.join(settings)} cannot be read as YAML. Quote signs, as in {quoted}.") from error
     return dict(values.get("dataset", {}))
 
 

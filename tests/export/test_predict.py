@@ -79,6 +79,9 @@ def test_settings_say_how_rows_are_written(record: Any, table: Any, tmp_path: Pa
     wrong = predicting(record, tmp_path / "eu.csv", "dataset.drop=[x]")
     assert (wrong.code, wrong.err.count("\n")) == (2, 1)
     assert "dataset.drop=[x] does not say how ROWS is written. Set dataset.missing," in wrong.err
+    sign = predicting(record, tmp_path / "my.csv", "dataset.sep=,")
+    assert sign.code == 2
+    assert "dataset.sep=, cannot be read as YAML. Quote signs, as in 'dataset.sep=\",\"'." in sign.err
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
