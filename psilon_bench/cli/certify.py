@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from psilon_bench.cli.chosen import chosen_run, say
+from psilon_bench.cli.chosen import chosen_run, of_own_networks, say
 from psilon_bench.cli.exit import run_command
 from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import UsageError
@@ -28,12 +28,7 @@ def main() -> NoReturn:
 @click.option(
     "--check", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Check such a file, without a RUN."
 )
-@click.option(
-    "--config-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR",
-    help="A folder of yours, whose networks are known.",
-)
+@of_own_networks
 def certify(
     run: Path | None, exact: bool, seconds: float, out: Path | None, check: Path | None, config_dir: Path | None
 ) -> None:

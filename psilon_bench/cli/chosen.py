@@ -4,8 +4,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from psilon_bench.export.finished_run import FinishedRun
+
+of_own_networks = click.option(
+    "--config-dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A folder of yours, whose networks are known.",
+)
 
 
 def chosen_run(folder: Path, program: str) -> "FinishedRun":

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from psilon_bench.cli.chosen import chosen_run
+from psilon_bench.cli.chosen import chosen_run, of_own_networks
 from psilon_bench.cli.exit import run_command
 from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import RunFailed, UsageError
@@ -30,12 +30,7 @@ def main() -> NoReturn:
     help="The network as tested, or without its dead units and inputs.  [default: compact where there is one]",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where to.  [default: RUN/export]")
-@click.option(
-    "--config-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR",
-    help="A folder of yours, whose networks are known.",
-)
+@of_own_networks
 def export(run: Path, forms: Any, which: Any, out: Path | None, config_dir: Path | None) -> None:
     """Write the network of RUN for other programs, with its preprocessing, beside a model card.
 

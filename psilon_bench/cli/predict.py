@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from psilon_bench.cli.chosen import chosen_run, say
+from psilon_bench.cli.chosen import chosen_run, of_own_networks, say
 from psilon_bench.cli.exit import run_command
 from psilon_bench.config.conf_folder import add_folder
 from psilon_bench.errors import UsageError
@@ -39,12 +39,7 @@ def main() -> NoReturn:
 @click.option("--proba", is_flag=True, help="A column for each class, with its probability.")
 @click.option("--bounds", is_flag=True, help="What the certificate says of each row.")
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .parquet file.  [default: CSV to stdout]")
-@click.option(
-    "--config-dir",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    metavar="DIR",
-    help="A folder of yours, whose networks are known.",
-)
+@of_own_networks
 def predict(
     run: Path,
     rows: Path,

@@ -31,10 +31,9 @@ class FinishedRun:
 
         Raises UsageError where no smaller network was kept.
         """
-        there = places.weights_there(self.folder)
         if size == "full":
-            return "pruned" if "pruned" in there else "model"
-        if "compact" not in there:
+            return places.tested_network(self.folder)
+        if self.smallest() == "full":
             raise UsageError(
                 f"--which compact needs compact.pt, which a run leaves whose network has dead units or inputs, but "
                 f"{self.folder} has none. Take --which full, or train with pruner=l1_projection."

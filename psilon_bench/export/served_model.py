@@ -30,4 +30,4 @@ class ServedModel:
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedModel:  # noqa: ARG001
     """Return the model in a folder, by the name and with the arguments that MLflow's pyfunc asks for."""
-    return ServedModel(load(path, "pruned" if "pruned" in places.weights_there(Path(path)) else "model"))
+    return ServedModel(load(path, places.tested_network(Path(path))))

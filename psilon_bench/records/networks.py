@@ -184,8 +184,7 @@ def load(folder: str | Path, which: Which = "model") -> SavedNetwork:
 
 def calibration_of(folder: Path, which: Which) -> Calibration:
     """Return what was fitted for this network: nothing for one that was not tested, whose outputs differ."""
-    tested = "pruned" if (folder / places.weights_name("pruned")).exists() else "model"
-    if which not in (tested, "compact"):
+    if which not in (places.tested_network(folder), "compact"):
         return Calibration()
     return Calibration.of(run_json.read_raw(folder)["metrics"])
 

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from psilon_bench.data.store import cache_folder
 
@@ -75,6 +75,11 @@ def weights_name(which: str) -> str:
     which: model (as trained and selected), best or last (the other of the two), pruned or compact.
     """
     return f"{which}.pt"
+
+
+def tested_network(record: Path) -> Literal["model", "pruned"]:
+    """Return which network of a record has the recorded test scores: the pruned one, or the one as trained."""
+    return "pruned" if (record / weights_name("pruned")).exists() else "model"
 
 
 def table_name(which: str) -> str:

@@ -117,7 +117,7 @@ def rows_of(dataset: str, made: EnsembleJson) -> Iterator[list[Cell]]:
 def members_of(candidate: Candidate, weight: float, loss: float, folder: Path) -> Iterator[EnsembleMember]:
     """Yield the networks of a candidate, which share its weight; where one was pruned, that is what was tested."""
     for run in candidate.members:
-        which: Literal["model", "pruned"] = "pruned" if weights_file(run, "pruned").exists() else "model"
+        which = places.tested_network(run.folder)
         yield EnsembleMember(
             record=os.path.relpath(run.folder, folder),
             title=run.title,

@@ -86,7 +86,7 @@ def next_batch(experiment: Experiment, unsent: list[Path], process_is_gone: bool
 def ended_record(experiment: Experiment, folder: Path, run: dict[str, Any]) -> EndedRecord:
     """Return all that MLflow is to have of the record."""
     at, began = ends_at(run), milliseconds(run["times"]["started"])
-    rows = read_rows(folder / HISTORY)
+    rows, columns = read_rows(folder / HISTORY), columns_of(folder)
     content = RunContent(
         run_id=uuid.uuid4().hex,
         name=run["title"],
@@ -96,10 +96,10 @@ def ended_record(experiment: Experiment, folder: Path, run: dict[str, Any]) -> E
         tags=tags_with_parent(experiment, run, folder),
         params=params_of(run),
         metrics=metrics_of_rows(rows, at - 1) + last_metrics(run, rows, at),
-        dataset=dataset_of(run["task"], columns_of(folder)),
+        dataset=dataset_of(run["task"], columns),
         dataset_tag=dataset_tag(),
     )
-    served = served_network(folder, run)
+    served = served_network(folder, run, columns)
     return EndedRecord(folder, with_model(validated(content), served), served)
 
 

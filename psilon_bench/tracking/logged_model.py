@@ -1,23 +1,21 @@
 """The LoggedModel of a run in MLflow: created, filled, and its metrics linked to it and to the data set."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from psilon_bench.tracking.content import dataset_of, dataset_tag
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.mlflow_internals import last_values
-from psilon_bench.tracking.model_folder import ServedNetwork, columns_of, of_the_model, served_network
+from psilon_bench.tracking.model_folder import RawColumn, ServedNetwork, of_the_model
 
 
-def send_model(experiment: Experiment, run_id: str, folder: Path, run: dict[str, Any]) -> None:
+def send_model(experiment: Experiment, run_id: str, served: ServedNetwork) -> None:
     """Bring the model of a finished run into MLflow, whole and once, however often this is interrupted and repeated.
 
     The run has its metrics there already.
     """
-    served = served_network(folder, run)
-    if served is None:
-        return
     client = experiment.client
     model = found(experiment, run_id) or client.create_logged_model(
         experiment.experiment_id, served.name, run_id, params=served.params, model_type=served.kind
@@ -29,11 +27,11 @@ def send_model(experiment: Experiment, run_id: str, folder: Path, run: dict[str,
     link(experiment, run_id, model.model_id, served)
 
 
-def dataset_input(folder: Path, run: dict[str, Any]) -> Any:
-    """Return the data set of a run as MLflow's input, with the columns that the record knows of."""
+def dataset_input(task: dict[str, Any], columns: Sequence[RawColumn]) -> Any:
+    """Return the task of a run.json as MLflow's input, with its raw columns."""
     from mlflow.entities import DatasetInput
 
-    return DatasetInput(dataset_of(run["task"], columns_of(folder)), [dataset_tag()])
+    return DatasetInput(dataset_of(task, columns), [dataset_tag()])
 
 
 def found(experiment: Experiment, run_id: str) -> Any | None:

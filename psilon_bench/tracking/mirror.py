@@ -21,6 +21,7 @@ from psilon_bench.tracking.content import (
 )
 from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.tracking.logged_model import dataset_input, send_model
+from psilon_bench.tracking.model_folder import columns_of, served_network
 from psilon_bench.tracking.state import MirrorState, mirror_state, sending_lock
 from psilon_bench.tracking.sweep_run import tags_with_parent
 
@@ -78,10 +79,13 @@ class Mirror:
         assert self.run_id is not None
         rows = read_rows(self.folder / HISTORY)
         self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
-        self.client.log_inputs(self.run_id, [dataset_input(self.folder, run)])
+        columns = columns_of(self.folder)
+        self.client.log_inputs(self.run_id, [dataset_input(run["task"], columns)])
         for path, within in record_files(self.folder):
             self.client.log_artifact(self.run_id, str(path), within)
-        send_model(self.experiment, self.run_id, self.folder, run)
+        served = served_network(self.folder, run, columns)
+        if served is not None:
+            send_model(self.experiment, self.run_id, served)
         for key, value in end_tags(run).items():
             self.client.set_tag(self.run_id, key, value)
         self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)

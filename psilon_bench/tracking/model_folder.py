@@ -9,15 +9,16 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from psilon_bench.data.preprocessing import FittedColumn, Preprocessing
+from psilon_bench.data.raw_columns import EPOCH
 from psilon_bench.records import places
 from psilon_bench.records.preprocessing_json import read_preprocessing
 
-EPOCH = datetime(1970, 1, 1)
 LOADER = "psilon_bench.export.served_model"
 DATA, ENVIRONMENT, REQUIREMENTS = "data", "python_env.yaml", "requirements.txt"
 EXAMPLE, SERVED_EXAMPLE = "input_example.json", "serving_input_example.json"
@@ -69,9 +70,10 @@ class ServedNetwork:
         for name in self.files():
             shutil.copyfile(self.folder / name, target / DATA / name)
         needed = [f"{name}=={version}" for name, version in self.run["versions"].items() if name in NEEDED]
-        python = {"python": self.run["versions"]["python"], "dependencies": [f"-r {REQUIREMENTS}"]}
+        python = self.run["versions"]["python"]
+        environment = {"python": python, "dependencies": [f"-r {REQUIREMENTS}"]}
         (target / REQUIREMENTS).write_text("\n".join(needed) + "\n", encoding="utf-8")
-        (target / ENVIRONMENT).write_text(json.dumps(python) + "\n", encoding="utf-8")  # JSON is YAML
+        (target / ENVIRONMENT).write_text(json.dumps(environment) + "\n", encoding="utf-8")  # JSON is YAML
         example = {"columns": [column.name for column in self.columns], "data": [[c.example for c in self.columns]]}
         (target / EXAMPLE).write_text(json.dumps(example), encoding="utf-8")
         (target / SERVED_EXAMPLE).write_text(json.dumps({"dataframe_split": example}), encoding="utf-8")
@@ -85,13 +87,14 @@ class ServedNetwork:
             model_id=model_id,
         )
         # what mlflow.pyfunc.add_to_model adds, without that module, which warns when it is imported
-        environment, python = {"virtualenv": ENVIRONMENT}, self.run["versions"]["python"]
-        model.add_flavor("python_function", loader_module=LOADER, data=DATA, env=environment, python_version=python)
+        model.add_flavor(
+            "python_function", loader_module=LOADER, data=DATA, env={"virtualenv": ENVIRONMENT}, python_version=python
+        )
         model.save(str(target / "MLmodel"))
 
     def files(self) -> list[str]:
         """Return the files of the record that the model needs: the network that was tested, and what it reads."""
-        return [tested_weights(self.folder), places.PREPROCESSING, places.CONFIG, places.RUN_JSON]
+        return [served_weights(self.folder), places.PREPROCESSING, places.CONFIG, places.RUN_JSON]
 
     def signature(self) -> Any:
         """Return MLflow's signature: raw columns, of which those may be absent that training rows lacked sometimes.
@@ -108,15 +111,18 @@ class ServedNetwork:
         return ModelSignature(Schema(inputs), Schema(outputs))
 
 
-def served_network(folder: Path, run: dict[str, Any]) -> ServedNetwork | None:
-    """Return the network of a record that MLflow can serve.
+def served_network(folder: Path, run: dict[str, Any], columns: Sequence[RawColumn]) -> ServedNetwork | None:
+    """Return the network of a record with these raw columns that MLflow can serve.
 
     None unless the run has finished, is of a network (scikit-learn's baselines keep no weights), and reads a table.
     """
-    if run["status"] != "finished" or not (folder / tested_weights(folder)).exists():
-        return None
-    columns = columns_of(folder)
-    return ServedNetwork(folder, run, columns) if columns else None
+    is_network = run["status"] == "finished" and (folder / served_weights(folder)).exists()
+    return ServedNetwork(folder, run, columns) if columns and is_network else None
+
+
+def served_weights(folder: Path) -> str:
+    """Return the file with the network of a record that was tested."""
+    return places.weights_name(places.tested_network(folder))
 
 
 def columns_of(folder: Path) -> list[RawColumn]:
@@ -143,13 +149,7 @@ def example_of(column: FittedColumn) -> float | str | None:
     assert column.value is not None
     if column.role == "number":
         return column.value.fill
-    return (EPOCH + timedelta(days=column.value.fill)).isoformat(timespec="seconds")
-
-
-def tested_weights(folder: Path) -> str:
-    """Return the file with the network whose test scores are recorded: pruned, or as trained."""
-    pruned = places.weights_name("pruned")
-    return pruned if (folder / pruned).exists() else places.weights_name("model")
+    return (EPOCH + pd.Timedelta(days=column.value.fill)).isoformat(timespec="seconds")
 
 
 def of_the_model(metric: str) -> bool:
