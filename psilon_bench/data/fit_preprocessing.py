@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from psilon_bench.data import levels
+from psilon_bench.data.form import Form
 from psilon_bench.data.preprocessing import (
     Cycle,
     DateEncoding,
@@ -17,7 +18,7 @@ from psilon_bench.data.preprocessing import (
     Role,
     codes_of,
 )
-from psilon_bench.data.raw_columns import Missing, as_cycles, as_days, as_number, as_text
+from psilon_bench.data.raw_columns import PLAIN, as_cycles, as_days, as_number, as_text
 from psilon_bench.data.standardisation import fit_scaling
 
 
@@ -32,26 +33,26 @@ def fit_preprocessing(
     encoding: Encoding = "onehot",
     dates: Sequence[str] = (),
     date_encoding: DateEncoding = "ordinal",
-    missing: Missing = (),
+    form: Form = PLAIN,
     weights: np.ndarray | None = None,
 ) -> Preprocessing:
     """Return the preprocessing fitted to training rows (rows x columns), of whose columns none is constant.
 
-    `categorical` and `dates` name columns of `train`, where they are there; all others hold numbers. `missing` are
-    words and numbers that count as missing. With weights (rows,), all above 0, a row of weight 2 counts like two equal
-    rows: medians, means and standard deviations are weighted.
+    `categorical` and `dates` name columns of `train`, where they are there; all others hold numbers. `form` says
+    which words and numbers count as missing, and how text spells numbers. With weights (rows,), all above 0, a row of
+    weight 2 counts like two equal rows: medians, means and standard deviations are weighted.
     """
     numbers = [c for c in train if c not in {*categorical, *dates}]
-    text = as_text(train[[c for c in train if c in set(categorical)]], missing)
+    text = as_text(train[[c for c in train if c in set(categorical)]], form)
     days = train[[c for c in train if c in set(dates)]]
     columns: list[FittedColumn] = []
     if numbers:
-        columns += _scaled(numbers, "number", as_number(train[numbers], missing), weights)
+        columns += _scaled(numbers, "number", as_number(train[numbers], form), weights)
     if text.shape[1]:
         columns += _leveled(text) if encoding == "onehot" else _coded(text, weights)
     if days.shape[1]:
         columns += _dated(days, date_encoding, weights)
-    return Preprocessing(missing=tuple(map(str, missing)), columns=tuple(columns))
+    return Preprocessing(missing=form.missing, decimal=form.decimal, thousands=form.thousands, columns=tuple(columns))
 
 
 def _scaled(names: list[str], role: Role, raw: np.ndarray, weights: np.ndarray | None) -> Iterator[FittedColumn]:

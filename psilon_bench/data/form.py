@@ -1,7 +1,6 @@
 """How numbers, dates and missing values are written in cells of text."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,7 +15,7 @@ SEPARATED = re.compile(rf"[+-]?[$€£]? ?({GROUPED}|\d+([.,]\d+)?) ?[%$€£]?"
 class Form:
     """The spelling of numbers and missing values, as dataset.missing, dataset.decimal and dataset.thousands set it."""
 
-    missing: Sequence[str | float] = ()  # besides MISSING in numbers and dates, and in levels too
+    missing: tuple[str | float, ...] = ()  # besides MISSING in numbers and dates, and in levels too
     decimal: str = "."
     thousands: str | None = None
 
@@ -25,16 +24,28 @@ class Form:
         """Return the entries of `missing` as text."""
         return frozenset(str(word) for word in self.missing)
 
+    def names(self, word: str) -> bool:
+        """Tell whether `missing` has a word, with or without the spaces around it."""
+        return word in self.words or word.strip() in self.words
+
     @cached_property
     def values(self) -> list[float]:
-        """Return the entries of `missing` that are numbers."""
-        found = [self.number(str(word)) for word in self.missing]
+        """Return the entries of `missing` that are numbers, or words which say numbers as this form spells them."""
+        found = [self.number(word) if isinstance(word, str) else word for word in self.missing]
         return [value for value in found if value is not None]
 
     @property
     def plain(self) -> bool:
         """Tell whether numbers are written as programs write them: with a decimal point and without separators."""
         return self.decimal == "." and self.thousands is None
+
+    @property
+    def marks(self) -> str:
+        """Return in words which marks numbers have; nothing where they are as programs write them."""
+        if self.plain:
+            return ""
+        thousands = "none" if self.thousands is None else repr(self.thousands)
+        return f"decimal {self.decimal!r}, thousands {thousands}"
 
     def number(self, word: str) -> int | float | None:
         """Return the number that a cell says; None for a cell that says no number."""

@@ -10,6 +10,7 @@ import pandas as pd
 from psilon_bench.data import checks
 from psilon_bench.data.columns import ColumnReader
 from psilon_bench.data.form import Form
+from psilon_bench.data.raw_columns import as_number
 from psilon_bench.data.table import form_of
 from psilon_bench.data.table_file import Content, read_table_file
 from psilon_bench.errors import UsageError
@@ -32,9 +33,10 @@ def read_new_rows(
     """Return the rows of a file.
 
     `roles` are the columns that are needed, with what each holds (see `column_roles`); levels are taken as they are
-    written, so that "007" stays a level. `dataset` are the values of a data set's configuration, of which those in FORM
-    count. Raises UsageError for a file that cannot be read, for columns that are not there, and for cells without a
-    meaning. Columns that are not needed are not looked at; a note names them where `said`.
+    written, so that "007" stays a level, and numbers as this file spells them. `dataset` are the values of a data
+    set's configuration, of which those in FORM count. Raises UsageError for a file that cannot be read, for columns
+    that are not there, and for cells without a meaning. Columns that are not needed are not looked at; a note names
+    them where `said`.
     """
     values = {key: dataset.get(key, value) for key, value in FORM.items()}
     form = form_of(values["missing"], values["decimal"], values["thousands"], values["charset"])
@@ -47,9 +49,10 @@ def read_new_rows(
             f"{'are' if len(absent) > 1 else 'is'} not in {path.name}. It has: {checks.name_list(names)}."
         )
     read = _reader(content, form, roles).read(list(roles))
+    numbers = {name: as_number(read.frame[[name]], form)[:, 0] for name, role in roles.items() if role == "number"}
     other = [name for name in names if name not in roles]
     ignored = [f"columns that the network does not know are ignored: {checks.name_list(other)}"] if other else []
-    return NewRows(read.frame, [*read.notes, *(ignored if said else [])], content.checksum)
+    return NewRows(read.frame.assign(**numbers), [*read.notes, *(ignored if said else [])], content.checksum)
 
 
 def text_cells(path: Path, names: Sequence[str], dataset: Mapping[str, Any]) -> pd.DataFrame | None:

@@ -12,12 +12,14 @@ and the day stand beside it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
+from psilon_bench.data.form import Form
 from psilon_bench.data.raw_columns import as_cycles, as_days, as_number, as_text
 from psilon_bench.data.standardisation import FittedData, Imputed, Scaling, imputed, standardised
 from psilon_bench.errors import UsageError
@@ -97,11 +99,14 @@ class Preprocessing(FittedData):
     """The fitted preprocessing of a table: `transform` makes inputs (rows, features) of raw rows (rows x columns).
 
     `columns` are those that it reads, numbers first, then categories, then dates; others may come along and are
-    ignored, such as the target. `missing` are words, or numbers as words, that count as missing.
+    ignored, such as the target. `missing` are words and numbers that count as missing; `decimal` and `thousands` are
+    the marks in numbers that arrive as text. All three are those of the training table.
     """
 
     kind: Literal["table"] = "table"
-    missing: tuple[str, ...]
+    missing: tuple[str | int | float, ...]
+    decimal: str
+    thousands: str | None
     columns: tuple[FittedColumn, ...]
 
     @model_validator(mode="after")
@@ -115,6 +120,11 @@ class Preprocessing(FittedData):
         if len({tuple(cycle.period for cycle in column.cycles) for column in self.of("date")}) > 1:
             raise ValueError("dates have the same cycles, all of them")
         return self
+
+    @cached_property
+    def form(self) -> Form:
+        """Return how cells of text say numbers and missing values."""
+        return Form(self.missing, self.decimal, self.thousands)
 
     @property
     def roles(self) -> dict[str, Role]:
@@ -166,9 +176,9 @@ class Preprocessing(FittedData):
         numbers, categories, dates = (self.of(role) for role in ROLES)
         blocks = []
         if numbers:
-            blocks.append(_with_indicators(as_number(rows[_names(numbers)], self.missing), numbers))
+            blocks.append(_with_indicators(as_number(rows[_names(numbers)], self.form), numbers))
         if categories:
-            blocks.append(_encoded(as_text(rows[_names(categories)], self.missing), categories))
+            blocks.append(_encoded(self._text(rows, categories), categories))
         if dates:
             blocks.append(_with_indicators(as_days(rows[_names(dates)]), dates))
         if dates and dates[0].cycles:
@@ -176,6 +186,18 @@ class Preprocessing(FittedData):
             found = [value for column in dates for cycle in column.cycles for value in cycle.waves.values()]
             blocks.append(imputed(waves, found))
         return np.hstack(blocks)
+
+    def _text(self, rows: pd.DataFrame, columns: Sequence[FittedColumn]) -> pd.DataFrame:
+        """Return columns of levels as text, NaN where missing; blank cells are, unless training rows had such a level.
+
+        A file of text has blank cells for what is missing.
+        """
+        text = as_text(rows[_names(columns)], self.form)
+        for column in columns:
+            cells = text[column.name]
+            blank = [word for word in cells.dropna().unique() if word not in column.places and not word.strip()]
+            text[column.name] = cells.mask(cells.isin(blank)) if blank else cells
+        return text
 
     def missing_columns(self, rows: pd.DataFrame) -> list[str]:
         """Return the columns that are needed and that `rows` lacks."""
@@ -185,7 +207,7 @@ class Preprocessing(FittedData):
         """Return by column the levels that the training rows did not have, one for each row that holds such a level."""
         new: dict[str, list[str]] = {}
         for column in self.of("category"):
-            text = as_text(rows[[column.name]], self.missing)[column.name]
+            text = self._text(rows, [column])[column.name]
             known = text.isin(column.places) | (text.isna() if None in column.levels else False)
             new[column.name] = text[~known].fillna("missing").tolist()
         return {name: found for name, found in new.items() if found}

@@ -1,7 +1,7 @@
 """Raw columns of a table as numbers, text, days and cycles, whatever types their cells arrive in."""
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ from psilon_bench.data import levels
 from psilon_bench.data.form import Form, date, is_missing
 from psilon_bench.errors import UsageError
 
-Missing = Sequence[str | float]  # of dataset.missing
+PLAIN = Form()
 CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 EPOCH = pd.Timestamp(0)
 
 
-def as_number(frame: pd.DataFrame, missing: Missing = ()) -> np.ndarray:
-    """Return float64 (rows, columns) with NaN for missing values; UsageError for text that is no number."""
+def as_number(frame: pd.DataFrame, form: Form = PLAIN) -> np.ndarray:
+    """Return float64 (rows, columns) with NaN for missing values; UsageError for text that is no number of the form."""
     if frame.shape[1] == 0:
         return np.empty(frame.shape)
-    form = Form(tuple(missing))
     return np.column_stack([_numbers(frame[column], form) for column in frame])
 
 
@@ -40,8 +39,10 @@ def _from_objects(column: pd.Series, form: Form) -> pd.Series:
     values = [_number(value, form) for value in found.tolist()]
     if None in values:
         odd = found[values.index(None)]
+        marks = f" ({form.marks})" if form.marks else ""
         raise UsageError(
-            f"Column {column.name!r} holds numbers, but {str(odd)[:40]!r} is none. Correct the cell or leave it empty."
+            f"Column {column.name!r} holds numbers, but {str(odd)[:40]!r} is none{marks}. Correct the cell or "
+            "leave it empty."
         )
     return pd.Series(np.array([*values, np.nan], dtype=float)[codes])
 
@@ -49,7 +50,7 @@ def _from_objects(column: pd.Series, form: Form) -> pd.Series:
 def _number(value: Any, form: Form) -> float | None:
     """Return a cell as a number, NaN for a missing one; None for what is no number."""
     if isinstance(value, str):
-        return np.nan if is_missing(value) or value in form.words else form.number(value)
+        return np.nan if is_missing(value) or form.names(value) else form.number(value)
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, datetime.time):
@@ -60,17 +61,16 @@ def _number(value: Any, form: Form) -> float | None:
         return None
 
 
-def as_text(frame: pd.DataFrame, missing: Missing = ()) -> pd.DataFrame:
+def as_text(frame: pd.DataFrame, form: Form = PLAIN) -> pd.DataFrame:
     """Return the table with levels as text: 3, 3.0, "3" and the category 3 are one level, and missing stays missing."""
-    words = Form(tuple(missing)).words
-    return frame.apply(lambda column: _spelled(column, words))
+    return frame.apply(lambda column: _spelled(column, form))
 
 
-def _spelled(column: pd.Series, missing: Collection[str]) -> pd.Series:
-    """Return a column of levels as text, with NaN for the words in `missing`."""
+def _spelled(column: pd.Series, form: Form) -> pd.Series:
+    """Return a column of levels as text, with NaN for the words that the form takes for missing."""
     codes, found = pd.factorize(column)
     text = [levels.spelled(level) for level in found.tolist()]
-    lookup = np.array([*(np.nan if word in missing else word for word in text), np.nan], dtype=object)
+    lookup = np.array([*(np.nan if form.names(word) else word for word in text), np.nan], dtype=object)
     return pd.Series(lookup[codes], index=column.index, dtype=object)
 
 

@@ -169,7 +169,7 @@ def table_of_file(file: Path, reading: Reading) -> RawTable:
         notes=[*notes, *inferred, *([] if regression else read.merged), *read.notes],
         group=reading.group,
         dates=[name for name in read.dates if name not in others],
-        missing=[*reading.form.missing],
+        form=reading.form,
         lines=content.lines,
     )
 

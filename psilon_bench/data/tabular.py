@@ -12,6 +12,7 @@ from torch import Tensor
 from psilon_bench.data import checks, overflow, targets
 from psilon_bench.data.fit_preprocessing import constant_columns, fit_preprocessing
 from psilon_bench.data.folds import Folds
+from psilon_bench.data.form import Form
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding, Preprocessing
 from psilon_bench.data.split import NAMES, RowNumbers, Size, are_all_rows, resolve_sizes, split_rows
@@ -52,7 +53,7 @@ class RawTable:
     notes: list[str] = field(default_factory=list)
     group: str | None = None  # rows with equal values here stay in one split; not an input
     dates: list[str] = field(default_factory=list)  # input columns whose values are days or moments
-    missing: list[str | float] = field(default_factory=list)  # words and numbers that are no values, in new rows too
+    form: Form = field(default_factory=Form)  # of numbers and missing values in text, in new rows too
     lines: Sequence[int] | None = None  # of a file, the line that each row begins on
     given: GivenSplit | None = None  # a split that was made elsewhere
     moments: pd.Series | None = None  # (rows,) dates or numbers in whose order the rows are split; not an input
@@ -287,7 +288,7 @@ def _fit(
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
     counts = None if weights is None else weights[weights > 0]
-    how = (raw.categorical, options.encoding, raw.dates, options.dates, raw.missing, counts)
+    how = (raw.categorical, options.encoding, raw.dates, options.dates, raw.form, counts)
     try:
         return fit_preprocessing(varied, *how)
     except ScaleOverflow as error:

@@ -86,7 +86,7 @@ class TextColumn:
     @cached_property
     def absent(self) -> Mask:
         """Return the mask (words,) of words that are missing in a column of any role."""
-        told = [word.strip() in self.form.words or word in self.form.words for word in self.words]
+        told = [self.form.names(word) for word in self.words]
         return np.array(told, dtype=bool) | np.array([not (self.typed or w.strip()) for w in self.words], dtype=bool)
 
     @cached_property
@@ -214,7 +214,7 @@ class TextColumn:
         return int(self._counts[mask].sum())
 
 
-WRITTEN = (
+WRITTEN: tuple[dict[str, Any], ...] = (
     {"decimal": "."},
     {"thousands": ","},
     {"decimal": ","},

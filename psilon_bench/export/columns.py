@@ -27,23 +27,20 @@ class Column:
     """A raw column: numbers, days since 1970 in UTC (date), or levels.
 
     A level stands for its place in `levels` (None: a missing value); it makes 0/1 features, or as a `code` the number
-    of its place, and a code of no level is missing. `missing` are words and numbers that mean no value.
+    of its place, and a code of no level is missing. `missing` are words and numbers that mean no value, and
+    `missing_numbers` the numbers that a column of numbers takes for none.
     """
 
     name: str
     role: ColumnKind
     levels: tuple[str | None, ...] = ()
     missing: tuple[str, ...] = ()
+    missing_numbers: tuple[float, ...] = ()
 
     @property
     def is_text(self) -> bool:
         """Return whether the column holds levels, which are text."""
         return self.role in ("level", "code")
-
-    @property
-    def missing_numbers(self) -> list[float]:
-        """Return the numbers that mean no value."""
-        return [float(value) for value in Form(self.missing).values] if self.role == "number" else []
 
     @property
     def num_known(self) -> int:
@@ -88,16 +85,17 @@ def features_of(preprocessing: object) -> tuple[list[Column], list[Feature]]:
     if not isinstance(preprocessing, Preprocessing):
         raise UsageError("psilon-export knows networks on tables, but this one reads images. Take another run.")
     places = {name: place for place, name in enumerate(preprocessing.roles)}
-    columns = [_column(fitted, preprocessing.missing) for fitted in preprocessing.columns]
+    columns = [_column(fitted, preprocessing.form) for fitted in preprocessing.columns]
     return columns, [_feature(fitted, places[fitted.column.name]) for fitted in preprocessing.features()]
 
 
-def _column(fitted: FittedColumn, missing: tuple[str, ...]) -> Column:
-    """Return a raw column; UsageError where the empty text is a level beside a missing value."""
+def _column(fitted: FittedColumn, form: Form) -> Column:
+    """Return a column of a table in this form; UsageError where the empty text is a level beside a missing value."""
+    missing = tuple(map(str, form.missing))
     if fitted.role == "date":
         return Column(fitted.name, "date", missing=missing)
     if fitted.role == "number":
-        return Column(fitted.name, "number", missing=missing)
+        return Column(fitted.name, "number", missing=missing, missing_numbers=tuple(map(float, form.values)))
     if "" in fitted.levels:
         raise UsageError(
             f"Column {fitted.name!r} cannot be exported: it has the empty text as a level, which means a missing value "

@@ -48,7 +48,7 @@ def about(program: Program, written: Written) -> dict[str, Any]:
     """Return the columns, the layers, the output and how text is written as plain values."""
     output = program.output
     return {
-        "columns": [column_about(column, written) for column in program.columns],
+        "columns": [column_about(column) for column in program.columns],
         "text": {
             "decimal": written.form.decimal,
             "thousands": written.form.thousands,
@@ -61,18 +61,16 @@ def about(program: Program, written: Written) -> dict[str, Any]:
     }
 
 
-def column_about(column: Column, written: Written) -> dict[str, Any]:
+def column_about(column: Column) -> dict[str, Any]:
     """Return a column as plain values; `places` are those of its levels, that of a missing one by the empty text.
 
-    A code that is missing is no place, for it is imputed. Numbers are missing that the words for it say as the file
-    writes numbers, when it is read, and as programs do, when preprocessing looks at them.
+    A code that is missing is no place, for it is imputed.
     """
-    numbers = written.form.values if column.role == "number" else []
     absent = {"": column.num_known} if None in column.levels and column.role == "level" else {}
     return {
         "name": column.name,
         "role": column.role,
         "missing": [str(word) for word in column.missing],
-        "missing_numbers": sorted({*column.missing_numbers, *map(float, numbers)}),
+        "missing_numbers": column.missing_numbers,
         "places": {level: place for place, level in enumerate(column.levels) if level is not None} | absent,
     }

@@ -32,9 +32,7 @@ class Written:
         """Return in words how a number is written, with an example; nothing where it is as programs write them."""
         if self.form.plain:
             return ""
-        thousands = "none" if self.form.thousands is None else repr(self.form.thousands)
-        example = spelled_number(1234567.5, self.form)
-        return f"decimal {self.form.decimal!r}, thousands {thousands}: {example!r} is the number 1234567.5"
+        return f"{self.form.marks}: {spelled_number(1234567.5, self.form)!r} is the number 1234567.5"
 
 
 def written_as(dataset: Mapping[str, Any]) -> Written:

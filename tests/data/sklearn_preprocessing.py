@@ -11,9 +11,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from psilon_bench.data import levels
+from psilon_bench.data.form import Form
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.quantiles import weighted_quantiles
-from psilon_bench.data.raw_columns import CYCLES, Missing, as_cycles, as_days, as_number, as_text
+from psilon_bench.data.raw_columns import CYCLES, PLAIN, as_cycles, as_days, as_number, as_text
 
 
 def fitted_transformer(train: pd.DataFrame, weights: np.ndarray | None = None, **more: Any) -> ColumnTransformer:
@@ -28,17 +29,17 @@ def _unfitted(
     encoding: Encoding,
     dates: Sequence[str] = (),
     date_encoding: DateEncoding = "ordinal",
-    missing: Missing = (),
+    form: Form = PLAIN,
 ) -> ColumnTransformer:
     """Return an unfitted transformer from a table (rows x columns) to inputs, float64 (rows, features).
 
-    `categorical` and `dates` name columns of `train`; all others hold numbers. `missing` are words and numbers that
+    `categorical` and `dates` name columns of `train`; all others hold numbers. `form` says which words and numbers
     count as missing. Columns that `train` does not have are ignored, so new rows may carry the target or an id along.
     """
     others = {*categorical, *dates}
     parts = [
-        ("number", _scaled(_function(as_number, missing)), [c for c in train if c not in others]),
-        ("category", _encoded(train, categorical, encoding, missing), [c for c in train if c in set(categorical)]),
+        ("number", _scaled(_function(as_number, form)), [c for c in train if c not in others]),
+        ("category", _encoded(train, categorical, encoding, form), [c for c in train if c in set(categorical)]),
     ]
     days = [c for c in train if c in set(dates)]
     if days:
@@ -72,9 +73,9 @@ def _weighted_median(column: np.ndarray, weights: np.ndarray) -> float:
     return float(weighted_quantiles(column[there], [0.5], weights[there])[0])
 
 
-def _function(function: Any, missing: Missing | None = None, names: Any = "one-to-one") -> FunctionTransformer:
+def _function(function: Any, form: Form | None = None, names: Any = "one-to-one") -> FunctionTransformer:
     """Return a pipeline step that calls a function."""
-    arguments = None if missing is None else {"missing": list(missing)}
+    arguments = None if form is None else {"form": form}
     return FunctionTransformer(function, kw_args=arguments, feature_names_out=names)
 
 
@@ -91,13 +92,13 @@ def _scaled(*first: Any, indicator: bool = True) -> Pipeline:
     return Pipeline([*zip(("number", "encode"), first, strict=False), *zip(("impute", "scale"), steps, strict=True)])
 
 
-def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, missing: Missing) -> Pipeline:
+def _encoded(train: pd.DataFrame, categorical: list[str], encoding: Encoding, form: Form) -> Pipeline:
     """Return the steps that encode levels."""
-    text = _function(as_text, missing)
+    text = _function(as_text, form)
     if encoding == "onehot":
         encoder = OneHotEncoder(sparse_output=False, handle_unknown="ignore", feature_name_combiner=_level_name)
         return Pipeline([("text", text), ("encode", encoder)])
-    columns = as_text(train[[c for c in train if c in set(categorical)]], missing)
+    columns = as_text(train[[c for c in train if c in set(categorical)]], form)
     encoder = OrdinalEncoder(
         categories=[_ordered(columns[c]) for c in columns],
         handle_unknown="use_encoded_value",

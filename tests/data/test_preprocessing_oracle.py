@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sklearn_preprocessing import feature_names, fitted_transformer, input_scales
 
 from psilon_bench.data.fit_preprocessing import fit_preprocessing
+from psilon_bench.data.form import Form
 from psilon_bench.data.preprocessing import DateEncoding, Encoding, FittedColumn, Preprocessing
 from psilon_bench.data.standardisation import Imputed, Scaling, moments
 from psilon_bench.errors import UsageError
@@ -47,7 +48,7 @@ def fitted_to(train: pd.DataFrame, encoding: Any, dates: Any, weights: Any = Non
         "encoding": encoding,
         "dates": when,
         "date_encoding": dates,
-        "missing": [-999, "a"],
+        "form": Form((-999, "a")),
         "weights": weights,
     }
     train = train if hours else train.drop(columns="hour")
@@ -119,9 +120,11 @@ def test_json_keeps_any_numbers_and_words(fill: float, mean: float, scale: float
         FittedColumn(name=word, role="number", value=value),
         FittedColumn(name=word + "2", role="category", levels=(word, None)),
     )
-    again = Preprocessing.model_validate_json(Preprocessing(missing=(word,), columns=columns).model_dump_json())
+    fitted = Preprocessing(missing=(word, -999, 0.5), decimal=",", thousands=None, columns=columns)
+    again = Preprocessing.model_validate_json(fitted.model_dump_json())
     assert again.columns == columns
-    assert again.missing == (word,)
+    assert again == fitted
+    assert [*map(type, again.missing)] == [str, int, float]
     assert repr(again.columns[0].value) == repr(value)
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from psilon_bench.data.form import Form
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.records.networks import SavedNetwork
@@ -50,7 +51,7 @@ def made(table: pd.DataFrame) -> Callable[..., Task]:
         target = KINDS[kind]
         frame = table.drop(columns=[name for name in KINDS.values() if name != target])
         levels = ["job", "zip", "label"]
-        about: dict[str, Any] = {"dates": ["when"], "missing": [-999, "é"]}
+        about: dict[str, Any] = {"dates": ["when"], "form": Form((-999, "é"))}
         raw = RawTable("made", frame, target, kind == "regression", levels, "here", "none", "0" * 64, **about)
         return make_task(raw, TaskOptions([0.6, 0.2, 0.2], None, 0, encoding, dates))
 

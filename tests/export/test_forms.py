@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
+from psilon_bench.data.form import Form
 from psilon_bench.data.raw_columns import as_days, as_number, as_text
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.export.columns import Feature
@@ -42,7 +43,7 @@ def by_formula(program: Program, feature: Feature, rows: pd.DataFrame) -> Any:
     """A feature (rows,) by the formulas in the module `columns`, from the cells of its column alone."""
     column = program.columns[feature.column]
     cells = rows[[column.name]]
-    words = as_text(cells, list(column.missing))[column.name] if column.is_text else None
+    words = as_text(cells, Form(column.missing))[column.name] if column.is_text else None
     if words is not None and feature.kind == "level":
         wanted = column.levels[feature.level]
         return (words.isna() if wanted is None else words == wanted).to_numpy(float)
@@ -50,7 +51,7 @@ def by_formula(program: Program, feature: Feature, rows: pd.DataFrame) -> Any:
         known = [level for level in column.levels if level is not None]
         v = np.array([known.index(word) if word in known else np.nan for word in words])
     else:
-        v = (as_days(cells) if column.role == "date" else as_number(cells, column.missing))[:, 0]
+        v = (as_days(cells) if column.role == "date" else as_number(cells, Form(column.missing)))[:, 0]
     if feature.kind == "missing":
         v = np.isnan(v).astype(float)
     if feature.kind == "wave":
@@ -199,7 +200,7 @@ def test_a_mistake_is_found(made: Any, table: Any, saved_as: Any, drawn: Any) ->
         replace(right, features=[replace(features[0], fill=0.0), *features[1:]]),
         replace(right, features=[features[1], features[0], *features[2:]]),
         replace(right, output=replace(right.output, temperature=1.1)),
-        replace(right, columns=[replace(column, missing=()) for column in right.columns]),
+        replace(right, columns=[replace(column, missing=(), missing_numbers=()) for column in right.columns]),
     ]
     for program in spoiled:
         for predict in (

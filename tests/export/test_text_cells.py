@@ -1,6 +1,7 @@
 """The exported Python file reads text as the run's own file was read, and says in one line what it cannot read."""
 
 import gzip
+import io
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,10 @@ from psilon_bench.errors import UsageError
 from psilon_bench.export import export, numpy_file
 from psilon_bench.export.numpy_file import numpy_source
 from psilon_bench.export.program import program_of
+from psilon_bench.export.served_model import ServedModel
 from psilon_bench.export.written import Written, spelled_number, written_as
 from psilon_bench.models.mlp import MLP
+from psilon_bench.records.networks import load
 
 FORMS = [Form((), d, t) for d in (".", ",") for t in (None, ",", ".", " ", "'", "_") if d != t]
 WORDS = (
@@ -100,6 +103,32 @@ def test_the_file_of_the_run_is_read_as_in_training(folder: Path, german: Path) 
     assert "decimal ',', thousands '.': '1.234.567,5' is the number 1234567.5" in card
     assert "a value is missing: 'k.A.', '-9999'" in card
     assert " drawn rows as text: " in card
+
+
+def test_a_loaded_network_reads_text_as_in_training(folder: Path, german: Path, tmp_path: Path) -> None:
+    """Cells of text are the numbers that the training file meant, for `predict`, in MLflow, and in mixed columns."""
+    cells = pd.read_csv(german, sep=";", dtype=str, keep_default_na=False, encoding="cp1252").drop(columns="y")
+    said = predicting(folder, german, "--proba").out
+    wanted = pd.read_csv(io.StringIO(said)).iloc[:, 1:].to_numpy()
+    saved = load(folder)
+    np.testing.assert_allclose(saved.predict(cells), wanted, rtol=1e-12)
+    np.testing.assert_allclose(ServedModel(saved).predict(cells).iloc[:, 1:].to_numpy(), wanted, rtol=1e-12)
+    with pytest.raises(UsageError, match=r"Column 'klein' .*'1.5' is none \(decimal ',', thousands '\.'\)\. Correct"):
+        saved.predict(cells.assign(klein="1.5"))
+
+
+def test_rows_may_be_written_in_another_form(folder: Path, german: Path, tmp_path: Path) -> None:
+    """Numbers are what ROWS means by them, also in a file that calls a column of numbers text."""
+    cells = pd.read_csv(german, sep=";", dtype=str, keep_default_na=False, encoding="cp1252").head(3)
+    cells = cells.assign(groß=["7730.5", "7000", "123.5"], klein="1.5")
+    cells.to_csv(tmp_path / "plain.csv", index=False)
+    cells.to_parquet(tmp_path / "text.parquet")
+    settings = ("dataset.decimal=.", "dataset.thousands=null", "dataset.sep=','", "dataset.charset=utf-8")
+    wanted = load(folder).predict(cells.assign(groß=[7730.5, 7000.0, 123.5], klein=1.5))
+    for name in ("plain.csv", "text.parquet"):
+        said = predicting(folder, tmp_path / name, "--proba", *settings)
+        assert said.code in (0, None), said.err
+        np.testing.assert_allclose(pd.read_csv(io.StringIO(said.out)).iloc[:, 1:].to_numpy(), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("lost", ["thousands", "decimal", "missing"])
