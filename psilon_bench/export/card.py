@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from psilon_bench.data.store import file_sha256
 from psilon_bench.export.columns import Column
 from psilon_bench.export.finished_run import FinishedRun, NetworkSize
+from psilon_bench.export.onnx_model import raw_inputs
 from psilon_bench.export.program import Program
 from psilon_bench.export.written import written_as
 from psilon_bench.records import places
@@ -55,6 +56,7 @@ def card_text(
         scores=scores(about.metrics),
         certificate=chosen(about.metrics, CERTIFICATE),
         columns=[(column, holds(column)) for column in program.columns] if program else [],
+        raw_inputs=raw_inputs(program) if program and any(file.form == "onnx" for file, _ in files) else {},
         read=program.num_inputs if program else None,
         marks=written_as(run.config["dataset"]).marks,
         missing=missing_words(program.columns) if program else "",

@@ -13,6 +13,7 @@ from psilon_bench.data.raw_rows import raw_cells, raw_rows
 from psilon_bench.errors import RunFailed, UsageError, in_one_line
 from psilon_bench.export.columns import Column
 from psilon_bench.export.finished_run import FinishedRun
+from psilon_bench.export.onnx_model import raw_inputs
 from psilon_bench.export.program import Program
 from psilon_bench.export.written import as_written, written_as
 from psilon_bench.records import places
@@ -81,12 +82,15 @@ def _drawn(draw: np.random.Generator, column: Column | None, program: Program) -
 
 
 def feeds(program: Program, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the inputs of the ONNX model for raw rows: double or text (rows, 1), by the name of the column."""
-    return {column.name: _feed(column, frame[[column.name]]) for column in program.columns}
+    """Return the inputs of the ONNX model for raw rows by name: double or text (rows, columns)."""
+    return {
+        name: np.concatenate([_feed(column, frame[[column.name]]) for column in columns], axis=1)
+        for name, columns in raw_inputs(program).items()
+    }
 
 
 def _feed(column: Column, frame: pd.DataFrame) -> np.ndarray:
-    """Return a column as the ONNX model takes it."""
+    """Return a column (rows, 1) as the ONNX model takes it."""
     if column.is_text:
         return as_text(frame).fillna("").to_numpy(dtype=object)
     return as_days(frame) if column.role == "date" else as_number(frame)

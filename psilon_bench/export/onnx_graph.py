@@ -1,4 +1,4 @@
-"""A graph of ONNX that grows node by node; each tensor has a name that no column has."""
+"""A graph of ONNX that grows node by node."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,28 +11,20 @@ from psilon_bench.export.extra import require
 class Graph:
     """The nodes and constants of a graph; the methods add some, and return the name of what they make."""
 
-    def __init__(self, taken: Sequence[str]) -> None:
-        self.taken = set(taken)
+    def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def free(self, name: str) -> str:
-        """Return the name, with a `_` at its end for as long as another tensor has it."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
     def add(self, operator: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         """Add a node with one output."""
-        made = self.free(name or f"{operator}{len(self.nodes)}")
+        made = name or f"{operator}{len(self.nodes)}"
         self.nodes.append(require("onnx").helper.make_node(operator, list(inputs), [made], **attributes))
         return made
 
     def constant(self, value: Any) -> str:
         """Add an array as it is: its type and shape count, and text has the type object."""
         onnx, array = require("onnx"), np.asarray(value)
-        name = self.free(f"constant{len(self.constants)}")
+        name = f"constant{len(self.constants)}"
         self.constants.append(onnx.numpy_helper.from_array(array, name))
         return name
 

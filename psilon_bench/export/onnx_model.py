@@ -1,10 +1,12 @@
-"""A program as an ONNX graph, built by hand: an input for each raw column, the prediction as the output.
+"""A program as an ONNX graph, built by hand: raw numbers and levels are the inputs, the prediction is the output.
 
 Numbers arrive in double precision and are scaled in it, as in training; the network computes in float32. Opset 20 and
 ai.onnx.ml 3, for which onnxruntime has kernels in these types: https://onnxruntime.ai/docs/reference/operators
 """
 
+import json
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,10 @@ from psilon_bench.export.program import Before, Program, Step
 OPSETS = {"": 20, "ai.onnx.ml": 3}
 IR_VERSION = 10  # the oldest that has opset 20 in all its readers
 UNKNOWN = -1  # the place of a level that no training row had
+NUMBERS, LEVELS = "numbers", "levels"
 UNITS = {
-    "number": "a number, NaN where it is missing",
-    "date": "days since 1970-01-01 (UTC) with fractions, NaN where it is missing",
-    "level": "text, empty where it is missing",
-    "code": "text, empty where it is missing",
+    NUMBERS: "NaN where a value is missing; dates are days since 1970-01-01 (UTC) with fractions",
+    LEVELS: "empty where a value is missing",
 }
 OPERATORS: dict[Before, str] = {"relu": "Relu", "leaky_relu": "LeakyRelu", "tanh": "Tanh", "gelu": "Gelu"}
 
@@ -29,28 +30,37 @@ OPERATORS: dict[Before, str] = {"relu": "Relu", "leaky_relu": "LeakyRelu", "tanh
 def onnx_bytes(program: Program, about: dict[str, str]) -> bytes:
     """Return the ONNX model of a program, checked by onnx; `about` are its metadata.
 
-    The inputs have the names of the raw columns, (rows, 1), double for numbers and dates, and text for levels. The
-    outputs are `prediction`, double (rows,), or `probabilities`, float (rows, classes), and `label`, text (rows,); a
-    column of such a name gives the output a `_` at its end. Raises UsageError where onnx is not installed.
+    The inputs are `numbers`, double (rows, columns of numbers and dates), and `levels`, text (rows, columns of levels),
+    where there are such columns; the model's metadata have the names of their columns as JSON, by the names of the
+    inputs. The outputs are `prediction`, double (rows,), or `probabilities`, float (rows, classes), and `label`, text
+    (rows,). Raises UsageError where onnx is not installed.
     """
     onnx = require("onnx")
-    graph = Graph([column.name for column in program.columns])
+    inputs = raw_inputs(program)
+    graph = Graph()
     outputs = _outputs(graph, program, _network(graph, program, _features(graph, program)))
-    made = onnx.helper.make_graph(
-        graph.nodes, "psilon_bench", [_input(column) for column in program.columns], outputs, graph.constants
-    )
+    values = [_input(name, columns) for name, columns in inputs.items()]
+    made = onnx.helper.make_graph(graph.nodes, "psilon_bench", values, outputs, graph.constants)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
     model = onnx.helper.make_model(made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="psilon_bench")
-    onnx.helper.set_model_props(model, about)
+    names = {name: json.dumps([column.name for column in columns]) for name, columns in inputs.items()}
+    onnx.helper.set_model_props(model, about | names)
     onnx.checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
-def _input(column: Column) -> Any:
-    """Return the input for a raw column."""
+def raw_inputs(program: Program) -> dict[str, list[Column]]:
+    """Return the inputs of the model by name, and of each the raw columns, in order."""
+    columns = {name: [c for c in program.columns if c.is_text == (name == LEVELS)] for name in (NUMBERS, LEVELS)}
+    return {name: own for name, own in columns.items() if own}
+
+
+def _input(name: str, columns: Sequence[Column]) -> Any:
+    """Return an input for raw columns, which its documentation names."""
     onnx = require("onnx")
-    kind = onnx.TensorProto.STRING if column.is_text else onnx.TensorProto.DOUBLE
-    return onnx.helper.make_tensor_value_info(column.name, kind, ["rows", 1], UNITS[column.role])
+    kind = onnx.TensorProto.STRING if name == LEVELS else onnx.TensorProto.DOUBLE
+    told = f"{', '.join(column.name for column in columns)}; {UNITS[name]}"
+    return onnx.helper.make_tensor_value_info(name, kind, ["rows", len(columns)], told)
 
 
 def _features(graph: Graph, program: Program) -> str:
@@ -62,7 +72,7 @@ def _features(graph: Graph, program: Program) -> str:
         parts.append(graph.cast(_scaled(graph, program), np.float32))
     if levels:
         columns = sorted({feature.column for feature in levels})
-        codes = graph.concat([_places(graph, program.columns[place]) for place in columns])
+        codes = graph.concat([_places(graph, program, program.columns[place]) for place in columns])
         chosen = graph.gather(codes, [columns.index(feature.column) for feature in levels], len(columns))
         wanted = graph.constant(np.array([feature.level for feature in levels], np.int64))
         parts.append(graph.cast(graph.add("Equal", chosen, wanted), np.float32))
@@ -71,8 +81,9 @@ def _features(graph: Graph, program: Program) -> str:
 
 def _scaled(graph: Graph, program: Program) -> str:
     """Add what makes values, waves and marks of missing values, and return their name: double (rows, features)."""
-    columns = sorted({feature.column for feature in program.features if feature.kind != "level"})
-    raw = _raw(graph, [program.columns[place] for place in columns])
+    used = {feature.column for feature in program.features if feature.kind != "level"}
+    columns = sorted(used, key=lambda place: (program.columns[place].is_text, place))
+    raw = _raw(graph, program, [program.columns[place] for place in columns])
     names = ("value", "wave", "missing")
     of_kind = {kind: [feature for feature in program.features if feature.kind == kind] for kind in names}
     taken = {
@@ -95,32 +106,44 @@ def _scaled(graph: Graph, program: Program) -> str:
     return graph.add("Div", graph.add("Sub", graph.concat(parts), mean), scale)
 
 
-def _raw(graph: Graph, columns: Sequence[Column]) -> str:
-    """Add what makes numbers of raw columns, and return their name: double (rows, columns), NaN for missing values."""
-    return graph.concat([_number(graph, column) for column in columns])
+def _raw(graph: Graph, program: Program, columns: Sequence[Column]) -> str:
+    """Add what makes numbers of raw columns, and return their name: double (rows, columns), NaN for missing values.
+
+    Of the columns, those of numbers and dates come before those of codes.
+    """
+    given, parts = raw_inputs(program).get(NUMBERS, []), []
+    if numbers := [column for column in columns if not column.is_text]:
+        found = graph.gather(NUMBERS, [given.index(column) for column in numbers], len(given))
+        parts.append(_without_missing(graph, numbers, found))
+    return graph.concat([*parts, *(_code(graph, program, column) for column in columns if column.is_text)])
 
 
-def _number(graph: Graph, column: Column) -> str:
-    """Add what makes a number of a raw column, and return its name: double (rows, 1)."""
-    if column.role == "code":
-        places = _places(graph, column)
-        known = graph.add("Less", places, graph.constant(np.int64(column.num_known)))
-        known = graph.add("And", known, graph.add("Greater", places, graph.constant(np.int64(UNKNOWN))))
-        nothing = graph.constant(np.array([[np.nan]]))
-        return graph.add("Where", known, graph.cast(places, np.float64), nothing)
-    found = column.name
-    for value in column.missing_numbers:
-        same = graph.add("Equal", found, graph.constant(np.array([[value]])))
-        found = graph.add("Where", same, graph.constant(np.array([[np.nan]])), found)
+def _without_missing(graph: Graph, columns: Sequence[Column], found: str) -> str:
+    """Add what takes numbers that mean no value for missing, and return the rest: double (rows, columns).
+
+    Nothing is equal to NaN, which stands where a column, such as one of dates, has no further such number.
+    """
+    nothing = graph.constant(np.array([[np.nan]]))
+    for values in zip_longest(*(column.missing_numbers for column in columns), fillvalue=np.nan):
+        found = graph.add("Where", graph.add("Equal", found, graph.row(values)), nothing, found)
     return found
 
 
-def _places(graph: Graph, column: Column) -> str:
+def _code(graph: Graph, program: Program, column: Column) -> str:
+    """Add what makes the code of a level, and return its name: double (rows, 1), NaN for a missing or unseen one."""
+    places = _places(graph, program, column)
+    known = graph.add("Less", places, graph.constant(np.int64(column.num_known)))
+    known = graph.add("And", known, graph.add("Greater", places, graph.constant(np.int64(UNKNOWN))))
+    nothing = graph.constant(np.array([[np.nan]]))
+    return graph.add("Where", known, graph.cast(places, np.float64), nothing)
+
+
+def _places(graph: Graph, program: Program, column: Column) -> str:
     """Add what looks up the level of each row, and return its name: int64 (rows, 1), UNKNOWN for an unseen one."""
-    keys = column.spellings()
+    given, keys = raw_inputs(program)[LEVELS], column.spellings()
     return graph.add(
         "LabelEncoder",
-        column.name,
+        graph.gather(LEVELS, [given.index(column)], len(given)),
         domain="ai.onnx.ml",
         keys_strings=list(keys),
         values_int64s=list(keys.values()),

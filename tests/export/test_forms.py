@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from psilon_bench.data.form import Form
-from psilon_bench.data.raw_columns import as_days, as_number, as_text
+from psilon_bench.data.raw_columns import EPOCH, as_days, as_number, as_text
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.export.columns import Feature
 from psilon_bench.export.equality import Rows, check_equal, drawn_rows, feeds, largest_difference
@@ -96,7 +96,7 @@ def test_both_forms_predict_as_the_network(
         assert largest_difference(saved, onnx_predict(program, model), frame) < 1e-5
         assert largest_difference(saved, numpy_predict(source, kind), frame) < 1e-5
     if kind != "regression":
-        labels = onnx_session(model).run(["label_"], feeds(program, table))[0]
+        labels = onnx_session(model).run(["label"], feeds(program, table))[0]
         assert labels.tolist() == np.array(task.classes)[saved.predict(table).argmax(axis=1)].tolist()
 
 
@@ -121,15 +121,24 @@ def test_inputs_that_are_not_read_are_no_inputs(made: Any, table: Any, saved_as:
     assert program_of(saved_as(network, task)).num_inputs == program.num_inputs
 
 
-def test_columns_named_as_outputs_and_units(made: Any, saved_as: Any, drawn: Any) -> None:
-    """A column `label` leaves the output `label_`; dates say that they are days."""
-    task = made("binary")
-    program = program_of(saved_as(drawn(NETWORKS["pnet"](len(task.feature_names), 1)), task))
-    model = onnx.load_from_string(onnx_bytes(program, {"target": "two"}))
-    assert [output.name for output in model.graph.output] == ["label_", "probabilities"]
+def test_the_metadata_name_the_columns(made: Any, table: Any, saved_as: Any, drawn: Any) -> None:
+    """In the order in which rows have them; dates say that they are days. A model may have no levels."""
+    task = made("binary", "codes")
+    saved = saved_as(drawn(NETWORKS["pnet"](len(task.feature_names), 1)), task)
+    model = onnx.load_from_string(onnx_bytes(program_of(saved), {"target": "two"}))
+    assert [output.name for output in model.graph.output] == ["label", "probabilities"]
+    about = {prop.key: prop.value for prop in model.metadata_props}
+    assert about.pop("target") == "two"
+    columns = {name: json.loads(words) for name, words in about.items()}
+    assert sorted(columns["numbers"]) == ["age", "in come", "when", "whole"]
+    assert sorted(columns["levels"]) == ["job", "label", "zip"]
     docs = {value.name: value.doc_string for value in model.graph.input}
-    assert docs["when"].startswith("days since 1970")
-    assert {prop.key: prop.value for prop in model.metadata_props} == {"target": "two"}
+    assert all(docs[name].startswith(", ".join(own)) for name, own in columns.items())
+    assert "days since 1970" in docs["numbers"]
+    rows = table[columns["numbers"]].assign(when=(table["when"] - EPOCH) / pd.Timedelta(days=1))
+    fed = {"numbers": rows.to_numpy(float), "levels": as_text(table[columns["levels"]]).fillna("").to_numpy(object)}
+    found = onnx_session(model.SerializeToString()).run(["probabilities"], fed)[0]
+    np.testing.assert_allclose(found, saved.predict(table), atol=1e-5)
 
 
 ONLY_NUMPY = """
