@@ -37,6 +37,7 @@ class Mirror:
         self.experiment, self.client, self.folder = experiment, experiment.client, folder
         self.token = uuid.uuid4().hex  # in mlflow.json it says that no other mirror has sent since
         self.run_id: str | None = None
+        self.created = False  # the run, by this mirror, so that MLflow has nothing else of it
         self.last_epoch = 0.0  # of the rows that MLflow has
 
     def send(self, process_is_gone: bool = False) -> bool:
@@ -78,14 +79,16 @@ class Mirror:
         """Send final metrics, files, and last of all the status; a run that still says `running` was killed."""
         assert self.run_id is not None
         rows = read_rows(self.folder / HISTORY)
-        self.client.log_batch(self.run_id, metrics=last_metrics(run, rows, at))
+        final = last_metrics(run, rows, at)
         columns = columns_of(self.folder)
         self.client.log_inputs(self.run_id, [dataset_input(run["task"], columns)])
         for path, within in record_files(self.folder):
             self.client.log_artifact(self.run_id, str(path), within)
         served = served_network(self.folder, run, columns)
-        if served is not None:
-            send_model(self.experiment, self.run_id, served)
+        if served is None:
+            self.client.log_batch(self.run_id, metrics=final)
+        else:
+            send_model(self.experiment, self.run_id, served, final, self.created)
         for key, value in end_tags(run).items():
             self.client.set_tag(self.run_id, key, value)
         self.client.set_terminated(self.run_id, STATUS[run["status"]], end_time=at)
@@ -104,10 +107,10 @@ class Mirror:
 
     def find_or_create(self, state: MirrorState | None, run: dict[str, Any], ended: bool) -> None:
         """Set `run_id` to the MLflow run of this record: the one that was begun before, or a new one."""
-        self.run_id = self.found(state, run)
+        self.run_id, self.created = self.found(state, run), False
         if self.run_id is None:
             self.save_state(done=False)  # the next mirror knows that there may be a run
-            self.run_id = self.create(run)
+            self.run_id, self.created = self.create(run), True
         else:
             if not ended:
                 self.client.update_run(self.run_id, "RUNNING")
