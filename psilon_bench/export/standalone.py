@@ -285,9 +285,13 @@ def main() -> int:
         why = str(error) if type(error) is ValueError else f"it must be text in {charset} ({error}); check the file"
         print(" ".join(f"{os.path.basename(name)}: {': '.join([*paths, why])}".split()), file=sys.stderr)
         return 2
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(table)
-    writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+    try:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(table)
+        writer.writerows(zip(*(column.tolist() for column in table.values()), strict=True))
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

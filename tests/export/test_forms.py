@@ -168,6 +168,13 @@ def test_the_file_runs_with_numpy_alone(made: Any, table: Any, saved_as: Any, dr
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     told = list(csv.DictReader(done.stdout.splitlines()))
+    pd.concat([rows] * 300).to_csv(tmp_path / "many.csv", index=False)
+    cut = subprocess.Popen([*command[:-1], "many.csv"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with cut:
+        assert cut.stdout is not None and cut.stderr is not None
+        cut.stdout.read(10)
+        cut.stdout.close()  # as `| head` does
+        assert (cut.stderr.read(), cut.wait()) == (b"", 0)
     likely = np.array([[float(row[f"probability/{name}"]) for name in task.classes] for row in told])
     right = saved.predict(rows)
     np.testing.assert_allclose(likely, right, atol=1e-5)
