@@ -171,7 +171,8 @@ def test_the_file_runs_with_numpy_alone(made: Any, table: Any, saved_as: Any, dr
     pd.concat([rows] * 300).to_csv(tmp_path / "many.csv", index=False)
     cut = subprocess.Popen([*command[:-1], "many.csv"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with cut:
-        assert cut.stdout is not None and cut.stderr is not None
+        assert cut.stdout
+        assert cut.stderr
         cut.stdout.read(10)
         cut.stdout.close()  # as `| head` does
         assert (cut.stderr.read(), cut.wait()) == (b"", 0)
