@@ -37,7 +37,7 @@ WRONG = {
     "trainer.select=first": r"^trainer\.select='first' is not valid: it should be 'last' or 'best'\.$",
     "hardware.device=gpu": r"^hardware\.device='gpu' is not valid: it should be auto, cpu, mps, cuda or cuda:1\.$",
     "hardware.precision=float16": r"^hardware\.precision='float16' is not valid: it should be 'float32', 'tf32', ",
-    "hardware.threads=0": r"^hardware\.threads=0 is not valid: it should be greater than 0\.$",
+    "hardware.threads=0": r"^hardware\.threads=0 is not valid: it should be 'auto' or greater than 0\.$",
     "tracking.experiment=''": r"^tracking\.experiment='' is not valid",
     "model.hidden=0": r"^model\.hidden=0 is not valid: it should be greater than 0\.$",
     "model.hidden=8.5": r"^model\.hidden=8\.5 is not valid: it should be a valid integer",

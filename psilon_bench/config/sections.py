@@ -55,7 +55,7 @@ class HardwareSection(Section):
     """The device, the precision and the plan of a run; the precision alone determines the numbers."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:1")]
-    threads: Threads | None
+    threads: Literal["auto"] | Threads | None
     plan: Literal["auto", "stacked", "serial", "processes"]
     stack_size: Literal["auto"] | PositiveInt
     workers: Threads | None

@@ -1,9 +1,11 @@
 """How torch computes in this process: threads, rounding, denormal numbers, matrix products, memory."""
 
 import ctypes
+import functools
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,10 +16,13 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 
 @contextmanager
-def torch_threads(number: int | None) -> Iterator[None]:
-    """Let torch use so many threads within the block; None leaves the number as it is."""
+def torch_threads(number: int | Literal["auto"] | None) -> Iterator[None]:
+    """Let torch use so many threads within the block, which may change it; None leaves the number as it is.
+
+    auto: as many as the process may have.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
+    set_threads(most_threads() if number == "auto" else number or before)
     try:
         yield
     finally:
@@ -26,7 +31,14 @@ def torch_threads(number: int | None) -> Iterator[None]:
 
 def set_threads(number: int) -> None:
     """Let torch use so many threads from now on."""
+    most_threads()
     torch.set_num_threads(number)
+
+
+@functools.cache
+def most_threads() -> int:
+    """Return how many threads torch has in this process unless told otherwise: of cores, or OMP_NUM_THREADS."""
+    return torch.get_num_threads()
 
 
 def set_tf32(hardware: HardwareSection) -> None:

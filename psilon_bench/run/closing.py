@@ -4,6 +4,8 @@ import contextlib
 import traceback
 from collections.abc import Sequence
 
+import torch
+
 from psilon_bench.errors import RecordsFailed
 from psilon_bench.records import places, preprocessing_json
 from psilon_bench.records.record import Record
@@ -30,6 +32,7 @@ def write_outcome(record: Record, outcome: Outcome) -> None:
     if outcome.predictions is not None:
         record.save_parquet(places.PREDICTIONS, outcome.predictions)
     record.run |= outcome.details | {"diverged": outcome.diverged}
+    record.run["hardware"] |= {"threads": torch.get_num_threads()}  # hardware.threads=auto chose after the start
     record.finish(outcome.status, outcome.metrics, outcome.reason)
 
 

@@ -12,12 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from threading import Barrier
 from typing import Any
 
-import torch
-
 from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine import garbage
-from psilon_bench.machine.arithmetic import set_threads, set_up
+from psilon_bench.machine.arithmetic import most_threads, set_threads, set_up
 from psilon_bench.machine.process import end_with_parent, leave_terminal
 from psilon_bench.machine.signals import Stopped, handle_interrupt, interrupt_blocked
 from psilon_bench.records.run_json import RunDict
@@ -34,7 +32,7 @@ class ProcessPool:
     """A pool of processes that starts when first used; the cores that torch would use are shared out among them."""
 
     def __init__(self, hardware: HardwareSection, runs: int) -> None:
-        self.cores = hardware.threads or torch.get_num_threads()
+        self.cores = hardware.threads if isinstance(hardware.threads, int) else most_threads()
         self.asked_for = hardware.workers is not None
         self.workers = max(1, min(hardware.workers or self.cores, runs))
         self.executor: ProcessPoolExecutor | None = None

@@ -35,7 +35,7 @@ def step_ms(configs: Sequence[Config], ready: Callable[[], None] = lambda: None)
     batches = trainer.batches.endless()
     times: list[float] = []
     with torch_threads(configs[0].hardware.threads), trainer.randomness.own():
-        trainer.compile(configs[0].hardware)
+        trainer.tune(configs[0].hardware)
         for batch in itertools.islice(batches, 2):
             timed_step(trainer, batch)
         ready()

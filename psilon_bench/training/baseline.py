@@ -33,7 +33,7 @@ class BaselineFit:
         self.members = [Progress()]
         self.seconds = 0.0  # of the fit alone
 
-    def compile(self, hardware: HardwareSection) -> str | None:
+    def tune(self, hardware: HardwareSection) -> str | None:
         """Compile nothing, for there are no steps."""
         return None
 

@@ -9,6 +9,7 @@ from psilon_bench.machine.torch_internals import trace_gradients
 from psilon_bench.training.batches import Batches
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.step import TrainingStep
+from psilon_bench.training.threads import on_trial
 
 
 @garbage.paused()
@@ -21,19 +22,14 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
     """
     torch.compiler.reset()  # forget those of earlier runs: of the same code torch keeps eight, and compiles no ninth
     trace_gradients()
-    stack = step.stack
-    before, position, random = stack.snapshot(stack.everything), batches.state(), randomness.state()
-    mode = "reduce-overhead" if stack.device.type == "cuda" else None
+    mode = "reduce-overhead" if step.stack.device.type == "cuda" else None
     compiled = torch.compile(step.slopes, dynamic=False, mode=mode)
     reason = None
     try:
-        for batch in itertools.islice(batches.epoch(), 2):
-            with stack.training(), randomness.own():
+        with on_trial(step, batches, randomness):
+            for batch in itertools.islice(batches.epoch(), 2):
                 compiled(*batch, step.lams, step.values)
         step.compiled = compiled
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-    batches.load_state(position)
-    randomness.load_state(random)
-    stack.copy_members(before, stack.everything, range(stack.size))  # the statistics of norm layers
     return reason

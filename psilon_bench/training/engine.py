@@ -82,8 +82,8 @@ class Engine(Protocol):
         """Return the members that train at the moment: those to blame where `run` raises."""
         ...
 
-    def compile(self, hardware: HardwareSection) -> str | None:
-        """Compile the training step where `hardware` asks for it and it pays; the reason where that fails."""
+    def tune(self, hardware: HardwareSection) -> str | None:
+        """Choose threads and compile the training step where `hardware` asks for it; the reason where that fails."""
         ...
 
     def run(self, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]) -> None:

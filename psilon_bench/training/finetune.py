@@ -72,9 +72,9 @@ class FineTuning:
         """Return all members: they train together."""
         return self.trainer.at_work
 
-    def compile(self, hardware: HardwareSection) -> str | None:
-        """Compile the steps of the training; those of the fine-tuning are few."""
-        return self.trainer.compile(hardware)
+    def tune(self, hardware: HardwareSection) -> str | None:
+        """Tune the steps of the training, as its networks are now; those of the fine-tuning are few."""
+        return self.trainer.tune(hardware)
 
     def run(
         self,

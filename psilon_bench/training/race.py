@@ -124,11 +124,11 @@ class RacedTraining:
         """Return the epochs of all heats together."""
         return sum(heat.settings.all_epochs for heat in self.heats)
 
-    def compile(self, hardware: HardwareSection) -> str | None:
-        """Compile the steps of the first heat, and later of each before it trains."""
+    def tune(self, hardware: HardwareSection) -> str | None:
+        """Tune the steps of the first heat, and later of each before it trains."""
         self.hardware = hardware
         manned = [heat.engine for heat in self.heats if heat.members]
-        return manned[0].compile(hardware) if manned else None
+        return manned[0].tune(hardware) if manned else None
 
     def run(
         self,
@@ -162,7 +162,7 @@ class RacedTraining:
 
         self.at_work = heat.members
         if self.hardware is not None and len(self.heats) > 1:
-            heat.engine.compile(self.hardware)
+            heat.engine.tune(self.hardware)
         hooks = (lambda member, row: on_row(heat.members[member], row), on_heat_epoch, safe_point)
         heat.engine.run(*hooks) if until is None else heat.engine.advance(until, *hooks)
 

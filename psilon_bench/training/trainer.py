@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from psilon_bench.config.sections import HardwareSection
+from psilon_bench.machine.arithmetic import most_threads
 from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
 from psilon_bench.training.batches import Batches, Rows
@@ -22,6 +23,7 @@ from psilon_bench.training.outcomes import outcomes
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.step import TrainingStep
+from psilon_bench.training.threads import Pace, fastest_pace, settled
 
 Window = list[tuple[Tensor, Tensor]]  # (objectives, losses) of steps, (members,) each
 
@@ -54,6 +56,7 @@ class Trainer:
         self.clock: float | None = None  # since when time counts; None while this trainer is not at work
         self.seconds = 0.0  # spent on training steps, evaluations excluded
         self.window: Window = []  # of the steps since the last evaluation
+        self.pace: Pace | None = None  # of hardware.threads=auto
 
     @property
     def precision(self) -> str:
@@ -80,10 +83,17 @@ class Trainer:
         """Return the number of steps so far."""
         return self.step + len(self.window)
 
-    def compile(self, hardware: HardwareSection) -> str | None:
-        """Compile the step, but not of a stack on a CPU: its compiled steps take up to 2.6 times as long."""
+    def tune(self, hardware: HardwareSection) -> str | None:
+        """Choose threads, and compile the step, but not of a stack on a CPU: it would take up to 2.6 times as long."""
+        if hardware.threads == "auto" and self.stack.device.type == "cpu":
+            self.set_pace(self.pace)
         pays = self.stack.size == 1 or self.stack.device.type != "cpu"
         return compile_step(self.training_step, self.batches, self.randomness) if hardware.compile and pays else None
+
+    def set_pace(self, pace: Pace | None) -> None:
+        """Take the threads of a pace; without one, those that a trial finds fastest."""
+        trial = (self.training_step, self.batches, self.randomness, most_threads())
+        self.pace = settled(pace) if pace is not None else fastest_pace(*trial)
 
     def run(
         self,
@@ -154,7 +164,9 @@ class Trainer:
         """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
         kind = self.recipe.kind
         objectives, losses = (torch.stack(values, dim=1).cpu() for values in zip(*self.window, strict=True))
+        before = self.seconds
         self.count_time()
+        self.keep_pace((self.seconds - before) / len(self.window))
         self.step, self.window = self.step + len(self.window), []
         mean_loss = prediction.reported(kind, losses.mean(dim=1)).tolist()
         last_loss = prediction.reported(kind, losses[:, -1]).tolist()
@@ -181,6 +193,14 @@ class Trainer:
         self.stack.copy_members(self.stack.tensors, self.best, improved)
         self.stack.copy_members(self.stack.tensors, self.last, ended)
         self.clock = time.perf_counter()
+
+    def keep_pace(self, step_s: float) -> None:
+        """Try other numbers of threads where steps have become much slower than in the trial.
+
+        A compiled step keeps the threads that it was compiled for.
+        """
+        if self.pace is not None and self.pace.lost(step_s) and self.training_step.compiled is None:
+            self.set_pace(None)
 
     def measured(self) -> list[Row]:
         """Return what a row of the history has of each network."""
@@ -230,6 +250,7 @@ class Trainer:
             "counters": (self.epoch, self.step, self.seconds),
             "unpruned": self.unpruned,
             "autocast": self.training_step.autocast_type,
+            "threads": None if self.pace is None else self.pace.threads,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -250,6 +271,7 @@ class Trainer:
             self.recipe.pruner.at_step(self.stack.model, self.taken - 1, self.steps)  # as the last step left the layers
         self.unpruned = state["unpruned"]
         self.training_step.set_autocast(state["autocast"])
+        self.pace = None if state["threads"] is None else Pace(state["threads"])
 
     @torch.no_grad()
     def select(self) -> None:
@@ -260,7 +282,7 @@ class Trainer:
     def followed_by(self, recipe: Recipe) -> "Trainer":
         """Return the trainer of a recipe that goes on where this one ends, with all members that did not diverge."""
         after = Trainer(recipe)
-        after.epoch, after.step, after.seconds = self.epoch, self.step, self.seconds
+        after.epoch, after.step, after.seconds, after.pace = self.epoch, self.step, self.seconds, self.pace
         after.members = [
             replace(member) if member.status == "failed" else Progress(last_row=member.last_row)
             for member in self.members

@@ -128,7 +128,7 @@ def test_what_is_compiled(config: Any, asked: Any, networks: Any) -> None:
     """What is asked for, but for stacks on a CPU, which it slows."""
     own = config(*TINY, *GRID, f"hardware.compile={asked}".lower())
     fit = build_trainer([prepare(own) for _ in range(networks)])
-    assert fit.compile(own.hardware) is None
+    assert fit.tune(own.hardware) is None
     assert (fit.training_step.compiled is not None) == (asked and networks == 1)
 
 
