@@ -70,13 +70,12 @@ def certify(
 
 def checked(file: Path) -> int:
     """Print what the checker finds, and return 1 where a claim is not proved."""
-    from psilon_bench.export.check_certificate import problem_of
+    from psilon_bench.export.check_certificate import problems_of
 
     try:
-        claims = json.loads(file.read_text(encoding="utf-8"))["claims"]
-        found = {claim["of"]: problem_of(claim) for claim in claims}
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UsageError(f"--check needs a file of psilon-certify --exact --out, and {file} is none.") from error
-    for of, problem in found.items():
+        found = problems_of(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"--check needs a file of psilon-certify --exact --out, but of {file}: {error}.") from error
+    for of, problem in found:
         print(f"{of}: {problem or 'proved'}")
-    return int(any(found.values()))
+    return int(any(problem for _, problem in found))

@@ -1,8 +1,9 @@
 """Checks a certificate of psilon-certify in rational arithmetic: python check_certificate.py FILE needs Python alone.
 
-The file holds, for each claim, the layers of a network with one output, z = P max(h, 0) + N min(h, 0), without biases;
-a pattern of its units with a slope of at least `lower`; and leaves that prove that no pattern has a slope above
-`proved`. A leaf fixes signs of some units and has multipliers of the rows of a linear programme over t, v and w,
+The file holds, for each claim, the layers of a network with one output, z = P max(h, 0) + N min(h, 0), without biases,
+the first of which is linear, P = N; a pattern of its units with a slope of at least `lower`; and leaves that prove that
+no pattern has a slope above `proved`, which so bounds the Lipschitz constant from L_inf. A leaf fixes signs of some
+units and has multipliers of the rows of a linear programme over t, v and w,
 
     v_1 - P_1 t = 0,  v_k - N_k v_(k-1) - (P_k - N_k) w_(k-1) = 0        for each unit (any multiplier)
     w - v/2 <= V/2, v/2 - w <= V/2;  with the sign s:  s w - s v <= 0, -s w <= 0      (multipliers not negative)
@@ -21,18 +22,38 @@ Row = list[Fraction]
 
 
 def main() -> None:
-    """Check the file that the command line names; exit code 1 where a claim is not proved."""
-    with open(sys.argv[1], encoding="utf-8") as file:
-        claims = json.load(file)["claims"]
-    problems = [f"{claim['of']}: {problem}" for claim in claims if (problem := problem_of(claim))]
-    print("\n".join(problems) or f"{len(claims)} claims are proved")
+    """Check the file that the command line names; exit code 1 where a claim is not proved, 2 for another file."""
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            found = problems_of(file.read())
+    except ValueError as error:
+        print(f"{sys.argv[1]}: {error}", file=sys.stderr)
+        sys.exit(2)
+    problems = [f"{of}: {problem}" for of, problem in found if problem]
+    print("\n".join(problems) or f"{len(found)} claims are proved")
     sys.exit(1 if problems else 0)
+
+
+def problems_of(text: str) -> list[tuple[str, str]]:
+    """Return what each claim of a file is of and what is wrong with it, nothing where it is proved.
+
+    ValueError where the text is not of such a file, or holds no claim.
+    """
+    try:
+        found = [(str(claim["of"]), problem_of(claim)) for claim in json.loads(text)["claims"]]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise ValueError("it is no file of psilon-certify --exact --out, or a number of it is missing") from error
+    if not found:
+        raise ValueError("it holds no claims")
+    return found
 
 
 def problem_of(claim: dict[str, Any]) -> str:
     """Return what is wrong with a claim; nothing where it is proved."""
     layers = [tuple(fractions_of(layer[part]) for part in ("positive", "negative")) for layer in claim["layers"]]
-    if slope_of(layers, claim["pattern"]) < Fraction(claim["lower"]) * (1 - Fraction(1, 10**9)):
+    if not fits(layers):
+        return "its layers are no network with one output whose first layer is linear"
+    if slope_of(layers, claim["pattern"]) < Fraction(claim["lower"]):
         return f"its pattern has no slope of {claim['lower']}"
     leaves = claim["leaves"]
     if not covers([{int(unit): sign for unit, sign in leaf["signs"].items()} for leaf in leaves]):
@@ -47,6 +68,16 @@ def problem_of(claim: dict[str, Any]) -> str:
 def fractions_of(matrix: list[list[float]]) -> list[Row]:
     """Return the numbers of a matrix as fractions."""
     return [[Fraction(value) for value in row] for row in matrix]
+
+
+def fits(layers: list[Any]) -> bool:
+    """Return whether each layer reads what the one before gives, the first is linear, and the last has one output."""
+    before = len(layers[0][0][0])
+    for plus, minus in layers:
+        if len(plus) != len(minus) or any(len(row) != before for row in [*plus, *minus]):
+            return False
+        before = len(plus)
+    return before == 1 and layers[0][0] == layers[0][1]
 
 
 def slope_of(layers: list[Any], pattern: list[int]) -> Fraction:

@@ -21,7 +21,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
@@ -115,7 +115,7 @@ class Programme:
         return csr_array(rows), np.tile(right, 2), np.r_[-ends, low, low], np.r_[ends, high, high]
 
     def leaf(self, signs: dict[int, int]) -> Leaf:
-        """Return the bound of the relaxation, from its multipliers, rounded up by far more than it may be off."""
+        """Return the bound of the relaxation, from its multipliers."""
         rows, right, low, high = self.relaxation(signs)
         sizes, by_row = self._sizes, np.tile(self._sizes[self.inputs : self.inputs + self.units], 2)
         solved = linprog(  # in units of V, for a solver's tolerances are absolute
@@ -127,27 +127,37 @@ class Programme:
             np.c_[low / sizes, high / sizes],
             method="highs",
         )
-        if solved.x is None:  # not solved: the bound of the box alone
-            free = next((unit for unit in range(self.units) if unit not in signs), None)
-            return Leaf(signs, self.path_norm * (1 + CLOSE), np.zeros(3 * self.units), free)
+        if solved.x is None:
+            return self.unsolved(signs)
         of_equalities = -solved.eqlin.marginals * self._size / by_row[: self.units]
         of_inequalities = np.maximum(-solved.ineqlin.marginals, 0) * self._size / by_row
-        rest = self.objective - self.equalities.T @ of_equalities - rows.T @ of_inequalities
-        bound = right @ of_inequalities + np.maximum(low * rest, high * rest).sum()
         v, w = solved.x[self.inputs :][: self.units], solved.x[self.inputs + self.units :]
         off = np.minimum(abs(w), abs(w - v))
         off[list(signs)] = 0
         branch = int(off.argmax()) if self.units and off.max() > 1e-9 else None
         multipliers = np.r_[of_equalities, of_inequalities]
-        return Leaf(signs, float(bound) + 1e-9 * self.path_norm, multipliers, branch)
+        return Leaf(signs, self.bound(signs, multipliers), multipliers, branch)
+
+    def unsolved(self, signs: dict[int, int]) -> Leaf:
+        """Return the bound of the box alone, whose multipliers are 0, and some free unit to go on with."""
+        free = next((unit for unit in range(self.units) if unit not in signs), None)
+        none = np.zeros(3 * self.units)
+        return Leaf(signs, self.bound(signs, none), none, free)
+
+    def bound(self, signs: dict[int, int], multipliers: np.ndarray) -> float:
+        """Return what the multipliers prove where units have signs, rounded up by far more than it may be off."""
+        rows, right, low, high = self.relaxation(signs)
+        of_equalities, of_inequalities = np.split(multipliers, [self.units])
+        rest = self.objective - self.equalities.T @ of_equalities - rows.T @ of_inequalities
+        return float(right @ of_inequalities + np.maximum(low * rest, high * rest).sum()) + 1e-9 * self.path_norm
 
     def slope(self, pattern: np.ndarray) -> float:
-        """Return the slope |J|_1 of the network where the units have this pattern, 1 for P and 0 for N."""
+        """Return the slope |J|_1 of the network with this pattern, 1 for P and 0 for N, rounded down."""
         rows = np.eye(self.inputs)
         for k, (plus, minus) in enumerate(zip(self.positive, self.negative, strict=True)):
             own = pattern[self.starts[k - 1] : self.starts[k], None] if k else 1
             rows = plus @ (own * rows) + minus @ ((1 - own) * rows)
-        return float(abs(rows).sum())
+        return max(0.0, float(abs(rows).sum()) - 1e-12 * self.path_norm)
 
     def pattern(self, seconds: float) -> tuple[np.ndarray, float]:
         """Return the pattern of the largest slope that HiGHS finds in this time, and the bound that it computes."""
@@ -195,8 +205,8 @@ def largest_slope(programme: Programme, seconds: float) -> Maximum:
     """
     ends = time.monotonic() + seconds
     if not programme.units:
-        leaf = programme.leaf({})
-        return Maximum(programme.path_norm, leaf.bound, leaf.bound, np.empty(0, dtype=int), [leaf])
+        leaf, none = programme.leaf({}), np.empty(0, dtype=int)
+        return Maximum(programme.slope(none), leaf.bound, leaf.bound, none, [leaf])
     pattern, solver = programme.pattern(seconds / 2)
     lower, order = programme.slope(pattern), itertools.count()
     first = programme.leaf({})
@@ -209,8 +219,9 @@ def largest_slope(programme: Programme, seconds: float) -> Maximum:
             continue
         for sign in (1, -1):
             child = programme.leaf({**leaf.signs, leaf.branch: sign})
-            child = child if child.bound <= leaf.bound else replace(child, bound=leaf.bound)
-            heapq.heappush(heap, (-child.bound, next(order), child))
+            heapq.heappush(
+                heap, (-child.bound, next(order), child)
+            )  # the parent's bound may be less: nothing proves it
     leaves = [*closed, *(leaf for _, _, leaf in heap)]
     proved = max(leaf.bound for leaf in leaves)
     return Maximum(lower, max(lower, min(solver, proved)), proved, pattern, leaves)

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
+from psilon_bench.metrics.lipschitz_program import Leaf, Programme, largest_slope
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
 
@@ -76,6 +79,51 @@ def test_the_checker_refuses_what_is_not_proved(network: Any) -> None:
     assert "does not prove" in problem(layers=[heavier, *others])
     changed = [leaf | {"multipliers": [0.0] * len(leaf["multipliers"])} for leaf in right["leaves"]]
     assert "does not prove" in problem(leaves=changed, proved=0)
+
+
+def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
+    """A first layer with a kink, whose second slope the bound would not see; several outputs; shapes that differ."""
+    (claim,) = claims_of(built(network, "plain", 1), [], 60)
+    right = claim.as_json()
+    first, *between, last = right["layers"]
+    kinked = first | {"negative": (100 * np.array(first["negative"])).tolist()}
+    two = {part: 2 * rows for part, rows in last.items()}
+    narrow = {part: [row[:-1] for row in rows] for part, rows in last.items()}
+    for layers in ([kinked, *between, last], [first, *between, two], [first, *between, narrow]):
+        assert "no network" in check_certificate.problem_of(right | {"layers": layers})
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"claims": []}', '{"claims": [{"of": "x"}]}', '{"claims": [1]}'])
+def test_other_files_are_no_proofs(text: str) -> None:
+    """Nor is one of no claims."""
+    with pytest.raises(ValueError, match=r"no claims|no file of"):
+        check_certificate.problems_of(text)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_no_number_is_proved(network: Any, number: float) -> None:
+    """Neither as a bound nor as a weight; and a proved claim hides no other of the same name."""
+    (claim,) = claims_of(built(network, "plain", 1), [], 60)
+    right = claim.as_json()
+    with pytest.raises(ValueError, match="a number"):
+        check_certificate.problems_of(json.dumps({"claims": [right | {"proved": number}]}))
+    wrong = right | {"proved": 0.0}
+    problems = check_certificate.problems_of(json.dumps({"claims": [wrong, right]}))
+    assert [bool(problem) for _, problem in problems] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+def test_what_the_solver_leaves_open_is_not_claimed(network: Any, kind: str) -> None:
+    """Where the programmes of some leaves are not solved, their bound is that of the box, and no less is proved."""
+
+    class Unsolved(Programme):
+        def leaf(self, signs: dict[int, int]) -> Leaf:
+            return super().leaf(signs) if len(signs) < 2 else self.unsolved(signs)
+
+    (claim,) = claims_of(built(network, kind, 1), [], 60)
+    found = largest_slope(Unsolved(claim.layers), 1)
+    assert found.proved > claim.found.proved * 1.01
+    assert check_certificate.problem_of(replace(claim, found=found).as_json()) == ""
 
 
 def test_time_that_ends_leaves_bounds_that_hold(network: Any) -> None:
