@@ -11,10 +11,10 @@ from psilon_bench.models.offers import HasSlopes
 def check_certificate(config: Config, task: Task, model: Any) -> None:
     """Raise UsageError where metrics.certificate asks for more than the network's layers allow.
 
-    For what has no classes, and for metrics.radii=[], nothing is certified, and any certificate will do.
+    For a recovery, and for metrics.radii=[], nothing is certified, and any certificate will do.
     """
     asked = config.metrics.certificate
-    if asked == "pairwise" or task.kind not in ("binary", "multiclass") or not config.metrics.radii:
+    if asked == "pairwise" or task.kind == "recovery" or not config.metrics.radii:
         return
     if not isinstance(model, HasSlopes):
         raise UsageError(
