@@ -1,15 +1,19 @@
 """Multilayer perceptrons whose layers are products of two, so that each hidden unit lies in a pair of layers."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.models.linear import Depth, Init
 from psilon_bench.models.mlp import MLP
+from psilon_bench.models.monotone import check_monotone, settle_monotone
 
 
+@settled_by(settle_monotone)
+@checked_by(check_monotone)
 class FactorizedMLP(MLP):
     r"""A network of `depth` blocks B act(A h + a) + b one after the other, without activations between the blocks.
 
@@ -26,8 +30,9 @@ class FactorizedMLP(MLP):
         depth: Depth,
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
         init: Init,
+        monotone: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init)
+        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init, monotone)
 
     def activations(self) -> list[nn.Module]:
         """Return what comes behind each layer but the last: the activation within pairs, the identity between them."""
@@ -35,7 +40,7 @@ class FactorizedMLP(MLP):
 
     def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return the logits of inputs, which are flattened."""
-        x = x.flatten(1)
+        h = x = x.flatten(1)
         for first, second in self.units():
-            x = second(self.activation(first(x)))
-        return x
+            h = second(self.activation(first(h)))
+        return self.with_trend(h, x)

@@ -1,5 +1,6 @@
 """Loads trained networks from records, with the preprocessing that new rows need."""
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -225,6 +226,6 @@ def check_is_network(model: ModelSection) -> None:
 
 
 def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Give every parameter the shape it has in `state`."""
-    for name, parameter in network.named_parameters():
-        parameter.data = parameter.new_empty(state[name].shape)
+    """Give every parameter and buffer the shape it has in `state`."""
+    for name, value in itertools.chain(network.named_parameters(), network.named_buffers()):
+        value.data = value.new_empty(state[name].shape)
