@@ -7,11 +7,10 @@ from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Depth, Linear, NormLinear
-from psilon_bench.models.monotone import MonotoneInputs, check_monotone, settle_monotone
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.models.offers import (
     Bound,
     HasCompact,
@@ -99,14 +98,12 @@ def reads(layer: Any) -> Bool[Tensor, "unit fan_in"]:
     return (plus != 0) | (minus != 0)
 
 
-@settled_by(settle_monotone)
-@checked_by(check_monotone)
 class CReLUResNet(MonotoneInputs, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes):
     r"""A network h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
 
     It has `depth` hidden layers (so depth - 1 blocks) of width `hidden`. The normalization q and `share` are those of
     `NormLinear`; the output layer has one length per output. It starts with g = 0 in the blocks, which are then the
-    identity, and g = 1 elsewhere. PSiLON ResNet (Biswas 2024) has q = 1 and shares. `monotone` is that of `MLP`.
+    identity, and g = 1 elsewhere. PSiLON ResNet (Biswas 2024) has q = 1 and shares.
     """
 
     lipschitz_activation = 1.0
@@ -124,10 +121,8 @@ class CReLUResNet(MonotoneInputs, HasNormLayers, HasCompact, HasPowerSum, HasPat
         depth: Depth,
         normalization: Literal[1, 2],
         share: bool,
-        monotone: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.ask_monotone(monotone, num_features)
         self.q, self.share = normalization, share
         self.first = NormLinear(num_features, hidden, normalization, share)
         self.blocks = nn.ModuleList(

@@ -1,19 +1,15 @@
 """Multilayer perceptrons whose layers are products of two, so that each hidden unit lies in a pair of layers."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from jaxtyping import Float
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.models.linear import Depth, Init
 from psilon_bench.models.mlp import MLP
-from psilon_bench.models.monotone import check_monotone, settle_monotone
 
 
-@settled_by(settle_monotone)
-@checked_by(check_monotone)
 class FactorizedMLP(MLP):
     r"""A network of `depth` blocks B act(A h + a) + b one after the other, without activations between the blocks.
 
@@ -30,9 +26,8 @@ class FactorizedMLP(MLP):
         depth: Depth,
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
         init: Init,
-        monotone: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init, monotone)
+        super().__init__(num_features, num_outputs, hidden, 2 * depth - 1, None, False, activation, init)
 
     def activations(self) -> list[nn.Module]:
         """Return what comes behind each layer but the last: the activation within pairs, the identity between them."""

@@ -7,11 +7,10 @@ from jaxtyping import Bool, Float, Int
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from psilon_bench.config.marks import checked_by, settled_by
 from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
-from psilon_bench.models.monotone import MonotoneInputs, check_monotone, settle_monotone
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.models.offers import (
     Bound,
     HasAliveUnits,
@@ -38,8 +37,6 @@ HOMOGENEOUS = ("relu", "leaky_relu")
 SLOPES = {"relu": 0.0, "leaky_relu": 0.01, "tanh": 0.0, "gelu": -0.129}  # the smallest slope of each
 
 
-@settled_by(settle_monotone)
-@checked_by(check_monotone)
 class MLP(
     MonotoneInputs,
     HasNormLayers,
@@ -57,8 +54,8 @@ class MLP(
     the output layer always has one per output. P-Net (Biswas 2024) has q = 1 and shares, S-Net with weight
     normalisation (Salimans & Kingma 2016) has q = 2 and one g per row.
 
-    `monotone` says by names of columns with which the only output rises (1) or falls (-1); see `MonotoneInputs`.
-    Weights, units and path norms are those of the network without the linear term that does so.
+    Where it is asked to be monotone, see `MonotoneInputs`, its weights, units and path norms are those of the network
+    without the linear term.
     """
 
     bounds: tuple[Bound, ...] = ("improved",)
@@ -74,10 +71,8 @@ class MLP(
         share: bool,
         activation: Literal["relu", "leaky_relu", "tanh", "gelu"],
         init: Init,
-        monotone: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.ask_monotone(monotone, num_features)
         self.q, self.share = normalization, share
         self.activation_name = activation
         widths = [num_features, *[hidden] * depth, num_outputs]

@@ -9,7 +9,6 @@ monotonic neural networks, equation 4, whose one constant for all inputs is here
 weights in each forward pass, so that it is trained through. The margin is more than L may be off by rounding.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from psilon_bench.errors import UsageError
 from psilon_bench.models.slopes import SlopeLayer
 
 MARGIN = 2.0**-10
@@ -26,15 +24,15 @@ MARGIN = 2.0**-10
 class MonotoneInputs(nn.Module):
     """A network with one output that may be monotone in some of its inputs.
 
-    directions: (input,) with s_j, and 0 where nothing is asked; None for a network without the term. It is a buffer of
-    zeros at first, which who knows the names of the inputs fills in.
+    directions: a buffer (input,) of s_j, and 0 where nothing is asked; None for a network without the term. Who knows
+    the names of the inputs sets it; see ModelSection.monotone.
     """
 
     directions: Tensor | None
 
-    def ask_monotone(self, monotone: Mapping[str, int] | None, num_features: int) -> None:
-        """Make room for directions where any input has one."""
-        self.register_buffer("directions", torch.zeros(num_features) if monotone else None)
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("directions", None)
 
     def own_bounds(self) -> Float[Tensor, " input"]:
         """Return L, how far the output of the network without the term moves at most (L1) when one input moves by 1."""
@@ -48,7 +46,7 @@ class MonotoneInputs(nn.Module):
     def with_trend(
         self, outputs: Float[Tensor, "batch output"], x: Float[Tensor, "batch input"]
     ) -> Float[Tensor, "batch output"]:
-        """Return the outputs with the linear term, where there is one; autocast rounds products of matrices, not this."""
+        """Return the outputs with the linear term, where there is one; it is a sum, which autocast leaves alone."""
         return outputs if self.directions is None else outputs + (x * self.trend()).sum(dim=1, keepdim=True)
 
     def input_bounds(self) -> Float[Tensor, " input"]:
@@ -93,18 +91,3 @@ def with_input(layer: SlopeLayer, slope: Float[Tensor, " 1"]) -> SlopeLayer:
     parts = {"positive": column, "negative": column, "magnitude": column.abs()}
     changes: dict[str, Any] = {part: torch.cat([getattr(layer, part), own], dim=1) for part, own in parts.items()}
     return replace(layer, **changes)
-
-
-def settle_monotone(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a network without `monotone` where it asks for nothing."""
-    return {key: value for key, value in arguments.items() if key != "monotone" or value}
-
-
-def check_monotone(arguments: dict[str, Any]) -> None:
-    """Raise UsageError for a direction that is neither 1 nor -1."""
-    for name, direction in (arguments.get("monotone") or {}).items():
-        if isinstance(direction, bool) or direction not in (-1, 1):
-            raise UsageError(
-                f"model.monotone gives each column 1 (the output rises with it) or -1 (it falls), but {name} has "
-                f"{direction}. Set model.monotone={{{name}: 1}}."
-            )

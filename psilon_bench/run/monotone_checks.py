@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from psilon_bench.config.schema import Config
 from psilon_bench.data.checks import name_list
 from psilon_bench.data.preprocessing import Preprocessing
@@ -11,21 +13,26 @@ from psilon_bench.models.monotone import MonotoneInputs
 
 
 def set_directions(config: Config, task: Task, model: Any) -> None:
-    """Fill in the directions of model.monotone; UsageError where a column of it has none, or the task no one output.
+    """Give the network the directions of model.monotone; UsageError where a column, the task or the network has none.
 
     A column of numbers, of dates or of codes is one input, whose indicator of missing values is another one.
     """
-    asked = config.model.arguments.get("monotone")
-    if not asked or not isinstance(model, MonotoneInputs):
+    asked = config.model.monotone
+    if not asked:
         return
+    if not isinstance(model, MonotoneInputs):
+        raise UsageError(
+            f"model.monotone={asked} needs to know how far an input moves the output, which {type(model).__name__} of "
+            f"model={config.model.name} does not tell. Take model=pnet, snet, mlp or psilon_resnet."
+        )
     if task.kind not in ("regression", "binary"):
         raise UsageError(
             f"model.monotone={asked} speaks of one output, and {task.name} is a task of {task.kind}: of several "
             "classes one becomes likelier only where others become less so. Set model.monotone=null."
         )
-    assert model.directions is not None
+    model.directions = torch.zeros(task.num_features)
     for name, direction in asked.items():
-        model.directions[input_of(task, str(name))] = direction
+        model.directions[input_of(task, name)] = direction
 
 
 def input_of(task: Task, column: str) -> int:

@@ -36,7 +36,7 @@ def of_slopes(model: Any, task: Task, metrics: MetricsSection) -> dict[str, Tens
     how = metrics.radii, metrics.certificate, metrics.attack_steps
     if task.kind == "regression":
         return interval_scores(net, x, test.y.double(), *how, target_scale(task), test.shares)
-    return robust_accuracies(net, x, test.y.flatten().long(), *how, test.shares)
+    return robust_accuracies(net, x, test.y.flatten().long(), *how, test.shares, metrics.exact_seconds)
 
 
 @torch.no_grad()

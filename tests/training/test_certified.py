@@ -95,6 +95,29 @@ def test_crown_is_refused_before_the_run(config: Any, overrides: Any, message: s
     prepare(config("metrics.certificate=crown", "dataset=wine", "metrics.radii=[]", *overrides))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("dataset=diabetes",), "decides whether rows keep their class, and diabetes is a regression.*=crown"),
+        (("model.hidden=700", "model.depth=3"), "branches on units, of at most 2000, .*2100, .*exact_seconds.*=crown"),
+        (("model.activation=tanh",), "=exact needs an activation of two slopes"),
+        (("metrics.exact_seconds=0",), "exact_seconds=0"),
+    ],
+)
+def test_exact_is_refused_before_the_run(config: Any, overrides: Any, message: str) -> None:
+    """In one line, with what to take instead."""
+    with pytest.raises(UsageError, match=message):
+        prepare(config("dataset=wine", "model=pnet", "metrics.certificate=exact", *overrides))
+
+
+def test_the_exact_rung_is_recorded(finished: Any) -> None:
+    """With how many rows it leaves open."""
+    found = finished(*WINE, "metrics.certificate=exact").run["metrics"]
+    for radius in RADII:
+        certified, attacked = (found[f"test/{name}_accuracy/{radius}"] for name in ("certified", "attacked"))
+        assert found[f"test/num_undecided/{radius}"] == round(36 * (attacked - certified))
+
+
 @pytest.mark.parametrize("left_out", [None, 1])
 def test_the_layer_of_ridge_is_ridge(task: Any, left_out: int | None) -> None:
     """With a class that no training row has, too."""

@@ -76,8 +76,8 @@ def made_table(tmp_path: Any) -> Any:
         ("{flat: 1}", "names 'flat', which is no column that"),
         ("{job: 1}", "names 'job', a category whose levels are 0/1 columns.*dataset.encoding=codes"),
         ("{when: 1}", "names 'when', a date whose place in the year.*dataset.dates=ordinal"),
-        ("{age: 2}", r"1 \(the output rises with it\) or -1 .*, but age has 2\."),
-        ("{age: true}", r"1 \(the output rises with it\) or -1 .*, but age has True\."),
+        ("{age: 2}", r"model\.monotone.*is not valid: it should be -1 or 1\."),
+        ("{age: true}", r"model\.monotone.*is not valid: it should be -1 or 1\."),
     ],
 )
 def test_columns_without_a_direction_are_refused(made_table: Any, config: Any, asked: str, message: str) -> None:
@@ -95,10 +95,10 @@ def test_several_classes_have_no_direction(config: Any) -> None:
 
 
 def test_networks_without_bounds_of_inputs_are_not_asked(config: Any) -> None:
-    """A convolutional network and a forest have no such key."""
-    for model in ("vgg_tiny", "random_forest"):
-        with pytest.raises(Exception, match="monotone"):
-            config(f"model={model}", "model.monotone={age: 1}")
+    """A forest does not tell how far an input moves its output."""
+    forest = ("model=random_forest", "reg=none", "+model.monotone={age: 1}", "dataset=diabetes")
+    with pytest.raises(UsageError, match=r"which RandomForest of model=random_forest does not tell\. Take model=pnet"):
+        prepare(config(*forest))
 
 
 def test_a_run_that_asks_for_nothing_is_the_run_it_was(config: Any) -> None:
