@@ -24,7 +24,7 @@ from psilon_bench.metrics.exact_network import ExactLayer, ExactNetwork
 Verdict = Literal["certified", "broken", "open"]
 STEPS, RATE = 10, 0.3  # of Adam at each node
 NODES_AT_ONCE = 128
-LARGE = 1e6  # price of a violated sign, in units of the slope of the margin
+PRICES = (1e1, 1e3, 1e5, 1e7)  # of a violated sign, in units of the slope of the margin: small ones are exact numbers
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,16 @@ def verdict(
         lower, worst = best_bounds(problem, [own[now] for own in signs])
         left = lower <= 0
         for node in (left & (worst < 0)).nonzero().squeeze(1).tolist():  # all signs are known there
-            bound, point = solved_leaf(problem, [own[now[node : node + 1]] for own in signs])
-            if bound <= 0:
+            leaf = [own[now[node : node + 1]] for own in signs]
+            for price in PRICES:
+                bound, point = solved_leaf(problem, leaf, price)
                 logits = net.logits(point[None])[0]
-                return "broken" if logits[one] <= logits[other] else "open"
+                if logits[one] <= logits[other]:
+                    return "broken"
+                if bound > 0:
+                    break
+            else:
+                return "open"
             left[node] = False
         split = halves([own[now][left] for own in signs], worst[left])
         signs = [torch.cat([own[later], new]) for own, new in zip(signs, split, strict=True)]
@@ -80,7 +86,9 @@ def verdict(
     return "open" if len(bounds) else "certified"
 
 
-def solved_leaf(problem: Problem, signs: list[Float[Tensor, "1 _unit"]]) -> tuple[float, Float[Tensor, " input"]]:
+def solved_leaf(
+    problem: Problem, signs: list[Float[Tensor, "1 _unit"]], price: float
+) -> tuple[float, Float[Tensor, " input"]]:
     """Return the bound where all signs are fixed, by multipliers of a linear programme, and where that ends.
 
     Neither need be right: the multipliers are those of a bound that holds in any case. The programme is
@@ -95,7 +103,7 @@ def solved_leaf(problem: Problem, signs: list[Float[Tensor, "1 _unit"]]) -> tupl
         rows.append(slope)
         sides.append(constant)
     sign = torch.cat(signs, dim=1)[0]
-    prices = torch.cat([torch.full_like(own[0], LARGE * size) for own, size in zip(signs, problem.sizes, strict=True)])
+    prices = torch.cat([torch.full_like(own[0], price * size) for own, size in zip(signs, problem.sizes, strict=True)])
     ball = torch.stack([problem.x - problem.radius, problem.x + problem.radius], dim=1)
     found = linprog(
         torch.cat([rows[-1][0], prices]).numpy(),

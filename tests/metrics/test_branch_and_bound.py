@@ -80,7 +80,7 @@ def test_nodes_are_bounded_below_all_their_points(network: Any, kind: str) -> No
             lower, _ = best_bounds(problem, signs)
             assert (lower.item() <= margins[inside]).all()
             if kept.all():
-                bound, point = solved_leaf(problem, signs)
+                bound, point = solved_leaf(problem, signs, 1e3)
                 assert lower.item() - 1e-6 <= bound <= margins[inside].min().item()
                 assert ((point - x[0]).abs() <= radius + 1e-12).all()
 
