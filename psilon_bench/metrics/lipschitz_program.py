@@ -34,7 +34,7 @@ def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     ends = time.monotonic() + seconds
     pattern, slope = best_pattern(net, STARTS)
     lower = max(0.0, slope - 1e-12 * net.path_norm)  # rounded down
-    search, enough = Search(net), lower * (1 + CLOSE) + ROUNDED * net.path_norm
+    search, enough = SlopeSearch(net), lower * (1 + CLOSE) + ROUNDED * net.path_norm
     while search.heap and search.bound > enough and time.monotonic() < ends:
         search.step(enough)
     return Maximum(lower, search.bound, pattern, search.tree.preorder())
@@ -70,7 +70,7 @@ class Tree:
 
 
 @dataclass
-class Search:
+class SlopeSearch:
     """The open nodes of a tree, worst first, and what its closed leaves prove."""
 
     net: SlopeNetwork
