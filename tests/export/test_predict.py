@@ -129,7 +129,7 @@ def test_no_movement_leaves_the_interval(
     task, activation = made("regression"), "tanh" if kind == "smooth" else "relu"
     model = network("snet" if kind == "smooth" else kind, len(task.feature_names), 1, activation=activation)
     saved = saved_as(model.float(), task)
-    metrics = {"radii": [1e-9, 0.1], "certificate": certificate}
+    metrics: dict[str, Any] = {"radii": [1e-9, 0.1], "certificate": certificate}
     columns, words = bounds_of(saved, table, metrics)
     assert list(columns) == ["slope_bound", *(f"{end}/{r}" for r in ("1e-09", "0.1") for end in ("lower", "upper"))]
     assert "stays between" in words
