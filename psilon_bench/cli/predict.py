@@ -62,18 +62,18 @@ def predict(
     check_out(out)
     from psilon_bench.data.new_rows import read_new_rows
     from psilon_bench.export.finished_run import roles_of
-    from psilon_bench.export.prediction import predicted
+    from psilon_bench.export.prediction import NO_RADII, predicted
 
-    model, dataset = loaded(run, which)
-    read = read_new_rows(rows, roles_of(first_of(model), run), {**dataset, **given(settings)})
-    made = predicted(model, read.frame, proba, bounds)
+    model, config = loaded(run, which)
+    read = read_new_rows(rows, roles_of(first_of(model), run), {**config["dataset"], **given(settings)})
+    made = predicted(model, read.frame, proba, bounds, {**NO_RADII, **config["metrics"]})
     for note in [*read.notes, *made.notes]:
         say(NAME, note)
     write(made.table, out)
 
 
 def loaded(folder: Path, which: Any) -> "tuple[SavedNetwork | SavedEnsemble, dict[str, Any]]":
-    """Return the network or the ensemble of a folder, and the configuration of the data set it was trained on."""
+    """Return the network or the ensemble of a folder, and the configuration it was trained with."""
     from psilon_bench.export.finished_run import finished_run
     from psilon_bench.records import places
     from psilon_bench.records.ensemble_json import read_ensemble
@@ -83,9 +83,9 @@ def loaded(folder: Path, which: Any) -> "tuple[SavedNetwork | SavedEnsemble, dic
         if which != "full":
             raise UsageError("--which compact is of one network, but RUN is an ensemble. Leave it out.")
         first = folder / read_ensemble(folder).members[0].record
-        return load_ensemble(folder), finished_run(first).config["dataset"]
+        return load_ensemble(folder), finished_run(first).config
     run = chosen_run(folder, NAME)
-    return run.load(which), run.config["dataset"]
+    return run.load(which), run.config
 
 
 def first_of(model: "SavedNetwork | SavedEnsemble") -> "SavedNetwork":

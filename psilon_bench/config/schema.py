@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -20,6 +21,7 @@ from psilon_bench.config.identity import Identity, digest
 from psilon_bench.config.marks import file_arguments, settled
 from psilon_bench.config.repeated import FOLDS, REFIT, fold_words, without_repeated
 from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection
+from psilon_bench.config.signature import without_bool
 
 Name = Annotated[
     str,
@@ -113,7 +115,16 @@ class DatasetSection(ComponentSection):
 
 
 class ModelSection(ComponentSection):
-    """The section of a network, whose target is given those values of check.SUPPLIED that it has parameters for."""
+    """The section of a network, whose target is given those values of check.SUPPLIED that it has parameters for.
+
+    monotone: by names of raw columns, 1 where the only output is to rise with it, -1 where it is to fall.
+    """
+
+    monotone: dict[str, Annotated[Literal[-1, 1], BeforeValidator(without_bool)]] | None = None
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the columns of `monotone`, where there are any: a run without is the run it was before the key."""
+        return {"monotone": self.monotone} if self.monotone else {}
 
     def build(self, *args: Any, **extra: Any) -> Any:
         """Call the target with the section's arguments and with those of `extra` that it has parameters for.
@@ -155,7 +166,8 @@ class MetricsSection(Section):
     """What is measured of the finished network beyond its scores."""
 
     radii: list[Annotated[float, Field(gt=0), Finite]]
-    certificate: Literal["pairwise", "crown"]
+    certificate: Literal["pairwise", "crown", "exact"]
+    exact_seconds: Annotated[float, Field(gt=0), Finite]
     attack_steps: NonNegativeInt
     lipschitz_points: PositiveInt
     unit_threshold: Annotated[float, Field(ge=0), Finite]
@@ -171,7 +183,8 @@ class MetricsSection(Section):
     def determining(self) -> dict[str, Any]:
         """Return what determines numbers; a function counts by its module and name, its code by the code version."""
         functions = {"functions": [".".join(name.split(".")[-2:]) for name in self.functions]} if self.functions else {}
-        return self.model_dump(exclude={"functions"}) | functions
+        left_out = {"functions"} if self.certificate == "exact" else {"functions", "exact_seconds"}
+        return self.model_dump(exclude=left_out) | functions
 
 
 class Config(Section):

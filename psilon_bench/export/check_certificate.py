@@ -1,52 +1,92 @@
 """Checks a certificate of psilon-certify in rational arithmetic: python check_certificate.py FILE needs Python alone.
 
-The file holds, for each claim, the layers of a network with one output, z = P max(h, 0) + N min(h, 0), without biases;
-a pattern of its units with a slope of at least `lower`; and leaves that prove that no pattern has a slope above
-`proved`. A leaf fixes signs of some units and has multipliers of the rows of a linear programme over t, v and w,
+The file holds, for each claim, the layers of a network with one output, z = P max(h, 0) + N min(h, 0), without biases,
+the first of which is linear, P = N; a pattern of its units with a slope of at least `lower`; and a tree that proves
+that no pattern has a slope above `proved`, which so bounds the Lipschitz constant from L_inf. The slope in the
+direction t, |t| <= 1, of the pattern a in {0, 1} is the last value of
 
-    v_1 - P_1 t = 0,  v_k - N_k v_(k-1) - (P_k - N_k) w_(k-1) = 0        for each unit (any multiplier)
-    w - v/2 <= V/2, v/2 - w <= V/2;  with the sign s:  s w - s v <= 0, -s w <= 0      (multipliers not negative)
+    v_1 = P_1 t,    v_(k+1) = N_(k+1) v_k + (P_(k+1) - N_(k+1)) a_k v_k,
 
-in the box |t| <= 1, |v|, |w| <= V, with s v, s w >= 0, whose largest output is at most rows' right sides x multipliers
-+ sum_j max(low_j r_j, high_j r_j), r = output - rows' x multipliers. V are the units' path norms. The leaves have to
-cover all signs. Numbers are read as the binary fractions they are, so nothing is rounded anywhere.
+linear in each t_j and each a_j, so that its maximum is at t in {-1, 1}. The tree, in preorder, names the input or unit
+that each node splits, null for a leaf: into t_j = -1 and 1, or a_j = 0 and 1. At a leaf c v + d a v is at most
+
+    (c + d a) v    where a is fixed,    (c + max(d, 0) q + min(d, 0) (1 - q)) v + |d| max(q (-low), (1 - q) high)
+
+elsewhere, for any 0 <= q <= 1 and low <= v <= high, which follow from the same bound of the layers before. Numbers are
+read as the binary fractions they are; ends of v are rounded outward to 2^-80, nothing else is rounded.
 """
 
 import json
 import sys
 from fractions import Fraction
+from math import ceil, floor
+from operator import mul
 from typing import Any
 
 Row = list[Fraction]
+Rows = list[list[int]]
+Q, ENDS = 24, 80  # bits of q, and of the ends behind the point
 
 
 def main() -> None:
-    """Check the file that the command line names; exit code 1 where a claim is not proved."""
-    with open(sys.argv[1], encoding="utf-8") as file:
-        claims = json.load(file)["claims"]
-    problems = [f"{claim['of']}: {problem}" for claim in claims if (problem := problem_of(claim))]
-    print("\n".join(problems) or f"{len(claims)} claims are proved")
+    """Check the file that the command line names; exit code 1 where a claim is not proved, 2 for another file."""
+    try:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            found = problems_of(file.read())
+    except ValueError as error:
+        print(f"{sys.argv[1]}: {error}", file=sys.stderr)
+        sys.exit(2)
+    problems = [f"{of}: {problem}" for of, problem in found if problem]
+    print("\n".join(problems) or f"{len(found)} claims are proved")
     sys.exit(1 if problems else 0)
+
+
+def problems_of(text: str) -> list[tuple[str, str]]:
+    """Return what each claim of a file is of and what is wrong with it, nothing where it is proved.
+
+    ValueError where the text is not of such a file, or holds no claim.
+    """
+    try:
+        found = [(str(claim["of"]), problem_of(claim)) for claim in json.loads(text)["claims"]]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise ValueError("it is no file of psilon-certify --exact --out, or a number of it is missing") from error
+    if not found:
+        raise ValueError("it holds no claims")
+    return found
 
 
 def problem_of(claim: dict[str, Any]) -> str:
     """Return what is wrong with a claim; nothing where it is proved."""
     layers = [tuple(fractions_of(layer[part]) for part in ("positive", "negative")) for layer in claim["layers"]]
-    if slope_of(layers, claim["pattern"]) < Fraction(claim["lower"]) * (1 - Fraction(1, 10**9)):
+    if not fits(layers):
+        return "its layers are no network with one output whose first layer is linear"
+    if slope_of(layers, claim["pattern"]) < Fraction(claim["lower"]):
         return f"its pattern has no slope of {claim['lower']}"
-    leaves = claim["leaves"]
-    if not covers([{int(unit): sign for unit, sign in leaf["signs"].items()} for leaf in leaves]):
-        return "its leaves do not cover all signs"
-    for leaf in leaves:
-        signs = {int(unit): sign for unit, sign in leaf["signs"].items()}
-        if bound_of(layers, signs, [Fraction(value) for value in leaf["multipliers"]]) > Fraction(claim["proved"]):
-            return f"the leaf with the signs {signs} does not prove {claim['proved']}"
-    return ""
+    whole, proved = Whole(layers), Fraction(claim["proved"])
+    left: list[dict[int, int]] = [{}]
+    for place in claim["tree"]:
+        fixed = left.pop()
+        if place is None:
+            if whole.bound(fixed) > proved:
+                return f"the leaf with {fixed} fixed does not prove {claim['proved']}"
+        else:
+            left += [fixed | {place: 1}, fixed | {place: -1 if place < whole.inputs else 0}]
+    return "its tree is not whole" if left else ""
 
 
 def fractions_of(matrix: list[list[float]]) -> list[Row]:
     """Return the numbers of a matrix as fractions."""
     return [[Fraction(value) for value in row] for row in matrix]
+
+
+def fits(layers: list[Any]) -> bool:
+    """Return whether each layer reads what the one before gives, the first is linear, and the last has one output."""
+    before = len(layers[0][0][0])
+    for plus, minus in layers:
+        if len(plus) != len(minus) or any(len(row) != before for row in [*plus, *minus]):
+            return False
+        before = len(plus)
+    return before == 1 and layers[0][0] == layers[0][1]
 
 
 def slope_of(layers: list[Any], pattern: list[int]) -> Fraction:
@@ -61,66 +101,62 @@ def slope_of(layers: list[Any], pattern: list[int]) -> Fraction:
     return sum((abs(value) for value in paths[0]), Fraction())
 
 
-def covers(leaves: list[dict[int, int]]) -> bool:
-    """Return whether every assignment of signs is in a leaf, by a unit that all leaves fix, then by the next."""
-    if any(not leaf for leaf in leaves):
-        return True
-    common = set.intersection(*map(set, leaves)) if leaves else set()
-    if not common:
-        return False
-    unit = min(common)
-    for sign in (1, -1):
-        if not covers([{u: s for u, s in leaf.items() if u != unit} for leaf in leaves if leaf[unit] == sign]):
-            return False
-    return True
+class Whole:
+    """A network in whole numbers: those of its layers times 2^bits."""
 
-
-def bound_of(layers: list[Any], signs: dict[int, int], multipliers: Row) -> Fraction:
-    """Return what the multipliers prove of a leaf; negative ones of inequalities count as 0."""
-    limits = limits_of(layers)
-    units = len(limits)
-    r_t, r_v, r_w = [Fraction()] * len(layers[0][0][0]), [Fraction()] * units, [Fraction()] * units
-    start = 0
-    for k, (plus, minus) in enumerate(layers):
-        before = start - len(layers[k - 1][0]) if k else 0
-        for i, (p_row, n_row) in enumerate(zip(plus, minus, strict=True)):
-            last = k == len(layers) - 1
-            y = Fraction(1) if last else multipliers[start + i]
-            if not last:
-                r_v[start + i] -= y
-            for j, (p, n) in enumerate(zip(p_row, n_row, strict=True)):
-                if k:
-                    r_v[before + j] += y * n
-                    r_w[before + j] += y * (p - n)
-                else:
-                    r_t[j] += y * p
-        start += len(plus)
-    total, half = sum((abs(value) for value in r_t), Fraction()), Fraction(1, 2)
-    for unit, limit in enumerate(limits):
-        first, second = (max(multipliers[units * part + unit], Fraction()) for part in (1, 2))
-        sign = signs.get(unit, 0)
-        low, high = (-limit if sign <= 0 else Fraction()), (limit if sign >= 0 else Fraction())
-        if sign:
-            r_v[unit] += sign * first
-            r_w[unit] += sign * (second - first)
-        else:
-            total += (first + second) * limit / 2
-            r_v[unit] += half * (first - second)
-            r_w[unit] += second - first
-        total += max(low * r_v[unit], high * r_v[unit]) + max(low * r_w[unit], high * r_w[unit])
-    return total
-
-
-def limits_of(layers: list[Any]) -> Row:
-    """Return the path norm of each unit."""
-    paths, limits = [Fraction(1)] * len(layers[0][0][0]), []
-    for plus, minus in layers[:-1]:
-        paths = [
-            sum((max(abs(p), abs(n)) * q for p, n, q in zip(*rows, paths, strict=True)), Fraction())
-            for rows in zip(plus, minus, strict=True)
+    def __init__(self, layers: list[Any]) -> None:
+        numbers = [value for layer in layers for rows in layer for row in rows for value in row]
+        self.bits = max(value.denominator for value in numbers).bit_length() - 1
+        rows = [[[[int(value * 2**self.bits) for value in row] for row in part] for part in layer] for layer in layers]
+        self.kept = [minus for _, minus in rows]
+        self.bends = [
+            [[p - n for p, n in zip(*two, strict=True)] for two in zip(*layer, strict=True)] for layer in rows
         ]
-        limits += paths
-    return limits
+        self.columns = [
+            [list(zip(*part, strict=True)) for part in two] for two in zip(self.kept, self.bends, strict=True)
+        ]
+        self.inputs = len(self.kept[0][0])
+        self.starts = [0, self.inputs]
+        for layer in self.kept[:-1]:
+            self.starts.append(self.starts[-1] + len(layer))
+
+    def bound(self, fixed: dict[int, int]) -> Fraction:
+        """Return what a leaf proves of the output."""
+        ends: list[list[tuple[int, int]]] = []
+        for k in range(len(self.kept)):
+            own = [(kept, bend) for kept, bend in zip(self.kept[k], self.bends[k], strict=True)]
+            high = [self.upper(k, kept, bend, fixed, ends) for kept, bend in own]
+            if k == len(self.kept) - 1:
+                return high[0]
+            low = [-self.upper(k, [-w for w in kept], [-w for w in bend], fixed, ends) for kept, bend in own]
+            ends.append([(floor(a * 2**ENDS), ceil(b * 2**ENDS)) for a, b in zip(low, high, strict=True)])
+        raise ValueError("a network has layers")
+
+    def upper(
+        self, layer: int, c: list[int], d: list[int], fixed: dict[int, int], ends: list[list[tuple[int, int]]]
+    ) -> Fraction:
+        """Return an upper bound of c v + d a v, whole numbers over 2^bits, of the values v that this layer reads."""
+        constant, bits = Fraction(), self.bits
+        for k in range(layer, 0, -1):
+            function, gaps = [], 0
+            for unit, (kept, bend, (low, high)) in enumerate(zip(c, d, ends[k - 1], strict=True)):
+                a = fixed.get(self.starts[k] + unit)
+                if a is not None:
+                    function.append((kept + bend * a) << Q)
+                    continue
+                top, bottom = max(high, 0), max(-low, 0)
+                q = (top << Q) // (top + bottom) if top + bottom else 0
+                rest = (1 << Q) - q
+                function.append((kept << Q) + bend * (q if bend > 0 else rest))
+                gaps += abs(bend) * max(q * -low, rest * high, 0)
+            constant += Fraction(gaps, 1 << (bits + Q + ENDS))
+            bits += Q + self.bits
+            c, d = ([sum(map(mul, function, column)) for column in part] for part in self.columns[k - 1])
+        total = 0
+        for j, (kept, bend) in enumerate(zip(c, d, strict=True)):  # d is 0 at the inputs
+            t = fixed.get(j)
+            total += abs(kept + bend) if t is None else (kept + bend) * t
+        return constant + Fraction(total, 1 << bits)
 
 
 if __name__ == "__main__":

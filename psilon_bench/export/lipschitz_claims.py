@@ -8,7 +8,8 @@ import torch
 
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.exact_network import exact_network
-from psilon_bench.metrics.lipschitz_program import Maximum, Programme, largest_slope
+from psilon_bench.metrics.lipschitz_program import Maximum, largest_slope
+from psilon_bench.metrics.slope_bounds import SlopeNetwork
 from psilon_bench.models.offers import HasSlopes
 from psilon_bench.models.slopes import SlopeLayer
 
@@ -33,10 +34,7 @@ class Claim:
             "proved": self.found.proved,
             "layers": [{part: getattr(layer, part).tolist() for part in parts} for layer in self.layers],
             "pattern": self.found.pattern.tolist(),
-            "leaves": [
-                {"signs": {str(k): s for k, s in leaf.signs.items()}, "multipliers": leaf.multipliers.tolist()}
-                for leaf in self.found.leaves
-            ],
+            "tree": self.found.tree,
         }
 
 
@@ -61,8 +59,8 @@ def claims_of(network: Any, names: Sequence[str], seconds: float) -> Iterator[Cl
     if len(layers[-1].bias) > 1:
         networks |= {f"output {name}": one_output(layers, k) for k, name in enumerate(names)}
     for of, own in networks.items():
-        programme = Programme(own)
-        yield Claim(of, own, programme.path_norm, largest_slope(programme, seconds / len(networks)))
+        net = SlopeNetwork.of(own)
+        yield Claim(of, own, net.path_norm, largest_slope(net, seconds / len(networks)))
 
 
 def one_output(layers: Sequence[SlopeLayer], output: int) -> list[SlopeLayer]:

@@ -40,6 +40,8 @@ def arrays_of(program: Program, written: Written) -> dict[str, Any]:
     }
     for k, step in enumerate(program.steps):
         found |= {f"weight{k}": step.weight, f"bias{k}": step.bias}
+    if program.trend is not None:
+        found["trend"] = program.trend
     kind = np.array([feature.rank for feature in features])
     return found | {"kind": kind, "about": np.array(json.dumps(about(program, written)))}
 

@@ -152,11 +152,13 @@ def _places(graph: Graph, program: Program, column: Column) -> str:
 
 
 def _network(graph: Graph, program: Program, features: str) -> str:
-    """Add the layers, and return the name of what the last one makes: float (rows, outputs)."""
+    """Add the layers and a linear term, and return the name of what the last one makes: float (rows, outputs)."""
     found = features
     for step in program.steps:
         found = _layer(graph, step, found)
-    return found
+    if program.trend is None:
+        return found
+    return graph.add("Add", found, graph.add("MatMul", features, graph.constant(program.trend)))
 
 
 def _layer(graph: Graph, step: Step, found: str) -> str:

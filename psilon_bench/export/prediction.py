@@ -1,7 +1,7 @@
 """Predictions for new rows as a table: one row for each row that came, in the same order."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,17 @@ from torch import Tensor
 
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.certificate import certified_radii
+from psilon_bench.metrics.crown import Box
 from psilon_bench.metrics.exact_network import exact_network
+from psilon_bench.metrics.intervals import TargetScale, output_interval
 from psilon_bench.metrics.pairwise import pairwise_radii
 from psilon_bench.metrics.prediction import class_logits
 from psilon_bench.models.offers import HasLipschitzBound, HasSlopes
 from psilon_bench.records.networks import SavedEnsemble, SavedNetwork
 from psilon_bench.training.certified import upper_lipschitz_bound
 
+EPS = np.finfo(np.float64).eps
+NO_RADII: Mapping[str, Any] = {"radii": (), "certificate": "pairwise"}  # of a run's section metrics
 RADIUS, SLOPE = "certified_radius", "slope_bound"
 SCALED = (
     "inputs as scaled: numbers in standard deviations of the training rows, levels as 0 and 1; a value that becomes "
@@ -34,12 +38,18 @@ class Predicted:
     notes: list[str]
 
 
-def predicted(model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame, proba: bool, bounds: bool) -> Predicted:
+def predicted(
+    model: SavedNetwork | SavedEnsemble,
+    frame: pd.DataFrame,
+    proba: bool,
+    bounds: bool,
+    metrics: Mapping[str, Any] = NO_RADII,
+) -> Predicted:
     """Return what a network, or an ensemble, makes of raw rows (rows x columns).
 
     `prediction` is the name of the likeliest class, or a number in units of the target. `proba` adds
-    `probability/<class>`; `bounds` adds `certified_radius` or `slope_bound`, see `bounds_of`. Raises UsageError where
-    a regression is asked for probabilities, and an ensemble or a network without a certificate for bounds.
+    `probability/<class>`; `bounds` adds what the certificate says, see `bounds_of`. Raises UsageError where a
+    regression is asked for probabilities, and an ensemble or a network without a certificate for bounds.
     """
     first = model.members[0] if isinstance(model, SavedEnsemble) else model
     task = first.task
@@ -51,8 +61,8 @@ def predicted(model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame, proba: b
     if proba:
         table = table.assign(**{f"probability/{name}": values[:, k] for k, name in enumerate(classes)})
     if bounds:
-        (name, column, note), _ = noted(lambda: bounds_of(model, frame))
-        table, notes = table.assign(**{name: column}), [*notes, note]
+        (columns, note), _ = noted(lambda: bounds_of(model, frame, metrics))
+        table, notes = table.assign(**columns), [*notes, note]
     return Predicted(table, notes)
 
 
@@ -65,11 +75,15 @@ def noted(call: Callable[[], Any]) -> tuple[Any, list[str]]:
 
 
 @torch.no_grad()
-def bounds_of(model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame) -> tuple[str, Any, str]:
-    """Return the name, the values and the units of what the certificate says of these rows.
+def bounds_of(
+    model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame, metrics: Mapping[str, Any] = NO_RADII
+) -> tuple[dict[str, Any], str]:
+    """Return columns with what the certificate says of these rows, and a note on their units.
 
     For classes `certified_radius` (rows,): the class stays the same while all inputs move by less than it. For a
-    regression `slope_bound`: moving all inputs by r changes the prediction by at most r times it.
+    regression `slope_bound`: moving all inputs by r changes the prediction by at most r times it; and at each R of the
+    `radii` among `metrics`, the section of a run, `lower/R` and `upper/R` (rows,): the prediction stays between them
+    while no input moves by more than R, by the run's `certificate`.
     """
     if isinstance(model, SavedEnsemble):
         raise UsageError(
@@ -77,12 +91,26 @@ def bounds_of(model: SavedNetwork | SavedEnsemble, frame: pd.DataFrame) -> tuple
         )
     if not isinstance(model.network, HasLipschitzBound):
         raise UsageError(f"--bounds needs a certificate, and {type(model.network).__name__} offers none. Leave it out.")
-    if model.task["kind"] == "regression":
-        target = model.task["target"]
-        slope = upper_lipschitz_bound(model.network) * target["scale"]
-        return SLOPE, slope, f"{SLOPE}: units of {target['name']!r} per unit by which all inputs move ({SCALED})"
-    radii = radii_of(model, frame).numpy()
-    return RADIUS, radii, f"{RADIUS}: the class is the same while no input moves by as much ({SCALED})"
+    if model.task["kind"] != "regression":
+        note = f"{RADIUS}: the class is the same while no input moves by as much ({SCALED})"
+        return {RADIUS: radii_of(model, frame).numpy()}, note
+    target = model.task["target"]
+    columns = {SLOPE: upper_lipschitz_bound(model.network) * target["scale"] * (1 + 4 * EPS)}
+    for radius in metrics["radii"]:
+        box = TargetScale(target["center"], target["scale"]).raw(interval_of(model, frame, radius, metrics))
+        columns |= {f"lower/{radius:g}": box.lower.numpy()[:, 0], f"upper/{radius:g}": box.upper.numpy()[:, 0]}
+    ends = " lower/R, upper/R: the prediction stays between them while no input moves by more than R."
+    note = f"{SLOPE}: units of {target['name']!r} per unit by which all inputs move.{ends if metrics['radii'] else ''}"
+    return columns, f"{note} ({SCALED})"
+
+
+def interval_of(model: SavedNetwork, frame: pd.DataFrame, radius: float, metrics: Mapping[str, Any]) -> Box:
+    """Return where the scaled prediction of each row stays within the radius; of a bound alone, f(x) +- B radius."""
+    if not isinstance(model.network, HasSlopes):
+        made, moved = model.logits(frame), radius * upper_lipschitz_bound(model.network)
+        return Box(made - moved, made + moved)
+    x = model.network_inputs(frame).flatten(1).double()
+    return output_interval(exact_network(model.network, "regression"), x, radius, metrics["certificate"])
 
 
 def radii_of(model: SavedNetwork, frame: pd.DataFrame) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from psilon_bench.data.task import Kind
 from psilon_bench.errors import UsageError
@@ -15,6 +16,7 @@ from psilon_bench.export.columns import Column, Feature, features_of
 from psilon_bench.models.crelu_resnet import CReLUResNet
 from psilon_bench.models.linear import Linear
 from psilon_bench.models.mlp import MLP
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.records.networks import SavedNetwork
 
 Before = Literal["identity", "relu", "leaky_relu", "tanh", "gelu", "crelu"]
@@ -50,12 +52,17 @@ class Output:
 
 @dataclass(frozen=True)
 class Program:
-    """Raw columns -> features -> steps -> output. The columns of the first weight are the features in their order."""
+    """Raw columns -> features -> steps -> output. The columns of the first weight are the features in their order.
+
+    trend: float32 (features, 1), by which the features are multiplied and added to what the last step makes; None where
+    the network is not asked to be monotone.
+    """
 
     columns: list[Column]
     features: list[Feature]
     steps: list[Step]
     output: Output
+    trend: np.ndarray | None = None
 
     @property
     def num_inputs(self) -> int:
@@ -79,7 +86,17 @@ def program_of(saved: SavedNetwork) -> Program:
     read = [features[taken[place]] for place in order]
     kept = sorted({feature.column for feature in read})
     moved = [feature.at(kept.index(feature.column)) for feature in read]
-    return Program([columns[k] for k in kept], moved, [first, *steps[1:]], output_of(saved))
+    trend = trend_of(saved.network)
+    trend = None if trend is None else trend[order]
+    return Program([columns[k] for k in kept], moved, [first, *steps[1:]], output_of(saved), trend)
+
+
+@torch.no_grad()
+def trend_of(network: Any) -> np.ndarray | None:
+    """Return the slopes of the linear term, float32 (inputs, 1); None for a network without it."""
+    if not isinstance(network, MonotoneInputs) or network.directions is None:
+        return None
+    return network.trend().float().numpy()[:, None]
 
 
 def output_of(saved: SavedNetwork) -> Output:

@@ -57,11 +57,12 @@ def predict_proba(rows: Any) -> np.ndarray:
 @np.errstate(over="ignore", invalid="ignore")  # what overflows is told below
 def logits(rows: Any) -> np.ndarray:
     """Return what the last layer makes of raw rows, (rows, outputs); ValueError where numbers are not finite."""
-    h = features(rows).astype(np.float32)
+    x = h = features(rows).astype(np.float32)
     check_finite(h, [COLUMNS[place] for place in ARRAYS["column"]])
     for k, (before, residual) in enumerate(ABOUT["steps"]):
         z = activated(before, h) @ ARRAYS[f"weight{k}"].T + ARRAYS[f"bias{k}"]
         h = z + h if residual else z
+    h = h + x @ ARRAYS["trend"] if "trend" in ARRAYS else h  # of a network that is monotone in some columns
     wrong = np.flatnonzero(~np.isfinite(h).all(axis=1))
     if len(wrong):
         raise ValueError(f"numbers are too large for the network, which overflows in row {wrong[0] + 1}; correct them")

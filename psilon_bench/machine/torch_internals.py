@@ -50,8 +50,9 @@ def trace_gradients() -> None:
 def with_modules(module: M, children: dict[str, nn.Module]) -> M:
     """Return a shallow copy of a module that has these children in place of its own.
 
-    copy.copy shares the dictionary of children, torch.nn.Module._modules, which is replaced.
+    copy.copy shares the dictionaries of children and buffers, torch.nn.Module._modules and _buffers, which are
+    replaced.
     """
     other = copy.copy(module)
-    other._modules = dict(children)
+    other._modules, other._buffers = dict(children), dict(module._buffers)
     return other

@@ -66,7 +66,7 @@ def crown_margins(
     for one in y.unique().tolist():
         last, rows = net.less_others(one), (y == one).nonzero().squeeze(1)
         for some in rows.split(rows_at_once(net)):
-            boxes = hidden_boxes(net, x[some], radius)
+            boxes = boxes_of(net, x[some], radius, net.layers[:-1])
             lower = lower_bounds(last, 1.0, net.layers[:-1], boxes, x[some], radius)
             margins[some] = lower.index_fill(1, torch.tensor([one]), torch.inf)
     return margins
@@ -77,11 +77,14 @@ def rows_at_once(net: ExactNetwork) -> int:
     return max(1, NUMBERS_AT_ONCE // max(own.slopes.positive.numel() for own in net.layers))
 
 
-def hidden_boxes(net: ExactNetwork, x: Float[Tensor, "batch input"], radius: float) -> list[Box]:
-    """Return bounds of the values before each layer, inputs first: the better of CROWN's and z(x) +- radius x reach."""
+def boxes_of(net: ExactNetwork, x: Float[Tensor, "batch input"], radius: float, layers: list[ExactLayer]) -> list[Box]:
+    """Return bounds of the inputs, then of the values behind each of the network's first layers, which are given.
+
+    They are the better of CROWN's and z(x) +- radius x reach.
+    """
     boxes = [Box(x - radius, x + radius)]
     reach, off, h = net.reach(), torch.zeros_like(x), x
-    for k, own in enumerate(net.layers[:-1]):
+    for k, own in enumerate(layers):
         h, off = own.values(h), off @ own.steepest.T + own.errors(boxes[-1].largest)
         moved = radius * reach[k + 1] + off
         lower, upper = h - moved, h + moved

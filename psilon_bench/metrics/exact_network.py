@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from psilon_bench.data.task import Kind
+from psilon_bench.errors import UsageError
 from psilon_bench.metrics.prediction import class_logits
 from psilon_bench.metrics.rounding import gamma, gamma_of_bounds
 from psilon_bench.models.slopes import SlopeLayer
@@ -50,9 +51,12 @@ class ExactLayer:
         return h.clamp_min(0) @ own.positive.T + h.clamp_max(0) @ own.negative.T + own.bias
 
 
-def exact_layer(slopes: SlopeLayer, evaluated_in: torch.dtype) -> ExactLayer:
-    """Return a layer, of tensors in float64, with the errors of its evaluation in this precision."""
-    off = gamma_of_bounds(slopes.roundings) + gamma(slopes.roundings, evaluated_in)
+def exact_layer(slopes: SlopeLayer, evaluated_in: torch.dtype, depth: int) -> ExactLayer:
+    """Return a layer of a network of `depth` layers, in float64, with the errors of its evaluation in this precision.
+
+    A bound is a sum over the layers, so that each term has as many roundings of float64 more behind it.
+    """
+    off = gamma_of_bounds(slopes.roundings + depth) + gamma(slopes.roundings, evaluated_in)
     lost = slopes.roundings * torch.finfo(evaluated_in).tiny ** 0.5
     return ExactLayer(slopes, off, lost * (1 + slopes.magnitude.sum(dim=1)))
 
@@ -126,7 +130,28 @@ def exact_network(model: Any, kind: Kind) -> ExactNetwork:
         model = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
     *hidden, last = model.slope_layers()
     layers = [*hidden, with_zero_output(last) if kind == "binary" else last]
-    return ExactNetwork(model, kind, [exact_layer(own, evaluated_in) for own in layers])
+    net = ExactNetwork(model, kind, [exact_layer(own, evaluated_in, len(layers)) for own in layers])
+    check_function(net)
+    return net
+
+
+@torch.no_grad()
+def check_function(net: ExactNetwork) -> None:
+    """Raise UsageError where the layers of a piecewise linear network are another function than the network.
+
+    Such as that of a subclass with a forward pass of its own and the slopes of its base.
+    """
+    if not (net.piecewise_linear and isinstance(net.network, nn.Module)):
+        return
+    width = net.layers[0].slopes.positive.shape[1]
+    x = torch.linspace(-2, 2, 3 * width, dtype=torch.float64).reshape(width, 3).T
+    told, made = net.logits(x), class_logits(net.kind, net.network(x))
+    sizes = largest_values(net, x, 0.0)[0][-1].amax() * net.layers[-1].slopes.magnitude.sum(dim=1).amax()
+    if not (told - made).abs().amax() <= 1e-6 * (1 + sizes) and made.isfinite().all():
+        raise UsageError(
+            f"slope_layers of {type(net.network).__name__} is another function than its forward pass, so that no "
+            "certificate of it holds. Override both, or do without HasSlopes."
+        )
 
 
 def with_zero_output(last: SlopeLayer) -> SlopeLayer:

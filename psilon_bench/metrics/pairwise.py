@@ -38,11 +38,13 @@ def pairwise_radii(
 ) -> Float[Tensor, " batch"]:
     """Return for each row the radius (L_inf) below which no movement of the inputs changes the class from y.
 
-    It is the least of (f_y - f_k) / D_yk, less errors; 0 where y is not the predicted class, and infinite where no
-    movement changes the differences.
+    It is the least of (f_y - f_k) / D_yk, less errors; 0 where y is not the predicted class, and infinite where the
+    logits read nothing.
     """
     still, moved = (pairwise_margins(net, x, y, radius) for radius in (0.0, 1.0))
     others = torch.nn.functional.one_hot(y, still.shape[1]) == 0
-    slope = (still - moved).where(others, 1)
-    radii = torch.where(slope > 0, still / slope, torch.inf).where(still > 0, 0)
+    rounding = torch.finfo(still.dtype).eps * (still.abs() + moved.abs())  # of the difference, more than it is off
+    slope = (still - moved + rounding).where(others, 1)
+    reads = torch.stack([net.less_others(one).steepest.any(dim=1) for one in range(still.shape[1])])[y]
+    radii = torch.where(reads, still / slope, torch.inf).where(still > 0, 0)
     return radii.where(others, torch.inf).amin(dim=1)

@@ -1,5 +1,6 @@
 """Which rows provably keep their class while inputs move, and which keep it under an attack: the truth lies between."""
 
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -8,12 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from psilon_bench.metrics.attack import withstands
+from psilon_bench.metrics.branch_and_bound import verdict
 from psilon_bench.metrics.crown import crown_margins
 from psilon_bench.metrics.exact_network import ExactNetwork
 from psilon_bench.metrics.pairwise import pairwise_margins
 from psilon_bench.metrics.prediction import Shares, row_mean
 
-Certificate = Literal["pairwise", "crown"]
+Certificate = Literal["pairwise", "crown", "exact"]
+SHORTEST_ATTACK = 10  # steps before a row is worth branching
 
 
 def robust_accuracies(
@@ -24,42 +27,89 @@ def robust_accuracies(
     certificate: Certificate,
     attack_steps: int,
     shares: Shares | None = None,
+    exact_seconds: float = torch.inf,
 ) -> dict[str, Float[Tensor, ""]]:
     """Return `certified_accuracy/R` at each radius R, and `attacked_accuracy/R` where the attack has steps.
 
     The first is the fraction of rows, or of weights, that are right and provably stay so when inputs move by at most R
     (L_inf); the second is that of the rows that are right and stay so under `attack_steps` steps of projected gradient
-    descent. No certificate is above the second. x is float64.
+    descent. No certificate is above the second. With the certificate `exact`, which has so many seconds at a radius,
+    `num_undecided/R` counts the rows between the two; what branching breaks counts as attacked. x is float64.
     """
     accuracies = {}
     for radius in radii:
-        held = certified_rows(net, x, y, radius, certificate)
+        margins = certified_margins(net, x, y, radius, certificate)
+        held = (margins > 0).all(dim=1)
+        (left,) = (~held).nonzero(as_tuple=True)  # an attack on a certified row is in vain
+        attacked = held
+        if attack_steps or certificate == "exact":
+            steps = attack_steps or SHORTEST_ATTACK
+            attacked = held.index_copy(0, left, withstands(net.logits, x[left], y[left], radius, steps))
+        if certificate == "exact":
+            proved, broken = branched(net, x, y, radius, margins, attacked & ~held, exact_seconds)
+            held, attacked = held | proved, attacked & ~broken
+            accuracies[f"num_undecided/{radius:g}"] = (attacked & ~held).double().sum()
         accuracies[f"certified_accuracy/{radius:g}"] = row_mean(held.double(), shares)
         if attack_steps:
-            (left,) = (~held).nonzero(as_tuple=True)  # an attack on a certified row is in vain
-            held = held.index_copy(0, left, withstands(net.logits, x[left], y[left], radius, attack_steps))
-            accuracies[f"attacked_accuracy/{radius:g}"] = row_mean(held.double(), shares)
+            accuracies[f"attacked_accuracy/{radius:g}"] = row_mean(attacked.double(), shares)
     return accuracies
 
 
-@torch.no_grad()
+def branched(
+    net: ExactNetwork,
+    x: Float[Tensor, "batch input"],
+    y: Int[Tensor, " batch"],
+    radius: float,
+    margins: Float[Tensor, "batch class"],
+    open_: Bool[Tensor, " batch"],
+    seconds: float,
+) -> tuple[Bool[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Return which of the open rows branch and bound certifies, and which it breaks; each has its share of the time.
+
+    margins: bounds by which the margins that are positive are known already.
+    """
+    ends, proved, broken = time.monotonic() + seconds, torch.zeros_like(open_), torch.zeros_like(open_)
+    rows = open_.nonzero().squeeze(1).tolist()
+    for number, row in enumerate(rows):
+        now = time.monotonic()
+        deadline = now + max(ends - now, 0.0) / (len(rows) - number)
+        one, proved[row] = int(y[row]), True
+        for other in (margins[row] <= 0).nonzero().squeeze(1).tolist():
+            found = verdict(net, x[row], one, other, radius, deadline)
+            proved[row] &= found == "certified"
+            broken[row] |= found == "broken"
+            if found != "certified":
+                break
+    return proved, broken
+
+
 def certified_rows(
     net: ExactNetwork,
     x: Float[Tensor, "batch input"],
     y: Int[Tensor, " batch"],
     radius: float,
-    certificate: Certificate,
+    certificate: Literal["pairwise", "crown"],
 ) -> Bool[Tensor, " batch"]:
-    """Return which rows provably have the class y wherever their inputs move by at most `radius` (L_inf).
+    """Return which rows provably have the class y wherever their inputs move by at most `radius` (L_inf)."""
+    return (certified_margins(net, x, y, radius, certificate) > 0).all(dim=1)
 
-    `pairwise` bounds each difference of two logits by a path norm, `crown` by the better of that and linear
-    relaxations. What a cheap bound certifies, and what is wrong already, is not looked at again.
+
+@torch.no_grad()
+def certified_margins(
+    net: ExactNetwork,
+    x: Float[Tensor, "batch input"],
+    y: Int[Tensor, " batch"],
+    radius: float,
+    certificate: Certificate,
+) -> Float[Tensor, "batch class"]:
+    """Return lower bounds of f_y - f_k for each class k while inputs move by at most `radius`; infinite for k = y.
+
+    `pairwise` bounds each difference of two logits by a path norm, others by the better of that and linear relaxations.
+    What a cheap bound certifies, and what is wrong already, is not looked at again.
     """
     margins = pairwise_margins(net, x, y, radius)
-    held = (margins > 0).all(dim=1)
     if certificate == "pairwise":
-        return held
-    open_ = (pairwise_margins(net, x, y, 0.0) > 0).all(dim=1) & ~held
-    better = torch.maximum(margins[open_], crown_margins(net, x[open_], y[open_], radius))
-    held[open_] = (better > 0).all(dim=1)
-    return held
+        return margins
+    open_ = (pairwise_margins(net, x, y, 0.0) > 0).all(dim=1) & ~(margins > 0).all(dim=1)
+    margins[open_] = torch.maximum(margins[open_], crown_margins(net, x[open_], y[open_], radius))
+    return margins

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import kept_entries
 from psilon_bench.models.linear import Depth, Linear, NormLinear
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.models.offers import (
     Bound,
     HasCompact,
@@ -97,7 +98,7 @@ def reads(layer: Any) -> Bool[Tensor, "unit fan_in"]:
     return (plus != 0) | (minus != 0)
 
 
-class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes):
+class CReLUResNet(MonotoneInputs, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes):
     r"""A network h_1 = W_1 x + b_1, h_k = h_(k-1) + CReLULinear_k(h_(k-1)), output = CReLULinear_K(h_(K-1)).
 
     It has `depth` hidden layers (so depth - 1 blocks) of width `hidden`. The normalization q and `share` are those of
@@ -131,10 +132,11 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
 
     def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return the logits of inputs, which are flattened."""
-        h = self.first(x.flatten(1))
+        x = x.flatten(1)
+        h = self.first(x)
         for block in self.blocks:
             h = h + block(h)
-        return self.last(h)
+        return self.with_trend(self.last(h), x)
 
     def plain(self) -> "CReLUResNet":
         """Return the network of plain layers that computes the same function."""
@@ -180,8 +182,8 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
         plus, minus = (identity + plus).abs(), (identity + minus).abs()
         return plus + minus if bound == "original" else torch.maximum(plus, minus)
 
-    def input_bounds(self) -> Float[Tensor, " input"]:
-        """Return the part of `lipschitz_bound` of each input: how far it alone moves the outputs (L1)."""
+    def own_bounds(self) -> Float[Tensor, " input"]:
+        """Return how far the outputs without a linear term move at most (L1) when one input moves by 1."""
         plus, minus = (part.abs() for part in parts(self.last))
         paths = torch.maximum(plus, minus).sum(dim=0)
         for block in reversed(self.blocks):
@@ -190,7 +192,8 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
 
     def slope_layers(self) -> list[SlopeLayer]:
         """Return the first layer, the blocks with the identity in both of their slopes, and the output layer."""
-        return [linear_slopes(self.first, 1.0, 1.0), *map(_block_slopes, self.blocks), _crelu_slopes(self.last)]
+        layers = [linear_slopes(self.first, 1.0, 1.0), *map(_block_slopes, self.blocks), _crelu_slopes(self.last)]
+        return self.with_trend_layers(layers)
 
     def norm_layers(self) -> list[NormLinear]:
         """Return the weight-normalised layers."""
@@ -213,7 +216,9 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
             PlainCReLULinear.of(block.weight[read][:, both], block.bias[read]) for block in network.blocks
         )
         network.last = PlainCReLULinear.of(network.last.weight[:, both], network.last.bias)
-        return network, inputs.nonzero().squeeze(1)
+        taken = inputs.nonzero().squeeze(1)
+        network.monotone_on(taken, self)
+        return network, taken
 
     def _closed_form(self) -> Float[Tensor, ""]:
         """Return |g_1| prod_k (1 + |g_k|) sum_j |g_K,j|, the improved bound for q = 1 and shared lengths."""
@@ -223,7 +228,7 @@ class CReLUResNet(nn.Module, HasNormLayers, HasCompact, HasPowerSum, HasPathNorm
         return product
 
     def lipschitz_bound(self) -> Float[Tensor, ""]:
-        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the tight bound of `path_norm`."""
+        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the tight bound of `path_norm`, and of a linear term."""
         return self.input_bounds().sum()
 
 

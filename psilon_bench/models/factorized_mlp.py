@@ -35,7 +35,7 @@ class FactorizedMLP(MLP):
 
     def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return the logits of inputs, which are flattened."""
-        x = x.flatten(1)
+        h = x = x.flatten(1)
         for first, second in self.units():
-            x = second(self.activation(first(x)))
-        return x
+            h = second(self.activation(first(h)))
+        return self.with_trend(h, x)

@@ -13,6 +13,9 @@ from psilon_bench.models import simplex
 Init = Literal["orthogonal", "kaiming", "uniform"]
 Depth = Annotated[int, Field(gt=0, le=1000)]  # layers are built one by one
 Layer = TypeVar("Layer", bound="Linear")
+# of a row that is divided by its norm: 1e-19, whose square float32 holds. In all precisions it is the same, so that a
+# network in float64, in which certificates are computed, is the same function
+SHORTEST = torch.finfo(torch.float32).tiny ** 0.5
 
 
 class Linear(nn.Linear):
@@ -59,8 +62,8 @@ class NormLinear(nn.Module):
     the columns of the output, (x V^T) * (g / ||V||_q) + b, is the same and needs O(batch x unit) work.
 
     The parameters are the directions v (unit, fan_in), the lengths g, (1,) if `share` else (unit,), and bias (unit,).
-    A row v_j = 0 has no direction: its weights are 0, never 0/0. A row too short to be divided by (1e-19 in float32)
-    has weights up to that size.
+    A row v_j = 0 has no direction: its weights are 0, never 0/0. A row shorter than SHORTEST is not divided, and has
+    weights up to that size.
 
     A pruner sets `blend` = a. Then W_j = g_j ((1 - a) v_j / ||v_j||_1 + a p_j), where p_j is the projection of |v_j|
     onto the probability simplex with the signs put back. For q = 1 both parts have 1-norm 1 and the same signs, so
@@ -101,8 +104,8 @@ class NormLinear(nn.Module):
         return self.sizes().sum(dim=1) if self.q == 1 else torch.linalg.vector_norm(self.v, dim=1)
 
     def scale(self, norms: Float[Tensor, " unit"]) -> Float[Tensor, " unit"]:
-        """Return g_j / ||v_j||_q of every row, and g_j where ||v_j||_q = 0, so that no gradient is infinite."""
-        return self.g / norms.masked_fill(norms < torch.finfo(norms.dtype).tiny ** 0.5, 1)
+        """Return g_j / ||v_j||_q of every row, and g_j where ||v_j||_q is below SHORTEST: no gradient is infinite."""
+        return self.g / norms.masked_fill(norms < SHORTEST, 1)
 
     def direction(self) -> tuple[Float[Tensor, "unit fan_in"], Float[Tensor, " unit"]]:
         """Return D and the norms ||v_j||_q with W_j = g_j / ||v_j||_q D_j: D is V, or V blended with its projection."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from psilon_bench.machine.torch_internals import with_modules
 from psilon_bench.models.compact import alive_units, without_dead_units
 from psilon_bench.models.linear import Depth, Init, Linear, NormLinear
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.models.offers import (
     Bound,
     HasAliveUnits,
@@ -37,13 +38,24 @@ SLOPES = {"relu": 0.0, "leaky_relu": 0.01, "tanh": 0.0, "gelu": -0.129}  # the s
 
 
 class MLP(
-    nn.Module, HasNormLayers, HasCompact, HasAliveUnits, HasPowerSum, HasPathNorm, HasInputBounds, HasSlopes, HasUnits
+    MonotoneInputs,
+    HasNormLayers,
+    HasCompact,
+    HasAliveUnits,
+    HasPowerSum,
+    HasPathNorm,
+    HasInputBounds,
+    HasSlopes,
+    HasUnits,
 ):
     r"""A network of `depth` hidden layers of width `hidden` and a linear output layer.
 
     `normalization` is None for plain layers, else the q of `NormLinear`. With `share` a hidden layer has one length g;
     the output layer always has one per output. P-Net (Biswas 2024) has q = 1 and shares, S-Net with weight
     normalisation (Salimans & Kingma 2016) has q = 2 and one g per row.
+
+    Where it is asked to be monotone, see `MonotoneInputs`, its weights, units and path norms are those of the network
+    without the linear term.
     """
 
     bounds: tuple[Bound, ...] = ("improved",)
@@ -75,10 +87,10 @@ class MLP(
 
     def forward(self, x: Float[Tensor, " batch *input"]) -> Float[Tensor, "batch output"]:
         """Return the logits of inputs, which are flattened."""
-        x = x.flatten(1)
+        h = x = x.flatten(1)
         for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
-        return self.layers[-1](x)
+            h = self.activation(layer(h))
+        return self.with_trend(self.layers[-1](h), x)
 
     def weights(self) -> list[Float[Tensor, "_unit _fan_in"]]:
         """Return the effective weight matrices W_1 ... W_K, without biases."""
@@ -113,7 +125,8 @@ class MLP(
         """Return the layers with the two slopes of the activation before each, of which the identity has but one."""
         both = self.lipschitz_activation, SLOPES[self.activation_name]
         before = [both if activation is self.activation else (1.0, 1.0) for activation in self.activations()]
-        return [linear_slopes(layer, *s) for layer, s in zip(self.layers, [(1.0, 1.0), *before], strict=True)]
+        layers = [linear_slopes(layer, *s) for layer, s in zip(self.layers, [(1.0, 1.0), *before], strict=True)]
+        return self.with_trend_layers(layers)
 
     def units(self) -> list[Pair]:
         """Return layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""
@@ -135,6 +148,7 @@ class MLP(
             [layer.weight for layer in network.layers], [layer.bias for layer in network.layers], network.activations()
         )
         network.layers = nn.ModuleList(map(Linear.of, weights, biases))
+        network.monotone_on(inputs, self)
         return network, inputs
 
     def alive_units(self) -> list[Bool[Tensor, " _unit"]]:
@@ -160,9 +174,12 @@ class MLP(
         return product
 
     def lipschitz_bound(self) -> Float[Tensor, ""]:
-        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the path norm times the activations' Lipschitz constants."""
+        """Return B with |f(x) - f(y)|_1 <= B |x - y|_inf: the path norm times the activations' Lipschitz constants.
+
+        With that of the linear term beside it where the network is monotone.
+        """
         return self.input_bounds().sum()
 
-    def input_bounds(self) -> Float[Tensor, " input"]:
-        """Return the part of `lipschitz_bound` of each input: how far it alone moves the outputs (L1)."""
+    def own_bounds(self) -> Float[Tensor, " input"]:
+        """Return how far the outputs without a linear term move at most (L1) when one input moves by 1."""
         return input_path_norms(self.weights()) * self.lipschitz_activation ** (len(self.layers) - 1)

@@ -1,5 +1,6 @@
 """Loads trained networks from records, with the preprocessing that new rows need."""
 
+import itertools
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.conformal import prediction_sets
 from psilon_bench.metrics.prediction import probabilities
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import read_ensemble
 from psilon_bench.records.preprocessing_json import read_preprocessing
@@ -206,6 +208,8 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
     network = model.build(**shapes)
     state = torch.load(weights, weights_only=True)
     inputs = state.pop("inputs", None)
+    if isinstance(network, MonotoneInputs) and "directions" in state:
+        network.directions = torch.zeros(network.input_bounds().shape)
     if which in SAVED_PLAIN:
         network = network.plain()
         fit_shapes(network, state)
@@ -225,6 +229,6 @@ def check_is_network(model: ModelSection) -> None:
 
 
 def fit_shapes(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Give every parameter the shape it has in `state`."""
-    for name, parameter in network.named_parameters():
-        parameter.data = parameter.new_empty(state[name].shape)
+    """Give every parameter and buffer the shape it has in `state`."""
+    for name, value in itertools.chain(network.named_parameters(), network.named_buffers()):
+        value.data = value.new_empty(state[name].shape)

@@ -13,7 +13,7 @@ HIGHER = ("accuracy", "auc", "roc_auc", "average_precision", "precision", "recal
 LOWER = (
     *("loss", "objective", "error", "rmse", "mse", "mae", "nll", "crossentropy", "ece", "brier"),
     *("norm", "bound", "local", "original", "max", "nonzero", "parameters", "fit_s", "step_ms"),
-    *("width", "set_size"),
+    *("width", "set_size", "num_undecided"),
 )
 WORDS = {
     "train/loss": "training loss",
@@ -24,6 +24,10 @@ WORDS = {
     "test/accuracy": "test accuracy",
     "test/certified_accuracy": "certified test accuracy",
     "test/attacked_accuracy": "test accuracy under attack",
+    "test/num_undecided": "test rows left undecided",
+    "test/certified_mae": "certified mean absolute error",
+    "test/attacked_mae": "mean absolute error under attack",
+    "test/certified_width": "mean width of certified intervals",
     "val/error": "validation error",
     "test/error": "test error",
     "path_norm": "1-path-norm",

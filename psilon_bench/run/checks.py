@@ -22,6 +22,7 @@ from psilon_bench.regularizers.regularizer import Regularizer
 from psilon_bench.run.calibration_checks import check_coverage, check_temperature
 from psilon_bench.run.certificate_checks import check_certificate
 from psilon_bench.run.metric_checks import check_metrics
+from psilon_bench.run.monotone_checks import set_directions
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
 from psilon_bench.training.footprint import check_parameters, check_room, one_row
@@ -46,6 +47,7 @@ def member_of(config: Config, task: Task) -> Member:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = build_model(config, task)
+        set_directions(config, task, model)
         if isinstance(model, nn.Module):
             check_outputs(config, task, model)
     check_regularizer(config, model)

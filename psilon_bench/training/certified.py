@@ -8,38 +8,55 @@ from torch import Tensor, nn
 from psilon_bench.config.schema import MetricsSection
 from psilon_bench.data.task import Task
 from psilon_bench.metrics.certificate import certified_accuracies
+from psilon_bench.metrics.crown import Box
 from psilon_bench.metrics.exact_network import exact_network
+from psilon_bench.metrics.intervals import TargetScale, interval_scores, scores_of
 from psilon_bench.metrics.robustness import robust_accuracies
 from psilon_bench.models.offers import HasLipschitzBound, HasSlopes
 from psilon_bench.training.engine import Row
 
 
 def certificates(model: Any, task: Task, metrics: MetricsSection, logits: Tensor) -> Row:
-    """Return the certified accuracies on the test rows at metrics.radii, and beside them those under an attack.
+    """Return what is certified of the test rows at metrics.radii, and beside it what an attack leaves of that.
 
-    logits (rows, outputs) are the model's on the test rows. Without classes or a Lipschitz bound there are none. A
-    network that offers a bound alone, and no slopes, is certified by it, and not attacked.
+    Of classes these are accuracies, of a regression intervals and errors; without a Lipschitz bound there are none.
+    logits (rows, outputs) are the model's on the test rows. A network that offers a bound alone, and no slopes, is
+    certified by it, and not attacked.
     """
-    if task.kind not in ("binary", "multiclass") or not isinstance(model, HasLipschitzBound) or not len(task.test):
+    if task.kind == "recovery" or not isinstance(model, HasLipschitzBound) or not len(task.test):
         return {}
-    test, shares = task.test, task.test.shares
-    if not isinstance(model, HasSlopes):
-        y = test.y.double() if test.y.is_floating_point() else test.y
-        with torch.no_grad():
-            bound = model.lipschitz_bound().detach().cpu().double()
-        found = certified_accuracies(task.kind, logits.cpu().double(), y, bound, metrics.radii, shares)
-    else:
-        x = test.x.flatten(1).to(precision_of(model)).double()  # the inputs that the network is given
-        found = robust_accuracies(
-            exact_network(model, task.kind),
-            x,
-            test.y.flatten().long(),
-            metrics.radii,
-            metrics.certificate,
-            metrics.attack_steps,
-            shares,
-        )
+    found = of_slopes(model, task, metrics) if isinstance(model, HasSlopes) else of_bound(model, task, metrics, logits)
     return {f"test/{name}": value.item() for name, value in found.items()}
+
+
+def of_slopes(model: Any, task: Task, metrics: MetricsSection) -> dict[str, Tensor]:
+    """Return what the layers of a network certify."""
+    net, test = exact_network(model, task.kind), task.test
+    x = test.x.flatten(1).to(precision_of(model)).double()  # the inputs that the network is given
+    how = metrics.radii, metrics.certificate, metrics.attack_steps
+    if task.kind == "regression":
+        return interval_scores(net, x, test.y.double(), *how, target_scale(task), test.shares)
+    return robust_accuracies(net, x, test.y.flatten().long(), *how, test.shares, metrics.exact_seconds)
+
+
+@torch.no_grad()
+def of_bound(model: Any, task: Task, metrics: MetricsSection, logits: Tensor) -> dict[str, Tensor]:
+    """Return what a Lipschitz bound certifies by itself."""
+    bound, logits, test = model.lipschitz_bound().detach().cpu().double(), logits.cpu().double(), task.test
+    y = test.y.double() if test.y.is_floating_point() else test.y
+    if task.kind != "regression":
+        return certified_accuracies(task.kind, logits, y, bound, metrics.radii, test.shares)
+    found: dict[str, Tensor] = {}
+    target = target_scale(task)
+    for radius in metrics.radii:
+        box = target.raw(Box(logits - radius * bound, logits + radius * bound))
+        found |= scores_of(box, target.center + target.scale * y, radius, test.shares)
+    return found
+
+
+def target_scale(task: Task) -> TargetScale:
+    """Return the units of the target of a regression."""
+    return TargetScale(task.target_center, task.target_scale)
 
 
 def precision_of(model: Any) -> torch.dtype:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from export_commands import predicting
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_diabetes, load_wine
 
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
@@ -91,8 +91,9 @@ def test_no_movement_within_the_radius_changes_the_class(
     """The steepest descent of the margin, as far as the radius in every input, leaves each prediction as it is."""
     task = made(kind)
     saved = saved_as(network("pnet", len(task.feature_names), task.num_outputs), task)
-    name, radius, words = bounds_of(saved, table)
-    assert (name, "as scaled" in words) == ("certified_radius", True)
+    columns, words = bounds_of(saved, table)
+    assert (list(columns), "as scaled" in words) == (["certified_radius"], True)
+    radius = columns["certified_radius"]
     x = torch.as_tensor(np.asarray(saved.preprocessing.transform(table))).requires_grad_()
     logits = saved.network(x)
     both = torch.cat([torch.zeros_like(logits), logits], dim=1) if kind == "binary" else logits
@@ -118,6 +119,42 @@ def test_the_slope_of_a_regression_bounds_its_differences(made: Any, saved_as: A
     y = both.table["prediction"].to_numpy()
     assert (np.abs(y[:, None] - y[None]) <= both.table["slope_bound"].to_numpy()[:, None] * far + 1e-9).all()
     assert "units of 'number'" in both.notes[-1]
+
+
+@pytest.mark.parametrize(("kind", "certificate"), [("pnet", "pairwise"), ("plain", "crown"), ("smooth", "pairwise")])
+def test_no_movement_leaves_the_interval(
+    made: Any, saved_as: Any, network: Any, table: Any, kind: str, certificate: str
+) -> None:
+    """In units of the target, of a network in float32 and targets far from 0; it holds the prediction itself."""
+    task, activation = made("regression"), "tanh" if kind == "smooth" else "relu"
+    model = network("snet" if kind == "smooth" else kind, len(task.feature_names), 1, activation=activation)
+    saved = saved_as(model.float(), task)
+    metrics: dict[str, Any] = {"radii": [1e-9, 0.1], "certificate": certificate}
+    columns, words = bounds_of(saved, table, metrics)
+    assert list(columns) == ["slope_bound", *(f"{end}/{r}" for r in ("1e-09", "0.1") for end in ("lower", "upper"))]
+    assert "stays between" in words
+    x = saved.network_inputs(table)
+    target = saved.task["target"]
+    for radius in metrics["radii"]:
+        lower, upper = (columns[f"{end}/{radius:g}"] for end in ("lower", "upper"))
+        assert (lower < upper).all()
+        assert (upper - lower <= 2 * columns["slope_bound"] * radius + 1e-3 * target["scale"]).all()
+        for _ in range(50):
+            moved = x + radius * (1 - 1e-6) * torch.randn_like(x).sign()
+            with torch.no_grad():
+                y = target["center"] + target["scale"] * saved.network(moved).double().numpy()[:, 0]
+            assert ((lower <= y) & (y <= upper)).all()
+
+
+def test_a_regression_is_predicted_with_its_intervals(finished: Any, tmp_path: Path) -> None:
+    """At the radii of the run."""
+    record = finished("dataset=diabetes", "metrics.radii=[0.5]", "metrics.certificate=crown")
+    frame = load_diabetes(as_frame=True, scaled=False).data.head(9)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    said = predicting(record.folder, tmp_path / "rows.csv", "--bounds")
+    made = pd.read_csv(io.StringIO(said.out))
+    assert list(made) == ["prediction", "slope_bound", "lower/0.5", "upper/0.5"]
+    assert made["prediction"].between(made["lower/0.5"], made["upper/0.5"]).all()
 
 
 def test_bundled_data_compact_networks_and_ensembles(finished: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from psilon_bench.metrics.attack import withstands
 from psilon_bench.metrics.certificate import margin
-from psilon_bench.metrics.crown import crown_margins, hidden_boxes
+from psilon_bench.metrics.crown import boxes_of, crown_margins
 from psilon_bench.metrics.exact_network import exact_network
 from psilon_bench.metrics.pairwise import pairwise_margins, pairwise_radii
 from psilon_bench.metrics.prediction import class_logits
@@ -198,9 +198,9 @@ def test_crown_is_its_slow_definition(drawn: Any, kind: str) -> None:
 def test_boxes_hold_the_values_of_all_layers(drawn: Any, kind: str) -> None:
     """As evaluated at corners and inside."""
     net, x = exact_network(drawn(kind, 4, 2, depth=3), "multiclass"), torch.randn(20, 4).double()
-    boxes = hidden_boxes(net, x, 0.2)
+    boxes = boxes_of(net, x, 0.2, net.layers)
     for h in corners(x, 0.2, 40):
-        for box, layer in zip(boxes[1:], net.layers, strict=False):
+        for box, layer in zip(boxes[1:], net.layers, strict=True):
             h = layer.values(h)
             assert (box.lower <= h).all()
             assert (h <= box.upper).all()

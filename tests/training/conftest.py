@@ -25,6 +25,7 @@ TRAINER = {**OmegaConf.load(CONF / "config.yaml").trainer, "epochs": 6, "num_bat
 METRICS = MetricsSection(
     radii=[],
     certificate="pairwise",
+    exact_seconds=60.0,
     attack_steps=0,
     lipschitz_points=1,
     unit_threshold=1e-3,

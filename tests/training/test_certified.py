@@ -52,6 +52,26 @@ def test_the_recorded_accuracies_ascend(finished: Any, config: Any, kind: str) -
         assert pairwise[f"test/attacked_accuracy/{radius}"] == attacked
 
 
+@pytest.mark.parametrize("kind", ["pnet", "residual", "tanh"])
+def test_the_recorded_errors_of_a_regression_descend(finished: Any, kind: str) -> None:
+    """Mean absolute error <= attack <= crown <= pairwise, in units of the target; the last is the width by hand."""
+    models = {"residual": "model=psilon_resnet", "tanh": "model.activation=tanh"}
+    overrides = ("dataset=diabetes", *([models[kind]] if kind in models else []), f"metrics.radii={list(RADII)}")
+    rungs = ("pairwise", "crown") if kind in ("pnet", "residual") else ("pairwise",)
+    runs = [finished(*overrides, "trainer.epochs=15", f"metrics.certificate={rung}").run for rung in rungs]
+    found, best = runs[0]["metrics"], runs[-1]["metrics"]
+    for radius in RADII:
+        mae, attacked = best["test/mae"], best[f"test/attacked_mae/{radius}"]
+        certified, width = (f"test/certified_{name}/{radius}" for name in ("mae", "width"))
+        assert mae <= attacked * (1 + 1e-5)
+        assert attacked <= best[certified] <= found[certified]
+        assert best[width] <= found[width]
+        scale = runs[0]["task"]["target"]["scale"]
+        assert found[width] == pytest.approx(2 * radius * scale * found["lipschitz_bound"], rel=1e-3)
+        assert found[certified] <= mae + found[width] / 2 + 1e-6
+    assert best[f"test/attacked_mae/{RADII[1]}"] > best["test/mae"]
+
+
 def test_no_attack_is_recorded_where_it_has_no_steps(finished: Any) -> None:
     """With metrics.attack_steps=0 the certified accuracies stand alone."""
     metrics = finished(*WINE, "metrics.attack_steps=0").run["metrics"]
@@ -67,11 +87,35 @@ def test_no_attack_is_recorded_where_it_has_no_steps(finished: Any) -> None:
     ],
 )
 def test_crown_is_refused_before_the_run(config: Any, overrides: Any, message: str) -> None:
-    """In one line, with the remedy; where nothing is certified any certificate will do."""
+    """In one line, with the remedy, of regressions too; where nothing is certified any certificate will do."""
     with pytest.raises(UsageError, match=message):
         prepare(config("metrics.certificate=crown", "dataset=wine", *overrides))
-    prepare(config("metrics.certificate=crown", "dataset=diabetes", *overrides))
+    with pytest.raises(UsageError, match=message):
+        prepare(config("metrics.certificate=crown", "dataset=diabetes", *overrides))
     prepare(config("metrics.certificate=crown", "dataset=wine", "metrics.radii=[]", *overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("dataset=diabetes",), "decides whether rows keep their class, and diabetes is a regression.*=crown"),
+        (("model.hidden=700", "model.depth=3"), "branches on units, of at most 2000, .*2100, .*exact_seconds.*=crown"),
+        (("model.activation=tanh",), "=exact needs an activation of two slopes"),
+        (("metrics.exact_seconds=0",), "exact_seconds=0"),
+    ],
+)
+def test_exact_is_refused_before_the_run(config: Any, overrides: Any, message: str) -> None:
+    """In one line, with what to take instead."""
+    with pytest.raises(UsageError, match=message):
+        prepare(config("dataset=wine", "model=pnet", "metrics.certificate=exact", *overrides))
+
+
+def test_the_exact_rung_is_recorded(finished: Any) -> None:
+    """With how many rows it leaves open."""
+    found = finished(*WINE, "metrics.certificate=exact").run["metrics"]
+    for radius in RADII:
+        certified, attacked = (found[f"test/{name}_accuracy/{radius}"] for name in ("certified", "attacked"))
+        assert found[f"test/num_undecided/{radius}"] == round(36 * (attacked - certified))
 
 
 @pytest.mark.parametrize("left_out", [None, 1])

@@ -11,7 +11,14 @@ from psilon_bench.report.selection import Choice
 from psilon_bench.report.summary import metrics_of
 
 PLACE = 50
-OF_RADII = ("certified_accuracy", "attacked_accuracy")
+OF_RADII = (
+    "certified_accuracy",
+    "attacked_accuracy",
+    "certified_mae",
+    "attacked_mae",
+    "certified_width",
+    "num_undecided",
+)
 
 
 def draw(material: Material) -> Iterator[Drawing]:
