@@ -20,8 +20,9 @@ setup: .venv/ready
 run: setup
 	$(BIN)/psilon-run $(ARGS)
 
+# Python keeps what it compiles, even where the environment says not to: each worker, and many a test, imports it all
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m 'not slow' $(ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m 'not slow' $(ARGS)
 
 test-slow: setup
 	$(BIN)/pytest -m slow $(ARGS)

@@ -51,7 +51,7 @@ class Server:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
                 start_new_session=True,
             )
         wait_for(lambda: answers(self.uri), 90)

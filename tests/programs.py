@@ -23,7 +23,8 @@ def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([PROGRAM, *arguments], cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
 
 
-def end(process: subprocess.Popen[str]) -> Said:
+def end(process: Any) -> Said:
+    """What became of a command that `start`, or the server of forked.py, began."""
     out, err = process.communicate(timeout=120)
     return Said(process.returncode, out, err)
 

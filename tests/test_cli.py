@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import ENVIRONMENT, Said, end, records, run_json, start
+from programs import ENVIRONMENT, Said, end, records, run_json
 from tiny import TINY
 
 from psilon_bench.cli import run as cli
@@ -169,10 +169,10 @@ def test_help_and_cfg_start_nothing_heavy() -> None:
     assert "  epochs: 200" in outs["--cfg=job"]
 
 
-def test_the_same_seed_gives_the_same_history(psilon_run: Any, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_history(psilon_run: Any, forking: Any, tmp_path: Path) -> None:
     """history.csv of two processes is the same to the last byte; another seed is another history."""
     run = (*TINY, "trainer.epochs=20", "seed=7")
-    there = end(start(*run, folder=tmp_path))
+    there = forking(run, tmp_path, environment=ENVIRONMENT)
     assert there.code == 0, there.err
     assert psilon_run(*run).code == 0
     assert psilon_run(*run, "seed=8").code == 0

@@ -3,16 +3,17 @@
 import csv
 import json
 import math
+import os
 import random
 import shlex
 from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import Forked, Said, forked
+from forked import Forked, Said
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -52,13 +53,12 @@ OFFLINE = {"MLFLOW_TRACKING_URI": "", "COLUMNS": "100"}
 
 
 @pytest.fixture(scope="module")
-def psilon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forked]:
+def psilon(forking: Forked, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Said]:
     """psilon(["model=snet"], folder): the command, in a fork of a process that has imported everything."""
     home = tmp_path_factory.mktemp("home")
-    with forked(
-        **OFFLINE, HOME=str(home), PSILON_DATA=str(home / "data"), OPENML_CACHE_DIR=str(home / "openml")
-    ) as run:
-        yield run
+    places = {"HOME": str(home), "PSILON_DATA": str(home / "data"), "OPENML_CACHE_DIR": str(home / "openml")}
+    quiet = {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "PYTHONUTF8": "1"}
+    return partial(forking, environment=os.environ | OFFLINE | places | quiet)
 
 
 @lru_cache

@@ -1,14 +1,13 @@
 """A run that is stopped by a signal, and first runs side by side: what MLflow and the records say."""
 
 import signal
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import end, records, run_json, start
+from programs import ENVIRONMENT, end, records, run_json, start
 
 from psilon_bench.records.history import read_rows
 
@@ -22,9 +21,9 @@ LONG = ("trainer.epochs=1000000", "scheduler=constant", "trainer.eval_every=1", 
     [(signal.SIGINT, 130, ()), pytest.param(signal.SIGTERM, 143, ("tracking=none",), marks=pytest.mark.slow)],
     ids=["INT", "TERM"],
 )
-def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any, more: Any) -> None:
+def test_a_signal_ends_the_run_as_killed(forking: Any, tmp_path: Path, number: Any, code: Any, more: Any) -> None:
     """The record says killed and has the history so far; the exit code is the signal's; one line, no traceback."""
-    process = start(*LONG, *more, folder=tmp_path)
+    process = forking.start([*LONG, *more], tmp_path, ENVIRONMENT)
     wait_for_rows(tmp_path, process, 5)
     process.send_signal(number)
     said = end(process)
@@ -44,7 +43,7 @@ def test_a_signal_ends_the_run_as_killed(tmp_path: Path, number: Any, code: Any,
         assert mirrored.data.metrics["epoch"] == len(rows)
 
 
-def wait_for_rows(folder: Path, process: subprocess.Popen[str], count: int) -> None:
+def wait_for_rows(folder: Path, process: Any, count: int) -> None:
     """Until the run's history has so many."""
     deadline = time.monotonic() + 180
     while not any(len(read_rows(path / "history.csv")) >= count for path in records(folder)):

@@ -67,19 +67,24 @@ def test_slope_layers_are_the_network(drawn: Any, kind: str) -> None:
 
 
 @pytest.mark.parametrize("certificate", [pairwise_margins, crown_margins])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [
+        *((kind, 3) for kind in KINDS),
+        *(pytest.param(kind, 1, marks=[] if kind in ("pnet", "residual") else pytest.mark.slow) for kind in KINDS),
+    ],
+)
 def test_no_point_of_the_ball_has_a_smaller_margin(drawn: Any, kind: str, certificate: Any, outputs: int) -> None:
     """At corners, at random points and where an attack ends; and the bound is no empty one."""
     if certificate is crown_margins and kind not in LINEAR:
         pytest.skip("crown is for piecewise linear networks")
     model = drawn(kind, 4, outputs)
     task: Any = "multiclass" if outputs > 1 else "binary"
-    net, x = exact_network(model, task), torch.randn(40, 4).double()
+    net, x = exact_network(model, task), torch.randn(20, 4).double()
     y = net.logits(x).argmax(dim=1)
     radius = pairwise_radii(net, x, y).median().item()
     lower = certificate(net, x, y, radius)
-    points = [*corners(x, radius, 30), *(x + radius * (2 * torch.rand(20, 40, 4).double() - 1))]
+    points = [*corners(x, radius, 30), *(x + radius * (2 * torch.rand(20, 20, 4).double() - 1))]
     for k in range(lower.shape[1]):
         at = x.clone().requires_grad_()
         for _ in range(8):
@@ -218,10 +223,10 @@ def test_the_ladder_ascends(drawn: Any, kind: str) -> None:
     for radius in (median / 3, median, 3 * median, 10 * median):
         rows = [of_all > bound * radius, certified_rows(net, x, y, radius, "pairwise")]
         rows += [certified_rows(net, x, y, radius, "crown")] if net.piecewise_linear else []
-        rows.append(withstands(net.logits, x, y, radius, 20))
+        rows.append(withstands(net.logits, x, y, radius, 8))
         for below, above in itertools.pairwise(rows):
             assert not (below & ~above).any()
-        scores = robust_accuracies(net, x, y, [radius], "pairwise", 20)
+        scores = robust_accuracies(net, x, y, [radius], "pairwise", 8)
         assert scores[f"attacked_accuracy/{radius:g}"] == rows[-1].double().mean()
         assert not rows[-1][:5].any()
 
@@ -241,7 +246,7 @@ def test_weights_of_rows_count(drawn: Any) -> None:
 def test_what_is_certified_holds_in_float32(drawn: Any, kind: str) -> None:
     """At points where two logits are equal but for rounding, float32 decides as certified, and often otherwise."""
     otherwise, certified = 0, 0
-    for seed in range(4):
+    for seed in range(2):
         torch.manual_seed(seed)
         single = drawn(kind, 30, 2, hidden=20, depth=3).float()
         low, high = torch.randn(2, 400, 30).double()
@@ -260,7 +265,7 @@ def test_what_is_certified_holds_in_float32(drawn: Any, kind: str) -> None:
         assert right[held].all()
         otherwise, certified = otherwise + int((~right).sum()), certified + int(held.sum())
     assert otherwise > 0
-    assert certified > 300
+    assert certified > 150
 
 
 @pytest.mark.parametrize("certificate", ["pairwise", "crown"])

@@ -101,6 +101,7 @@ def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:
     assert rows[1][0]["val/error"] / row["val/error"] > 1e3
 
 
+@pytest.mark.unchecked_shapes
 @pytest.mark.parametrize(
     ("power", "normalization", "signed"), [(2, "null", True), (2, 2, False), (3, "null", False), (3, 2, True)]
 )
@@ -167,6 +168,7 @@ def test_members_may_differ_in_alpha_ratio_and_seed(fitted: Any, config: Any, or
             torch.testing.assert_close(together.stack.state(index)[name], value, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.unchecked_shapes
 def test_each_stops_at_the_loss_it_is_told(fitted: Any) -> None:
     """At the first evaluation whose last loss is no larger, with the vector of that moment; one never gets there."""
     members = [("model.alpha=0.5",), ("model.alpha=0.05",), ("model.alpha=1e-9",)]

@@ -34,8 +34,14 @@ RAW = {"wine": partial(load_wine, as_frame=True), "diabetes": partial(load_diabe
 MODELS = [("pnet", "wine"), ("pnet", "diabetes"), ("psilon_resnet", "wine")]
 
 
-@pytest.mark.parametrize(("model", "dataset"), MODELS)
-@pytest.mark.parametrize("pruner", PRUNERS)
+@pytest.mark.parametrize(
+    ("pruner", "model", "dataset"),
+    [
+        pytest.param(pruner, *own, marks=[] if pruner == "l1_projection" or own == MODELS[0] else pytest.mark.slow)
+        for pruner in PRUNERS
+        for own in MODELS
+    ],
+)
 def test_a_pruned_run_comes_back_as_plain_networks(finished: Any, pruner: Any, model: Any, dataset: Any) -> None:
     """pruned.pt and compact.pt have the exact zeros and give the recorded test loss and each other's predictions."""
     record = finished(f"model={model}", f"dataset={dataset}", *overrides(pruner), "model.hidden=12")

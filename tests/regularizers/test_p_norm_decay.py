@@ -72,6 +72,7 @@ def settle(start: Any, target: Any, curvature: Any, regularizer: Any, lam: Any, 
     return torch.stack(trace)
 
 
+@pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("p", [0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
 def test_it_rests_where_the_slopes_balance(p: Any) -> None:
     """curvature (target - w) = lam p |w|^(p-1) sign w, for weights of both signs."""
@@ -83,6 +84,7 @@ def test_it_rests_where_the_slopes_balance(p: Any) -> None:
     assert w.all()
 
 
+@pytest.mark.unchecked_shapes
 def test_p_1_rests_where_soft_thresholding_does() -> None:
     """sign(a) max(|a| - lam / c, 0): by decay up to what is left of a geometric series, by the prox exactly."""
     target, curvature, lam = [3.0, -1.5, 0.2, -0.1, 0.5], [1.0, 2.0, 1.7, 0.4, 0.3], 0.4

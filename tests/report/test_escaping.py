@@ -167,13 +167,11 @@ def test_hostile_figures(hostile: Any) -> None:
         assert not [cell for cell in cells if cell.startswith(("=", "@"))]
 
 
-LOCALES = [
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
-    {"NO_COLOR": "1", "COLUMNS": "20", "TERM": "dumb"},
-]
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+NARROW = {"NO_COLOR": "1", "COLUMNS": "20", "TERM": "dumb"}
 
 
-@pytest.mark.parametrize("env", LOCALES)
+@pytest.mark.parametrize("env", [ASCII | NARROW, pytest.param(NARROW, marks=pytest.mark.slow)])
 def test_the_command_in_odd_environments(hostile: Any, tmp_path: Path, env: Any) -> None:
     """It prints what it can and writes UTF-8; what it says ends nothing."""
     command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", str(hostile / "runs")]

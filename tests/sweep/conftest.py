@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import ENTRIES, Call
-from forked import Forked, forked
+from forked import Forked, Started
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from tiny_sweep import IN_PROCESS, TINY
@@ -35,43 +35,38 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **quiet}
 
 
-@pytest.fixture
-def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
-    """start("-m", "seed=0,1"): psilon-run with tiny networks, under way."""
+class Merged(Started):
+    """What is said to standard error is part of what is said."""
 
-    def start(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*RUN, *arguments(overrides, tiny)],
-            cwd=tmp_path,
-            env={**environment, **more},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def said(self) -> list[str]:
+        return ["".join(super().said()), ""]
+
+
+@pytest.fixture
+def start(forking: Forked, tmp_path: Path, environment: dict[str, str]) -> Callable[..., Any]:
+    """start("-m", "seed=0,1"): psilon-run with tiny networks, under way. One that starts processes is a new process."""
+
+    def start(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> Any:
+        asked, own = arguments(overrides, tiny), {**environment, **more}
+        if any("processes" in one or "launcher" in one for one in overrides):
+            pipe = subprocess.PIPE
+            return subprocess.Popen(
+                [*RUN, *asked], cwd=tmp_path, env=own, stdout=pipe, stderr=subprocess.STDOUT, text=True
+            )
+        one = forking.start(asked, tmp_path, own)
+        return Merged(forking, one.pid, one.files)
 
     return start
 
 
-@pytest.fixture(scope="session")
-def forking() -> Iterator[Forked]:
-    """A process that has imported everything already, and forks for each command: two seconds less than a new one."""
-    with forked() as run:
-        yield run
-
-
 @pytest.fixture
-def psilon(
-    forking: Forked, start: Callable[..., subprocess.Popen[str]], tmp_path: Path, environment: dict[str, str]
-) -> Callable[..., tuple[int | None, str]]:
-    """psilon("-m", "seed=0,1"): exit code and all that was printed. A command that starts processes is a new one."""
+def psilon(start: Callable[..., Any]) -> Callable[..., tuple[int | None, str]]:
+    """psilon("-m", "seed=0,1"): exit code and all that was printed."""
 
     def psilon(*overrides: str, tiny: tuple[str, ...] = TINY, **more: str) -> tuple[int | None, str]:
-        if any("processes" in one or "launcher" in one for one in overrides):
-            process = start(*overrides, tiny=tiny, **more)
-            text, _ = process.communicate(timeout=240)
-            return process.returncode, text
-        said = forking(arguments(overrides, tiny), tmp_path, 240, {**environment, **more})
-        return said.code, said.out + said.err
+        process = start(*overrides, tiny=tiny, **more)
+        text, _ = process.communicate(timeout=240)
+        return process.returncode, text
 
     return psilon
 

@@ -13,7 +13,7 @@ from psilon_bench.records.history import read_rows
 
 SHORT = ("model.hidden=4", "model.depth=2", "trainer.epochs=4", "trainer.eval_every=2", "hardware.threads=1")
 TABLE = ("dataset=table", "dataset.path=my.csv", "tracking=none", "hardware.plan=stacked")
-LONG = ("model.hidden=4", "model.depth=2", "trainer.epochs=400", "trainer.eval_every=10", "hardware.threads=1")
+LONG = ("model.hidden=4", "model.depth=2", "trainer.epochs=60", "trainer.eval_every=2", "hardware.threads=1")
 
 
 def write(path: Path, slope: float) -> None:
@@ -71,7 +71,7 @@ def test_a_checkpoint_of_other_data_is_set_aside(
     before = {run["folder"]: run for run in records()}
     write(tmp_path / "my.csv", 2.0)
     short = tuple(one for one in LONG if "epochs" not in one)
-    code, text = psilon(*multirun, *TABLE, "trainer.epochs=400", tiny=short)
+    code, text = psilon(*multirun, *TABLE, "trainer.epochs=60", tiny=short)
     assert code == 0, text
     assert text.count("does not count, for data changed since (checksum ") == 1
     runs = [run for run in records() if run["folder"] not in before]

@@ -151,7 +151,9 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.Monkey
     assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
 
 
-@pytest.mark.parametrize("epochs", [4, 7])  # each gives the checkpoints another order
+@pytest.mark.parametrize(
+    "epochs", [pytest.param(4, marks=pytest.mark.slow), 7]
+)  # each gives the checkpoints another order
 def test_overlapping_checkpoints_train_nothing_twice(grid: Any, monkeypatch: pytest.MonkeyPatch, epochs: Any) -> None:
     """A stack was stopped, then parts of it alone: all left a checkpoint."""
     length = (f"trainer.epochs={epochs}", "scheduler=constant")

@@ -100,12 +100,12 @@ def test_killed_at_twenty_random_moments(start: Any, psilon: Any, records: Any, 
 )
 def test_sigkill_resumes_bit_for_bit(start: Any, psilon: Any, records: Any, grid: Any) -> None:
     """From the last checkpoint on, the history is that of a run which never stopped, in the same folder."""
-    settings = (*NET, "trainer.epochs=250", "trainer.eval_every=3", "hardware.plan=stacked", "tracking=none")
-    every = "trainer.checkpoint_every=50"
+    settings = (*NET, "trainer.epochs=80", "trainer.eval_every=3", "hardware.plan=stacked", "tracking=none")
+    every = "trainer.checkpoint_every=10"
     process = start(*grid, every, tiny=settings)
     deadline = time.monotonic() + 60
     # rows beyond the checkpoint, which are to be cut off
-    while not any(row["epoch"] >= 60 for run in records() for row in read_rows(run["folder"] / "history.csv")):
+    while not any(row["epoch"] >= 12 for run in records() for row in read_rows(run["folder"] / "history.csv")):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
@@ -134,7 +134,7 @@ def test_two_at_once(start: Any, records: Any, plans: Any) -> None:
 
     Where both train one by one, both train some of them.
     """
-    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=200")
+    grid = ("-m", "seed=range(4)", "tracking=none", "trainer.epochs=60")
     both = [start(*grid, f"hardware.plan={plan}") for plan in plans]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

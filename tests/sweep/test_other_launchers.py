@@ -111,17 +111,18 @@ def test_the_signal_before_a_time_limit(start: Any, psilon: Any, records: Any) -
         assert (run["folder"] / "history.csv").read_text() == (ended[run["seed"]]["folder"] / "history.csv").read_text()
 
 
-def test_one_line_for_a_wrong_launcher(psilon: Any, tmp_path: Path) -> None:
+def test_one_line_for_a_wrong_launcher(forking: Any, tmp_path: Path) -> None:
     """An unknown name, an unknown option: what there is. Nothing is started."""
-    code, text = psilon("-m", "seed=0,1", "hydra.launcher.inner=slurm")
-    assert (code, text) == (
+    said = forking(["-m", "seed=0,1", "hydra.launcher.inner=slurm"], tmp_path)
+    assert (said.code, said.out, said.err) == (
         2,
+        "",
         "psilon-run: hydra.launcher.inner=slurm is none of joblib, submitit_local, submitit_slurm, ray. "
         "Leave it out to run here.\n",
     )
-    code, text = psilon("-m", "seed=0,1", "hydra.launcher.inner=joblib", "hydra.launcher.options.cores=2")
-    assert code == 2
-    assert re.fullmatch(r"psilon-run: hydra.launcher.options does not fit joblib: .*'cores'.*n_jobs.*\n", text)
+    said = forking(["-m", "seed=0,1", "hydra.launcher.inner=joblib", "hydra.launcher.options.cores=2"], tmp_path)
+    assert said.code == 2
+    assert re.fullmatch(r"psilon-run: hydra.launcher.options does not fit joblib: .*'cores'.*n_jobs.*\n", said.err)
     assert not (tmp_path / "results").exists()
 
 

@@ -93,8 +93,13 @@ def test_what_is_done_takes_part(grid: Any) -> None:
     assert numbers(run_of("parts")) == expected
 
 
-@pytest.mark.parametrize("plan", ["serial", "stacked"])
-@pytest.mark.parametrize("step", [21, 50])
+@pytest.mark.parametrize(
+    ("plan", "step"),
+    [
+        *[("serial", 21), ("stacked", 50)],
+        *(pytest.param(*own, marks=pytest.mark.slow) for own in (("serial", 50), ("stacked", 21))),
+    ],
+)
 def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: Any, plan: Any, step: Any) -> None:
     """SIGTERM in the first heat, later, after a rung: the same command goes on, in the folders it had."""
     common = (*RACE, f"hardware.plan={plan}", "hardware.stack_size=7")

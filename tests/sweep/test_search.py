@@ -174,7 +174,7 @@ def test_ctrl_c_and_the_same_again(searched: Any, records: Any, monkeypatch: pyt
     assert [run["status"] for run in records()] == ["finished"] * 4
 
 
-SLOWER = ("trainer.epochs=120", "trainer.eval_every=60")
+SLOWER = ("trainer.epochs=60", "trainer.eval_every=30")
 
 
 @pytest.mark.unchecked_shapes

@@ -69,9 +69,10 @@ def record(config: Callable[..., Any]) -> Callable[..., Record]:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A real `mlflow server` on this machine."""
+def server(tmp_path_factory: pytest.TempPathFactory, database: Callable[[Path], Path]) -> Iterator[Server]:
+    """A real `mlflow server` on this machine, which finds its tables made."""
     one = Server(tmp_path_factory.mktemp("server"))
+    database(one.folder).rename(one.folder / "server.db")
     one.start()
     yield one
     one.stop()

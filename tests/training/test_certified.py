@@ -14,7 +14,10 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.training.certified import upper_input_bounds, upper_lipschitz_bound
 
 RADII = (0.03, 0.3)
-WINE = ("dataset=wine", f"metrics.radii=[{RADII[0]},{RADII[1]}]", "trainer.epochs=15", "optimizer.lr=0.03")
+WINE = (
+    *("dataset=wine", f"metrics.radii=[{RADII[0]},{RADII[1]}]"),
+    *("trainer.epochs=15", "trainer.eval_every=15", "optimizer.lr=0.03"),
+)
 RUNS = {
     "pnet": ("model=pnet",),
     "pruned": ("model=pnet", "pruner=l1_projection", "pruner.steps=10"),

@@ -33,6 +33,7 @@ REFUSED = {
     "Muon": r"own refuses its values: Muon only supports 2D ",
 }
 ALONE = {"Adafactor"}
+USUAL = {"Adam", "SGD", "ASGD", "NAdam"}  # moments, none, averages, and products of numbers that change with the step
 
 
 class Clipped(torch.optim.SGD):
@@ -92,7 +93,14 @@ def same(group: Any, others: Any) -> None:
             assert member["metrics"][score] == pytest.approx(alone.run["metrics"][score], rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", FOUND, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind.__name__ in ALONE | USUAL | REFUSED.keys() else pytest.mark.slow)
+        for kind in FOUND
+    ],
+    ids=lambda kind: kind.__name__,
+)
 def test_every_optimizer_of_torch_trains_in_a_sweep_as_alone(runs: Any, kind: Any) -> None:
     """With its defaults, in a stack where it is elementwise; what cannot train is refused."""
     group = runs(kind, "results_dir=together")

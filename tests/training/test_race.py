@@ -84,7 +84,9 @@ def same(one: Any, other: Any, rel: float) -> None:
             torch.testing.assert_close(value, other[2][file][name], rtol=rel, atol=rel)
 
 
-@pytest.mark.parametrize("kind", ["pnet", "early", "decay", "tuned", "buffers"])
+@pytest.mark.parametrize(
+    "kind", ["pnet", "decay", "buffers", *(pytest.param(one, marks=pytest.mark.slow) for one in ("early", "tuned"))]
+)
 def test_one_by_one_who_stays_is_a_lone_run(raced: Any, kind: Any) -> None:
     """Rows, metrics and networks, to the last bit; in float32, where rounding shows soonest."""
     asked = "hardware.precision=float32"
@@ -150,7 +152,13 @@ def test_how_heats_are_cut_does_not_matter(raced: Any) -> None:
             assert [row["val/loss"] for row in one] == pytest.approx([row["val/loss"] for row in other], rel=1e-9)
 
 
-@pytest.mark.parametrize(("kind", "stop_at"), [("pnet", 1), ("pnet", 9), ("pnet", 25), ("tuned", 17), ("tuned", 31)])
+@pytest.mark.parametrize(
+    ("kind", "stop_at"),
+    [
+        *[("pnet", 9), ("tuned", 17), ("tuned", 31)],
+        *(pytest.param("pnet", step, marks=pytest.mark.slow) for step in (1, 25)),
+    ],
+)
 def test_stopped_and_resumed_is_not_stopped(raced: Any, kind: Any, stop_at: Any) -> None:
     """Within a heat, between rungs, after the last one: to the last bit, decisions too."""
     heats = (5, 4)

@@ -27,7 +27,9 @@ def fresh(make: Any, network: Any, task: Any) -> Any:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("stop_at", [1, 4, 5, 10, 11, 23, 29, 38])
+@pytest.mark.parametrize(
+    "stop_at", [1, 5, 11, 23, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 10, 29, 38))]
+)
 def test_stopped_and_resumed_is_not_stopped(fresh: Any, size: Any, stop_at: Any) -> None:
     """History, weights, best weights and outcome to the last bit, at any step: an epoch's last too."""
     whole = fresh(size)
