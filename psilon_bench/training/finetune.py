@@ -100,7 +100,7 @@ class FineTuning:
         before.select()
         self.trained = trained_states(before)
         lr = before.optimizer.param_groups[0]["lr"]
-        self.trainer = before.followed_by(self.tuning(pruned_networks(before), lr))
+        self.trainer = before.followed_by(self.tuning(pruned_networks(before)[0], lr))
         self.recipe = self.trainer.recipe  # the stack that was trained is needed no more
 
     def tuning(self, networks: list[nn.Module], lr: float) -> Recipe:
