@@ -128,6 +128,6 @@ class FineTuning:
         """Go on from `state`; in the fine-tuning only what the networks are made of is there to be filled."""
         self.trained = state["trained"]
         if self.trained is not None:
-            networks: list[Any] = [self.recipe.stack.network(index) for index in range(self.recipe.stack.size)]
+            networks: list[Any] = [*self.trainer.saved_networks()]
             self.trainer = Trainer(self.tuning([network.plain() for network in networks], self.recipe.lr))
         self.trainer.load_state(state)

@@ -53,8 +53,8 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
 
     unpruned: what training gave before it was pruned, where this trainer only fine-tuned what was left.
     """
-    recipe, stack = trainer.recipe, trainer.stack
     trainer.select()
+    recipe, stack = trainer.recipe, trainer.stack
     pruned = recipe.pruner.prunes or unpruned is not None
     promises: list[Row] = [{} for _ in recipe.tasks]
     if unpruned is None:
@@ -158,13 +158,14 @@ def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
 
 
 def add_inputs(outcome: Outcome, bounds: pd.DataFrame) -> None:
-    """Add the table of input_table, and which inputs the network reads where that is not all of them."""
+    """Add the table of input_table, and which columns of the user's the network reads where that is not all of them."""
     outcome.tables["inputs"] = bounds
     outcome.metrics["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
     read = bounds["bound"] > 0
-    outcome.metrics["num_inputs"] = int(read.sum())
-    if not read.all():
-        outcome.details["inputs_kept"] = bounds["input"][read].tolist()
+    columns = bounds["column"][read].unique().tolist()
+    outcome.metrics |= {"num_inputs": int(read.sum()), "num_columns": len(columns)}
+    if len(columns) < bounds["column"].nunique():
+        outcome.details["inputs_kept"] = columns
 
 
 def add_compact(outcome: Outcome, network: Any) -> None:
@@ -187,13 +188,14 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     """Return a row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
 
     bounds: (inputs,). Raw outputs of a regression are in units of the target. A bound of 0: the network does not read
-    that input. A value that becomes missing is no bounded move: its input jumps to the median, and another one may go
-    from 0 to 1.
+    that input. `column` is that of the table that it is made of. A value that becomes missing is no bounded move: its
+    input jumps to the median, and another one may go from 0 to 1.
     """
     bound = bounds.detach().double().cpu()
     scales = torch.tensor(task.input_scales or [1.0] * len(bound), dtype=torch.float64)
     raw = bound / scales * task.target_scale
-    return pd.DataFrame({"input": task.feature_names, "bound": bound, "scale": scales, "bound_raw": raw})
+    names = {"input": task.feature_names, "column": task.input_columns}
+    return pd.DataFrame(names | {"bound": bound, "scale": scales, "bound_raw": raw})
 
 
 def unit_table(network: Any) -> pd.DataFrame:
