@@ -94,7 +94,8 @@ def members_of(columns: Sequence[str]) -> Int[Tensor, " fan_in"]:
 
 def gate(module: nn.Module, name: str, factors: int, grouping: Grouping, members: Int[Tensor, " fan_in"]) -> None:
     """Put factors in the place of a weight of a module, which goes on to have their product under its name."""
-    parametrize.register_parametrization(module, name, GatedWeight(factors, grouping, members))
+    gates = GatedWeight(factors, grouping, members.to(getattr(module, name).device))
+    parametrize.register_parametrization(module, name, gates)
 
 
 def gated_weights(model: nn.Module) -> Iterator[tuple[str, GatedWeight, list[Tensor]]]:

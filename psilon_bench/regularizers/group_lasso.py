@@ -41,8 +41,8 @@ class GroupLasso(Regularizer):
         """Return the network, with the groups of its inputs in a buffer where these are penalised."""
         if self.groups == "units":
             return model
-        network = copy.deepcopy(model)
-        network.register_buffer("input_groups", members_of(columns), persistent=False)
+        network, device = copy.deepcopy(model), next(model.parameters()).device
+        network.register_buffer("input_groups", members_of(columns).to(device), persistent=False)
         return network
 
     @override

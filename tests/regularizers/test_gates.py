@@ -20,6 +20,7 @@ from psilon_bench.regularizers.gates import GatedWeight, decay, gate, gated_weig
 from psilon_bench.regularizers.group_lasso import GroupLasso
 from psilon_bench.run.checks import prepare
 from psilon_bench.training.engines import build_trainer
+from psilon_bench.training.stack import Stack
 
 COLUMNS = ["a", "b", "a", "c", "b", "a"]  # what six inputs are made of
 GROUPINGS: Any = ["entries", "rows", "columns", "inputs"]
@@ -161,6 +162,21 @@ def test_balanced_gates_have_the_penalty_of_the_group_lasso(network: Any, groups
         total = total + sum(weight.square().sum() for weight in model.weights()[1:]) / 2
     torch.testing.assert_close(total, expected)
     torch.testing.assert_close(trained(torch.randn(3, 6).double()).shape, torch.Size([3, 2]))
+
+
+@pytest.mark.parametrize("regularizer", [GroupLasso("inputs"), Gated("inputs", 3, 0.0), Factorized(2, 0.0)])
+def test_members_of_a_stack_have_their_own_groups(network: Any, regularizer: Any) -> None:
+    """Two networks whose inputs are made of other columns: penalties, outputs and what is saved are those alone."""
+    models, columns = [network("plain", 6, 2) for _ in range(2)], [COLUMNS, ["a", "a", "b", "b", "c", "d"]]
+    trained = [regularizer.trained_form(model, own) for model, own in zip(models, columns, strict=True)]
+    stack, x = Stack(trained), torch.randn(5, 6).double()
+    together = stack.map(regularizer.penalty), stack.map(lambda model, x: model(x), x, in_dims=(None,))
+    for member, one in enumerate(trained):
+        torch.testing.assert_close(together[0][member], regularizer.penalty(one), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(together[1][member], one(x), rtol=1e-12, atol=1e-12)
+        saved = regularizer.saved_form(stack.network(member), models[member])
+        torch.testing.assert_close(saved(x), one(x), rtol=1e-12, atol=1e-12)
+    assert not torch.equal(*together[0])
 
 
 @pytest.mark.parametrize("regularizer", [Factorized(3, 0.2), Gated("units", 2, 0.9), Gated("inputs", 4, 2.0)])
