@@ -120,7 +120,7 @@ def test_critical_difference_is_that_of_demsar() -> None:
 
 
 def test_zeros_at_equal_loss_are_of_the_sparsest_setting_that_is_as_good(tmp_path: Path) -> None:
-    """Within 5 % of the best loss of all; ranks over seeds, and what is not told apart or not as good, in words."""
+    """Within one standard deviation of the best; ranks over seeds; who is not told apart, or not as good, in words."""
     truth = {  # by method and lambda: validation loss, zeros of the first seed
         "gates": {1.0: (0.50, 0.3), 2.0: (0.52, 0.6), 3.0: (0.60, 0.9)},
         "prox": {1.0: (0.51, 0.2), 2.0: (0.515, 0.1)},
@@ -131,7 +131,8 @@ def test_zeros_at_equal_loss_are_of_the_sparsest_setting_that_is_as_good(tmp_pat
         for lam, (loss, zeros) in own.items():
             for seed in range(5):
                 more = 0.01 * seed if zeros else 0.0
-                values = {"val/loss": loss, "test/loss": 1 - loss, "weight_sparsity": zeros + more}
+                noise = 0.02 * (seed - 2)  # a standard deviation of .0316
+                values = {"val/loss": loss + noise, "test/loss": 1 - loss, "weight_sparsity": zeros + more}
                 write_record(tmp_path, lam, seed, values, params={"reg.name": method})
     metric = chosen_by("val/loss", None)
     drawing = only(zeros_at_equal_loss, Material(make([tmp_path], metric).choices, metric))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from psilon_bench.report.compare import LEVEL, Across, friedman_text
-from psilon_bench.report.drawing import Drawing, file_name, look, panels
+from psilon_bench.report.drawing import LETTER, Drawing, file_name, look, panels
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.figures.critical_difference import critical_difference
 from psilon_bench.report.grouping import Setting
@@ -18,7 +18,6 @@ from psilon_bench.report.selection import Choice
 
 PLACE = 31
 ZEROS = "weight_sparsity"
-EQUAL = 0.05  # of the best mean of the validation metric: so much worse is as good
 
 
 @dataclass(frozen=True)
@@ -48,18 +47,21 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 
 def compare(choices: Sequence[Choice], metric: Metric) -> Compared:
-    """Return the sparsest setting of each method whose mean validation metric is within EQUAL of the best of all."""
+    """Return the sparsest setting of each method that is as good as the best of all.
+
+    Its mean validation metric is within one standard deviation of a run of the best.
+    """
+    limits: list[tuple[float, float]] = []
     costs: dict[str, list[tuple[float, float, Setting]]] = {choice.group.method: [] for choice in choices}
     for choice in choices:
         for setting in choice.group.settings:
             judged, zeros = choice.group.validation(setting, metric.name), estimate(setting.tested_numbers(ZEROS))
             if judged and zeros:
                 costs[choice.group.method].append((metric.sign * judged.mean, zeros.mean, setting))
-    best = min((cost for own in costs.values() for cost, _, _ in own), default=0.0)
+                limits.append((metric.sign * judged.mean, judged.sd or 0.0))
+    limit = sum(min(limits, default=(0.0, 0.0)))
     within = {
-        method: [
-            (zeros, -cost, place) for place, (cost, zeros, _) in enumerate(own) if cost <= best + EQUAL * abs(best)
-        ]
+        method: [(zeros, -cost, place) for place, (cost, zeros, _) in enumerate(own) if cost <= limit]
         for method, own in costs.items()
     }
     settings = {method: costs[method][max(own)[2]][2] for method, own in within.items() if own}
@@ -70,7 +72,7 @@ def _figure(material: Material, dataset: str, compared: Compared) -> Drawing:
     """Return the figure, the method of the best mean rank on top."""
     made = Across(Metric(ZEROS, "max"), compared.zeros, [])
     order = made.ranks.mean().sort_values(kind="stable")
-    figure, (axis,) = panels(1, width=4.6, height=0.9 + 0.28 * len(order))
+    figure, (axis,) = panels(1, width=3.4 + LETTER * max(map(len, order.index)), height=0.9 + 0.28 * len(order))
     for place, method in enumerate(order.index):
         values = made.scores[method].to_numpy()
         axis.errorbar(values.mean(), place, xerr=np.std(values, ddof=1) if len(values) > 1 else None, capsize=2,
@@ -97,16 +99,19 @@ def _figure(material: Material, dataset: str, compared: Compared) -> Drawing:
 def _caption(material: Material, made: Across, compared: Compared) -> str:
     """Return what is shown, what the ranks say, and what came of the others."""
     said = [
-        f"The sparsest setting of each method whose mean {label(material.metric.name)} is within {EQUAL:.0%} of the "
-        f"best of all; mean and standard deviation over {len(made.scores)} seeds, mean rank in brackets.",
+        f"The sparsest setting of each method whose mean {label(material.metric.name)} is within one standard "
+        f"deviation of the best of all; mean and standard deviation over {len(made.scores)} seeds, mean rank in "
+        "brackets.",
         friedman_text(made).replace("data sets", "seeds"),
     ]
     if made.friedman is not None:
         ranks, distance = made.ranks.mean().sort_values(kind="stable"), critical_difference(made)
         close = [str(method) for method, rank in ranks.iloc[1:].items() if rank - ranks.iloc[0] < distance]
+        verb = "are" if len(close) > 1 else "is"
+        verdict = f"{', '.join(close)} {verb} not" if close else "all others are"
         said.append(
-            f"Nemenyi's critical difference is {distance:.2f} ranks (level {LEVEL:g}): {', '.join(close) or 'none'} "
-            f"{'are' if len(close) > 1 else 'is'} not told apart from {ranks.index[0]}."
+            f"Nemenyi's critical difference is {distance:.2f} ranks (level {LEVEL:g}): {verdict} told apart from "
+            f"{ranks.index[0]}."
         )
     without = [str(method) for method in made.scores if not made.scores[method].any()]
     if without:
