@@ -156,6 +156,11 @@ class Preprocessing(FittedData):
         return [feature.name for feature in self.features()]
 
     @property
+    def input_columns(self) -> list[str]:
+        """Return the column that each input is made of."""
+        return [feature.column.name for feature in self.features()]
+
+    @property
     def input_scales(self) -> list[float]:
         """Return raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
         return [1.0 if feature.scaling is None else feature.scaling.scale for feature in self.features()]

@@ -94,6 +94,12 @@ class Task:
         """Return the number of inputs of a row."""
         return math.prod(self.input_shape)
 
+    @property
+    def input_columns(self) -> list[str]:
+        """Return for each input the column of the table that it is made of, where there is a table, else its name."""
+        fitted = self.preprocessing
+        return fitted.input_columns if isinstance(fitted, Preprocessing) else self.feature_names
+
 
 def check_finite(task: str, name: str, split: Split) -> None:
     """Raise UsageError that names the first row of inputs or targets that is infinite or no number."""

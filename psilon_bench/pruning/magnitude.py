@@ -3,7 +3,9 @@
 from typing import Annotated, Any
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
@@ -31,8 +33,9 @@ class Magnitude(Pruner):
         """Return `steps`: the pruner acts after training."""
         return steps
 
+    @override
     @torch.no_grad()
-    def prune(self, model: Any) -> None:
+    def prune(self, model: Any, x: Float[Tensor, " row *input"]) -> dict[str, float]:
         """Set weights to 0 in place, without biases, until round(amount * number of weights) of them are 0.
 
         There are more zeros where there were more before.
@@ -43,3 +46,4 @@ class Magnitude(Pruner):
         keep = torch.ones_like(sizes).index_fill_(0, smallest, 0)
         for matrix, own in zip(matrices, keep.split([matrix.numel() for matrix in matrices]), strict=True):
             matrix.mul_(own.view_as(matrix))
+        return {}

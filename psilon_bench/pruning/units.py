@@ -3,7 +3,9 @@
 from typing import Annotated, Any
 
 import torch
+from jaxtyping import Float
 from pydantic import Field
+from torch import Tensor
 from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
@@ -42,9 +44,15 @@ class Units(Pruner):
         """Return `steps`: the pruner acts after training."""
         return steps
 
+    @override
     @torch.no_grad()
-    def prune(self, model: Any) -> None:
+    def prune(self, model: Any, x: Float[Tensor, " row *input"]) -> dict[str, float]:
         """Set the small units of every pair to 0, in place."""
+        self.drop(model)
+        return {}
+
+    def drop(self, model: Any) -> None:
+        """Set the small units of every pair to 0, in place, without gradients."""
         for pair in model.units():
             sizes = torch.hypot(incoming_norms(pair), pair.incoming.bias) * outgoing_norms(pair)
             alive = (sizes > self.threshold).to(sizes.dtype)
@@ -61,4 +69,4 @@ class UnitsDuring(Units):
 
     def after_step(self, model: Any) -> None:
         """Set the small units of every pair to 0, in place."""
-        self.prune(model)
+        self.drop(model)

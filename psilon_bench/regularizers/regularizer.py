@@ -1,5 +1,6 @@
 """The contract of regularizers: a penalty in the objective, and changes of the parameters around the step."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import Float
@@ -35,6 +36,21 @@ class Regularizer:
         """
         return {name: getattr(self, name) for name in self.stackable}
 
+    def trained_form(self, model: Any, columns: Sequence[str]) -> Any:
+        """Return the network that is trained in the place of the model; by itself the model.
+
+        A copy, where it has other parameters, such as factors of weights, or buffers for what the penalty needs to know
+        of the data. columns: for each input the name of the column of the table that it is made of.
+        """
+        return model
+
+    def saved_form(self, network: Any, model: Any) -> Any:
+        """Return the network that is tested, saved and pruned in the place of the one that was trained.
+
+        It is a copy of the model, as it was before `trained_form`, with other values.
+        """
+        return network
+
     def penalty(self, model: Any, **own: Float[Tensor, ""]) -> Float[Tensor, ""]:
         """Return what lambda multiplies in the objective, loss + lambda * penalty."""
         parameter: Tensor = next(model.parameters())
@@ -51,3 +67,8 @@ class Regularizer:
         self, model: Any, step: Float[Tensor, ""], before: dict[str, Tensor], **own: Float[Tensor, ""]
     ) -> None:
         """Change the parameters in place after the optimizer's step, by a prox or a shrink."""
+
+
+def saves_another_form(regularizer: Regularizer) -> bool:
+    """Return whether networks of other parameters than the model's are trained, and turned into it at the end."""
+    return type(regularizer).saved_form is not Regularizer.saved_form

@@ -18,7 +18,8 @@ from psilon_bench.machine.torch_internals import lean
 from psilon_bench.metrics.network import num_parameters
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import HasTaskKinds
-from psilon_bench.regularizers.regularizer import Regularizer
+from psilon_bench.pruning.pruner import Pruner
+from psilon_bench.regularizers.regularizer import Regularizer, saves_another_form
 from psilon_bench.run.calibration_checks import check_coverage, check_temperature
 from psilon_bench.run.certificate_checks import check_certificate
 from psilon_bench.run.metric_checks import check_metrics
@@ -52,6 +53,7 @@ def member_of(config: Config, task: Task) -> Member:
             check_outputs(config, task, model)
     check_regularizer(config, model)
     check_pruner(config, model, task)
+    check_pruned_form(config)
     check_finetuning(config)
     check_task_kind(config, task, model)
     check_temperature(config, task)
@@ -178,6 +180,16 @@ def check_pruner(config: Config, model: nn.Module, task: Task) -> None:
         config.pruner.build().check(model, config.trainer, training_steps(config.trainer, task))
     except UsageError as error:
         raise UsageError(f"pruner={config.pruner.name} does not fit model={config.model.name}: {error}.") from error
+
+
+def check_pruned_form(config: Config) -> None:
+    """Raise UsageError where the pruner would change parameters in training that are not there."""
+    pruner, acts = config.pruner.build(), Pruner.after_step
+    if saves_another_form(config.reg.build()) and type(pruner).after_step is not acts:
+        raise UsageError(
+            f"pruner={config.pruner.name} changes weights after each step, and reg={config.reg.name} trains factors in "
+            "their place. Take a pruner that acts after training, such as pruner=units or magnitude."
+        )
 
 
 def check_finetuning(config: Config) -> None:

@@ -57,7 +57,7 @@ def of_predictions(member: Member) -> set[str]:
 def exported(network: object) -> set[str]:
     """Return the names of what is measured of a network when it is exported."""
     names = {"lipschitz_gap"} if isinstance(network, HasLipschitzBound) else set()
-    names |= {"lipschitz_bound/raw", "num_inputs"} if isinstance(network, HasInputBounds) else set()
+    names |= {"lipschitz_bound/raw", "num_inputs", "num_columns"} if isinstance(network, HasInputBounds) else set()
     return names | ({"compact/num_parameters"} if isinstance(network, HasCompact) else set())
 
 

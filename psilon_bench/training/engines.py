@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
+from torch import nn
 
 from psilon_bench.metrics.network import num_parameters
 from psilon_bench.training.baseline import BaselineFit
@@ -52,13 +53,20 @@ def build_under(members: Sequence[Member], autocast: torch.dtype | None) -> Trai
     return Trainer(recipe_of(members, autocast))
 
 
+def trained_form(member: Member) -> nn.Module:
+    """Return the network that is trained in the place of the member's, as its regularizer says."""
+    network: nn.Module = member.config.reg.build().trained_form(member.model, member.task.input_columns)
+    return network
+
+
 def recipe_of(members: Sequence[Member], autocast: torch.dtype | None) -> Recipe:
     """Return what the configurations say; ValueError where the optimizer mixes networks that share a tensor."""
     config = members[0].config  # differs from the others in stackable values alone, none of which is read here
     if len(members) > 1 and not steps_elementwise(config, members[0].model):
         raise ValueError(f"optimizer={config.optimizer.name} mixes networks that share a tensor: train them one by one")
     return Recipe(
-        stack=Stack([member.model for member in members]),
+        stack=Stack([trained_form(member) for member in members]),
+        models=[member.model for member in members],
         tasks=[member.task for member in members],
         regularizers=[member.config.reg.build() for member in members],
         lams=[member.config.reg.lam for member in members],

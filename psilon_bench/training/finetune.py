@@ -100,7 +100,7 @@ class FineTuning:
         before.select()
         self.trained = trained_states(before)
         lr = before.optimizer.param_groups[0]["lr"]
-        self.trainer = before.followed_by(self.tuning(pruned_networks(before), lr))
+        self.trainer = before.followed_by(self.tuning(pruned_networks(before)[0], lr))
         self.recipe = self.trainer.recipe  # the stack that was trained is needed no more
 
     def tuning(self, networks: list[nn.Module], lr: float) -> Recipe:
@@ -128,6 +128,6 @@ class FineTuning:
         """Go on from `state`; in the fine-tuning only what the networks are made of is there to be filled."""
         self.trained = state["trained"]
         if self.trained is not None:
-            networks: list[Any] = [self.recipe.stack.network(index) for index in range(self.recipe.stack.size)]
+            networks: list[Any] = [*self.trainer.saved_networks()]
             self.trainer = Trainer(self.tuning([network.plain() for network in networks], self.recipe.lr))
         self.trainer.load_state(state)

@@ -16,6 +16,7 @@ from psilon_bench.training.certified import certificates, upper_input_bounds, up
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.final_scores import add_predictions
+from psilon_bench.training.promise import kept_on, promise_of
 from psilon_bench.training.stack import Stack
 
 if TYPE_CHECKING:
@@ -37,13 +38,14 @@ def trained_states(trainer: "Trainer") -> list[States]:
     return states
 
 
-def pruned_networks(trainer: "Trainer") -> list[nn.Module]:
-    """Return plain networks with exact zeros in the place of those in the stack."""
+def pruned_networks(trainer: "Trainer") -> tuple[list[nn.Module], list[Row]]:
+    """Return plain networks with exact zeros in the place of those in the stack, and what the pruner promises."""
     selected: list[Any] = [trainer.stack.network(index) for index in range(trainer.stack.size)]
-    networks = [network.plain() for network in selected]
-    for network in networks:
-        trainer.recipe.pruner.prune(network)
-    return networks
+    networks, promises = [network.plain() for network in selected], []
+    for trained, network, task in zip(selected, networks, trainer.recipe.tasks, strict=True):
+        promise = trainer.recipe.pruner.prune(network, task.train.x)
+        promises.append(promise_of(promise["change"], trained, network, task) if promise else {})
+    return networks, promises
 
 
 def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterator[Outcome]:
@@ -51,17 +53,21 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
 
     unpruned: what training gave before it was pruned, where this trainer only fine-tuned what was left.
     """
-    recipe, stack = trainer.recipe, trainer.stack
     trainer.select()
+    recipe, stack = trainer.recipe, trainer.stack
     pruned = recipe.pruner.prunes or unpruned is not None
+    promises: list[Row] = [{} for _ in recipe.tasks]
     if unpruned is None:
         unpruned = trained_states(trainer)
         if recipe.pruner.prunes:
-            stack = Stack(pruned_networks(trainer))
+            networks, promises = pruned_networks(trainer)
+            stack = Stack(networks)
     evaluation = trainer.evaluation.of(stack)
     metrics = final_metrics(trainer, evaluation)
     logits = {} if recipe.kind == "recovery" else evaluation.logits_by_split()
     jacobians = evaluation.jacobians(recipe.metrics.lipschitz_points)
+    if any(promises):
+        promises = tested_promises(trainer, promises, logits["test"])
     for index, (progress, task) in enumerate(zip(trainer.members, recipe.tasks, strict=True)):
         local = spectral_norm(jacobians[index])
         outcome = Outcome("failed" if progress.status == "failed" else "finished", progress.reason, {})
@@ -78,6 +84,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
                 add_predictions(outcome, task, of_member, recipe.metrics)
                 outcome.metrics |= certificates(stack.network(index), task, recipe.metrics, of_member["test"])
             export(outcome, stack.network(index), task, pruned)
+            outcome.details |= {"promise": promises[index]} if promises[index] else {}
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time
         outcome.metrics |= {
@@ -87,6 +94,14 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             "time/step_ms": 1000 * seconds / trainer.step,
         }
         yield outcome
+
+
+def tested_promises(trainer: "Trainer", promises: Sequence[Row], after: Tensor) -> list[Row]:
+    """Return the promises with how they fare on the test rows; after: their logits (members, rows, out)."""
+    assert trainer.evaluation.test is not None
+    before = trainer.evaluation.logits(trainer.evaluation.test)
+    values = zip(promises, trainer.recipe.tasks, before, after, strict=True)
+    return [promise | kept_on(task, *logits) for promise, task, *logits in values]
 
 
 def final_metrics(trainer: "Trainer", evaluation: Evaluation) -> list[Row]:
@@ -143,13 +158,14 @@ def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
 
 
 def add_inputs(outcome: Outcome, bounds: pd.DataFrame) -> None:
-    """Add the table of input_table, and which inputs the network reads where that is not all of them."""
+    """Add the table of input_table, and which columns of the user's the network reads where that is not all of them."""
     outcome.tables["inputs"] = bounds
     outcome.metrics["lipschitz_bound/raw"] = bounds["bound_raw"].sum()
     read = bounds["bound"] > 0
-    outcome.metrics["num_inputs"] = int(read.sum())
-    if not read.all():
-        outcome.details["inputs_kept"] = bounds["input"][read].tolist()
+    columns = bounds["column"][read].unique().tolist()
+    outcome.metrics |= {"num_inputs": int(read.sum()), "num_columns": len(columns)}
+    if len(columns) < bounds["column"].nunique():
+        outcome.details["inputs_kept"] = columns
 
 
 def add_compact(outcome: Outcome, network: Any) -> None:
@@ -172,13 +188,14 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     """Return a row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
 
     bounds: (inputs,). Raw outputs of a regression are in units of the target. A bound of 0: the network does not read
-    that input. A value that becomes missing is no bounded move: its input jumps to the median, and another one may go
-    from 0 to 1.
+    that input. `column` is that of the table that it is made of. A value that becomes missing is no bounded move: its
+    input jumps to the median, and another one may go from 0 to 1.
     """
     bound = bounds.detach().double().cpu()
     scales = torch.tensor(task.input_scales or [1.0] * len(bound), dtype=torch.float64)
     raw = bound / scales * task.target_scale
-    return pd.DataFrame({"input": task.feature_names, "bound": bound, "scale": scales, "bound_raw": raw})
+    names = {"input": task.feature_names, "column": task.input_columns}
+    return pd.DataFrame(names | {"bound": bound, "scale": scales, "bound_raw": raw})
 
 
 def unit_table(network: Any) -> pd.DataFrame:

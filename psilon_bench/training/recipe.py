@@ -19,12 +19,14 @@ from psilon_bench.training.stack import Stack
 class Recipe:
     """Sequences have an entry for each member of the stack; all other values are common to the members.
 
+    models: the networks as configured, of which the stack has the form that is trained.
     optimizer: makes an optimizer of parameters and of a learning rate, `lr`. scheduler: makes a schedule of an
     optimizer. epochs: up to which training goes. autocast: the type in which training steps call the networks; None for
     that of their parameters. num_parameters: of one network as it is trained, before any pruning.
     """
 
     stack: Stack
+    models: Sequence[nn.Module]
     tasks: Sequence[Task]
     regularizers: Sequence[Regularizer]
     lams: Sequence[float]

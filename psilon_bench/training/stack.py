@@ -125,11 +125,10 @@ class Stack:
         """Return what one member has of a tensor of the stack."""
         return (value if self.size == 1 else value[member]).detach()
 
-    def network(self, member: int) -> nn.Module:
-        """Return one member as a network apart from the stack, on its device."""
-        return copy_with(
-            self.model, {name: self.slice(value, member).clone() for name, value in self.everything.items()}
-        )
+    def network(self, member: int, values: Mapping[str, Tensor] | None = None) -> nn.Module:
+        """Return one member as a network apart from the stack, on its device; of `values` where these are given."""
+        tensors = self.everything | dict(values or {})
+        return copy_with(self.model, {name: self.slice(value, member).clone() for name, value in tensors.items()})
 
     def snapshot(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return copies of the state_dict's tensors, or of those given."""

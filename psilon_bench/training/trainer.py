@@ -2,18 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from psilon_bench.config.sections import HardwareSection
 from psilon_bench.machine.arithmetic import most_threads
 from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
+from psilon_bench.regularizers.regularizer import saves_another_form
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.class_weight import training_splits
 from psilon_bench.training.compiled import compile_step
@@ -22,6 +23,7 @@ from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.outcomes import outcomes
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
+from psilon_bench.training.stack import Stack
 from psilon_bench.training.step import TrainingStep
 from psilon_bench.training.threads import Pace, fastest_pace, settled
 
@@ -273,11 +275,26 @@ class Trainer:
         self.training_step.set_autocast(state["autocast"])
         self.pace = None if state["threads"] is None else Pace(state["threads"])
 
-    @torch.no_grad()
     def select(self) -> None:
-        """Put the selected parameters (the last, or the best by validation loss) of every member into the stack."""
+        """Put the selected parameters (the last, or the best by validation loss) of every member into the stack.
+
+        It is a stack of the networks that are saved from here on, where others were trained in their place.
+        """
+        if saves_another_form(self.training_step.regularizer):
+            last, best = self.saved_stack(self.last), self.saved_stack(self.best)
+            self.stack, self.last, self.best = self.saved_stack(), last.tensors, best.tensors
+            self.evaluation = self.evaluation.of(self.stack)
         chosen = self.best if self.recipe.settings.select == "best" else self.last
         self.stack.copy_members(chosen, self.stack.tensors, range(self.stack.size))
+
+    def saved_stack(self, values: Mapping[str, Tensor] | None = None) -> Stack:
+        """Return the networks that are saved in the place of those that were trained, with these tensors if given."""
+        return Stack(self.saved_networks(values))
+
+    def saved_networks(self, values: Mapping[str, Tensor] | None = None) -> list[nn.Module]:
+        """Return the networks of that stack."""
+        form = self.training_step.regularizer.saved_form
+        return [form(self.stack.network(index, values), model) for index, model in enumerate(self.recipe.models)]
 
     def followed_by(self, recipe: Recipe) -> "Trainer":
         """Return the trainer of a recipe that goes on where this one ends, with all members that did not diverge."""

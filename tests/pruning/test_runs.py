@@ -18,7 +18,7 @@ from psilon_bench.pruning.units import Units
 from psilon_bench.records.networks import load
 from psilon_bench.run.checks import prepare
 
-VALUES = {"steps": 6, "strength": 2, "amount": 0.8}  # those of them that a pruner has
+VALUES = {"steps": 6, "strength": 2, "amount": 0.8, "max_change": 30}  # those of them that a pruner has
 
 
 def overrides(pruner: Any) -> Any:

@@ -41,7 +41,7 @@ def test_the_compact_network_has_the_same_outputs(kind: Any, threshold: Any) -> 
         model.units()[1].incoming.bias[2] = 0
     before, sizes = model(x), [unit_sizes_with_bias(pair) for pair in model.units()]
     pruned = model.plain()
-    Units(threshold).prune(pruned)
+    Units(threshold).prune(pruned, x)
     for pair, own in zip(pruned.units(), sizes, strict=True):
         for dead, k in zip(own <= threshold, range(len(own)), strict=True):
             gone = [pair.incoming.weight[k], pair.incoming.bias[k], pair.outgoing.weight[:, k]]

@@ -37,7 +37,7 @@ def by_hand() -> MLP:
         (UnitPathNorm(), 5 * 1 + 2 * 5 + (4 + 1) / 2),
         (PATH_PROX, (4 + 1) / 2),
         (UnitNormDecay(), (25 + 4 + 1 + 25 + 4 + 1) / 2),
-        (GroupLasso(), 5 + 2 + 10**0.5 + 4 + 2 + 1),
+        (GroupLasso("units"), 5 + 2 + 10**0.5 + 4 + 2 + 1),
     ],
 )
 def test_penalties_by_hand(regularizer: Any, expected: Any) -> None:
@@ -49,7 +49,7 @@ def test_penalties_by_hand(regularizer: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("regularizer", [UnitPathNorm(), UnitNormDecay(), GroupLasso(), PATH_PROX])
+@pytest.mark.parametrize("regularizer", [UnitPathNorm(), UnitNormDecay(), GroupLasso("units"), PATH_PROX])
 def test_gradients_at_dead_units_are_finite(kind: Any, regularizer: Any) -> None:
     """Also where w_k, v_k or both are 0."""
     model, x = unit_network(kind)

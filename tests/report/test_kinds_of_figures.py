@@ -19,6 +19,7 @@ from psilon_bench.report.figures import (
     objective,
     pareto,
     time_per_run,
+    zeros_at_equal_loss,
 )
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
@@ -116,3 +117,40 @@ def test_critical_difference_is_that_of_demsar() -> None:
         made = type(made)(made.metric, pd.DataFrame(np.zeros((14, methods))), [])
         expected = q * np.sqrt(methods * (methods + 1) / (6 * 14))
         assert critical_difference.critical_difference(made) == pytest.approx(expected, rel=1e-3)
+
+
+def test_zeros_at_equal_loss_are_of_the_sparsest_setting_that_is_as_good(tmp_path: Path) -> None:
+    """Within one standard deviation of the best; ranks over seeds; who is not told apart, or not as good, in words."""
+    truth = {  # by method and lambda: validation loss, zeros of the first seed
+        "gates": {1.0: (0.50, 0.3), 2.0: (0.52, 0.6), 3.0: (0.60, 0.9)},
+        "prox": {1.0: (0.51, 0.2), 2.0: (0.515, 0.1)},
+        "gradient": {1.0: (0.50, 0.0)},
+        "bad": {1.0: (0.70, 0.99)},
+    }
+    for method, own in truth.items():
+        for lam, (loss, zeros) in own.items():
+            for seed in range(5):
+                more = 0.01 * seed if zeros else 0.0
+                noise = 0.02 * (seed - 2)  # a standard deviation of .0316
+                values = {"val/loss": loss + noise, "test/loss": 1 - loss, "weight_sparsity": zeros + more}
+                write_record(tmp_path, lam, seed, values, params={"reg.name": method})
+    metric = chosen_by("val/loss", None)
+    drawing = only(zeros_at_equal_loss, Material(make([tmp_path], metric).choices, metric))
+    frame = points(drawing).set_index("method")
+    assert frame.index.tolist() == ["pnet gates", "pnet prox", "pnet gradient"]
+    assert frame["setting"].tolist() == ["lam=2", "lam=1", "as given"]
+    assert frame["weight_sparsity"].tolist() == pytest.approx([0.62, 0.22, 0.0])
+    assert frame["mean rank"].tolist() == [1, 2, 3]
+    assert frame["test/loss"].tolist() == pytest.approx([0.48, 0.49, 0.5])
+    friedman = 0.006737946999085467  # exp(-5): chi squared of 10 with two degrees of freedom
+    assert f"Friedman test: p = {friedman:.2g}" in drawing.caption
+    assert "pnet prox is not told apart from pnet gates" in drawing.caption
+    assert "Without any zeros: pnet gradient. Not as good at any setting: pnet bad." in drawing.caption
+
+
+def test_no_figure_of_zeros_where_there_are_none(tmp_path: Path) -> None:
+    """Two methods without zeros, or one method alone."""
+    for method in ("gradient", "l2"):
+        write_record(tmp_path, 1.0, 0, {"val/loss": 0.5, "weight_sparsity": 0.0}, params={"reg.name": method})
+    metric = chosen_by("val/loss", None)
+    assert not list(zeros_at_equal_loss.draw(Material(make([tmp_path], metric).choices, metric)))

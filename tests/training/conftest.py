@@ -65,6 +65,7 @@ def make(settings: Callable[..., TrainerSection]) -> Callable[..., Trainer]:
     ) -> Trainer:
         own = settings(**changes)
         recipe = Recipe(
+            models=models,
             stack=Stack(models),
             tasks=tasks,
             regularizers=regularizer if isinstance(regularizer, list) else [regularizer or Regularizer()] * len(models),

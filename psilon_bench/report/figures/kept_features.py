@@ -1,4 +1,4 @@
-"""The inputs that pruned networks still read, by name, from the list `inputs_kept` in run.json."""
+"""The columns of tables that pruned networks still read, by name, from the list `inputs_kept` in run.json."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _figure(dataset: str, kept: dict[str, list[list[str]]]) -> Drawing:
     return Drawing(
         name=file_name("kept_features", dataset),
         title=f"Inputs kept: {dataset}",
-        caption=f"Of the chosen settings; an input is kept where the first layer still has a weight for it.{more}",
+        caption=f"Of the chosen settings; a column is kept where weights other than 0 lead from an input of it.{more}",
         figure=made,
         columns=["input", "method", "fraction of seeds", "n"],
         points=points,
