@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt
 from typing_extensions import override
 
 from psilon_bench.config.code_version import code_version, digest_of, files_of

@@ -206,9 +206,7 @@ def _labelled_rows(raw: RawTable) -> tuple[pd.DataFrame, list[str]]:
 
 def _values(target: pd.Series, regression: bool) -> tuple[np.ndarray, list[str]]:
     """Return the target as numbers (rows,) and the names of the classes; no names for regression."""
-    if regression:
-        return target.to_numpy(dtype=np.float64), []
-    return targets.class_codes(target)
+    return (target.to_numpy(dtype=np.float64), []) if regression else targets.class_codes(target)
 
 
 def _kind(classes: list[str]) -> Kind:

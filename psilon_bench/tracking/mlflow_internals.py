@@ -1,8 +1,7 @@
 """Names of MLflow (3.17.2) that are not part of its documented interface: its sqlite file, written without its client.
 
-MlflowClient takes one run at a time, in some 25 transactions that cost 30 to 45 ms of CPU; here many runs are a few
-statements of one transaction. The rows are those that the client would write: a test compares all tables, and fails
-when MLflow changes any of them.
+MlflowClient takes one run at a time, in 25 transactions that cost 30 to 45 ms of CPU; here many are a few statements of
+one. The rows are those that the client would write: a test compares all tables, and fails when MLflow changes them.
 """
 
 import uuid

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from psilon_bench.machine.arithmetic import set_threads
+from psilon_bench.machine.arithmetic import most_threads, set_threads
 from psilon_bench.training.batches import Batches, RowBatch
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.step import TrainingStep
@@ -34,6 +34,36 @@ class Pace:
     def lost(self, step_s: float) -> bool:
         """Return whether steps have become so slow that another number of threads may be faster."""
         return self.threads > 1 and self.step_s is not None and step_s > SLOWER * self.step_s
+
+
+class ThreadChoice:
+    """The number of threads of a training: `pace` is what was chosen, None before, and without hardware.threads=auto.
+
+    A compiled step keeps the threads that it was compiled for.
+    """
+
+    def __init__(self, step: TrainingStep, batches: Batches, randomness: Randomness) -> None:
+        self.step, self.batches, self.randomness = step, batches, randomness
+        self.pace: Pace | None = None
+
+    def choose(self) -> None:
+        """Let the process have the threads that were chosen before, or else those that a trial finds fastest."""
+        trial = (self.step, self.batches, self.randomness, most_threads())
+        self.pace = fastest_pace(*trial) if self.pace is None else settled(self.pace)
+
+    def state(self) -> tuple[int, float | None] | None:
+        """Return the pace as plain numbers."""
+        return None if self.pace is None else (self.pace.threads, self.pace.step_s)
+
+    def load_state(self, state: tuple[int, float | None] | None) -> None:
+        """Go on from what `state` returned."""
+        self.pace = None if state is None else Pace(*state)
+
+    def keep_up(self, step_s: float) -> None:
+        """Choose again where steps, which take so many seconds now, have become much slower than in the trial."""
+        if self.pace is not None and self.pace.lost(step_s) and self.step.compiled is None:
+            self.pace = None
+            self.choose()
 
 
 @contextmanager

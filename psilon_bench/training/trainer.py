@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from psilon_bench.config.sections import HardwareSection
-from psilon_bench.machine.arithmetic import most_threads
 from psilon_bench.machine.torch_internals import lean, mark_stepped
 from psilon_bench.metrics import prediction
 from psilon_bench.regularizers.regularizer import saves_another_form
@@ -25,9 +24,7 @@ from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.step import TrainingStep
-from psilon_bench.training.threads import Pace, fastest_pace, settled
-
-Window = list[tuple[Tensor, Tensor]]  # (objectives, losses) of steps, (members,) each
+from psilon_bench.training.threads import ThreadChoice
 
 
 class Trainer:
@@ -48,6 +45,7 @@ class Trainer:
         self.steps = recipe.epochs * self.batches.per_epoch  # in all
         self.training_step = TrainingStep(recipe, self.optimizer, self.batches.in_dim, self.steps)
         self.randomness = Randomness(recipe.seeds, self.stack.device)
+        self.threads = ThreadChoice(self.training_step, self.batches, self.randomness)
         self.evaluation = Evaluation(recipe, train, self.randomness)
         self.members = [Progress() for _ in range(self.stack.size)]
         self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
@@ -57,8 +55,9 @@ class Trainer:
         self.last, self.best = self.stack.snapshot(), self.stack.snapshot()
         self.clock: float | None = None  # since when time counts; None while this trainer is not at work
         self.seconds = 0.0  # spent on training steps, evaluations excluded
-        self.window: Window = []  # of the steps since the last evaluation
-        self.pace: Pace | None = None  # of hardware.threads=auto
+        self.window: list[
+            tuple[Tensor, Tensor]
+        ] = []  # objectives and losses since the last evaluation, (members,) each
 
     @property
     def precision(self) -> str:
@@ -88,14 +87,9 @@ class Trainer:
     def tune(self, hardware: HardwareSection) -> str | None:
         """Choose threads, and compile the step, but not of a stack on a CPU: it would take up to 2.6 times as long."""
         if hardware.threads == "auto" and self.stack.device.type == "cpu":
-            self.set_pace(self.pace)
+            self.threads.choose()
         pays = self.stack.size == 1 or self.stack.device.type != "cpu"
         return compile_step(self.training_step, self.batches, self.randomness) if hardware.compile and pays else None
-
-    def set_pace(self, pace: Pace | None) -> None:
-        """Take the threads of a pace; without one, those that a trial finds fastest."""
-        trial = (self.training_step, self.batches, self.randomness, most_threads())
-        self.pace = settled(pace) if pace is not None else fastest_pace(*trial)
 
     def run(
         self,
@@ -137,11 +131,13 @@ class Trainer:
             self.count_time()
             self.clock = None
 
-    def count_time(self) -> None:
-        """Add the time since the clock was last read."""
-        if self.clock is not None:
-            now = time.perf_counter()
-            self.seconds, self.clock = self.seconds + now - self.clock, now
+    def count_time(self) -> float:
+        """Add the time since the clock was last read, and return it."""
+        if self.clock is None:
+            return 0.0
+        last, self.clock = self.clock, time.perf_counter()
+        self.seconds += self.clock - last
+        return self.clock - last
 
     def train_epoch(self, safe_point: Callable[[], None]) -> None:
         """Take those steps of the epoch under way that are not taken yet."""
@@ -166,9 +162,7 @@ class Trainer:
         """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
         kind = self.recipe.kind
         objectives, losses = (torch.stack(values, dim=1).cpu() for values in zip(*self.window, strict=True))
-        before = self.seconds
-        self.count_time()
-        self.keep_pace((self.seconds - before) / len(self.window))
+        self.threads.keep_up(self.count_time() / len(self.window))
         self.step, self.window = self.step + len(self.window), []
         mean_loss = prediction.reported(kind, losses.mean(dim=1)).tolist()
         last_loss = prediction.reported(kind, losses[:, -1]).tolist()
@@ -195,14 +189,6 @@ class Trainer:
         self.stack.copy_members(self.stack.tensors, self.best, improved)
         self.stack.copy_members(self.stack.tensors, self.last, ended)
         self.clock = time.perf_counter()
-
-    def keep_pace(self, step_s: float) -> None:
-        """Try other numbers of threads where steps have become much slower than in the trial.
-
-        A compiled step keeps the threads that it was compiled for.
-        """
-        if self.pace is not None and self.pace.lost(step_s) and self.training_step.compiled is None:
-            self.set_pace(None)
 
     def measured(self) -> list[Row]:
         """Return what a row of the history has of each network."""
@@ -252,7 +238,7 @@ class Trainer:
             "counters": (self.epoch, self.step, self.seconds),
             "unpruned": self.unpruned,
             "autocast": self.training_step.autocast_type,
-            "threads": None if self.pace is None else self.pace.threads,
+            "threads": self.threads.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -273,7 +259,7 @@ class Trainer:
             self.recipe.pruner.at_step(self.stack.model, self.taken - 1, self.steps)  # as the last step left the layers
         self.unpruned = state["unpruned"]
         self.training_step.set_autocast(state["autocast"])
-        self.pace = None if state["threads"] is None else Pace(state["threads"])
+        self.threads.load_state(state["threads"])
 
     def select(self) -> None:
         """Put the selected parameters (the last, or the best by validation loss) of every member into the stack.
@@ -281,25 +267,22 @@ class Trainer:
         It is a stack of the networks that are saved from here on, where others were trained in their place.
         """
         if saves_another_form(self.training_step.regularizer):
-            last, best = self.saved_stack(self.last), self.saved_stack(self.best)
-            self.stack, self.last, self.best = self.saved_stack(), last.tensors, best.tensors
+            last, best, last_step = (Stack(self.saved_networks(values)) for values in (self.last, self.best, None))
+            self.stack, self.last, self.best = last_step, last.tensors, best.tensors
             self.evaluation = self.evaluation.of(self.stack)
         chosen = self.best if self.recipe.settings.select == "best" else self.last
         self.stack.copy_members(chosen, self.stack.tensors, range(self.stack.size))
 
-    def saved_stack(self, values: Mapping[str, Tensor] | None = None) -> Stack:
-        """Return the networks that are saved in the place of those that were trained, with these tensors if given."""
-        return Stack(self.saved_networks(values))
-
     def saved_networks(self, values: Mapping[str, Tensor] | None = None) -> list[nn.Module]:
-        """Return the networks of that stack."""
+        """Return the networks that are saved in the place of those that were trained, with these tensors if given."""
         form = self.training_step.regularizer.saved_form
         return [form(self.stack.network(index, values), model) for index, model in enumerate(self.recipe.models)]
 
     def followed_by(self, recipe: Recipe) -> "Trainer":
         """Return the trainer of a recipe that goes on where this one ends, with all members that did not diverge."""
         after = Trainer(recipe)
-        after.epoch, after.step, after.seconds, after.pace = self.epoch, self.step, self.seconds, self.pace
+        after.epoch, after.step, after.seconds = self.epoch, self.step, self.seconds
+        after.threads.pace = self.threads.pace
         after.members = [
             replace(member) if member.status == "failed" else Progress(last_row=member.last_row)
             for member in self.members

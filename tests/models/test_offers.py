@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from user_networks import Plain
+from user_networks import Forgetful, Plain
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.options import options
@@ -286,18 +286,9 @@ def test_a_network_with_a_method_fit_is_no_baseline(of_class: Any, config: Any) 
     assert config("model=ridge", "reg=none").model.is_baseline
 
 
-class Forgetful(Plain):
-    """A network that measures something, and does not say so among its bases."""
-
-    def measures(self) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}
-
-
 def test_a_method_of_an_offer_that_is_not_among_the_bases_is_said() -> None:
     """Once, by class, method and base; networks that say what they offer, or have only part of it, are quiet."""
-    (note,) = unclaimed(Forgetful(5, 2))
-    assert note.startswith("Forgetful has measures, but not HasMeasures among its bases")
+    assert unclaimed(Forgetful(5, 2))[0].startswith("Forgetful has measures, but not HasMeasures among its bases")
     networks: list[Any] = [locate(section.target) for section in MODELS.values() if not section.is_baseline]
     missing = [
         (network, offer)

@@ -70,19 +70,19 @@ def test_threads_are_tried_again_where_steps_are_slow(trainer: Any) -> None:
     assert Pace(2, 1e-3).lost(4e-3)
     assert not any((Pace(2, 1e-3).lost(2e-3), Pace(1, 1e-3).lost(1.0), Pace(2).lost(1.0)))
     own = trainer("model.hidden=4")
-    own.pace = Pace(2, 1e-9)
+    own.threads.pace = Pace(2, 1e-9)
     advance(own, 1)
-    assert own.pace == Pace(1, None)  # it is tiny, or the machine has one core
+    assert own.threads.pace == Pace(1, None)  # it is tiny, or the machine has one core
 
 
 def test_a_run_goes_on_with_the_threads_that_it_had(trainer: Any, config: Any) -> None:
     """A checkpoint names them, and the run that goes on makes no trial."""
     hardware = config("hardware.threads=auto").hardware
     own, after = trainer("model.hidden=4"), trainer("model.hidden=4")
-    own.pace = Pace(2)
+    own.threads.pace = Pace(2, 1.0)
     after.load_state(advance(own, 1))
     after.tune(hardware)
-    assert after.pace == Pace(2, None)
+    assert after.threads.pace == Pace(2, 1.0)
     assert torch.get_num_threads() == 2
 
 
