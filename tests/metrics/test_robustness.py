@@ -246,6 +246,7 @@ def test_weights_of_rows_count(drawn: Any) -> None:
 def test_what_is_certified_holds_in_float32(drawn: Any, kind: str) -> None:
     """At points where two logits are equal but for rounding, float32 decides as certified, and often otherwise."""
     otherwise, certified = 0, 0
+    otherwise, certified = 0, 0
     for seed in range(2):
         torch.manual_seed(seed)
         single = drawn(kind, 30, 2, hidden=20, depth=3).float()
@@ -255,8 +256,7 @@ def test_what_is_certified_holds_in_float32(drawn: Any, kind: str) -> None:
             bias.sub_(single(low.float()).median(dim=0).values)  # half of the rows are of each class
         net = exact_network(single, "multiclass")
         for _ in range(30):  # bisect from one class to the other
-            middle = (low + high) / 2
-            moves = (net.logits(middle).argmax(dim=1) == net.logits(low).argmax(dim=1))[:, None]
+            moves = (net.logits(middle := (low + high) / 2).argmax(dim=1) == net.logits(low).argmax(dim=1))[:, None]
             low, high = torch.where(moves, middle, low), torch.where(moves, high, middle)
         x = (low + 10 ** -(8 * torch.rand(400, 1)) * torch.randn(400, 30)).float()
         y = net.logits(x.double()).argmax(dim=1)
