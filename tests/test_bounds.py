@@ -25,10 +25,17 @@ from psilon_bench.training.footprint import count_parameters
 GROUPS = sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields})
 ADAM = json.dumps({"name": "adam", "_target_": "torch.optim.Adam", "lr": 0.1})
 CPU = torch.device("cpu")
+MANY_OPTIONS = ("dataset", "model")  # and the same rules as the others
 ODD: list[Any] = [float("nan"), float("-inf"), 10**23, True, {}, -1]
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "trainer", "metrics"])
+@pytest.mark.parametrize(
+    "group",
+    [
+        pytest.param(group, marks=[pytest.mark.slow] * (group in MANY_OPTIONS))
+        for group in (*GROUPS, "trainer", "metrics")
+    ],
+)
 def test_no_number_may_be_anything(composed: Callable[..., Any], group: str) -> None:
     """Every number of every option: not finite, endless, true, and below 0 are refused, each by the key's name."""
     names: list[str | None] = [path.stem for path in sorted((CONF / group).glob("*.yaml"))]

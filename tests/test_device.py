@@ -47,6 +47,7 @@ def test_where_a_product_is_rounded_torch_keeps_its_own(monkeypatch: pytest.Monk
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back at once")
 def test_freed_memory_stays_with_the_process() -> None:
     """Tensors of a megabyte, freed and made again: hardly a page of 4 KB is asked of the system anew.

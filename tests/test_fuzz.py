@@ -155,6 +155,7 @@ reg.lam='${'
 name=[[[[ seed=1"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lines", "code"), [(DONE, 0), (REFUSED, 2)])
 def test_fixed_commands(psilon: Any, tmp_path: Path, lines: Any, code: Any) -> None:
     """As the random ones: done, or refused in one line."""

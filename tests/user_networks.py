@@ -88,11 +88,3 @@ class Branching(Plain):
     def hidden(self, x: Tensor) -> Tensor:
         h = self.first(x)
         return h.relu() if h.sum().item() > 0 else h.tanh()
-
-
-class Forgetful(Plain):
-    """A network that measures something, and does not say so among its bases."""
-
-    def measures(self) -> dict[str, Tensor]:
-        """Return nothing."""
-        return {}

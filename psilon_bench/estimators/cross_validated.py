@@ -77,7 +77,7 @@ class CrossValidated(NetworkEstimator):
 
     def _keep_losses(self, stack: Sequence[tuple[tuple[int, int], Member]]) -> None:
         """Train a stack, and keep the validation losses of its networks."""
-        trainer, _ = trained([member for _, member in stack], self.n_threads)
+        trainer, _ = trained([member for _, member in stack])
         scores = trainer.evaluation.validation("val")
         for (place, member), progress, score in zip(stack, trainer.members, scores, strict=True):
             if progress.status != "failed":

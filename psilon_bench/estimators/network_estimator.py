@@ -69,7 +69,8 @@ class NetworkEstimator(BaseEstimator):
     its peak; an evaluation every `eval_every` epochs, of which `early_stopping` may pass without a better validation
     loss; the network of the `select`ed one, last or best. Where early_stopping or select="best" ask for validation
     rows, `val_size` of the rows (a number or a fraction) are kept back. `random_state` seeds weights, order and these
-    rows: an integer as a run's seed does. `n_threads` are torch's while it fits; None leaves them as they are.
+    rows: an integer as a run's seed does. `n_threads` are torch's while it fits: "auto" takes those that
+    make a step fastest, by a trial, and None leaves them as they are.
     """
 
     options: ClassVar[Mapping[str, str]] = {}  # of conf/, by group
@@ -87,7 +88,7 @@ class NetworkEstimator(BaseEstimator):
     random_state: Any = 0
     precision: Literal["float32", "float64", "bfloat16", "auto"] = "float32"
     device: str = "auto"
-    n_threads: int | None = None
+    n_threads: int | Literal["auto"] | None = "auto"
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn asks of an estimator: this one takes missing values and needs a target."""
@@ -150,7 +151,7 @@ class NetworkEstimator(BaseEstimator):
         config = self._config(seed, **arguments)
         with named_as_arguments():
             task = self._weighted(table.task(*self._parts(table, table.rows, seed)))
-            trainer, (history,) = trained([member_of(config, task)], self.n_threads)
+            trainer, (history,) = trained([member_of(config, task)])
         (progress,) = trainer.members
         if progress.status == "failed":
             raise UsageError(f"{type(self).__name__} {progress.reason}. Lower lr, or scale the target.")
@@ -234,11 +235,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         return np.asarray(self.task_.target_center + self.task_.target_scale * scaled)
 
 
-def trained(members: Sequence[Member], n_threads: int | None) -> tuple[Trainer, list[list[Row]]]:
+def trained(members: Sequence[Member]) -> tuple[Trainer, list[list[Row]]]:
     """Return the trainer of a stack at its end, with the selected networks in it, and the history of each member."""
     histories: list[list[Row]] = [[] for _ in members]
-    with torch_threads(n_threads):
+    hardware = members[0].config.hardware
+    with torch_threads(hardware.threads):
         trainer = build_trainer(members)
+        trainer.tune(hardware)
         trainer.run(lambda member, row: histories[member].append(row))
         trainer.select()
     return trainer, histories

@@ -52,6 +52,7 @@ def test_eight_processes_fetch_once(server: Any, fetch: Any) -> None:
     assert server.requests["/data/download/1"] == 1
 
 
+@pytest.mark.slow
 def test_a_kill_in_mid_fetch_leaves_nothing_broken(server: Any, fetch: Any, cache: Any) -> None:
     server.faults = [("/data/download/1", "silent")]
     process = fetch(1)

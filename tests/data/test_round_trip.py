@@ -59,8 +59,10 @@ def written(frame: pd.DataFrame, folder: str, ending: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv.gz", "parquet"])
-@settings(deadline=None, max_examples=60)
+@pytest.mark.parametrize(
+    "ending", ["csv", *(pytest.param(ending, marks=pytest.mark.slow) for ending in ("tsv.gz", "parquet"))]
+)
+@settings(deadline=None, max_examples=40)
 @given(columns=st.lists(column(), min_size=1, max_size=4))
 def test_values_types_and_levels_come_back(ending: Any, columns: Any) -> None:
     """Numbers to the last bit, integers beyond 2^53, moments, levels such as NA, and every hole where it was."""

@@ -14,10 +14,10 @@ def test_no_attacked_pair_is_a_violation() -> None:
     assert spec.loader is not None
     script: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    pairs, violations = script.attacked(networks=12, pairs=10_000)
+    pairs, violations = script.attacked(networks=8, pairs=4_000)
     assert len(pairs) == 8
-    assert sum(pairs.values()) > 8_000
+    assert sum(pairs.values()) > 3_000
     assert sum(violations.values()) == 0
     script.certified_rows = lambda net, x, y, radius, certificate: y >= 0
     script.pairwise_radii = lambda net, x, y: 0 * x[:, 0] + 1.0
-    assert sum(script.attacked(networks=4, pairs=1_000)[1].values()) > 0
+    assert sum(script.attacked(networks=4, pairs=500)[1].values()) > 0

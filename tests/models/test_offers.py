@@ -7,7 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from user_networks import Forgetful, Plain
+from user_networks import Plain
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.options import options
@@ -284,6 +284,14 @@ def test_a_network_with_a_method_fit_is_no_baseline(of_class: Any, config: Any) 
     assert own.title == "own none seed=0"
     assert own.fingerprint() != of_class("test_offers.Colliding", "reg=none", "optimizer.lr=0.123").fingerprint()
     assert config("model=ridge", "reg=none").model.is_baseline
+
+
+class Forgetful(Plain):
+    """A network that measures something, and does not say so among its bases."""
+
+    def measures(self) -> dict[str, Tensor]:
+        """Return nothing."""
+        return {}
 
 
 def test_a_method_of_an_offer_that_is_not_among_the_bases_is_said() -> None:

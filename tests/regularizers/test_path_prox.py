@@ -246,6 +246,7 @@ def test_a_minimum_of_weight_decay_is_a_fixed_point(decayed: Any) -> None:
     assert objectives(descend(fixed, x, y, lam, 0.05, steps=100, bias="divided"), x, y, lam)[0] > lowest + 1e-4
 
 
+@pytest.mark.slow
 def test_both_minimisers_agree(decayed: Any) -> None:
     """From beside it, PathProx comes back to F_wd's minimum and function; units that are dead there are exactly 0."""
     model, x, y, lam = decayed

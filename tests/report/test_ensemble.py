@@ -174,6 +174,7 @@ def test_a_file_that_was_changed_is_not_loaded(folder: Path, tmp_path: Path) -> 
         load_ensemble(place)
 
 
+@pytest.mark.slow
 def test_candidates_of_a_cross_validation_are_settings(tmp_path: Path) -> None:
     """Out-of-fold predictions, means over seeds, choose; members are the refits, which share a setting's weight."""
     jobs = [[f"model.hidden={hidden}", f"seed={seed}"] for hidden in (2, 3, 4) for seed in (0, 1)]

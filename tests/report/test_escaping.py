@@ -135,6 +135,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return folder
 
 
+@pytest.mark.slow
 def test_a_hostile_report_in_html(hostile: Any) -> None:
     """No element but our own, and all names to be read."""
     text = (hostile / "report/report.html").read_text(encoding="utf-8")

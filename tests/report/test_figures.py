@@ -25,7 +25,8 @@ from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.report import make
 
-MODULES = [module.name for module in pkgutil.iter_modules(figures.__path__)]
+# zeros_at_equal_loss needs methods that are equally good, and is drawn in test_kinds_of_figures
+MODULES = [m.name for m in pkgutil.iter_modules(figures.__path__) if m.name != "zeros_at_equal_loss"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -76,6 +76,7 @@ def test_to_mlflow_and_back(experiment: Any, config: Any, tmp_path: Path) -> Non
         fetch_records("nothing", uri, tmp_path / "nothing", print)
 
 
+@pytest.mark.slow
 def test_a_servers_word_for_a_folder_is_not_taken(experiment: Any, config: Any, tmp_path: Path) -> None:
     """The tag of a sweep must be a name of ours: another is told in one line, and nothing is written there."""
     overrides = (*TINY, f"results_dir={tmp_path}/results")

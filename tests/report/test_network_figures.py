@@ -150,6 +150,7 @@ def test_evenly() -> None:
     assert weight_maps.evenly(1, 3).tolist() == [0]
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_read_costs_its_figures_alone(networks: Any, tmp_path: Path) -> None:
     """The report is whole but for these, and says so."""
     (run_of(networks, "pnet pathnorm magnitude").folder / "pruned.pt").write_bytes(b"half")

@@ -63,6 +63,7 @@ def browse(page: Path, folder: Path, column: int) -> tuple[dict[str, Any], str]:
     return json.loads(found), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_a_browser_shows_it_whole(page: Any, tmp_path: Path) -> None:
     """Every picture; the losses sorted upwards and downwards by number, not by text."""

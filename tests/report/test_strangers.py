@@ -199,6 +199,7 @@ def test_no_code_of_a_record_runs(networks: Any, trap: Any, tmp_path: Path, grou
     assert ("weight" in drawn) == (group == "dataset")
 
 
+@pytest.mark.slow
 def test_a_network_that_is_a_pickle(networks: Any, trap: Any, tmp_path: Path) -> None:
     """Weights are read as tensors alone."""
     for path in (tmp_path / "networks").rglob("model.pt"):
@@ -221,6 +222,7 @@ def test_preprocessing_is_fitted_again(networks: Any, trap: Any, tmp_path: Path)
     assert np.array_equal(np.array(before.points, dtype=object), np.array(after.points, dtype=object))
 
 
+@pytest.mark.slow
 def test_data_that_changed_are_not_drawn(tmp_path: Path, finished: Any) -> None:
     """The points of a table that was edited are not those that the network learned from."""
     rng = np.random.default_rng(0)

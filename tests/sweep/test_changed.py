@@ -40,6 +40,7 @@ def test_an_edited_table_is_trained_again(psilon: Any, records: Any, tmp_path: P
     assert len({checksum for _, checksum in checksums}) == 2
 
 
+@pytest.mark.slow
 def test_one_name_in_two_folders_is_two_data_sets(psilon: Any, records: Any, tmp_path: Path) -> None:
     """Neither takes the other's runs for its own, whether in one sweep or one after the other."""
     write(tmp_path / "a" / "data.csv", 1.0)
@@ -84,6 +85,7 @@ def test_a_checkpoint_of_other_data_is_set_aside(
     }
 
 
+@pytest.mark.slow
 def test_code_of_ones_own_that_changed(psilon: Any, tmp_path: Path, records: Any) -> None:
     """A class of one's own is edited: what it computed before does not count as done."""
     body = "from psilon_bench.regularizers.path_norm import PathNorm\nclass Mine(PathNorm):\n    {}\n"

@@ -60,7 +60,7 @@ def pooled_loss(runs: list[Any]) -> float:
     return float(root_mean_squared_error(rows["target"], rows["prediction"]) / unit)
 
 
-@pytest.mark.parametrize("dataset", ["diabetes", "wine"])
+@pytest.mark.parametrize("dataset", ["diabetes", pytest.param("wine", marks=pytest.mark.slow)])
 def test_choice_and_refits_are_those_of_a_slow_loop(
     grid: Any, finished: Any, refits: Any, capsys: Any, dataset: str
 ) -> None:
@@ -152,6 +152,7 @@ def test_who_was_raced_out_is_no_candidate(grid: Any, refits: Any, capsys: Any) 
     assert refits().keys() == {(1e-3, 0), (1e-3, 1)}
 
 
+@pytest.mark.slow
 def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
     """A plan shows folds and refits and writes nothing; cv_refit trains so many again; a data set each has a choice."""
     jobs = [[*job, f"dataset={name}"] for name in ("wine", "diabetes") for job in JOBS[::2]]
@@ -248,6 +249,7 @@ def is_there(runs: list[dict[str, Any]], in_refit: bool) -> bool:
     return sum(run["status"] == "finished" for run in runs) > 1
 
 
+@pytest.mark.slow
 def test_a_search_on_folds(psilon: Any, records: Any) -> None:
     """The value of a trial is its out-of-fold loss, and the best trial is trained again."""
     sizes = ("hydra.sweeper.n_trials=3", "hydra.sweeper.batch_size=3", "hydra.sweeper.sampler=random")
@@ -278,6 +280,7 @@ def test_a_search_on_folds(psilon: Any, records: Any) -> None:
     assert "cv=3 trains the best trial again on all folds, and 2 objectives have none" in said
 
 
+@pytest.mark.slow
 def test_a_report_says_what_has_no_refit(grid: Any) -> None:
     """A method of which no setting is the best of the data set has no test numbers, and never those of folds."""
     jobs = [[*job, f"model={model}"] for job in (["model.hidden=4"], ["model.hidden=2"]) for model in ("pnet", "mlp")]

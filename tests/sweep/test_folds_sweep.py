@@ -100,6 +100,7 @@ def test_titles_tell_folds_apart(config: Any) -> None:
     assert "fold" not in config("dataset=openml", "dataset.task_id=3").title
 
 
+@pytest.mark.slow
 def test_a_report_takes_means_over_folds_and_keeps_refits_apart(sweep: Any) -> None:
     """A mean over five folds is that of their numbers, and no test number of a refit enters it."""
     jobs = [[fold, lam] for fold in [*FOLDS, "dataset.fold=all"] for lam in ("reg.lam=1e-3", "reg.lam=1e-2")]

@@ -176,6 +176,7 @@ def test_arms_are_composed_once_each_and_rightly(jobs: Any) -> None:
     assert len(calls) == 3
 
 
+@pytest.mark.slow
 def test_a_preset_of_arms(psilon: Any, tmp_path: Path) -> None:
     """From the command line: one arm with values of the command line's own, the plan of all arms, and a wrong arm."""
     (tmp_path / "presets" / "experiment").mkdir(parents=True)

@@ -126,6 +126,7 @@ def test_one_line_for_a_wrong_launcher(forking: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_an_extra_that_is_not_installed(psilon: Any, tmp_path: Path) -> None:
     """The line to copy."""
     blocked = tmp_path / "hydra_plugins" / "hydra_joblib_launcher"

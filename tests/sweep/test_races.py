@@ -80,6 +80,7 @@ def test_a_race_ends_as_the_sweep_but_for_those_who_leave(grid: Any, capsys: Any
     assert "12 of 12 runs are done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_is_done_takes_part(grid: Any) -> None:
     """Settings of an earlier sweep are compared by their histories, whoever left an earlier race too."""
     grid(JOBS, *RACE, SERIAL, "name=once")
@@ -147,6 +148,7 @@ def test_a_run_that_raises_is_found_and_the_others_race_on(grid: Any, monkeypatc
     assert len(status) == len(list(Path("results/runs").glob("*/run.json"))) == 10
 
 
+@pytest.mark.slow
 def test_baselines_train_beside_a_race(psilon: Any, records: Any) -> None:
     """As ever, and finished; networks alone race."""
     arms = "hydra.sweeper.grids={net:{reg.lam:'1e-3,30',model.hidden:4,model.depth:2},base:{model:ridge,reg:none}}"
@@ -158,6 +160,7 @@ def test_baselines_train_beside_a_race(psilon: Any, records: Any) -> None:
     assert len(records()) == 6
 
 
+@pytest.mark.slow
 def test_a_race_for_each_data_set(grid: Any, monkeypatch: Any, capsys: Any) -> None:
     """Networks of several widths race in heats of their own; a plan says so and starts nothing."""
     raced: list[list[str]] = []

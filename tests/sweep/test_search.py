@@ -177,6 +177,7 @@ def test_ctrl_c_and_the_same_again(searched: Any, records: Any, monkeypatch: pyt
 SLOWER = ("trainer.epochs=60", "trainer.eval_every=30")
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked_shapes
 def test_killed_and_gone_on_with(start: Any, searched: Any, records: Any) -> None:
     """SIGKILL in the second batch, with a run of it finished: the same command ends the search.

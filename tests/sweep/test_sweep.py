@@ -80,6 +80,7 @@ def test_a_plan_names_the_data_and_what_a_group_shares(grid: Any, capsys: pytest
     ]
 
 
+@pytest.mark.slow
 def test_groups_differ_in_values_alone(grid: Any, trained: Any) -> None:
     """Seeds, lambdas and splits share a stack; anything else does not; stacks are no larger than asked for."""
     jobs = [["reg.lam=1e-3", "seed=0"], ["reg.lam=1e-2", "seed=1"], ["dataset.split_seed=9", "seed=2"]]
@@ -113,7 +114,7 @@ def test_a_sweep_has_one_place(grid: Any, key: Any) -> None:
 
 
 def test_one_diverges_and_one_raises(psilon: Any, records: Any, tmp_path: Path) -> None:
-    """Of 12: 10 finish, the two are named with reason and folder, the traceback is in it; then only that one again."""
+    """Of 6: 4 finish, the two are named with reason and folder, the traceback is in it; then only that one again."""
     (tmp_path / "faulty.py").write_text(
         "import torch\n"
         "from psilon_bench.models.mlp import MLP\n"
@@ -121,33 +122,33 @@ def test_one_diverges_and_one_raises(psilon: Any, records: Any, tmp_path: Path) 
         "    def __init__(self, **everything) -> None:\n"
         "        super().__init__(**everything)\n"
         "        self.seed = torch.initial_seed()\n"
-        "        if self.seed == 4:\n"
+        "        if self.seed == 2:\n"
         "            self.layers[0].bias.data.fill_(float('nan'))\n"
         "    def forward(self, x):\n"
-        "        if self.seed == 7 and torch.is_grad_enabled():\n"
-        "            raise ZeroDivisionError('seven')\n"
+        "        if self.seed == 3 and torch.is_grad_enabled():\n"
+        "            raise ZeroDivisionError('three')\n"
         "        return super().forward(x)\n"
     )
     own = ("model._target_=faulty.Faulty", "model.name=faulty", "hardware.plan=serial", "tracking=none")
     few = ("trainer.epochs=4", "trainer.eval_every=2", "hardware.threads=1")
-    code, said = psilon("-m", "seed=range(12)", *own, tiny=few)
+    code, said = psilon("-m", "seed=range(6)", *own, tiny=few)
     assert code == 1, said
     status = {run["seed"]: run["status"] for run in records()}
-    assert status == {seed: "failed" if seed in (4, 7) else "finished" for seed in range(12)}, said
-    assert "2 of 12 runs failed" in said
-    four, seven = sorted((run for run in records() if run["status"] == "failed"), key=lambda run: run["seed"])
-    assert "diverged" in four["reason"]
-    assert "step 1" in four["reason"]
-    assert seven["reason"] == "ZeroDivisionError: seven"
-    assert "raise ZeroDivisionError('seven')" in (seven["folder"] / "error.txt").read_text()
-    assert f"failed: faulty pathnorm lam=0.001 seed=7: ZeroDivisionError: seven; see {seven['folder']}" in said
+    assert status == {seed: "failed" if seed in (2, 3) else "finished" for seed in range(6)}, said
+    assert "2 of 6 runs failed" in said
+    two, three = sorted((run for run in records() if run["status"] == "failed"), key=lambda run: run["seed"])
+    assert "diverged" in two["reason"]
+    assert "step 1" in two["reason"]
+    assert three["reason"] == "ZeroDivisionError: three"
+    assert "raise ZeroDivisionError('three')" in (three["folder"] / "error.txt").read_text()
+    assert f"failed: faulty pathnorm lam=0.001 seed=3: ZeroDivisionError: three; see {three['folder']}" in said
     table = said[said.index("failed run") :]
-    assert all(f"lam=0.001 seed={seed}" in table for seed in (4, 7))
+    assert all(f"lam=0.001 seed={seed}" in table for seed in (2, 3))
     assert "diverged" in table
-    assert four["folder"].name in table
-    code, said = psilon("-m", "seed=range(12)", *own, tiny=few)
+    assert two["folder"].name in table
+    code, said = psilon("-m", "seed=range(6)", *own, tiny=few)
     assert code == 1
-    assert "11 of 12 runs are done" in said
+    assert "5 of 6 runs are done" in said
 
 
 def test_damaged_records_are_left_out_and_counted(grid: Any, trained: Any, capsys: pytest.CaptureFixture[str]) -> None:

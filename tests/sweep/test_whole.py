@@ -30,6 +30,7 @@ def sweep(*common: Any) -> Any:
     return list(returns[0].return_value.values())
 
 
+@pytest.mark.slow
 def test_learning_rates_make_no_difference_to_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     """2 seeds of each baseline, 2 x 2 runs of the network; the same again trains nothing, in whichever way."""
     common = ("dataset=wine", "hardware.device=cpu", "tracking=none")
@@ -56,6 +57,7 @@ def test_a_plan_of_baselines(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.search(r"s of training steps in all but for 4 runs that were not measured; nothing was started", out)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(psilon: Any, records: Any) -> None:
     """The table shows it, MLflow has it."""
     code, text = psilon("model=ridge", "reg=none", "dataset=wine", tiny=())

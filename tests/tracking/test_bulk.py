@@ -199,7 +199,7 @@ def test_runs_with_many_metrics_go_a_few_at_a_time(
     assert sizes == [2, 2, 1]
 
 
-@pytest.mark.parametrize("name", ["x?y%20z", "ü #b'"])
+@pytest.mark.parametrize("name", [pytest.param("x?y%20z", marks=pytest.mark.slow), "ü #b'"])
 def test_the_database_lies_in_results_dir_whatever_its_name(record: Any, tmp_path: Path, name: Any) -> None:
     """Database and artifacts, nothing beside them, and MLflow reads them back."""
     folder = tmp_path / "made" / name

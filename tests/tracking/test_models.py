@@ -146,6 +146,7 @@ def test_models_are_ranked_on_a_data_set(experiment: Experiment, record: Any) ->
     assert losses == sorted(losses)
 
 
+@pytest.mark.slow
 def test_what_predicts_no_rows_of_a_table_has_no_model(experiment: Any, record: Any, config: Any) -> None:
     """Baselines, of which no network is kept, recovered vectors, and what was stopped."""
     stopped, short = record("two"), ("tracking=none", "reg=none", "trainer.epochs=2")

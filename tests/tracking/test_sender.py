@@ -35,6 +35,7 @@ def test_a_sender_that_dies_loses_nothing_but_the_view(experiment: Any, record: 
     assert files(one.folder) == before
 
 
+@pytest.mark.slow
 def test_a_sender_that_hangs_holds_nobody(experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped in the middle: telling it of more folders than a pipe holds goes on, and waiting for it has an end."""
     one = record(2)
@@ -64,6 +65,7 @@ def test_a_sender_that_hangs_at_the_start(experiment: Any, monkeypatch: pytest.M
     assert not psutil.pid_exists(sender.process.pid)
 
 
+@pytest.mark.slow
 def test_a_folder_of_any_name_is_sent(experiment: Any, record: Any) -> None:
     """A line break is a character like others."""
     one = record(2, 'results_dir="two\\nlines"')
@@ -76,6 +78,7 @@ def test_a_folder_of_any_name_is_sent(experiment: Any, record: Any) -> None:
     assert run.info.status == "FINISHED"
 
 
+@pytest.mark.slow
 def test_a_wait_ends_by_ctrl_c(experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process goes with it."""
 

@@ -80,6 +80,7 @@ def test_copies_are_no_records(results: Any) -> None:
     assert not list(results.glob("mlartifacts/**/mlflow.json"))
 
 
+@pytest.mark.slow
 def test_a_lost_database_is_made_again(results: Any) -> None:
     """All of it, and once."""
     before = counts(results)
@@ -166,6 +167,7 @@ class Breaking:
         return call
 
 
+@pytest.mark.slow
 def test_a_finished_run_never_runs_again(results: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a rebuild is interrupted, the status is what it was."""
 
