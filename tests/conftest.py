@@ -1,5 +1,6 @@
 """Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
+import collections
 import functools
 import io
 import os
@@ -30,6 +31,19 @@ from psilon_bench.sweep.composer import Composer
 
 torch.set_num_threads(1)
 garbage.pause()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what a sampled test leaves out of the quick suite."""
+    met = collections.Counter[str]()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is not None:
+            name = item.nodeid.partition("[")[0]
+            if met[name] % mark.kwargs["every"]:
+                item.add_marker(pytest.mark.slow)
+            met[name] += 1
 
 
 def pytest_collection_finish() -> None:

@@ -112,6 +112,7 @@ WRONG = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_what_is_asked_wrongly_is_told_in_one_line(psilon_run: Any, tmp_path: Path, arguments: Any) -> None:
     """Exit code 2, one line with rule, value and remedy, no traceback, and not a file or folder written."""

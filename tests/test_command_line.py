@@ -78,6 +78,7 @@ def test_the_folder_of_an_inner_launcher_is_read_as_it_is(name: str) -> None:
     assert parse(folder).value() == str(Path("/tmp", name))
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("group", sorted({path.parent.name for path in CONF.glob("*/*.yaml")} & {*Config.model_fields}))
 def test_hints_are_keys_of_the_chosen_option(group: str) -> None:
     """Of every third option of every group: a key without its last letter is answered with that key."""

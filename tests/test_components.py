@@ -27,6 +27,7 @@ def test_every_section_has_options_and_every_folder_is_a_section() -> None:
     assert groups - set(PRESETS) == sections
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("group", "name"), SECTIONS)
 def test_a_component_composes(composed: Any, group: Any, name: Any) -> None:
     """psilon-run GROUP=NAME is a valid configuration, under the file's name, whose target takes its keys.

@@ -45,6 +45,7 @@ ONE_RUN = [
 ]
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(("one", "other"), ONE_RUN)
 def test_what_determines_no_number_changes_no_identity(
     config: Any, finished: Any, table: Any, one: Any, other: Any

@@ -28,6 +28,7 @@ RUNS: dict[str, tuple[str, ...]] = {
 TINY = ("tracking=none", "trainer.epochs=2", "trainer.eval_every=1", "metrics.lipschitz_points=3")
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", RUNS)
 def test_names_are_those_of_the_record(kind: str, config: Callable[..., Any]) -> None:
     """None is missing and none is too many, whatever the network offers; a gap of a flat network is infinite."""

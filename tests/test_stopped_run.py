@@ -15,6 +15,7 @@ MLFLOW = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:Depre
 LONG = ("trainer.epochs=1000000", "scheduler=constant", "trainer.eval_every=1", "model.hidden=6", "model.depth=1")
 
 
+@pytest.mark.slow
 @MLFLOW
 @pytest.mark.parametrize(
     ("number", "code", "more"),

@@ -63,6 +63,7 @@ def test_offline_without_the_data_says_what_to_run(server: Any, load: Any) -> No
     assert server.requests.total() == 0
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("fault", ["error", "busy", "cut"])
 @pytest.mark.parametrize("path", ["/api/v1/xml/task/1", "/api/v1/xml/data/features/1", "/data/download/1"])
 def test_a_passing_fault_is_outlived(server: Any, load: Any, path: Any, fault: Any) -> None:

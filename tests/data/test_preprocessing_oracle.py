@@ -55,6 +55,7 @@ def fitted_to(train: pd.DataFrame, encoding: Any, dates: Any, weights: Any = Non
     return fit_preprocessing(train, **more), fitted_transformer(train, **more)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("encoding", get_args(Encoding))
 @pytest.mark.parametrize("dates", get_args(DateEncoding))
 @pytest.mark.filterwarnings("ignore:invalid value encountered in sqrt")  # scikit-learn's, of a constant column

@@ -15,6 +15,7 @@ TINY: dict[str, Any] = {"hidden": 4, "depth": 1, "epochs": 6, "precision": "floa
 LAMS = (1e-1, 1e-3, 3.0)
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(("num_batches", "weighted"), [(1, False), (3, True)])
 @pytest.mark.parametrize("kind", ["classes", "regression"])
 def test_the_choice_is_that_of_a_slow_loop(kind: str, num_batches: int, weighted: bool) -> None:

@@ -76,6 +76,7 @@ def test_a_configuration_in_code_is_that_of_hydra(config: Callable[..., Config])
     assert compose({}, {}) != made
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     ("estimator", "options"),
     [

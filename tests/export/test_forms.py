@@ -73,6 +73,7 @@ def test_features_are_those_of_the_transformer(made: Any, table: Any, saved_as: 
     np.testing.assert_allclose(found @ program.steps[0].weight.T, right, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.filterwarnings("ignore:.*that no training row had")
 @pytest.mark.parametrize(
     ("name", "kind", "encoding"),

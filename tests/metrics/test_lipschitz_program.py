@@ -42,6 +42,7 @@ def built(network: Any, kind: str, outputs: int) -> Any:
     return model
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     ("kind", "outputs"),
     [

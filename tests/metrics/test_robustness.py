@@ -66,6 +66,7 @@ def test_slope_layers_are_the_network(drawn: Any, kind: str) -> None:
     assert net.input_bounds().sum() == pytest.approx(model.lipschitz_bound().item(), rel=1e-9) or kind == "factorized"
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("certificate", [pairwise_margins, crown_margins])
 @pytest.mark.parametrize(
     ("kind", "outputs"),
@@ -185,6 +186,7 @@ def slow_crown(net: Any, x: torch.Tensor, radius: float, direction: torch.Tensor
     return bound(len(layers) - 1, direction.tolist())
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", LINEAR)
 def test_crown_is_its_slow_definition(drawn: Any, kind: str) -> None:
     """Each margin to 1e-9."""
@@ -211,6 +213,7 @@ def test_boxes_hold_the_values_of_all_layers(drawn: Any, kind: str) -> None:
             assert (h <= box.upper).all()
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_ladder_ascends(drawn: Any, kind: str) -> None:
     """Bound of all logits <= pairwise <= crown <= attack, row for row, at radii where they differ."""
@@ -242,6 +245,7 @@ def test_weights_of_rows_count(drawn: Any) -> None:
     assert all(weighted[name].item() == pytest.approx(repeated[name].item()) for name in weighted)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_certified_holds_in_float32(drawn: Any, kind: str) -> None:
     """At points where two logits are equal but for rounding, float32 decides as certified, and often otherwise."""

@@ -101,6 +101,7 @@ def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:
     assert rows[1][0]["val/error"] / row["val/error"] > 1e3
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize(
     ("power", "normalization", "signed"), [(2, "null", True), (2, 2, False), (3, "null", False), (3, 2, True)]

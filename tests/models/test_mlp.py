@@ -54,6 +54,7 @@ class TestPathNorm:
         assert model.power_sum(p).item() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("kind", ["pnet", "snet", "plain"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_bound_holds(network: Any, kind: Any, activation: Any) -> None:

@@ -153,6 +153,7 @@ def rescaled(model: Any) -> Any:
     return other
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_mask_knows_no_scale_of_units(made: Any, kind: str) -> None:

@@ -86,6 +86,7 @@ def test_the_blend_is_the_formula(kind: Any) -> None:
         torch.testing.assert_close(model.power_sum(p), total)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize(("kind", "depth"), [("pnet", 1), ("pnet", 3), ("resnet", 1), ("resnet", 4)])
 @pytest.mark.parametrize("sparse", [0.0, 0.6, 0.93, 1.0])
 def test_the_compact_network_has_the_same_outputs(kind: Any, depth: Any, sparse: Any) -> None:

@@ -203,6 +203,7 @@ RUN = ("model=mlp", "model.hidden=8", "dataset=wine", "optimizer.lr=0.02", "trac
 ROADS = [("reg=factorized", "reg.factors=4"), ("reg=gated",), ("reg=gated", "reg.groups=inputs")]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("road", ROADS)
 def test_the_record_has_the_product(finished: Any, config: Any, road: Any) -> None:
     """model.pt loads as any other, has exact zeros and the recorded loss; with a pruner, too."""
@@ -236,6 +237,7 @@ def test_factors_go_on_from_a_checkpoint(config: Any, road: Any) -> None:
         assert torch.equal(value, second.stack.tensors[name])
 
 
+@pytest.mark.slow
 def test_inputs_of_one_column_are_one_group(finished: Any, tmp_path: Any) -> None:
     """Levels of a category, and a number with its indicator, stay or go together; they are counted as columns."""
     draw = np.random.default_rng(0)

@@ -97,6 +97,7 @@ def test_p_1_rests_where_soft_thresholding_does() -> None:
     assert (by_prox == 0).sum() == 3
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize(
     "p", [0.5, pytest.param(0.8, marks=pytest.mark.slow), 1.0, pytest.param(1.5, marks=pytest.mark.slow)]

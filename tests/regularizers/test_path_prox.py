@@ -84,6 +84,7 @@ def test_the_start_changes_no_output(kind: Any) -> None:
     torch.testing.assert_close(norms, (torch.arange(len(norms)) != 1).double(), rtol=1e-14, atol=0)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("pattern", [0, 0b1, 0b10, 0b100, 0b101, 0b1010, 0b11001, 0b111111])
 def test_the_balance_changes_no_output(kind: Any, pattern: Any) -> None:

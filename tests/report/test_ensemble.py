@@ -205,6 +205,7 @@ def about(record: Path) -> dict[str, Any]:
     return found | {"folder": record}
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("jobs", "more", "message"),
     [

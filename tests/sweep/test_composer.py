@@ -41,6 +41,7 @@ def hydra() -> Iterator[Callable[[list[str]], DictConfig]]:
         yield lambda job: compose("config", overrides=job, return_hydra_config=True)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("job", JOBS, ids=" ".join)
 def test_equal_to_hydras_own(hydra: Any, job: Any) -> None:
     """Keys, values, types and interpolations; twice, and after another job with the same groups."""

@@ -96,6 +96,7 @@ def test_choice_and_refits_are_those_of_a_slow_loop(
     assert f"lam=0.001 on {dataset}" in capsys.readouterr().out.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_a_fold_that_failed_makes_no_candidate(grid: Any, refits: Any, monkeypatch: Any, capsys: Any) -> None:
     """The other setting is trained again; once the fold is there, the better one is, and nothing else."""
     failed: list[int] = []
@@ -131,6 +132,7 @@ def test_the_folds_of_another_number_share_the_refits(grid: Any, records: Any) -
     assert [len(choice.setting.tested) for choice in choices if choice.setting] == [1, 1]
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(("common", "told"), [((), True), (("dataset.split_seed=0",), False)])
 def test_one_choice_for_several_test_sets_is_told(grid: Any, capsys: Any, common: Any, told: bool) -> None:
     """The rows that test one network have validated others."""
@@ -169,6 +171,7 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
     assert len(records()) == 16
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("job", "message"),
     [

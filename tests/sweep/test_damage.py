@@ -94,6 +94,7 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_checkpoint_is_set_aside(
     config: Any, at_step: Any, capsys: pytest.CaptureFixture[str], damage: Any

@@ -194,6 +194,7 @@ def test_a_preset_of_arms(psilon: Any, tmp_path: Path) -> None:
 PRESETS = sorted(path.stem for group in ("experiment", "suite") for path in CONF.glob(f"{group}/*"))
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     "preset",
     [pytest.param(name, marks=[pytest.mark.slow] if number % 12 else []) for number, name in enumerate(PRESETS)],

@@ -112,6 +112,7 @@ RESUMED = [
 ]
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     ("choice", "plan"),
     [

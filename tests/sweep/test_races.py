@@ -94,6 +94,7 @@ def test_what_is_done_takes_part(grid: Any) -> None:
     assert numbers(run_of("parts")) == expected
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(
     ("plan", "step"),
     [
@@ -128,6 +129,7 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: Any, plan: An
     assert not list(Path("results/runs/.checkpoints").glob("*.json"))
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("stacked", [True, False])
 def test_a_run_that_raises_is_found_and_the_others_race_on(grid: Any, monkeypatch: Any, stacked: Any) -> None:
     """Its heat is tried in halves, then it fails alone; nobody else is lost."""

@@ -135,6 +135,7 @@ class Breaking:
         return call
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("after", [False, True])
 def test_a_mirror_interrupted_anywhere_is_finished_by_the_next(
     experiment: Any, record: Any, monkeypatch: pytest.MonkeyPatch, after: Any
@@ -270,6 +271,7 @@ def test_a_long_history_goes_in_batches(experiment: Any, record: Any, monkeypatc
     same_curves(experiment, mirror)
 
 
+@pytest.mark.slow
 def test_a_server_gets_what_a_file_gets(server: Any, record: Any, tmp_path: Path) -> None:
     """The same rows, parameters, files and status through http."""
     one = record(6)

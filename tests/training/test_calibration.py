@@ -26,6 +26,7 @@ def table_of(record: Any, split: str) -> pd.DataFrame:
     return table[table["split"] == split]
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("dataset", ["breast_cancer", "wine"])
 def test_a_calibrated_run(finished: Any, dataset: str) -> None:
     """All other numbers are those without; the saved network and predictions.parquet have the new probabilities."""

@@ -27,6 +27,7 @@ RUNS = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", RUNS)
 def test_the_recorded_accuracies_ascend(finished: Any, config: Any, kind: str) -> None:
     """Old rule <= pairwise <= crown <= attack <= accuracy; the bound is that of float64, at least."""
@@ -55,6 +56,7 @@ def test_the_recorded_accuracies_ascend(finished: Any, config: Any, kind: str) -
         assert pairwise[f"test/attacked_accuracy/{radius}"] == attacked
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", ["pnet", "residual", "tanh"])
 def test_the_recorded_errors_of_a_regression_descend(finished: Any, kind: str) -> None:
     """Mean absolute error <= attack <= crown <= pairwise, in units of the target; the last is the width by hand."""

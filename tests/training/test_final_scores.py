@@ -24,6 +24,7 @@ OF_NUMBERS = {"rmse", "mae", "r2"}
 FOREST = "model=random_forest", "model.n_estimators=9", "reg=none", "tracking=none"
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("model", [TINY, FOREST], ids=["pnet", "forest"])
 @pytest.mark.parametrize("dataset", ["breast_cancer", "wine", "diabetes"])
 def test_scores_can_be_computed_again(config: Any, dataset: str, model: Any) -> None:

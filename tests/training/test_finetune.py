@@ -88,6 +88,7 @@ def test_members_of_a_stack_are_lone_runs(fitted: Any, kind: Any) -> None:
             torch.testing.assert_close(together.trainer.stack.state(index)[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("seeds", [(0,), (3, 4)])
 @pytest.mark.parametrize("stop_at", [3, 20, 37])
 def test_stopped_and_resumed_is_not_stopped(fitted: Any, seeds: Any, stop_at: Any) -> None:

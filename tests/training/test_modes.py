@@ -95,6 +95,7 @@ def test_statistics_of_a_stack_are_each_members_own(networks: Any, dim: Any) -> 
     assert stack.buffers["norm.num_batches_tracked"].tolist() == [3] * 6
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("stop_at", [3, 10, 11, 19])
 def test_stopped_and_resumed_keeps_the_statistics(fresh: Any, size: Any, stop_at: Any) -> None:

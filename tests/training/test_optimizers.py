@@ -93,6 +93,7 @@ def same(group: Any, others: Any) -> None:
             assert member["metrics"][score] == pytest.approx(alone.run["metrics"][score], rel=1e-9)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     "kind",
     [

@@ -32,6 +32,7 @@ def recorded(config: Any) -> Any:
     return recorded
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("model", [TINY, RIDGE, FOREST], ids=["pnet", "ridge", "forest"])
 @pytest.mark.parametrize("dataset", BUNDLED)
 def test_scores_can_be_computed_again(recorded: Any, dataset: str, model: Any) -> None:

@@ -99,6 +99,7 @@ def test_one_by_one_who_stays_is_a_lone_run(raced: Any, kind: Any) -> None:
     same(results[place], ends(alone)[0], 0.0)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("kind", "precision"), [*((kind, "float64") for kind in KINDS), ("buffers", "float32")])
 def test_in_a_stack_who_stays_is_a_member_of_the_whole_stack(raced: Any, kind: Any, precision: Any) -> None:
     """Rows, metrics and networks, to rounding: sums of a stack of another size are made in another order."""
@@ -152,6 +153,7 @@ def test_how_heats_are_cut_does_not_matter(raced: Any) -> None:
             assert [row["val/loss"] for row in one] == pytest.approx([row["val/loss"] for row in other], rel=1e-9)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("kind", "stop_at"),
     [

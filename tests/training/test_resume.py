@@ -26,6 +26,7 @@ def fresh(make: Any, network: Any, task: Any) -> Any:
     return fresh
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize(
     "stop_at", [1, 5, 11, 23, *(pytest.param(step, marks=pytest.mark.slow) for step in (4, 10, 29, 38))]

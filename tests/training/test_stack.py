@@ -88,6 +88,7 @@ def test_every_component_is_in_the_grid() -> None:
     assert {reg for _, reg in COVERING} == REGULARIZERS.keys()
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("model", "reg"), [pytest.param(*own, marks=[] if own in COVERING else pytest.mark.slow) for own in FITTING]
 )

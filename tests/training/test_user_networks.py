@@ -52,6 +52,7 @@ def test_every_network_is_met() -> None:
     assert set(NETWORKS) > ALONE
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(("network", "plan"), [*((network, "stacked") for network in NETWORKS), ("Dropped", "auto")])
 def test_a_member_of_a_sweep_is_the_lone_run(
     runs: Any, trained: Any, network: Any, plan: Any, capsys: pytest.CaptureFixture[str]
@@ -70,6 +71,7 @@ def test_a_member_of_a_sweep_is_the_lone_run(
             torch.testing.assert_close(second[name], value, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("stop_at", [1, 4, 6, 11])
 def test_stopped_and_resumed_is_not_stopped(runs: Any, network: Any, stop_at: Any) -> None:

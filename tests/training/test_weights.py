@@ -104,6 +104,7 @@ def test_batches_have_the_weighted_loss_on_average(task: Callable[..., Task]) ->
     assert torch.stack(losses).mean().item() == pytest.approx(whole.item(), rel=1e-12)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("sizes", [{"num_batches": 1}, {"num_batches": 4}, {"batch_size": 5}])
 @pytest.mark.parametrize("kind", KINDS)
 def test_splits_of_unequal_length_train_as_one_stack(kind: Any, sizes: Any, task: Any, config: Any) -> None:
