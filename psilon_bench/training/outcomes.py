@@ -188,14 +188,15 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     """Return a row an input: how far the outputs (L1) move at most when it moves by one, as scaled and in raw units.
 
     bounds: (inputs,). Raw outputs of a regression are in units of the target. A bound of 0: the network does not read
-    that input. `column` is that of the table that it is made of. A value that becomes missing is no bounded move: its
-    input jumps to the median, and another one may go from 0 to 1.
+    that input. `column` is that of the table that it is made of. A value that becomes missing is no bounded move, which
+    `becoming_missing` says: its input jumps to the median, and another one may go from 0 to 1.
     """
     bound = bounds.detach().double().cpu()
     scales = torch.tensor(task.input_scales or [1.0] * len(bound), dtype=torch.float64)
     raw = bound / scales * task.target_scale
     names = {"input": task.feature_names, "column": task.input_columns}
-    return pd.DataFrame(names | {"bound": bound, "scale": scales, "bound_raw": raw})
+    numbers = {"bound": bound, "scale": scales, "bound_raw": raw}
+    return pd.DataFrame(names | numbers | {"becoming_missing": "no bounded move"})
 
 
 def unit_table(network: Any) -> pd.DataFrame:

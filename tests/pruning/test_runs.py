@@ -144,6 +144,7 @@ def test_inputs_are_listed_in_raw_units(finished: Any) -> None:
     change = np.abs(saved.predict(moved) - saved.predict(raw)).max()
     bound = rows.set_index("input")["bound_raw"]["bmi"] * 3
     assert 0 < change <= bound * (1 + 1e-4)
+    assert set(rows["becoming_missing"]) == {"no bounded move"}
 
 
 def test_a_network_that_is_not_there(finished: Any) -> None:
