@@ -203,6 +203,28 @@ def test_as_many_weights_go_as_the_bound_allows(made: Any, kind: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(biases(before), biases(pruned), strict=True))
 
 
+@pytest.mark.parametrize("kind", ["pnet", "residual"])
+def test_the_term_of_a_monotone_network_counts(network: Any, kind: str) -> None:
+    """It changes with the weights: outputs move within the bound, further than without it, and stay monotone."""
+    torch.manual_seed(0)
+    model: Any = network(kind, 5, 1).plain() if kind == "pnet" else CReLUResNet(5, 1, 6, 2, 1, True).double().plain()
+    x, rows = torch.randn(30, 5).double(), torch.randn(500, 5).double()
+    before = copy.deepcopy(model)
+    model.directions = torch.tensor([1.0, 0, -1, 0, 0]).double()
+    pruned, limit = copy.deepcopy(model), 0.2 * model.lipschitz_bound().item()
+    change = PathPruning(limit).prune(pruned, x)["change"]
+    assert 0.5 * limit < change <= limit
+    pruned_before = copy.deepcopy(pruned)
+    pruned_before.directions = None
+    own = path_change(before.slope_layers(), pruned_before.slope_layers(), largest_inputs(x)).item()
+    trend = ((model.trend() - pruned.trend()).abs() * largest_inputs(x)).sum().item()
+    assert change == pytest.approx(own + trend, rel=1e-9)
+    assert trend > 0.05 * limit
+    times = (rows.abs() / largest_inputs(x)).amax(dim=1).clamp_min(1)
+    assert ((model(rows) - pruned(rows)).abs().sum(dim=1) <= change * times).all()
+    assert (pruned(rows + pruned.directions) >= pruned(rows)).all()
+
+
 def biases(model: Any) -> list[Tensor]:
     return [parameter for parameter in model.parameters() if parameter.dim() == 1]
 
