@@ -75,7 +75,9 @@ def problem_of(claim: dict[str, Any]) -> str:
 
 
 def fractions_of(matrix: list[list[float]]) -> list[Row]:
-    """Return the numbers of a matrix as fractions."""
+    """Return the numbers of a matrix as fractions, of a power of two, which text such as "1/3" would not be."""
+    if not all(isinstance(value, int | float) for row in matrix for value in row):
+        raise TypeError("a matrix holds numbers")
     return [[Fraction(value) for value in row] for row in matrix]
 
 

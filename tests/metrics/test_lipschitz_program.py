@@ -12,6 +12,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
+from psilon_bench.metrics.lipschitz_program import SlopeSearch
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
@@ -135,6 +136,27 @@ def test_no_number_is_proved(network: Any, number: float) -> None:
     wrong = right | {"proved": 0.0}
     problems = check_certificate.problems_of(json.dumps({"claims": [wrong, right]}))
     assert [bool(problem) for _, problem in problems] == [True, False]
+
+
+def test_text_in_a_matrix_is_no_number(network: Any) -> None:
+    """A third has no power of two below it, so that whole numbers would stand for another network, of the slope 0."""
+    ones, third = [[1]], [["1/3"]]
+    layer, steep = {"positive": ones, "negative": ones}, {"positive": third, "negative": third}
+    claim = {"of": "x", "lower": 0, "proved": 0, "layers": [layer, steep], "pattern": [1], "tree": [None]}
+    with pytest.raises(ValueError, match="no file of"):
+        check_certificate.problems_of(json.dumps({"claims": [claim]}))
+
+
+def test_wide_networks_bound_fewer_nodes_at_once() -> None:
+    """Their matrices (node, unit, unit) would take gigabytes."""
+    draw = np.random.default_rng(0)
+    layers = [draw.normal(size=(400, 2)), draw.normal(size=(1, 400))]
+    search = SlopeSearch(SlopeNetwork(layers, [layers[0], 0 * layers[1]]))
+    sizes = [len(search.tree.split)]
+    for _ in range(8):
+        search.step(0.0)
+        sizes.append(len(search.tree.split))
+    assert np.diff(sizes).tolist() == [2, 4, 8, 16, 32, 64, 104, 104]  # 2^24 numbers at most
 
 
 def test_time_that_ends_leaves_bounds_that_hold(network: Any) -> None:
