@@ -29,6 +29,13 @@ class Maximum:
     pattern: np.ndarray  # (unit,), 1 for P and 0 for N
     tree: list[int | None]
 
+    @property
+    def gap(self) -> float:
+        """Return proved / lower - 1: 0 where both are 0, infinite where nothing is known from below."""
+        if self.lower:
+            return self.proved / self.lower - 1
+        return float("inf") if self.proved else 0.0
+
 
 def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     """Return bounds of the largest slope over all patterns, about equal or as close as they came in this time."""

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_the_checker_refuses_what_is_not_proved(network: Any) -> None:
     assert "does not prove" in problem(layers=[heavier, *others])
     for tree in ([*right["tree"], None], ["x"]):
         with pytest.raises(ValueError, match="no file of"):
-            check_certificate.problems_of(json.dumps({"claims": [right | {"tree": tree}]}))
+            list(check_certificate.problems_of(json.dumps({"claims": [right | {"tree": tree}]})))
 
 
 def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
@@ -123,7 +124,7 @@ def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
 def test_other_files_are_no_proofs(text: str) -> None:
     """Nor is one of no claims."""
     with pytest.raises(ValueError, match=r"no claims|no file of"):
-        check_certificate.problems_of(text)
+        list(check_certificate.problems_of(text))
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
@@ -132,10 +133,22 @@ def test_no_number_is_proved(network: Any, number: float) -> None:
     (claim,) = claims_of(built(network, "plain", 1), [], 60)
     right = claim.as_json()
     with pytest.raises(ValueError, match="a number"):
-        check_certificate.problems_of(json.dumps({"claims": [right | {"proved": number}]}))
+        list(check_certificate.problems_of(json.dumps({"claims": [right | {"proved": number}]})))
     wrong = right | {"proved": 0.0}
-    problems = check_certificate.problems_of(json.dumps({"claims": [wrong, right]}))
+    problems = list(check_certificate.problems_of(json.dumps({"claims": [wrong, right]})))
     assert [bool(problem) for _, problem in problems] == [True, False]
+
+
+def test_claims_are_told_one_by_one(network: Any) -> None:
+    """The first is there before the second is looked at; where nothing is known from below, the gap is not 0."""
+    (claim,) = claims_of(built(network, "plain", 1), [], 60)
+    found = iter(check_certificate.problems_of(json.dumps({"claims": [claim.as_json(), {"of": "x"}]})))
+    assert next(found) == ("all outputs (L1)", "")
+    with pytest.raises(ValueError, match="no file of"):
+        next(found)
+    assert claim.found.gap == pytest.approx(claim.found.proved / claim.found.lower - 1)
+    assert replace(claim.found, lower=0.0).gap == math.inf
+    assert replace(claim.found, lower=0.0, proved=0.0).gap == 0
 
 
 def test_text_in_a_matrix_is_no_number(network: Any) -> None:
@@ -144,7 +157,7 @@ def test_text_in_a_matrix_is_no_number(network: Any) -> None:
     layer, steep = {"positive": ones, "negative": ones}, {"positive": third, "negative": third}
     claim = {"of": "x", "lower": 0, "proved": 0, "layers": [layer, steep], "pattern": [1], "tree": [None]}
     with pytest.raises(ValueError, match="no file of"):
-        check_certificate.problems_of(json.dumps({"claims": [claim]}))
+        list(check_certificate.problems_of(json.dumps({"claims": [claim]})))
 
 
 def test_wide_networks_bound_fewer_nodes_at_once() -> None:
