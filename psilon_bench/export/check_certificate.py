@@ -18,6 +18,7 @@ read as the binary fractions they are; ends of v are rounded outward to 2^-80, n
 
 import json
 import sys
+from collections.abc import Iterator
 from fractions import Fraction
 from math import ceil, floor
 from operator import mul
@@ -32,7 +33,7 @@ def main() -> None:
     """Check the file that the command line names; exit code 1 where a claim is not proved, 2 for another file."""
     try:
         with open(sys.argv[1], encoding="utf-8") as file:
-            found = problems_of(file.read())
+            found = list(problems_of(file.read()))
     except ValueError as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         sys.exit(2)
@@ -41,18 +42,19 @@ def main() -> None:
     sys.exit(1 if problems else 0)
 
 
-def problems_of(text: str) -> list[tuple[str, str]]:
-    """Return what each claim of a file is of and what is wrong with it, nothing where it is proved.
+def problems_of(text: str) -> Iterator[tuple[str, str]]:
+    """Yield what each claim of a file is of and what is wrong with it, nothing where it is proved, once it is checked.
 
     ValueError where the text is not of such a file, or holds no claim.
     """
     try:
-        found = [(str(claim["of"]), problem_of(claim)) for claim in json.loads(text)["claims"]]
+        claims = json.loads(text)["claims"]
+        for claim in claims:
+            yield str(claim["of"]), problem_of(claim)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError("it is no file of psilon-certify --exact --out, or a number of it is missing") from error
-    if not found:
+    if not claims:
         raise ValueError("it holds no claims")
-    return found
 
 
 def problem_of(claim: dict[str, Any]) -> str:
@@ -75,7 +77,9 @@ def problem_of(claim: dict[str, Any]) -> str:
 
 
 def fractions_of(matrix: list[list[float]]) -> list[Row]:
-    """Return the numbers of a matrix as fractions."""
+    """Return the numbers of a matrix as fractions, of a power of two, which text such as "1/3" would not be."""
+    if not all(isinstance(value, int | float) for row in matrix for value in row):
+        raise TypeError("a matrix holds numbers")
     return [[Fraction(value) for value in row] for row in matrix]
 
 

@@ -67,7 +67,7 @@ def verdict(
         order = bounds.argsort()
         now, later = order[:NODES_AT_ONCE], order[NODES_AT_ONCE:]
         lower, worst = best_bounds(problem, [own[now] for own in signs])
-        left = lower <= 0
+        left = ~(lower > 0)  # what is no number is no proof
         for node in (left & (worst < 0)).nonzero().squeeze(1).tolist():  # all signs are known there
             leaf = [own[now[node : node + 1]] for own in signs]
             for price in PRICES:

@@ -15,7 +15,8 @@ from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, uppe
 
 CLOSE = 1e-6  # relative gap at which bounds count as equal, beside what is rounded
 ROUNDED = 1e-6  # of the path norm, more than bounds are off in float64 and with q in 24 bits, as the checker has it
-NODES_AT_ONCE = 256
+NODES_AT_ONCE = 512
+MATRIX_NUMBERS = 1 << 24  # of the nodes that are bounded together, which hold several matrices (node, unit, unit)
 STARTS = 30
 
 
@@ -27,6 +28,13 @@ class Maximum:
     proved: float
     pattern: np.ndarray  # (unit,), 1 for P and 0 for N
     tree: list[int | None]
+
+    @property
+    def gap(self) -> float:
+        """Return proved / lower - 1: 0 where both are 0, infinite where nothing is known from below."""
+        if self.lower:
+            return self.proved / self.lower - 1
+        return float("inf") if self.proved else 0.0
 
 
 def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
@@ -97,10 +105,16 @@ class SlopeSearch:
         """Return what the leaves prove."""
         return max(self.closed, -self.heap[0][0] if self.heap else 0.0)
 
+    @property
+    def most_nodes(self) -> int:
+        """Return how many nodes are bounded together, an even number: fewer of wide networks, to keep memory."""
+        widest = max(self.net.widths) ** 2
+        return min(NODES_AT_ONCE, max(2, MATRIX_NUMBERS // widest // 2 * 2))
+
     def step(self, enough: float) -> None:
         """Split the worst nodes whose bound is above `enough`."""
         nodes, rows = list[int](), list[np.ndarray]()
-        while self.heap and len(nodes) < 2 * NODES_AT_ONCE and -self.heap[0][0] > enough:
+        while self.heap and len(nodes) < self.most_nodes and -self.heap[0][0] > enough:
             _, node, own, place = heapq.heappop(self.heap)
             for child, value in zip(self.tree.grow(node, place), (-1, 1), strict=True):
                 changed = own.copy()

@@ -74,7 +74,7 @@ def branched(
         now = time.monotonic()
         deadline = now + max(ends - now, 0.0) / (len(rows) - number)
         one, proved[row] = int(y[row]), True
-        for other in (margins[row] <= 0).nonzero().squeeze(1).tolist():
+        for other in (~(margins[row] > 0)).nonzero().squeeze(1).tolist():
             found = verdict(net, x[row], one, other, radius, deadline)
             proved[row] &= found == "certified"
             broken[row] |= found == "broken"

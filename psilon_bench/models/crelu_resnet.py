@@ -190,10 +190,9 @@ class CReLUResNet(MonotoneInputs, HasNormLayers, HasCompact, HasPowerSum, HasPat
             paths = paths @ self._block(block, "tight")
         return paths @ self.first.weight.abs()
 
-    def slope_layers(self) -> list[SlopeLayer]:
+    def own_slope_layers(self) -> list[SlopeLayer]:
         """Return the first layer, the blocks with the identity in both of their slopes, and the output layer."""
-        layers = [linear_slopes(self.first, 1.0, 1.0), *map(_block_slopes, self.blocks), _crelu_slopes(self.last)]
-        return self.with_trend_layers(layers)
+        return [linear_slopes(self.first, 1.0, 1.0), *map(_block_slopes, self.blocks), _crelu_slopes(self.last)]
 
     def norm_layers(self) -> list[NormLinear]:
         """Return the weight-normalised layers."""

@@ -121,12 +121,11 @@ class MLP(
         """Return whether the activation has two slopes, behind and before 0."""
         return self.homogeneous
 
-    def slope_layers(self) -> list[SlopeLayer]:
+    def own_slope_layers(self) -> list[SlopeLayer]:
         """Return the layers with the two slopes of the activation before each, of which the identity has but one."""
         both = self.lipschitz_activation, SLOPES[self.activation_name]
         before = [both if activation is self.activation else (1.0, 1.0) for activation in self.activations()]
-        layers = [linear_slopes(layer, *s) for layer, s in zip(self.layers, [(1.0, 1.0), *before], strict=True)]
-        return self.with_trend_layers(layers)
+        return [linear_slopes(layer, *s) for layer, s in zip(self.layers, [(1.0, 1.0), *before], strict=True)]
 
     def units(self) -> list[Pair]:
         """Return layers (1, 2), (3, 4), ... as pairs; none where they are normalised, for then lengths scale units."""

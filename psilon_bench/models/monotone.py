@@ -54,9 +54,17 @@ class MonotoneInputs(nn.Module):
         own = self.own_bounds()
         return own if self.directions is None else own * (1 + (1 + MARGIN) * self.directions.abs())
 
-    def with_trend_layers(self, layers: list[SlopeLayer]) -> list[SlopeLayer]:
-        """Return the layers with a unit in each that carries the linear term past them, where there is one."""
-        return layers if self.directions is None else beside(layers, self.trend())
+    def own_slope_layers(self) -> list[SlopeLayer]:
+        """Return the layers of the network without the term by their slopes."""
+        raise NotImplementedError
+
+    def slope_layers(self) -> list[SlopeLayer]:
+        """Return the layers by their slopes, with a unit in each that carries the term past them, where there is one.
+
+        The entries of `own_slope_layers` are the first of their rows and columns.
+        """
+        own = self.own_slope_layers()
+        return own if self.directions is None else beside(own, self.trend())
 
     def monotone_on(self, inputs: Tensor, whole: "MonotoneInputs") -> None:
         """Take the directions of the network `whole`, of whose inputs this one takes those with these indices."""

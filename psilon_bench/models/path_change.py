@@ -10,7 +10,8 @@ at each layer, |h| <= u and |h - h'| <= d, so that |f(x) - f'(x)|_1 is at most t
 
     z - z' = (P - P') max(h, 0) + (N - N') min(h, 0) + b - b' + g(h) - g(h'),   g(h) = P' max(h, 0) + N' min(h, 0).
 
-Of max(h, 0) and min(h, 0) one is 0, in each entry; and from h' to h each column of the slope of g is one of P' or N'.
+Of max(h, 0) and min(h, 0) one is 0, in each entry; and from h' to h each column of the slope of g is one of P' or N',
+or a mean of them where the sign changes.
 
 Where a layer is W act(h) + b, with act(0) = 0 and slopes of act from 0 to 1, and |W'| <= |W| has the same signs,
 |W - W'| = |W| - |W'|. Then d = u - u' by induction, so that |f - f'|_1 <= Phi - Phi', where Phi is the sum over all

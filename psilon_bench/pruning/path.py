@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.errors import UsageError
+from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.models.offers import HasPathNorm, HasPlain, HasSlopes
 from psilon_bench.models.path_change import changes_of_entries, largest_inputs, path_change, path_change_slack
 from psilon_bench.models.slopes import SlopeLayer
@@ -25,7 +26,8 @@ class PathPruning(Pruner):
     It holds for all x whose entries are no larger than those of the training rows, |x_i| <= r_i, and times c where an
     entry is c times as large; outputs are those of the network, logits or the target as scaled. Phi is the sum over all
     paths, and the bound is `path_change`, which has the proof (Gonon et al., ICML 2025). Both stay as they are when
-    units are rescaled, which magnitudes do not. Biases are not pruned.
+    units are rescaled, which magnitudes do not. Biases are not pruned. Of a monotone network the order is that of the
+    network without the linear term, which depends on the weights, so that the bound counts how it changes.
     """
 
     def __init__(self, max_change: Annotated[float, Field(gt=0, allow_inf_nan=False)]) -> None:
@@ -63,7 +65,8 @@ class PathPruning(Pruner):
         weights = matrices(exact)
         kept = [weight.clone() for weight in weights]
         before = [frozen(layer) for layer in exact.slope_layers()]
-        order, slack = order_of(kept, before, ranges), path_change_slack(before, ranges)
+        own = exact.own_slope_layers() if isinstance(exact, MonotoneInputs) else before
+        order, slack = order_of(kept, own, ranges), path_change_slack(before, ranges)
 
         def change(count: int) -> float:
             """Return the bound where the first `count` weights in the order are 0."""

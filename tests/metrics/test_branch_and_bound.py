@@ -102,6 +102,29 @@ def test_the_rung_is_above_crown_and_below_the_attack(network: Any) -> None:
     assert names[1] not in robust_accuracies(net, x, y, [0.3], "exact", 0, None, 60.0)
 
 
+def test_rounding_of_hidden_layers_counts(network: Any) -> None:
+    """A unit whose 0.01 is what large numbers leave is certified of exact numbers alone, not of float32."""
+    model, x = network("plain", 2, 2, hidden=1, depth=1), torch.ones(2).double()
+    with torch.no_grad():
+        first, last = model.layers
+        first.weight.copy_(torch.tensor([[1e5, -1e5]]))
+        first.bias.fill_(0.01)
+        last.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        last.bias.copy_(torch.tensor([0.0, 0.001]))
+    nets = [exact_network(model.to(dtype), "multiclass") for dtype in (torch.float64, torch.float32)]
+    assert [verdict(net, x, 0, 1, 1e-9, math.inf) for net in nets] == ["certified", "open"]
+
+
+def test_bounds_that_are_no_numbers_prove_nothing(network: Any) -> None:
+    """Sums of 200 numbers may be all error in bfloat16: no row is certified, and all that stand are undecided."""
+    model = network("plain", 3, 2, hidden=200, depth=2).bfloat16()
+    net, x = exact_network(model, "multiclass"), torch.randn(5, 3).double()
+    y = net.logits(x).argmax(dim=1)
+    found = robust_accuracies(net, x, y, [1e-6], "exact", 5, None, 0.2)
+    assert found["certified_accuracy/1e-06"] == 0
+    assert found["num_undecided/1e-06"] == 5
+
+
 def test_the_time_is_kept(network: Any) -> None:
     """A network of many units, at a radius where all are open, ends soon after the deadline."""
     net = exact_network(network("plain", 20, 2, hidden=60, depth=3), "multiclass")

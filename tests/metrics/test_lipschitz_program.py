@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
+from psilon_bench.metrics.lipschitz_program import SlopeSearch
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
@@ -104,7 +106,7 @@ def test_the_checker_refuses_what_is_not_proved(network: Any) -> None:
     assert "does not prove" in problem(layers=[heavier, *others])
     for tree in ([*right["tree"], None], ["x"]):
         with pytest.raises(ValueError, match="no file of"):
-            check_certificate.problems_of(json.dumps({"claims": [right | {"tree": tree}]}))
+            list(check_certificate.problems_of(json.dumps({"claims": [right | {"tree": tree}]})))
 
 
 def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
@@ -123,7 +125,7 @@ def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
 def test_other_files_are_no_proofs(text: str) -> None:
     """Nor is one of no claims."""
     with pytest.raises(ValueError, match=r"no claims|no file of"):
-        check_certificate.problems_of(text)
+        list(check_certificate.problems_of(text))
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
@@ -132,10 +134,43 @@ def test_no_number_is_proved(network: Any, number: float) -> None:
     (claim,) = claims_of(built(network, "plain", 1), [], 60)
     right = claim.as_json()
     with pytest.raises(ValueError, match="a number"):
-        check_certificate.problems_of(json.dumps({"claims": [right | {"proved": number}]}))
+        list(check_certificate.problems_of(json.dumps({"claims": [right | {"proved": number}]})))
     wrong = right | {"proved": 0.0}
-    problems = check_certificate.problems_of(json.dumps({"claims": [wrong, right]}))
+    problems = list(check_certificate.problems_of(json.dumps({"claims": [wrong, right]})))
     assert [bool(problem) for _, problem in problems] == [True, False]
+
+
+def test_claims_are_told_one_by_one(network: Any) -> None:
+    """The first is there before the second is looked at; where nothing is known from below, the gap is not 0."""
+    (claim,) = claims_of(built(network, "plain", 1), [], 60)
+    found = iter(check_certificate.problems_of(json.dumps({"claims": [claim.as_json(), {"of": "x"}]})))
+    assert next(found) == ("all outputs (L1)", "")
+    with pytest.raises(ValueError, match="no file of"):
+        next(found)
+    assert claim.found.gap == pytest.approx(claim.found.proved / claim.found.lower - 1)
+    assert replace(claim.found, lower=0.0).gap == math.inf
+    assert replace(claim.found, lower=0.0, proved=0.0).gap == 0
+
+
+def test_text_in_a_matrix_is_no_number(network: Any) -> None:
+    """A third has no power of two below it, so that whole numbers would stand for another network, of the slope 0."""
+    ones, third = [[1]], [["1/3"]]
+    layer, steep = {"positive": ones, "negative": ones}, {"positive": third, "negative": third}
+    claim = {"of": "x", "lower": 0, "proved": 0, "layers": [layer, steep], "pattern": [1], "tree": [None]}
+    with pytest.raises(ValueError, match="no file of"):
+        list(check_certificate.problems_of(json.dumps({"claims": [claim]})))
+
+
+def test_wide_networks_bound_fewer_nodes_at_once() -> None:
+    """Their matrices (node, unit, unit) would take gigabytes."""
+    draw = np.random.default_rng(0)
+    layers = [draw.normal(size=(400, 2)), draw.normal(size=(1, 400))]
+    search = SlopeSearch(SlopeNetwork(layers, [layers[0], 0 * layers[1]]))
+    sizes = [len(search.tree.split)]
+    for _ in range(8):
+        search.step(0.0)
+        sizes.append(len(search.tree.split))
+    assert np.diff(sizes).tolist() == [2, 4, 8, 16, 32, 64, 104, 104]  # 2^24 numbers at most
 
 
 def test_time_that_ends_leaves_bounds_that_hold(network: Any) -> None:
