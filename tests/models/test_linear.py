@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import row_norm, weight_of
 
-from psilon_bench.models.linear import Linear, NormLinear
+from psilon_bench.models.linear import SHORTEST, Linear, NormLinear
 
 SHAPES = [(3, 5), (7, 2), (1, 4), (6, 1)]
 KINDS: list[tuple[Literal[1, 2], bool]] = [(q, share) for q in (1, 2) for share in (True, False)]
@@ -109,7 +109,7 @@ class TestNormLinear:
     q=st.sampled_from([1, 2]),
 )
 def test_any_numbers_make_finite_weights_of_length_g(rows: Any, g: Any, q: Any) -> None:
-    """||W_j||_q = |g| for every v_j that is not 0 (or too small for its square to be seen), else W_j = 0."""
+    """||W_j||_q = |g| for every v_j of at least SHORTEST; a shorter one is multiplied by g, not divided."""
     one = NormLinear(3, len(rows), q, share=True).double()
     with torch.no_grad():
         one.v.copy_(torch.tensor(rows, dtype=torch.float64))
@@ -118,8 +118,11 @@ def test_any_numbers_make_finite_weights_of_length_g(rows: Any, g: Any, q: Any) 
     for row, weight in zip(rows, one.weight, strict=True):
         if not any(row):
             assert not weight.any()
-        elif max(map(abs, row)) > 1e-100:
+        elif max(map(abs, row)) >= SHORTEST:
             assert row_norm(weight, q).item() == pytest.approx(abs(g), rel=1e-9)
+        elif 3 * max(map(abs, row)) < SHORTEST:
+            expected = g * torch.tensor(row, dtype=torch.float64)
+            torch.testing.assert_close(weight, expected, rtol=1e-12, atol=1e-300)
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2])
