@@ -13,6 +13,7 @@ from torch import nn
 from psilon_bench.machine.torch_internals import SHIELDED, NormLayer, lean, mark_stepped, trace_gradients, tree_map
 
 
+@pytest.mark.slow
 def test_a_lean_optimizer_imports_no_compiler() -> None:
     """Neither its making, nor its steps, nor its state; without `lean` they do."""
     code = (

@@ -29,6 +29,7 @@ def built(network: Any, kind: str, seed: int) -> Any:
     return model
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_rows_are_decided_as_a_fine_grid_has_it(network: Any, kind: str) -> None:
     """Of two inputs: certified rows keep their class at 40 x 40 points, broken ones do not; crown leaves some open."""
@@ -56,6 +57,7 @@ def test_all_rows_are_decided_as_a_fine_grid_has_it(network: Any, kind: str) -> 
     assert seen == {"certified", "broken"}
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nodes_are_bounded_below_all_their_points(network: Any, kind: str) -> None:
     """Of each node the bound is below the margin at random points that have its signs, and the root's near CROWN's."""

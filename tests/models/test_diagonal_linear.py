@@ -74,6 +74,7 @@ def test_it_descends_as_by_hand(fitted: Any, power: Any, signed: Any, ratio: Any
 NORMALIZED = ("model.normalization=2", "model.ratio=0.05")
 
 
+@pytest.mark.slow
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("signed", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_both_find_basis_pursuits_vector(fitted: Any, signed: Any) -> None:

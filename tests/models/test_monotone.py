@@ -64,6 +64,7 @@ def test_the_steepest_descent_is_outweighed() -> None:
     assert model.input_bounds().item() == pytest.approx(2 + 2.0**-10)
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_term_is_trained_through(kind: str) -> None:
     """Its gradient is that of finite differences."""

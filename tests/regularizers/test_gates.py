@@ -53,6 +53,7 @@ def fitted(grouping: Any, lam: float, factors: int = 2) -> Tensor:
     return layer.weight.detach().squeeze(0)
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.unchecked_shapes
 @pytest.mark.parametrize("lam", [0.3, 0.8])
 def test_two_factors_are_the_lasso(lam: float) -> None:
@@ -89,6 +90,7 @@ def norms_by_hand(grouping: Any, weight: Tensor) -> list[Tensor]:
     ]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("grouping", GROUPINGS)
 @pytest.mark.parametrize("factors", [2, 3, 4])
 @pytest.mark.parametrize("kernel", [(), (3, 2)])

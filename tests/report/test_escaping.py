@@ -144,6 +144,7 @@ def test_a_hostile_report_in_html(hostile: Any) -> None:
     assert all(html.escape(visible(name), quote=False)[:20] in text.replace("&#39;", "'") for name in NAMES)
 
 
+@pytest.mark.slow
 def test_a_hostile_report_in_markdown(hostile: Any) -> None:
     """Rendered, it has the pictures of figures alone and no links but to files."""
     rendered = RENDER.render((hostile / "report/report.md").read_text(encoding="utf-8"))
@@ -156,6 +157,7 @@ def test_a_hostile_report_in_markdown(hostile: Any) -> None:
     assert elements <= {"h1", "h2", "ul", "li", "p", "pre", "code", "img", "a", *TABLE}
 
 
+@pytest.mark.slow
 def test_hostile_figures(hostile: Any) -> None:
     """Valid XML, names drawn as they are (matplotlib keeps them in comments), points without formulas."""
     drawings = sorted((hostile / "report/figures").glob("*.svg"))
@@ -172,7 +174,8 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIO
 NARROW = {"NO_COLOR": "1", "COLUMNS": "20", "TERM": "dumb"}
 
 
-@pytest.mark.parametrize("env", [ASCII | NARROW, pytest.param(NARROW, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("env", [ASCII | NARROW, NARROW])
 def test_the_command_in_odd_environments(hostile: Any, tmp_path: Path, env: Any) -> None:
     """It prints what it can and writes UTF-8; what it says ends nothing."""
     command = [sys.executable, "-c", "from psilon_bench.cli.report import main; main()", str(hostile / "runs")]
@@ -190,6 +193,7 @@ def test_the_command_in_odd_environments(hostile: Any, tmp_path: Path, env: Any)
         done.stdout.decode("ascii")
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_loses_nothing(hostile: Any) -> None:
     """Where a table does not fit, every cell stands in a paragraph of its row."""
     from psilon_bench.cli.report import show
@@ -203,6 +207,7 @@ def test_a_narrow_terminal_loses_nothing(hostile: Any) -> None:
     assert "val/loss" in text
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_gone(hostile: Any, tmp_path: Path) -> None:
     """`| head` stops the talk, not the report."""
     main = f"{sys.executable} -c 'from psilon_bench.cli.report import main; main()'"

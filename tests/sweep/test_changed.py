@@ -56,6 +56,7 @@ def test_one_name_in_two_folders_is_two_data_sets(psilon: Any, records: Any, tmp
     assert sorted(places) == ["a", "a", "b", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multirun", [pytest.param((), marks=pytest.mark.slow), ("-m", "seed=0,1")])
 def test_a_checkpoint_of_other_data_is_set_aside(
     start: Any, psilon: Any, records: Any, tmp_path: Path, multirun: Any

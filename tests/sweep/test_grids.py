@@ -159,6 +159,7 @@ def test_an_arm_that_is_none(arms: Any, grids: Any, line: Any) -> None:
         selected_arms(grids, arms)
 
 
+@pytest.mark.slow
 def test_arms_are_composed_once_each_and_rightly(jobs: Any) -> None:
     """The composer's copies are Hydra's own compositions, whether a choice comes from an arm or the command line."""
     calls = []

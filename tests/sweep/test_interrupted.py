@@ -62,6 +62,7 @@ def test_halves_find_the_one_to_blame(grid: Any, monkeypatch: pytest.MonkeyPatch
         assert [row["val/loss"] for row in again] == pytest.approx([row["val/loss"] for row in rows], rel=1e-12)
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves(grid: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack size that fits is found; nothing fails, nothing is told twice."""
     began = failing(monkeypatch, lambda stack: len(stack) > 2, torch.OutOfMemoryError("CUDA out of memory"))
@@ -152,6 +153,7 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.Monkey
     assert not list(Path("results/cut/.checkpoints").glob("*.pt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "epochs", [pytest.param(4, marks=pytest.mark.slow), 7]
 )  # each gives the checkpoints another order

@@ -128,6 +128,7 @@ def test_sigkill_resumes_bit_for_bit(start: Any, psilon: Any, records: Any, grid
         assert all(torch.equal(left[name], right[name]) for name in left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plans", [pytest.param(("serial", "serial"), marks=pytest.mark.slow), ("serial", "stacked")])
 def test_two_at_once(start: Any, records: Any, plans: Any) -> None:
     """The same sweep started twice: both end well, and each run is trained once, however each cuts its stacks.

@@ -52,6 +52,7 @@ def trials(name: str = "runs") -> list[Any]:
     return study.get_trials()
 
 
+@pytest.mark.slow
 def test_a_search_and_its_going_on(searched: Any, records: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Two batches of two, then one trial more; values are the means over seeds of what the runs record."""
     keys = (LAM, "seed=0,1", "hardware.plan=stacked")

@@ -174,6 +174,7 @@ def test_a_network_is_registered_once(experiment: Experiment, record: Any) -> No
     assert not Path("mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_the_choice_of_a_sweep_is_registered(config: Any, record: Any, capsys: Any) -> None:
     """That of psilon-report among all runs in the folder: the seed with the lowest loss of the best setting."""
     settings = config("results_dir=results", "tracking.register=chosen")

@@ -19,6 +19,7 @@ from psilon_bench.run.checks import prepare
 MONOTONE = ("dataset=diabetes", "model.monotone={bmi: 1, s3: -1}", "metrics.radii=[0.1]")
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("model", ["pnet", "psilon_resnet"])
 def test_all_that_is_kept_is_monotone(finished: Any, model: str) -> None:
     """The pruned and the compact network and both exports, when bmi goes up and s3 down."""
