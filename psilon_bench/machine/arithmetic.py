@@ -17,22 +17,23 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # <malloc.h>
 
 @contextmanager
 def torch_threads(number: int | Literal["auto"] | None) -> Iterator[None]:
-    """Let torch use so many threads within the block, which may change it; None leaves the number as it is.
-
-    auto: as many as the process may have.
-    """
+    """Let torch use so many threads within the block, as `set_threads` has it; the block may change the number."""
     before = torch.get_num_threads()
-    set_threads(most_threads() if number == "auto" else number or before)
+    set_threads(number)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def set_threads(number: int) -> None:
-    """Let torch use so many threads from now on."""
-    most_threads()
-    torch.set_num_threads(number)
+def set_threads(number: int | Literal["auto"] | None) -> None:
+    """Let torch use so many threads from now on; None leaves the number as it is.
+
+    auto: as many as the process may have, until a trial chooses.
+    """
+    most = most_threads()  # asked before the number first changes
+    if number is not None:
+        torch.set_num_threads(most if number == "auto" else number)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from typing import Any
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed, UsageError, with_kind
-from psilon_bench.machine.arithmetic import most_threads, set_tf32, set_threads
+from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
 from psilon_bench.models.offers import unclaimed
 from psilon_bench.records import places
@@ -56,8 +56,7 @@ def run(
 
 def ready(config: Config) -> Member:
     """Return the configuration with its data and its network, after setting up the process for it."""
-    if config.hardware.threads is not None:
-        set_threads(most_threads() if config.hardware.threads == "auto" else config.hardware.threads)
+    set_threads(config.hardware.threads)
     set_tf32(config.hardware)
     return prepare(config)
 

@@ -3,7 +3,6 @@
 import copy
 import itertools
 import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -12,10 +11,10 @@ import torch
 from psilon_bench.machine.device import device_settings
 from psilon_bench.training.member import Member
 from psilon_bench.training.trainer import Trainer
+from psilon_bench.training.turns import turn_s
 
 WORTH = 1.2  # float32 / bfloat16 from which on `auto` takes bfloat16
 TURNS = 7
-TURN_S = 0.02
 Build = Callable[[Sequence[Member], torch.dtype | None], Trainer]
 
 
@@ -45,11 +44,10 @@ def turns(trainer: Trainer) -> Iterator[float]:
     batches = trainer.batches.endless()
     while True:
         with trainer.randomness.own():
-            started, steps = time.perf_counter(), 0
-            while (taken := time.perf_counter() - started) < TURN_S or not steps:
-                trainer.training_step(next(batches), trainer.taken)[0].sum().item()  # waits for a GPU
-                steps += 1
-        yield taken / steps
+            taken = turn_s(
+                lambda: trainer.training_step(next(batches), trainer.taken)[0].sum().item()
+            )  # waits for a GPU
+        yield taken
 
 
 def gain(first: Iterator[float], second: Iterator[float]) -> float:

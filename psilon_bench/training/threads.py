@@ -7,20 +7,21 @@ and a step on two threads takes up to 15 times as long as on one.
 import itertools
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from psilon_bench.machine.arithmetic import most_threads, set_threads
-from psilon_bench.training.batches import Batches, RowBatch
+from psilon_bench.training.batches import Batches
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.step import TrainingStep
+from psilon_bench.training.turns import turn_s
 
 TINY_S = 0.005  # a step that one thread computes in so much processor time is not divided
 FEW_STEPS = 50  # a run of fewer is not worth the trial
 WORTH = 1.1  # more threads must be so many times as fast
 TURNS = 5  # of each number of threads, by turns
-TURN_S = 0.02  # at least
 SLOWER = 3.0  # than in the trial: time for another one
 
 
@@ -91,11 +92,12 @@ def fastest_pace(step: TrainingStep, batches: Batches, randomness: Randomness, m
         return settled(Pace(most))
     with on_trial(step, batches, randomness):
         (batch,) = itertools.islice(batches.epoch(), 1)
+        work = partial(step.slopes, *batch, step.lams, step.values)
         set_threads(1)
-        turn_s(step, batch)  # warms up
-        if min(processor_s(step, batch) for _ in range(3)) < TINY_S:
+        turn_s(work)  # warms up
+        if min(processor_s(work) for _ in range(3)) < TINY_S:
             return settled(Pace(1))
-        turns = [[turn_s(step, batch, number) for number in numbers] for _ in range(TURNS)]
+        turns = [[turn_on(work, number) for number in numbers] for _ in range(TURNS)]
     best = Pace(1, statistics.median(turn[0] for turn in turns))
     for place, number in enumerate(numbers[1:], start=1):
         found = Pace(number, statistics.median(turn[place] for turn in turns))
@@ -110,18 +112,14 @@ def settled(pace: Pace) -> Pace:
     return pace
 
 
-def processor_s(step: TrainingStep, batch: RowBatch) -> float:
-    """Return the processor time that this thread takes for the slopes of a step, in seconds."""
+def processor_s(work: Callable[[], object]) -> float:
+    """Return the processor time that this thread takes for the work, in seconds."""
     started = time.thread_time()
-    step.slopes(*batch, step.lams, step.values)
+    work()
     return time.thread_time() - started
 
 
-def turn_s(step: TrainingStep, batch: RowBatch, threads: int = 1) -> float:
-    """Return the seconds of the slopes of a step on so many threads, the mean of as many steps as fill a turn."""
+def turn_on(work: Callable[[], object], threads: int) -> float:
+    """Return the seconds that the work takes on so many threads."""
     set_threads(threads)
-    started, steps = time.perf_counter(), 0
-    while (taken := time.perf_counter() - started) < TURN_S or not steps:
-        step.slopes(*batch, step.lams, step.values)
-        steps += 1
-    return taken / steps
+    return turn_s(work)

@@ -55,9 +55,7 @@ class Trainer:
         self.last, self.best = self.stack.snapshot(), self.stack.snapshot()
         self.clock: float | None = None  # since when time counts; None while this trainer is not at work
         self.seconds = 0.0  # spent on training steps, evaluations excluded
-        self.window: list[
-            tuple[Tensor, Tensor]
-        ] = []  # objectives and losses since the last evaluation, (members,) each
+        self.window: list[tuple[Tensor, Tensor]] = []  # of steps since the last evaluation: objectives, losses
 
     @property
     def precision(self) -> str:
