@@ -44,9 +44,8 @@ def turns(trainer: Trainer) -> Iterator[float]:
     batches = trainer.batches.endless()
     while True:
         with trainer.randomness.own():
-            taken = turn_s(
-                lambda: trainer.training_step(next(batches), trainer.taken)[0].sum().item()
-            )  # waits for a GPU
+            # reading a number waits for a GPU
+            taken = turn_s(lambda: trainer.training_step(next(batches), trainer.taken)[0].sum().item())
         yield taken
 
 
