@@ -31,6 +31,8 @@ class CReLULinear(NormLinear):
     starts with W- = W+ orthogonal, so that it is linear in h, and with `length` in every g.
     """
 
+    pairs = True
+
     def __init__(
         self, in_features: PositiveInt, out_features: PositiveInt, q: Literal[1, 2], share: bool, length: float
     ) -> None:

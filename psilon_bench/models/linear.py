@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psilon_bench.models import simplex
+from psilon_bench.models.blended import Rows, blend
 
 Init = Literal["orthogonal", "kaiming", "uniform"]
 Depth = Annotated[int, Field(gt=0, le=1000)]  # layers are built one by one
@@ -71,6 +71,8 @@ class NormLinear(nn.Module):
     `strength`, a 1-norm that v_j is brought to before it is projected.
     """
 
+    pairs = False  # whether a row is [v+, v-], of sizes max(|v+|, |v-|)
+
     def __init__(
         self,
         in_features: PositiveInt,
@@ -83,6 +85,8 @@ class NormLinear(nn.Module):
         self.q, self.share, self.init = q, share, init
         self.blend = 0.0
         self.strength: float | None = None
+        self.tau: Tensor  # thresholds of the last pruned step, from which the search for the next begins
+        self.register_buffer("tau", torch.zeros(out_features, 1), persistent=False)
         self.v = nn.Parameter(torch.empty(out_features, in_features))
         self.g = nn.Parameter(torch.empty(1 if share else out_features))
         self.bias = nn.Parameter(torch.empty(out_features))
@@ -111,22 +115,15 @@ class NormLinear(nn.Module):
         """Return D and the norms ||v_j||_q with W_j = g_j / ||v_j||_q D_j: D is V, or V blended with its projection."""
         if not self.blend:
             return self.v, self.row_norms()
-        shrunk, norms = self.shrunk()
-        if self.strength is None:
-            shrunk = shrunk * norms[:, None]
-        weight = self.blend * (1.0 if self.strength is None else self.strength)
-        return torch.add(self.v * (1 - self.blend), shrunk, alpha=weight), norms
+        rows = self.blended(self.blend)
+        if self.training:
+            with torch.no_grad():
+                self.tau.copy_(rows.tau)
+        return rows.direction, rows.norms[..., 0]
 
-    def shrunk(self) -> tuple[Float[Tensor, "unit fan_in"], Float[Tensor, " unit"]]:
-        """Return V with the sizes u of each row less their threshold, max(u - tau, 0), and the 1-norms of V's rows.
-
-        A row that is brought to the 1-norm s and then projected is max(s u / ||u||_1 - tau, 0), which is
-        s / ||u||_1 max(u - tau', 0) with a tau' for which the sum of max(u - tau', 0) is ||u||_1 / s.
-        """
-        sizes = self.sizes()
-        norms = sizes.sum(dim=1)
-        total = torch.ones_like(norms) if self.strength is None else norms / self.strength
-        return simplex.shrink(self.v, simplex.threshold(sizes, total[:, None])), norms
+    def blended(self, a: float) -> Rows:
+        """Return the rows of V blended with their projections of the same 1-norms."""
+        return blend(self.v, self.tau, a, self.strength, self.pairs)
 
     @property
     def weight(self) -> Float[Tensor, "unit fan_in"]:
@@ -136,10 +133,8 @@ class NormLinear(nn.Module):
 
     def projected(self) -> Float[Tensor, "unit fan_in"]:
         """Return V with the sizes of every row projected onto the probability simplex and the signs put back."""
-        shrunk, norms = self.shrunk()
-        if self.strength is None:
-            return shrunk
-        return shrunk * (self.strength / norms.masked_fill(norms == 0, 1))[:, None]
+        rows = self.blended(1.0)
+        return rows.direction / rows.norms.masked_fill(rows.norms == 0, 1)
 
     def plain(self) -> nn.Module:
         """Return a layer with plain weights that computes the same function."""

@@ -27,11 +27,6 @@ def threshold(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1
     return ((lengths * above).sum(dim=-1, keepdim=True) - total) / above.sum(dim=-1, keepdim=True).clamp_min(1)
 
 
-def shrink(v: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
-    """Return sign(v) max(|v| - tau, 0), for thresholds tau of any sign; where v = 0 it is 0."""
-    return _Shrink.apply(v, tau)  # type: ignore[no-untyped-call]
-
-
 def positive(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Return 1 where x > 0 and 0 elsewhere; NaN stays NaN.
 
@@ -56,7 +51,7 @@ class _Threshold(torch.autograd.Function):
         if lengths.numel() // lengths.shape[-1] > 2 * SAMPLE:
             rows, totals = lengths.flatten(0, -2), total.expand_as(lengths[..., :1]).flatten()
             some = slice(None, None, len(rows) // SAMPLE)
-            guess = _michelot(rows[some], totals[some, None], everything.flatten()[some, None]).nanmean()
+            guess = settled(rows[some], totals[some, None], everything.flatten()[some, None])[0].nanmean()
             above = (lengths - guess).clamp_min_(0)
             sums = above.sum(dim=-1, keepdim=True)
             count = above.sign_().sum(dim=-1, keepdim=True)
@@ -64,7 +59,7 @@ class _Threshold(torch.autograd.Function):
             start = torch.where(count > 0, own, everything)
         else:
             start = everything
-        return _michelot(lengths, total, start)
+        return settled(lengths, total, start)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -81,39 +76,44 @@ class _Threshold(torch.autograd.Function):
         return _Threshold.apply(*own), 0  # type: ignore[no-untyped-call]
 
 
-def _michelot(
+def exceeding(lengths: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
+    """Return 1 where an entry is above its row's tau and 0 elsewhere, in the entries' type; without a gradient."""
+    return torch.gt(lengths, tau, out=torch.empty_like(lengths))
+
+
+def settled(
     lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"], tau: Float[Tensor, "*row 1"]
-) -> Float[Tensor, "*row 1"]:
-    """Return the thresholds, starting at a tau that is not above the true one."""
+) -> tuple[Float[Tensor, "*row 1"], Float[Tensor, "*row 1"]]:
+    """Return the thresholds and how many entries lie above them, starting at a tau that is not above the true one."""
     count = torch.full_like(tau, torch.inf)
     while True:
-        above = (lengths - tau).clamp_min_(0)
-        sums = above.sum(dim=-1, keepdim=True)
-        left = above.sign_().sum(dim=-1, keepdim=True).clamp_min_(1)
+        above = exceeding(lengths, tau)
+        left = above.sum(dim=-1, keepdim=True)
         shrinks = left < count
         if not shrinks.any():
-            return tau
-        tau, count = torch.where(shrinks, tau + (sums - total) / left, tau), torch.minimum(left, count)
+            return tau, count.clamp_min_(1)
+        sums = above.mul_(lengths).sum(dim=-1, keepdim=True)
+        tau, count = torch.where(shrinks & (left > 0), (sums - total) / left, tau), torch.minimum(left, count)
 
 
-class _Shrink(torch.autograd.Function):
-    """The soft threshold with its derivative written out: the mask of what is left is the sign of the result."""
+def thresholds_near(
+    lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"], guess: Float[Tensor, "*row 1"]
+) -> tuple[Float[Tensor, "*row 1"], Float[Tensor, "*row 1"]]:
+    """Return the thresholds and how many entries lie above them, starting at a guess of any size.
 
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(v: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
-        """Return sign(v) max(|v| - tau, 0)."""
-        return (v.abs() - tau).clamp_min_(0) * v.sign()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep the result, whose signs are the mask."""
-        ctx.save_for_backward(output)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the derivatives by v, 1 where the result is not 0, and by tau, -sign(v) there."""
-        (result,) = ctx.saved_tensors
-        signs = result.sign()
-        return grad * signs.abs(), -(grad * signs).sum(dim=-1, keepdim=True)
+    Where the entries above the guess are those above their own tau, this is the true one, which two passes show. Only
+    rows for which they are not go on.
+    """
+    above = exceeding(lengths, guess)
+    count = above.sum(dim=-1, keepdim=True)
+    sums = above.mul_(lengths).sum(dim=-1, keepdim=True)
+    tau = (sums - total) / count
+    if not count.all():
+        tau = torch.where(count > 0, tau, (lengths.sum(dim=-1, keepdim=True) - total) / lengths.shape[-1])
+    open_rows = (exceeding(lengths, tau).sum(dim=-1) != count[..., 0]).flatten().nonzero().flatten()
+    if len(open_rows):
+        rows, totals = lengths.flatten(0, -2)[open_rows], total.reshape(-1, 1)[open_rows]
+        own = settled(rows, totals, tau.view(-1, 1)[open_rows])
+        for values, found in zip((tau, count), own, strict=True):
+            values.view(-1, 1).index_copy_(0, open_rows, found)
+    return tau, count.clamp_min_(1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import vmap
 
-from psilon_bench.models.simplex import project, shrink, threshold
+from psilon_bench.models.simplex import project, threshold
 
 ROWS = st.integers(1, 9).flatmap(
     lambda d: st.lists(st.lists(st.floats(0, 50), min_size=d, max_size=d), min_size=1, max_size=6)
@@ -86,22 +86,6 @@ def test_many_rows_are_thresholded_as_each_alone(scales: Any) -> None:
     alone = [threshold(u[None], t[None]) for u, t in zip(lengths, total, strict=True)]
     torch.testing.assert_close(tau, torch.cat(alone), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(project(lengths), by_sorting(lengths), atol=1e-12, rtol=1e-9)
-
-
-def test_shrinking_and_its_gradient() -> None:
-    """Against the formula by autograd, thresholds of both signs, zeros included, and under vmap."""
-    v = torch.tensor([[1.0, -2.0, 0.3, 0.0], [0.5, -0.1, 2.0, -3.0]], dtype=torch.float64, requires_grad=True)
-    tau = torch.tensor([[0.7], [-0.2]], dtype=torch.float64, requires_grad=True)
-    plain = v.sign() * (v.abs() - tau).clamp_min(0)
-    assert torch.equal(shrink(v, tau), plain)
-    assert torch.equal(vmap(shrink)(v, tau), plain)
-    weights = torch.randn(2, 4).double()
-    for own, other in zip(
-        torch.autograd.grad((shrink(v, tau) * weights).sum(), (v, tau)),
-        torch.autograd.grad((plain * weights).sum(), (v, tau)),
-        strict=True,
-    ):
-        torch.testing.assert_close(own * (v != 0) if own.shape == v.shape else own, other)
 
 
 def test_numbers_that_are_none_do_not_hang_it() -> None:
