@@ -16,7 +16,7 @@ class Rows(NamedTuple):
     norms: Tensor  # ||v||_1, and of pairs the 1-norm of max(|v+|, |v-|)
     projected: Tensor  # r, not differentiable, and so are the rest
     tau: Tensor  # what the sizes lose
-    count: Tensor  # sizes above tau
+    above: Tensor  # how many sizes are above tau
 
 
 def blend(
@@ -58,18 +58,18 @@ class _Blend(torch.autograd.Function):
         sizes = sizes_of(v, pairs)
         norms = sizes.sum(dim=-1, keepdim=True)
         total = torch.ones_like(norms) if strength is None else norms / strength
-        tau, count = thresholds_near(sizes, total, tau)
+        tau, above = thresholds_near(sizes, total, tau)
         left = v.abs().sub_(tau) if pairs else sizes.sub_(tau)
         projected = left.clamp_min_(0).mul_(v.sign()).mul_(norms if strength is None else strength)
-        return torch.lerp(v, projected, a), norms, projected, tau, count
+        return torch.lerp(v, projected, a), norms, projected, tau, above
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep what the derivative needs."""
         v, _, ctx.a, ctx.strength, ctx.pairs = inputs
-        _, norms, projected, tau, count = output
-        ctx.mark_non_differentiable(projected, tau, count)
-        ctx.save_for_backward(v, norms, projected, count)
+        _, norms, projected, tau, above = output
+        ctx.mark_non_differentiable(projected, tau, above)
+        ctx.save_for_backward(v, norms, projected, above)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -81,12 +81,12 @@ class _Blend(torch.autograd.Function):
         d = a sum G r / ||v||_1  without a strength             for dc/du = 1
         d = q / (strength |S|)   with it                        for d total / du = 1 / strength
         """
-        v, norms, projected, count = ctx.saved_tensors
+        v, norms, projected, above = ctx.saved_tensors
         a, strength = ctx.a, ctx.strength
         scale = a * norms if strength is None else torch.full_like(norms, a * strength)
         left = projected.sign()
         own = by_direction * left
-        lost = scale * own.sum(dim=-1, keepdim=True) / count
+        lost = scale * own.sum(dim=-1, keepdim=True) / above
         if strength is None:
             of_norms = a * (by_direction * projected).sum(dim=-1, keepdim=True) / norms.masked_fill(norms == 0, 1)
         else:
