@@ -60,7 +60,7 @@ class HardwareSection(Section):
     stack_size: Literal["auto"] | PositiveInt
     workers: Threads | None
     precision: Literal["float32", "tf32", "float64", "bfloat16", "auto"]
-    compile: bool
+    compile: Literal["auto"] | bool
 
 
 class TrackingSection(Section):

@@ -133,12 +133,18 @@ def read_record(path: Path) -> Run | Damaged:
         kind=about.task.kind,
         code_version=about.code_version,
         started=about.times.started,
-        params={sys.intern(visible(key)): plain(value) for key, value in about.params.items()},
+        params={sys.intern(visible(key)): plain(value) for key, value in chosen_params(about).items()},
         metrics={sys.intern(visible(key)): value for key, value in about.metrics.items()},
         val_weight=about.task.val_weight or about.task.rows.get("val", 0),
         target_scale=about.task.target.scale if about.task.target else 1.0,
         origin=sys.intern(json.dumps(visible(origin))),
     )
+
+
+def chosen_params(about: RunJson) -> dict[str, Any]:
+    """Return the flat configuration with the precision that hardware.precision=auto took: it decides the numbers."""
+    took = {"hardware.precision": about.precision} if about.params.get("hardware.precision") == "auto" else {}
+    return about.params | (took if about.precision else {})
 
 
 def plain(value: Any) -> Any:

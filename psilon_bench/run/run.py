@@ -212,8 +212,8 @@ def train(
             with contextlib.suppress(OSError):  # the next one may find room; training goes on
                 save()
 
-    if why := engine.tune(configs[0].hardware):
-        display.note(f"hardware.compile=true did not work, the run is not compiled: {why}")
+    if told := engine.tune(configs[0].hardware):
+        display.note(told)
     with display.training(configs, engine.epochs):
         try:
             engine.run(on_row, on_epoch, safe_point)

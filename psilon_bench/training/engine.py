@@ -83,7 +83,7 @@ class Engine(Protocol):
         ...
 
     def tune(self, hardware: HardwareSection) -> str | None:
-        """Choose threads and compile the training step where `hardware` asks for it; the reason where that fails."""
+        """Choose threads, compile the training step as `hardware` asks for, and return a sentence about it, if any."""
         ...
 
     def run(self, on_row: OnRow, on_epoch: Callable[[int], None], safe_point: Callable[[], None]) -> None:

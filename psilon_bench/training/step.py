@@ -1,6 +1,7 @@
 """One training step of all members of a stack: objectives, gradients, the optimizer, regularizer and pruner."""
 
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,33 @@ from psilon_bench.training.recipe import Recipe
 from psilon_bench.training.stack import Dim
 
 Gradients = tuple[Tensor | None, ...]  # by parameters
-Slopes = tuple[Tensor, Tensor, Gradients]  # objectives (members,), losses (members,), gradients of the objectives' sum
+Kept = dict[str, Tensor]  # what the regularizer is to know of the parameters before the step
+Slopes = tuple[Tensor, Tensor, Gradients, Kept]  # objectives and losses, (members,), gradients of the objectives' sum
+
+
+class Programs(Protocol):
+    """What a step consists of beside the optimizer's part, as it is written or compiled; see TrainingStep."""
+
+    @property
+    def slopes(self) -> Callable[..., Slopes]:
+        """Return the function of what `Given` holds."""
+        ...
+
+    @property
+    def finish(self) -> Callable[[Tensor, Kept, dict[str, Tensor]], None]:
+        """Return the function that changes parameters after the optimizer's step."""
+        ...
+
+
+class Given(NamedTuple):
+    """What `slopes` takes; `step` is the learning rate times lambda, (members,)."""
+
+    x: Tensor
+    y: Tensor
+    shares: Shares
+    lams: Tensor
+    values: dict[str, Tensor]
+    step: Tensor
 
 
 class TrainingStep:
@@ -34,7 +61,12 @@ class TrainingStep:
         self.blends = type(self.pruner).at_step is not Pruner.at_step
         self.set_autocast(recipe.autocast)
         self.set_progress(0.0)
-        self.compiled: Callable[..., Slopes] | None = None
+        self.compiled: Programs | None = None
+
+    @property
+    def programs(self) -> Programs:
+        """Return what the step consists of, compiled where it is."""
+        return self.compiled or self
 
     def set_autocast(self, autocast: torch.dtype | None) -> None:
         """Call the networks in this type; None: in that of their parameters."""
@@ -63,27 +95,56 @@ class TrainingStep:
         """Take the step with this number, from 0; return objectives and losses before it, (members,) each, not read."""
         self.pruner.at_step(self.stack.model, number, self.steps)
         blending = self.blends and number >= self.pruner.first_step(self.steps)
-        slopes = self.slopes if self.compiled is None or blending else self.compiled
+        programs = self if blending else self.programs
+        given = self.given(batch)
         with self.stack.training():
-            objective, loss, gradients = slopes(*batch, self.lams, self.values)
+            objective, loss, gradients, kept = programs.slopes(*given)
         parameters = self.stack.parameters.values()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         with torch.no_grad():
-            self.shrinking_step() if self.shrinks else self.optimizer.step()
+            self.optimizer.step()
+            if self.shrinks or self.projects:
+                programs.finish(given.step, kept, self.values)
         for parameter in parameters:
             parameter.grad = None  # nobody holds on to what a CUDA graph writes over
-        if self.projects:
-            self.stack.change(self.pruner.after_step)
         return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
 
-    def slopes(self, x: Tensor, y: Tensor, shares: Shares, lams: Tensor, values: dict[str, Tensor]) -> Slopes:
-        """Return objectives, losses and gradients of all members on a batch."""
+    def given(self, batch: RowBatch) -> "Given":
+        """Return what `slopes` takes of a batch, with the optimizer's learning rate as it is now."""
+        step = self.optimizer.param_groups[0]["lr"] * self.lams if self.shrinks else self.lams
+        return Given(*batch, self.lams, self.values, step)
+
+    def slopes(
+        self, x: Tensor, y: Tensor, shares: Shares, lams: Tensor, values: dict[str, Tensor], step: Tensor
+    ) -> Slopes:
+        """Return objectives, losses and gradients of all members on a batch, and what `finish` needs to know."""
         in_dims = (self.batch_dim, self.batch_dim, self.batch_dim, 0, 0)
         objective, loss = self.stack.map(self.objective, x, y, shares, lams, values, in_dims=in_dims)
         gradient = torch.autograd.grad(objective.sum(), list(self.stack.parameters.values()), allow_unused=True)
         # fused optimizers take it for granted that a gradient lies in memory as its parameter does
-        return objective.detach(), loss.detach(), tuple(one if one is None else one.contiguous() for one in gradient)
+        gradients = tuple(one if one is None else one.contiguous() for one in gradient)
+        return objective.detach(), loss.detach(), gradients, self.kept(step, values)
+
+    @torch.no_grad()
+    def kept(self, step: Tensor, values: dict[str, Tensor]) -> Kept:
+        """Return what the regularizer is to know of the parameters before the optimizer's step."""
+
+        def before(model: nn.Module, step: Tensor, values: dict[str, Tensor]) -> Kept:
+            return self.regularizer.before_step(model, step, **values)
+
+        return self.stack.map(before, step, values, in_dims=(0, 0)) if self.remembers else {}
+
+    def finish(self, step: Tensor, kept: Kept, values: dict[str, Tensor]) -> None:
+        """Change the parameters as regularizer and pruner do after the optimizer's step; without gradients."""
+
+        def after(model: nn.Module, step: Tensor, kept: Kept, values: dict[str, Tensor]) -> None:
+            self.regularizer.after_step(model, step, kept, **values)
+
+        if self.shrinks:
+            self.stack.change(after, step, kept, values, in_dims=(0, 0, 0))
+        if self.projects:
+            self.stack.change(self.pruner.after_step)
 
     def objective(
         self, model: nn.Module, x: Tensor, y: Tensor, shares: Shares, lam: Tensor, values: dict[str, Tensor]
@@ -93,17 +154,3 @@ class TrainingStep:
             logits = model(x)
         loss = prediction.loss(self.kind, logits.to(self.lams.dtype), y, **shares)
         return loss + lam * self.regularizer.penalty(model, **values), loss
-
-    def shrinking_step(self) -> None:
-        """Take the optimizer's step, between what the regularizer does before it and after it."""
-        step = self.optimizer.param_groups[0]["lr"] * self.lams
-
-        def before(model: nn.Module, step: Tensor, values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self.regularizer.before_step(model, step, **values)
-
-        def after(model: nn.Module, step: Tensor, kept: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-            self.regularizer.after_step(model, step, kept, **values)
-
-        kept = self.stack.map(before, step, self.values, in_dims=(0, 0)) if self.remembers else {}
-        self.optimizer.step()
-        self.stack.change(after, step, kept, self.values, in_dims=(0, 0, 0))

@@ -92,7 +92,7 @@ def fastest_pace(step: TrainingStep, batches: Batches, randomness: Randomness, m
         return settled(Pace(most))
     with on_trial(step, batches, randomness):
         (batch,) = itertools.islice(batches.epoch(), 1)
-        work = partial(step.slopes, *batch, step.lams, step.values)
+        work = partial(step.slopes, *step.given(batch))
         set_threads(1)
         turn_s(work)  # warms up
         if min(processor_s(work) for _ in range(3)) < TINY_S:

@@ -16,7 +16,7 @@ from psilon_bench.metrics import prediction
 from psilon_bench.regularizers.regularizer import saves_another_form
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.class_weight import training_splits
-from psilon_bench.training.compiled import compile_step
+from psilon_bench.training.compiled import CompileChoice
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
 from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.outcomes import outcomes
@@ -45,7 +45,8 @@ class Trainer:
         self.steps = recipe.epochs * self.batches.per_epoch  # in all
         self.training_step = TrainingStep(recipe, self.optimizer, self.batches.in_dim, self.steps)
         self.randomness = Randomness(recipe.seeds, self.stack.device)
-        self.threads = ThreadChoice(self.training_step, self.batches, self.randomness)
+        tried = (self.training_step, self.batches, self.randomness)
+        self.threads, self.compiling = ThreadChoice(*tried), CompileChoice(*tried)
         self.evaluation = Evaluation(recipe, train, self.randomness)
         self.members = [Progress() for _ in range(self.stack.size)]
         self.epoch, self.step = 1, 0  # the epoch under way, the steps evaluated
@@ -87,7 +88,7 @@ class Trainer:
         if hardware.threads == "auto" and self.stack.device.type == "cpu":
             self.threads.choose()
         pays = self.stack.size == 1 or self.stack.device.type != "cpu"
-        return compile_step(self.training_step, self.batches, self.randomness) if hardware.compile and pays else None
+        return self.compiling.choose(hardware.compile, self.steps - self.taken) if hardware.compile and pays else None
 
     def run(
         self,
@@ -237,6 +238,7 @@ class Trainer:
             "unpruned": self.unpruned,
             "autocast": self.training_step.autocast_type,
             "threads": self.threads.state(),
+            "compiled": self.compiling.taken,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -258,6 +260,7 @@ class Trainer:
         self.unpruned = state["unpruned"]
         self.training_step.set_autocast(state["autocast"])
         self.threads.load_state(state["threads"])
+        self.compiling.taken = state["compiled"]
 
     def select(self) -> None:
         """Put the selected parameters (the last, or the best by validation loss) of every member into the stack.

@@ -10,7 +10,7 @@ from made_records import write_grid, write_record
 from psilon_bench.config.repeated import REPLICATES
 from psilon_bench.errors import UsageError
 from psilon_bench.report.grouping import groups_of
-from psilon_bench.report.keys import has_effect
+from psilon_bench.report.keys import has_effect, varying
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
@@ -235,3 +235,12 @@ def test_nothing_finished_is_no_choice(tmp_path: Path, choice: Any) -> None:
     write_record(tmp_path, 1e-3, 0, {}, status="killed")
     made = choice()
     assert (made.setting, made.validation, flags(made)) == (None, None, ["no metric"])
+
+
+def test_the_precision_that_auto_took_is_part_of_a_setting(tmp_path: Path) -> None:
+    """Two runs of one command that computed differently are two settings."""
+    for seed, precision in enumerate(("float32", "bfloat16")):
+        write_record(tmp_path, 1e-3, seed, params={"hardware.precision": "auto"}, precision=precision)
+    runs = scan([tmp_path]).runs
+    assert varying(runs) == ["hardware.precision"]
+    assert [run.params["hardware.precision"] for run in runs] == ["float32", "bfloat16"]

@@ -16,7 +16,7 @@ from tiny import TINY
 from psilon_bench.errors import UsageError
 from psilon_bench.records import networks as saved
 from psilon_bench.run.checks import prepare
-from psilon_bench.training import precision
+from psilon_bench.training import compiled, precision
 from psilon_bench.training.compiled import compile_step
 from psilon_bench.training.engines import build_trainer, build_under
 
@@ -99,6 +99,7 @@ def test_tf32_is_refused_without_a_gpu(config: Any) -> None:
         ("pruner=l1_projection", "pruner.steps=10"),
         ("model=snet", "reg=lasso"),
         ("model=mlp_factorized", "reg=pathprox", "optimizer=sgd"),
+        ("model=mlp", "reg=p_norm_decay", "reg.p=0.5", "scheduler=onecycle"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # in torch itself, as is the next
@@ -134,15 +135,38 @@ def test_what_is_compiled(config: Any, asked: Any, networks: Any) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.slow
-def test_every_run_of_a_long_sweep_is_compiled(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_run_of_a_long_sweep_is_compiled(config: Any) -> None:
     """torch compiles the same code a few times only; each run starts that count anew."""
     import torch._dynamo
 
-    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 2)
-    monkeypatch.setattr(torch._dynamo.config, "fail_on_recompile_limit_hit", True)
-    for seed in range(4):
-        fit = build_trainer([prepare(config(*TINY, *GRID, f"seed={seed}"))])
-        assert compile_step(fit.training_step, fit.batches, fit.randomness) is None
+    with torch._dynamo.config.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        for seed in range(4):
+            fit = build_trainer([prepare(config(*TINY, *GRID, f"seed={seed}"))])
+            assert compile_step(fit.training_step, fit.batches, fit.randomness) is None
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.slow
+@pytest.mark.parametrize("faster", [True, False])
+def test_auto_compiles_long_trainings_where_it_pays(config: Any, monkeypatch: pytest.MonkeyPatch, faster: Any) -> None:
+    """It says what it found, its trial trains nothing, and a run that goes on stays as it was decided."""
+    own = config(*TINY, *GRID, "hardware.compile=auto")
+    fit, later, plain = (build_trainer([prepare(own)]) for _ in range(3))
+    assert fit.tune(own.hardware) is None  # some steps of nothing
+    assert fit.compiling.taken is False
+    fit.compiling.taken = None
+    monkeypatch.setattr(compiled, "LONG_S", 0)
+    monkeypatch.setattr(compiled, "WORTH", 0 if faster else float("inf"))
+    told = fit.tune(own.hardware)
+    assert told is not None
+    assert re.match(r"compiled in \d+ s, a step takes [\d.]+ ms instead of [\d.]+" + "(: it stays)?", told)
+    assert (fit.training_step.compiled is not None) == faster
+    torch.testing.assert_close(fit.stack.parameters, plain.stack.parameters, rtol=0, atol=0)
+    monkeypatch.setattr(compiled, "LONG_S", float("inf"))
+    later.load_state(fit.state())
+    assert later.tune(own.hardware) is None
+    assert (later.training_step.compiled is not None) == faster
 
 
 @pytest.mark.slow
