@@ -1,6 +1,7 @@
 """Speed beside its floor and beside the usual way, of training steps and of whole commands: medians of one run.
 
-    python scripts/bench.py [--blocks 10] [--higgs HIGGS.csv.gz] [--no-compiled] [--save results/bench/NAME]
+    python scripts/bench.py [--blocks 10] [--higgs HIGGS.csv.gz] [--no-compiled] [--sweep 1000] [--report 1000]
+                            [--save results/bench/NAME]
 
 The floor is a step's bare matrix products, same shapes and number, by torch as it comes; beside it by oneDNN, which
 psilon-run takes where that is exact (psilon_bench/device.py). The usual way is what a script of one's own does
@@ -20,6 +21,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import bench_many
 import bench_pwd
 import pandas as pd
 import torch
@@ -166,6 +168,9 @@ TARGETS = {
     "psilon-run less its fit, breast_cancer, s": "at most 4",
     "MLflow: 1000 rows x 9 metrics and the files, s": "at most 1",
     "Higgs figure, usual way / bfloat16, compiled": "at least 4",
+    "report of 1000 runs over 20 data sets, s": "at most 10",
+    "sweep of 1000 nets of width 16, MLflow in sqlite, a run at the end / at run 100": "at most 1.1",
+    "sweep of 1000 nets of width 16, tracking=none, a run at the end / at run 100": "at most 1.1",
 }
 
 
@@ -209,6 +214,8 @@ def parsed() -> argparse.Namespace:
         "--higgs", type=Path, help="the Higgs data, for PSiLON's figure 1 from the command to the report"
     )
     parser.add_argument("--higgs-epochs", type=int, default=1000, help="of 5 steps each")
+    parser.add_argument("--sweep", type=int, default=0, help="a sweep of so many tiny networks, such as 1000 (minutes)")
+    parser.add_argument("--report", type=int, default=0, help="a report of so many runs, such as 1000")
     parser.add_argument("--json", type=Path, help="write every value there")
     parser.add_argument("--save", type=Path, help="write the tables to SAVE.md and every value to SAVE.json")
     return parser.parse_args()
@@ -227,6 +234,10 @@ def measured(arguments: argparse.Namespace) -> Figures:
         figures |= command_figures(arguments.repeats)
     if arguments.higgs:
         figures |= higgs_figures(arguments.higgs, arguments.higgs_epochs)
+    if arguments.sweep:
+        figures |= bench_many.sweep_figures(arguments.sweep)
+    if arguments.report:
+        figures |= bench_many.report_figures(arguments.report)
     return figures
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from psilon_bench.report.estimate import estimate, rounded
 from psilon_bench.report.grouping import Setting
@@ -50,6 +49,8 @@ class Across:
             return None
         if (self.ranks.nunique(axis=1) == 1).all():  # all tied everywhere: 0/0
             return 1.0
+        from scipy import stats  # a second, which most reports do not spend
+
         return float(stats.friedmanchisquare(*self.scores.T.to_numpy()).pvalue)
 
     @property
@@ -174,6 +175,8 @@ def interval(differences: np.ndarray) -> tuple[float, float] | None:
         return None
     if np.ptp(differences) == 0:  # BCa would be 0/0
         return float(differences[0]), float(differences[0])
+    from scipy import stats
+
     with warnings.catch_warnings():  # where BCa degenerates scipy says so and gives NaN
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap((differences,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(0))

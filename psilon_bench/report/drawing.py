@@ -21,6 +21,7 @@ from matplotlib.ticker import NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from psilon_bench.report.escaping import spreadsheet
+from psilon_bench.report.ticks import ticks_of
 
 # Okabe & Ito 2008, told apart by colour-blind readers; black and yellow, which vanish on dark and light, are left out
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7F7F7F")
@@ -131,9 +132,14 @@ def lay_out(figure: Figure) -> None:
             axes.set_title(
                 wrapped(axes.get_title(), figure.get_figwidth() / (place.get_gridspec().ncols if place else 1))
             )
-        corners = {axes: tuple(axes.bbox.min) for axes in figure.axes}
+        corners, ticks = {axes: tuple(axes.bbox.min) for axes in figure.axes}, ticks_of(figure.axes)
+        for one in ticks:
+            one.fix()
         engine.execute(figure)
         figure.set_layout_engine(None)
+        for one in ticks:
+            one.fix()  # an axis of another length may have other ticks
+            one.measure_no_more()
         for axes, corner in corners.items():
             nail_labels(axes, corner)
 

@@ -2,14 +2,17 @@
 
 import base64
 import importlib
+import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-from joblib import Parallel, delayed
 
 from psilon_bench.config.components import import_file
 from psilon_bench.config.conf_folder import own_folders
@@ -21,7 +24,7 @@ from psilon_bench.report.records import Damaged
 from psilon_bench.report.selection import listed
 
 PACKAGE = Path(figures.__path__[0])
-MANY = 30  # methods on data sets from which the start of processes (1 s of a core each) is worth while
+MANY = 30  # methods on data sets from which processes are worth while
 MOST_PROCESSES = 4  # the kinds of figures with a figure a data set take longest, and these are two
 
 
@@ -50,12 +53,32 @@ def save_figures(material: Material, folder: Path) -> Saved:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(cores, MOST_PROCESSES) if len(material.choices) >= MANY else 1
     folder.mkdir(parents=True, exist_ok=True)
-    saved = Parallel(workers, batch_size=1)(delayed(save_module)(file, material, folder) for file in files())
+    jobs = [(file, material, folder) for file in files()]
+    saved = save_side_by_side(jobs, workers) if workers > 1 else [save_module(*job) for job in jobs]
     return Saved(
         [picture for one in saved for picture in one.pictures],
         [*not_drawn([pair for one in saved for pair in one.left_out]), *(p for one in saved for p in one.problems)],
         list(dict.fromkeys(file for one in saved for file in one.damaged)),
     )
+
+
+def save_side_by_side(jobs: Sequence[tuple[Path, Material, Path]], workers: int) -> list[Saved]:
+    """Save the figures of all modules in processes; Ctrl-C ends these at once.
+
+    They are forks, which have imported everything, unless this process has used torch: its threads do not survive that.
+    """
+    method = "fork" if sys.platform == "linux" and "torch" not in sys.modules else "spawn"
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        try:
+            return [future.result() for future in [pool.submit(save_module, *job) for job in jobs]]
+        except BrokenProcessPool:
+            killed = "Figures are missing, for a process that drew them was killed: is there too little memory?"
+            return [Saved([], [killed], [])]
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 def files() -> list[Path]:

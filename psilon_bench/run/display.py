@@ -23,7 +23,7 @@ from rich.text import Text
 
 from psilon_bench.config.schema import Config
 from psilon_bench.records.record import Record
-from psilon_bench.run.printing import folding, laid_out, plain_console
+from psilon_bench.run.printing import Range, folding, laid_out, plain_console
 
 RESULT = (
     "test/accuracy",
@@ -169,18 +169,18 @@ class Display:
         rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
         self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
 
-    def groups(self, groups: Sequence[tuple[list[Config], str, Any, float | None]]) -> None:
+    def groups(self, groups: Sequence[tuple[list[Config], str, Any, Range | None]]) -> None:
         """Show how the groups of a sweep would train, on which data, and how long; None: not measured."""
         rows = []
         for configs, task, choice, seconds in groups:
             step = "not measured" if choice.step_ms is None else f"{choice.step_ms:.2f}"
-            took = "-" if seconds is None else f"{seconds:.0f} s"
+            took = "-" if seconds is None else f"{seconds} s"
             rows.append((f"{shared(configs)} on {task}", str(len(configs)), str(choice), step, took))
         self.table(folding("networks", "runs", "how", "ms/step each", "estimate"), rows)
         unknown = sum(len(configs) for configs, _, _, seconds in groups if seconds is None)
         rest = f" but for {unknown} runs that were not measured" if unknown else ""
-        total = sum(seconds or 0 for _, _, _, seconds in groups)
-        self.say(f"{total:.0f} s of training steps in all{rest}; nothing was started.", soft_wrap=True)
+        total = sum((seconds for _, _, _, seconds in groups if seconds is not None), Range(0.0, 0.0, 0.0))
+        self.say(f"{total} s of training steps in all{rest}; nothing was started.", soft_wrap=True)
 
     def failure(self, what: str, reason: str) -> None:
         """Show what of a sweep did not end well."""

@@ -1,6 +1,7 @@
 """Tables and lines on a terminal of any width. Whatever is printed is data, never markup."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -8,6 +9,23 @@ from rich.table import Column, Table
 from rich.text import Text
 
 NARROW = 15  # letters for each column of a table; on a terminal with less it is a list
+WIDE = 1.25  # an estimate is shown as a range where an end is so many times off
+
+
+@dataclass(frozen=True)
+class Range:
+    """An estimate between two ends, which is shown as one number where the ends are close to it."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(self.estimate + other.estimate, self.low + other.low, self.high + other.high)
+
+    def __str__(self) -> str:
+        is_wide = self.high > WIDE * self.estimate or WIDE * self.low < self.estimate
+        return f"{self.low:.0f} to {self.high:.0f}" if is_wide else f"{self.estimate:.0f}"
 
 
 def plain_console(**how: Any) -> Console:

@@ -15,7 +15,7 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.memory import most_networks, most_processes, num_splits
 from psilon_bench.sweep.process_pool import ProcessPool, with_threads
 from psilon_bench.sweep.stack_shapes import can_stack
-from psilon_bench.sweep.timing import ms_per_network, num_steps, step_ms
+from psilon_bench.sweep.timing import StepTime, ms_per_network, num_steps, step_ms, step_time
 
 START_UP_S = 10.0  # what processes must save to be worth their start
 
@@ -24,7 +24,8 @@ START_UP_S = 10.0  # what processes must save to be worth their start
 class Placement:
     """How the networks of a group train.
 
-    size: networks in a stack. step_ms: milliseconds of a step per network, None where it was not measured.
+    size: networks in a stack. step_ms: milliseconds of a step per network, None where it was not measured; spread: what
+    the fast and the slow turns of its trial took, as multiples of step_ms (see StepTime).
     workers: processes side by side, 0 for this process. rest: with workers, the last so many networks of the group
     train in this process, for they would not keep all workers busy. raced: whether its stacks are heats of a race.
     """
@@ -34,6 +35,12 @@ class Placement:
     workers: int = 0
     rest: int = 0
     raced: bool = False
+    spread: tuple[float, float] = (1.0, 1.0)
+
+    @classmethod
+    def timed(cls, size: int, step: StepTime) -> "Placement":
+        """Return a placement in this process whose steps take so long."""
+        return cls(size, step.ms, spread=(step.low / step.ms, step.high / step.ms))
 
     def divide(self, group: list[Config]) -> tuple[list[Config], list[Config]]:
         """Return the part of the group that trains in this process, and the part that trains in workers."""
@@ -93,7 +100,7 @@ def place_groups(groups: Sequence[Sequence[Config]], pool: ProcessPool, timed: b
         move_to_workers([kind for kind in movable if kind.plan == "auto"], pool)
     if timed:
         for kind in kinds.values():
-            kind.placement = replace(kind.placement, step_ms=kind.placement.step_ms or measured_ms(kind, pool))
+            kind.placement = with_step_time(kind, pool)
     placements = [kinds[timing_key(group)].placement for group in groups]
     return keep_here(groups, placements, num_left_over([kind for kind in movable if kind.is_moved], pool.workers))
 
@@ -111,10 +118,10 @@ def place_here(configs: Sequence[Config]) -> Placement:
     if hardware.plan == "stacked" or device_settings(hardware).device.type != "cpu":
         return Placement(size, None)
     try:
-        alone, stacked = ms_per_network(configs, 1), ms_per_network(configs, size)
+        alone, stacked = step_time(configs, 1), step_time(configs, size)
     except Exception:  # what is wrong with these networks is told, and recorded, when they train
         return Placement(size, None)
-    return Placement(size, stacked) if stacked < alone else Placement(1, alone)
+    return Placement.timed(size, stacked) if stacked.ms < alone.ms else Placement.timed(1, alone)
 
 
 def timing_key(group: Sequence[Config]) -> tuple[str, int]:
@@ -147,14 +154,18 @@ def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
         kind.placement = Placement(1, kind.ms_in_workers, pool.workers)
 
 
-def measured_ms(kind: EqualGroups, pool: ProcessPool) -> float | None:
-    """Return milliseconds of a step per network as placed; None for what has no steps, or cannot be tried."""
+def with_step_time(kind: EqualGroups, pool: ProcessPool) -> Placement:
+    """Return the placement with the time of a step; without it for what has no steps, or cannot be tried."""
+    placed = kind.placement
+    if placed.step_ms is not None:
+        return placed
     try:
-        if kind.placement.workers:
-            return pool.trial(kind.group[0])
-        return ms_per_network(kind.group, kind.placement.size)
+        if placed.workers:
+            return replace(placed, step_ms=pool.trial(kind.group[0]))
+        step = Placement.timed(placed.size, step_time(kind.group, placed.size))
+        return replace(placed, step_ms=step.step_ms, spread=step.spread)
     except Exception:
-        return None
+        return placed
 
 
 def estimate_ms(kind: EqualGroups, pool: ProcessPool) -> None:

@@ -11,13 +11,14 @@ from psilon_bench.records.finished import FinishedRuns
 from psilon_bench.records.places import sweep_folder
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.run.display import Display
+from psilon_bench.run.printing import Range
 from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.other_launchers import OtherLauncher
 from psilon_bench.sweep.placement import Placement, place_groups, place_here
 from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.sweep.races import by_race, enters, race_key, raced_placements, races
 from psilon_bench.sweep.stack_shapes import stacks
-from psilon_bench.sweep.timing import ms_per_network, num_steps
+from psilon_bench.sweep.timing import num_steps, step_time
 
 
 @dataclass
@@ -54,17 +55,17 @@ class Plan:
         new = (stack for group, size in zip(self.groups, sizes, strict=True) for stack in stacks(group, size))
         return [*map(Attempt, self.resumed), *self.races, *map(Attempt, new)]
 
-    def described(self) -> list[tuple[list[Config], str, Placement, float | None]]:
-        """Return each group with the name of its data set, its placement, and an estimate of the seconds it takes.
+    def described(self) -> list[tuple[list[Config], str, Placement, Range | None]]:
+        """Return each group with the name of its data set, its placement, and the seconds that its steps take.
 
-        The estimate is None where no step was measured.
+        These are an estimate between two ends, None where no step was measured.
         """
-        resumed = [(stack, Placement(len(stack), ms_per_network(stack, len(stack)))) for stack in self.resumed]
+        resumed = [(stack, Placement.timed(len(stack), step_time(stack, len(stack)))) for stack in self.resumed]
         with self.pool() as pool:
             raced = [group for race in self.races for group in raced_placements(race, pool)]
             new = zip(self.groups, place_groups(self.groups, pool, timed=True), strict=True)
         return [
-            (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement.step_ms))
+            (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement))
             for group, placement in [*resumed, *raced, *new]
         ]
 
@@ -137,6 +138,13 @@ def checksums(sections: Sequence[DatasetSection]) -> dict[str, str]:
     return found
 
 
-def estimated_s(group: Sequence[Config], step_ms: float | None) -> float | None:
-    """Return the seconds that the training steps of all networks of a group take; None where none was measured."""
-    return None if step_ms is None else len(group) * num_steps(group[0]) * step_ms / 1000
+def estimated_s(group: Sequence[Config], placement: Placement) -> Range | None:
+    """Return the seconds that the training steps of all networks of a group take; None where none was measured.
+
+    low and high: were all steps like the fast, or the slow, turns of the trial.
+    """
+    if placement.step_ms is None:
+        return None
+    seconds = len(group) * num_steps(group[0]) * placement.step_ms / 1000
+    low, high = placement.spread
+    return Range(seconds, low * seconds, high * seconds)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 from psilon_bench.config.identity import digest
 from psilon_bench.config.schema import Config
@@ -13,7 +12,7 @@ from psilon_bench.machine.memory import check_free
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.memory import race_bytes
-from psilon_bench.sweep.placement import EqualGroups, Placement, measured_ms, place_here, timing_key
+from psilon_bench.sweep.placement import EqualGroups, Placement, place_here, timing_key, with_step_time
 from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.sweep.stack_shapes import stacks
 from psilon_bench.training.elimination import FEWEST_PAIRS
@@ -132,6 +131,5 @@ def raced_placements(attempt: Attempt, pool: ProcessPool) -> list[tuple[list[Con
     made = []
     for group in by_structure(attempt.configs):
         placement = Placement(size[group[0].structure()], None, raced=True)
-        step_ms = measured_ms(EqualGroups(group, placement=placement), pool)
-        made.append((group, replace(placement, step_ms=step_ms)))
+        made.append((group, with_step_time(EqualGroups(group, placement=placement), pool)))
     return made

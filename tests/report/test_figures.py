@@ -217,3 +217,12 @@ def test_processes_draw_the_same(material: Any, tmp_path: Path, monkeypatch: pyt
     assert len(alone) > 10
     for path in (tmp_path / "alone").glob("*.csv"):
         assert (tmp_path / "together" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_drawing_process_that_is_killed_is_told(material: Any, tmp_path: Path) -> None:
+    """In one line, instead of waiting for it for ever."""
+    file = tmp_path / "greedy.py"
+    file.write_text("import os, signal\n\n\ndef draw(_):\n    os.kill(os.getpid(), signal.SIGKILL)\n    yield\n")
+    (saved,) = pictures.save_side_by_side([(file, material, tmp_path)], 2)
+    assert saved.pictures == []
+    assert [line for line in saved.problems if "killed" in line] == saved.problems != []

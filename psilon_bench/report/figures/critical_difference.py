@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy import stats
 
 from psilon_bench.report.compare import LEVEL, Across, across
 from psilon_bench.report.drawing import INK, LETTER, Drawing, look, panels
@@ -24,6 +23,8 @@ def critical_difference(made: Across) -> float:
 
     It is q(1 - level; k, inf) / sqrt 2 * sqrt(k (k + 1) / (6 N)), where q is the studentised range.
     """
+    from scipy import stats  # a second
+
     datasets, methods = made.scores.shape
     q = float(stats.studentized_range.ppf(1 - LEVEL, methods, np.inf))
     return q / np.sqrt(2) * np.sqrt(methods * (methods + 1) / (6 * datasets))
