@@ -14,7 +14,7 @@ import numpy as np
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
 
 CLOSE = 1e-6  # relative gap at which bounds count as equal, beside what is rounded
-ROUNDED = 1e-6  # of the path norm, more than bounds are off in float64 and with q in 24 bits, as the checker has it
+ROUNDED = 1e-8  # of the path norm for each input and unit, more than bounds are off in float64 and in the checker
 NODES_AT_ONCE = 512
 MATRIX_NUMBERS = 1 << 24  # of the nodes that are bounded together, which hold several matrices (node, unit, unit)
 STARTS = 30
@@ -42,10 +42,15 @@ def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     ends = time.monotonic() + seconds
     pattern, slope = best_pattern(net, STARTS)
     lower = max(0.0, slope - 1e-12 * net.path_norm)  # rounded down
-    search, enough = SlopeSearch(net), lower * (1 + CLOSE) + ROUNDED * net.path_norm
+    search, enough = SlopeSearch(net), lower * (1 + CLOSE) + rounded(net)
     while search.heap and search.bound > enough and time.monotonic() < ends:
         search.step(enough)
     return Maximum(lower, search.bound, pattern, search.tree.preorder())
+
+
+def rounded(net: SlopeNetwork) -> float:
+    """Return more than bounds of nodes are off, in float64 and in the whole numbers of the checker."""
+    return ROUNDED * sum(net.widths) * net.path_norm
 
 
 @dataclass
@@ -91,9 +96,9 @@ class SlopeSearch:
         self.add([0], np.full((1, sum(self.net.widths)), FREE))
 
     def add(self, nodes: Sequence[int], fixed: np.ndarray) -> None:
-        """Bound nodes and keep them; bounds are rounded up by more than they are off, with the checker's q too."""
+        """Bound nodes and keep them; bounds are rounded up by more than they are off, in whole numbers too."""
         bounds, scores = upper_bounds(self.net, fixed)
-        bounds = bounds + ROUNDED * self.net.path_norm
+        bounds = bounds + rounded(self.net)
         for node, bound, own, place in zip(nodes, bounds, fixed, scores.argmax(axis=1), strict=True):
             if (own != FREE).all():
                 self.closed = max(self.closed, float(bound))
