@@ -12,7 +12,11 @@ that each node splits, null for a leaf: into t_j = -1 and 1, or a_j = 0 and 1. A
 
     (c + d a) v    where a is fixed,    (c + max(d, 0) q + min(d, 0) (1 - q)) v + |d| max(q (-low), (1 - q) high)
 
-elsewhere, for any 0 <= q <= 1 and low <= v <= high, which follow from the same bound of the layers before.
+elsewhere, for any 0 <= q <= 1 and low <= v <= high, which follow from the same bound of the layers before. Or it has a
+proof, numbers lam and mu >= 0: let x hold 1, the free t_j and the free units' z_i = a_i v_i, and let c x be the slope
+and w_i x = v_i - z_i. As z_i w_i x = 0, and x_k^2 <= 1 where v is at most 1, for any lam and mu
+
+    c x = x_0 c x + sum_i lam_i z_i w_i x <= sum_k mu_k - x M x,   M = diag(mu) - sym(e_0 c) - sum_i lam_i sym(e_i w_i).
 
 `lower` is checked in the numbers of the file, the binary fractions they are. For the leaves all v are divided by their
 path norms first, v_1 by |P_1| 1 and so on, exactly, so that |v| <= 1 and all rows of max(|P|, |N|) sum to 1; then
@@ -20,19 +24,21 @@ weights, q, low and high become whole numbers times 2^-30, and whatever is round
 is rounded off the factor of a v, as |v| <= 1. No number leaves the 63 bits of int64: the factors f of a function of a
 layer's values have sum |f| <= 2^30 first, and (1 + n / 2^31) times as much and n more one layer of n values before, so
 with fewer than 2^20 values in all never 2^30.01; f P, f N and d q are sums of products of such numbers, below 2^62.
+Proofs are checked likewise, with weights and c and w times 2^-60, in the whole numbers of Python, which have no end.
 """
 
 import json
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
 Row = list[Fraction]
-BITS = 30
+BITS, FINE = 30, 60
 ONE, MOST_VALUES = 1 << BITS, 1 << 20
 FREE = 2  # neither a sign of an input nor a slope of a unit
 NUMBERS_AT_ONCE = 1 << 20  # of a matrix that leaves are bounded with
@@ -73,26 +79,44 @@ def problem_of(claim: dict[str, Any]) -> str:
         return "its layers are no network with one output whose first layer is linear"
     if slope_of(layers, claim["pattern"]) < Fraction(claim["lower"]):
         return f"its pattern has no slope of {claim['lower']}"
-    whole = Whole(layers)
-    enough = floor(Fraction(claim["proved"]) / whole.path_norm * ONE)
-    leaves, left = list[np.ndarray](), [np.full(sum(whole.widths), FREE)]
-    for place in claim["tree"]:
+    whole, enough = Whole(layers), Fraction(claim["proved"])
+    proofs, linear = iter(claim.get("proofs", [])), list[np.ndarray]()
+    for leaf in leaves_of(claim["tree"], whole.widths):
+        if leaf is None:
+            return "its tree is not whole"
+        if (proof := next(proofs, None)) is None:
+            linear.append(leaf)
+        elif whole.path_norm * whole.semidefinite(leaf, proof["unit"], proof["square"]) > enough:
+            return unproved(leaf, claim)
+    batch = max(1, NUMBERS_AT_ONCE // (2 * max(whole.widths) ** 2))
+    for start in range(0, len(linear), batch):
+        leaves = np.stack(linear[start : start + batch])
+        for leaf in leaves[whole.bounds(leaves) > floor(enough / whole.path_norm * ONE)]:
+            return unproved(leaf, claim)
+    return ""
+
+
+def leaves_of(tree: list[int | None], widths: list[int]) -> Iterator[np.ndarray | None]:
+    """Yield what is fixed at each leaf of a tree, FREE elsewhere, and None where nodes are missing in the end."""
+    left = [np.full(sum(widths), FREE)]
+    for place in tree:
         fixed = left.pop()
         if place is None:
-            leaves.append(fixed)
-        elif 0 <= place < len(fixed):
-            for value in (1, -1 if place < whole.widths[0] else 0):
-                left.append(fixed.copy())
-                left[-1][place] = value
-        else:
-            return f"its tree splits {place}, but there are {len(fixed)} inputs and units"
-    batch = max(1, NUMBERS_AT_ONCE // (2 * max(whole.widths) ** 2))
-    for start in range(0, len(leaves), batch):
-        leaf = np.stack(leaves[start : start + batch])
-        for fixed in leaf[whole.bounds(leaf) > enough]:
-            places = {int(place): int(fixed[place]) for place in np.flatnonzero(fixed != FREE)}
-            return f"the leaf with {places} fixed does not prove {claim['proved']}"
-    return "its tree is not whole" if left else ""
+            yield fixed
+            continue
+        if not 0 <= place < len(fixed):
+            raise IndexError("a tree splits inputs and units")
+        for value in (1, -1 if place < widths[0] else 0):
+            left.append(fixed.copy())
+            left[-1][place] = value
+    if left:
+        yield None
+
+
+def unproved(fixed: np.ndarray, claim: dict[str, Any]) -> str:
+    """Return what is wrong with a claim that a leaf does not prove."""
+    places = {int(place): int(fixed[place]) for place in np.flatnonzero(fixed != FREE)}
+    return f"the leaf with {places} fixed does not prove {claim['proved']}"
 
 
 def fractions_of(matrix: list[list[float]]) -> list[Row]:
@@ -131,7 +155,7 @@ class Whole:
 
     def __init__(self, layers: list[Any]) -> None:
         self.widths = [len(plus[0]) for plus, _ in layers]
-        self.weights, self.off = list[Any](), list[np.ndarray]()
+        self.exact, self.weights, self.off = list[Any](), list[Any](), list[np.ndarray]()
         before = [Fraction(1)] * self.widths[0]
         for layer in layers:
             sizes = [
@@ -148,6 +172,7 @@ class Whole:
                 for part in layer
             ]
             rounded = [[[round(value) for value in row] for row in part] for part in exact]
+            self.exact.append(exact)
             self.weights.append(tuple(np.array(part, dtype=np.int64) for part in rounded))
             lost = abs(np.array(exact, dtype=object) - np.array(rounded, dtype=object)).max(axis=0).sum(axis=1)
             self.off.append(np.array([ceil(value) for value in lost], dtype=np.int64))
@@ -185,10 +210,71 @@ class Whole:
         total = np.where(t == FREE, abs(slope), slope * t).sum(axis=2)
         return constant + rounded_up(total + abs(f) @ self.off[0])
 
+    @cached_property
+    def fine(self) -> list[list[np.ndarray]]:
+        """Return the weights times 2^FINE, each off by 1/2 at most, as numbers of Python."""
+        more = 1 << (FINE - BITS)
+        return [
+            [np.array([[round(w * more) for w in row] for row in part], dtype=object) for part in layer]
+            for layer in self.exact
+        ]
+
+    def semidefinite(self, fixed: np.ndarray, unit: list[float], square: list[float]) -> Fraction:
+        """Return what lam = `unit` and mu = `square` prove of the output over the path norm at a leaf."""
+        free = [int((part == FREE).sum()) for part in np.split(fixed, np.cumsum(self.widths)[:-1])]
+        lam = [round(Fraction(value) * (1 << FINE)) for value in unit]
+        mu = [max(0, round(Fraction(value) * (1 << FINE))) for value in square]
+        if len(lam) != sum(free[1:]) or len(mu) != 1 + sum(free):
+            raise ValueError("a leaf has a lam for each free unit, and a mu for 1 and for each free input and unit")
+        slope, off, kinks, kinks_off = self.functions(fixed)
+        twice = np.diag(np.array(mu, dtype=object) << (FINE + 1))  # 2 M times 2^(2 FINE)
+        for row, price, kink in zip(range(1 + free[0], len(mu)), lam, kinks, strict=True):
+            twice[row] -= price * kink
+            twice[:, row] -= price * kink
+        twice[0] -= slope << FINE
+        twice[:, 0] -= slope << FINE
+        lost = 2 * sum(abs(price) * much for price, much in zip(lam, kinks_off, strict=True)) + largest(-twice)
+        return Fraction(sum(mu) + off, 1 << FINE) + Fraction(lost, 1 << (2 * FINE + 1))
+
+    def functions(self, fixed: np.ndarray) -> tuple[np.ndarray, int, list[np.ndarray], list[int]]:
+        """Return c, the rows w, and by how much c x and each w x may be off, all times 2^FINE, as numbers of Python.
+
+        A value of n others is off by what they are, by 1 for each factor of x, and by 2 for each other one: 1/2 for N
+        and 1 for P - N, as |x| <= 1 and values are at most 1 and off by less.
+        """
+        free, own = fixed == FREE, np.eye(1 + int((fixed == FREE).sum()), dtype=object) << FINE
+        x = np.outer(fixed.astype(object), own[0])
+        x[free] = own[1:]
+        parts, places = (np.split(of, np.cumsum(self.widths)[:-1]) for of in (fixed, x))
+        kinks, kinks_off = list[np.ndarray](), list[int]()
+        v, off = (self.fine[0][0] @ places[0]) >> FINE, 2 * self.widths[0] + len(own)
+        for a, z, (plus, minus), width in zip(parts[1:], places[1:], self.fine[1:], self.widths[1:], strict=True):
+            new = (v - z)[a == FREE]
+            kinks, kinks_off = [*kinks, *new], kinks_off + [off] * len(new)
+            z = np.where((a == FREE)[:, None], z, np.where((a == 1)[:, None], v, 0))
+            v, off = (minus @ v + (plus - minus) @ z) >> FINE, off + 2 * width + len(own)
+        return v[0], off, kinks, kinks_off
+
 
 def rounded_up(products: np.ndarray) -> np.ndarray:
     """Return products of two numbers times 2^BITS as one such number, no less than they are."""
     return -(-products >> BITS)
+
+
+def largest(matrix: np.ndarray) -> int:
+    """Return a whole number that x A x is at most, A times 2^(2 FINE + 1), for all |x_k| <= 1 and a symmetric A.
+
+    Whatever L is, x A x = x R x - |L^T x|^2 for R = A + L L^T, and x R x <= sum_k (R_kk + sum of |R_kj|) x_k^2.
+    """
+    try:
+        lower = np.linalg.cholesky((-matrix / (1 << (2 * FINE + 1))).astype(float))
+    except np.linalg.LinAlgError:
+        lower = np.zeros(matrix.shape)
+    whole = np.array([[round(Fraction(value) * (1 << FINE)) for value in row] for row in lower.tolist()], dtype=object)
+    rest = matrix + 2 * (whole @ whole.T)
+    diagonal = np.diag(rest)
+    rows = abs(rest).sum(axis=1) - abs(diagonal) + diagonal
+    return int(sum(max(value, 0) for value in rows))
 
 
 def nearest(products: np.ndarray) -> np.ndarray:
