@@ -115,3 +115,21 @@ def test_time_that_ends_leaves_a_bound_that_holds(network: Any) -> None:
     assert search.tree.preorder() == [None]
     own = {"proved": search.bound, "tree": [None], "proofs": search.tree.leaf_proofs(), "lower": 0}
     assert check_certificate.problem_of(json.loads(json.dumps(right | own))) == ""
+
+
+def test_a_negative_price_of_a_square_proves_nothing() -> None:
+    """Of a dead unit M has lam + mu on the diagonal alone, so that lam = 1 and mu = -1 would take 1 off the bound."""
+    steps = [[[[1.0], [0.0]]] * 2, [[[1.0, 1.0]], [[0.0, 0.0]]]]
+    whole = check_certificate.Whole([[check_certificate.fractions_of(own) for own in two] for two in steps])
+    fixed = np.full(3, FREE)
+    found = least_bound(programme(SlopeNetwork(*steps_of(steps)), fixed), 1.0, time.monotonic() + 60)
+    honest = whole.semidefinite(fixed, found.unit.tolist(), found.square.tolist())
+    unit, square = found.unit.tolist(), found.square.tolist()
+    unit[1], square[3] = 1.0, -1.0
+    assert honest >= 1
+    assert whole.semidefinite(fixed, unit, square) >= 1
+
+
+def steps_of(layers: list[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """P and N of all layers."""
+    return [np.array(plus) for plus, _ in layers], [np.array(minus) for _, minus in layers]
