@@ -1,23 +1,29 @@
 """The largest slope over all activation patterns: the best pattern found, and a tree that proves that none is steeper.
 
-See slope_bounds. The tree is all that a certificate needs beside the layers: the bound of each leaf follows from what
-is fixed on the way to it. Branch and bound splits the leaves of the largest bounds, where their gap is due to most.
+The bound of each leaf follows from what is fixed on the way to it: alone, see slope_bounds, or with numbers that the
+tree holds, see semidefinite_bounds. The former are quick and close where few paths cancel, so they are tried first.
+Branch and bound splits the leaves of the largest bounds, where their gap is due to most.
 """
 
 import heapq
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
+from psilon_bench.metrics.proof_tree import Tree
+from psilon_bench.metrics.semidefinite_search import CLOSE, SemidefiniteSearch
+from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, upper_bounds
+from psilon_bench.metrics.steepest_pattern import steepest_pattern
 
-CLOSE = 1e-6  # relative gap at which bounds count as equal, beside what is rounded
-ROUNDED = 1e-6  # of the path norm, more than bounds are off in float64 and with q in 24 bits, as the checker has it
+ROUNDED = 1e-8  # of the path norm for each input and unit, more than bounds are off in float64 and in the checker
 NODES_AT_ONCE = 512
 MATRIX_NUMBERS = 1 << 24  # of the nodes that are bounded together, which hold several matrices (node, unit, unit)
-STARTS = 30
+STARTS = 100
+QUICK = 0.1  # share of the time for the quick bounds
+LARGEST_PROGRAMME = 400  # inputs and units; steps of a semidefinite programme take the cube of it
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Maximum:
     proved: float
     pattern: np.ndarray  # (unit,), 1 for P and 0 for N
     tree: list[int | None]
+    proofs: list[Any]  # of the leaves
 
     @property
     def gap(self) -> float:
@@ -39,42 +46,26 @@ class Maximum:
 
 def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     """Return bounds of the largest slope over all patterns, about equal or as close as they came in this time."""
-    ends = time.monotonic() + seconds
-    pattern, slope = best_pattern(net, STARTS)
+    start, fits = time.monotonic(), sum(net.widths) <= LARGEST_PROGRAMME
+    pattern, slope = steepest_pattern(net, STARTS)
     lower = max(0.0, slope - 1e-12 * net.path_norm)  # rounded down
-    search, enough = SlopeSearch(net), lower * (1 + CLOSE) + ROUNDED * net.path_norm
+    search, enough = SlopeSearch(net), lower * (1 + CLOSE) + rounded(net)
+    ends = start + seconds * (QUICK if fits else 1)
     while search.heap and search.bound > enough and time.monotonic() < ends:
         search.step(enough)
-    return Maximum(lower, search.bound, pattern, search.tree.preorder())
+    tree, proved = search.tree, search.bound
+    if fits and search.heap and proved > enough:
+        slower = SemidefiniteSearch(net, pattern, lower)
+        slower.run(start + seconds)
+        pattern, lower = slower.pattern, slower.lower
+        if slower.bound < proved:
+            tree, proved = slower.tree, slower.bound
+    return Maximum(lower, proved, pattern, tree.preorder(), tree.leaf_proofs())
 
 
-@dataclass
-class Tree:
-    """A binary tree of nodes by number: `split` has the place that each splits, None for a leaf.
-
-    Places are inputs, then units. The first child of a split has -1 for an input and 0 for a unit, the second has 1.
-    """
-
-    split: list[int | None] = field(default_factory=lambda: [None])
-    children: list[tuple[int, int] | None] = field(default_factory=lambda: [None])
-
-    def grow(self, node: int, place: int) -> tuple[int, int]:
-        """Split a leaf, and return its children."""
-        first = len(self.split)
-        self.split[node], self.children[node] = place, (first, first + 1)
-        self.split += [None, None]
-        self.children += [None, None]
-        return first, first + 1
-
-    def preorder(self) -> list[int | None]:
-        """Return what each node splits: a node, then its first child and all below that, then its second child."""
-        found, left = list[int | None](), [0]
-        while left:
-            node = left.pop()
-            found.append(self.split[node])
-            if (children := self.children[node]) is not None:
-                left += [children[1], children[0]]
-        return found
+def rounded(net: SlopeNetwork) -> float:
+    """Return more than bounds of nodes are off, in float64 and in the whole numbers of the checker."""
+    return ROUNDED * sum(net.widths) * net.path_norm
 
 
 @dataclass
@@ -91,9 +82,9 @@ class SlopeSearch:
         self.add([0], np.full((1, sum(self.net.widths)), FREE))
 
     def add(self, nodes: Sequence[int], fixed: np.ndarray) -> None:
-        """Bound nodes and keep them; bounds are rounded up by more than they are off, with the checker's q too."""
+        """Bound nodes and keep them; bounds are rounded up by more than they are off, in whole numbers too."""
         bounds, scores = upper_bounds(self.net, fixed)
-        bounds = bounds + ROUNDED * self.net.path_norm
+        bounds = bounds + rounded(self.net)
         for node, bound, own, place in zip(nodes, bounds, fixed, scores.argmax(axis=1), strict=True):
             if (own != FREE).all():
                 self.closed = max(self.closed, float(bound))
@@ -122,33 +113,3 @@ class SlopeSearch:
                 nodes.append(child)
                 rows.append(changed)
         self.add(nodes, np.stack(rows))
-
-
-def best_pattern(net: SlopeNetwork, starts: int, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Return the pattern (unit,) of the largest slope |J|_1 that ascent by blocks finds from so many drawn ones.
-
-    With t = sign(J) and all layers but one as they are, f is largest for a = 1 where (d v) > 0, unit by unit.
-    """
-    draw, best = np.random.default_rng(seed), (np.ones(sum(net.widths[1:]), dtype=int), -1.0)
-    for start in range(starts):
-        a = [np.ones(n, dtype=int) if start == 0 else draw.integers(0, 2, n) for n in net.widths[1:]]
-        slope, made = -1.0, jacobian(net, a)
-        while abs(made).sum() > slope * (1 + 1e-9):
-            slope = float(abs(made).sum())
-            if slope > best[1]:
-                best = np.concatenate([np.empty(0, dtype=int), *a]), slope
-            climb(net, a, np.where(made >= 0, 1.0, -1.0))
-            made = jacobian(net, a)
-    return best
-
-
-def climb(net: SlopeNetwork, a: list[np.ndarray], t: np.ndarray) -> None:
-    """Set the pattern of one layer after the other, in place, to the one with the largest slope in the direction t."""
-    bends = [plus - minus for plus, minus in zip(net.positive, net.negative, strict=True)]
-    for k in range(len(a)):
-        v, d = net.positive[0] @ t, np.ones((1, 1))
-        for j in range(k):
-            v = net.negative[j + 1] @ v + bends[j + 1] @ (a[j] * v)
-        for j in range(len(a) - 1, k, -1):
-            d = d @ (net.negative[j + 1] + bends[j + 1] * a[j])
-        a[k] = ((d @ bends[k + 1])[0] * v > 0).astype(int)

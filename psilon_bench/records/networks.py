@@ -194,6 +194,11 @@ def calibration_of(folder: Path, which: Which) -> Calibration:
 def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, dict[str, Any]]:
     """Return the network, the columns it takes, and the task of run.json; nothing that needs a pickle is read."""
     weights = folder / places.weights_name(which)
+    if (folder / places.ESTIMATOR).exists():
+        raise UsageError(
+            f"{folder} is the run of a baseline, an estimator and no network: it is in {places.ESTIMATOR} "
+            f"(skops.io.load), its predictions of the test rows in {places.PREDICTIONS}. Name the run of a network."
+        )
     if not weights.exists():
         there = ", ".join(places.weights_there(folder)) or "none"
         raise UsageError(f"{weights} is not there. Networks in this folder: {there}.")

@@ -1,5 +1,6 @@
 """psilon-certify: bounds of a run, a file with proofs, and its check, by the command and by the stand-alone file."""
 
+import io
 import json
 import subprocess
 import sys
@@ -7,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from export_commands import Said
+from rich.console import Console
 
-from psilon_bench.cli import certify
+from psilon_bench.cli import certify, predict
 from psilon_bench.export import check_certificate
+from psilon_bench.run.display import Display
+from psilon_bench.run.run import run_alone
 
 
 def certifying(*arguments: str | Path) -> Said:
@@ -34,6 +38,25 @@ def test_a_run_is_certified_and_checked(finished: Any, tmp_path: Path) -> None:
     out.write_text(json.dumps(claims))
     said = certifying("--check", out)
     assert (said.code, "does not prove" in said.out) == (1, True)
+
+
+def test_a_baseline_is_no_network(config: Any) -> None:
+    """One line of psilon-certify and of psilon-predict, which names the estimator's file."""
+    asked = config("dataset=diabetes", "model=ridge", "reg=none")
+    folder = run_alone(asked, Display(Console(file=io.StringIO()))).folder
+    for said in (
+        certifying(folder),
+        certifying(folder, "--exact"),
+        Said(predict.main, "psilon-predict", predicting(folder)),
+    ):
+        assert (said.code, said.err.count("\n"), said.err.count("estimator.skops")) == (2, 1, 1)
+
+
+def predicting(folder: Path) -> tuple[str | Path, ...]:
+    """The arguments that predict rows of a file with bounds."""
+    rows = folder / "rows.csv"
+    rows.write_text("age\n1\n")
+    return folder, rows, "--bounds"
 
 
 def test_what_is_asked_wrongly_is_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from psilon_bench.errors import UsageError
 from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
-from psilon_bench.metrics.lipschitz_program import SlopeSearch
+from psilon_bench.metrics.lipschitz_program import SlopeSearch, rounded
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
@@ -107,6 +107,74 @@ def test_the_checker_refuses_what_is_not_proved(network: Any) -> None:
     for tree in ([*right["tree"], None], ["x"]):
         with pytest.raises(ValueError, match="no file of"):
             list(check_certificate.problems_of(json.dumps({"claims": [right | {"tree": tree}]})))
+
+
+def test_the_checker_refuses_the_smallest_mistakes(network: Any) -> None:
+    """The bound of its worst leaf is proved, one ulp less is not; nor is a tree that drops a leaf or swaps branches."""
+    (claim,) = claims_of(built(network, "plain", 1), [], 60)
+    right = claim.as_json()
+    low, high = right["lower"], right["proved"]
+    while (middle := (low + high) / 2) not in (low, high):
+        problem = check_certificate.problem_of(right | {"proved": middle, "lower": 0})
+        low, high = (middle, high) if problem else (low, middle)
+    assert math.nextafter(low, math.inf) == high
+    assert check_certificate.problem_of(right | {"proved": high}) == ""
+    assert "does not prove" in check_certificate.problem_of(right | {"proved": low, "lower": 0})
+    tree, refused = right["tree"], 0
+    for place, split in enumerate(tree):
+        if split is None:
+            assert "not whole" in check_certificate.problem_of(right | {"tree": tree[:place]})
+        else:
+            first = place + 1 + size_of(tree[place + 1 :])
+            last = first + size_of(tree[first:])
+            swapped = [*tree[: place + 1], *tree[first:last], *tree[place + 1 : first], *tree[last:]]
+            refused += "does not prove" in check_certificate.problem_of(right | {"tree": swapped})
+    assert refused
+    for place in (-1, 99):
+        with pytest.raises(ValueError, match="no file of"):
+            list(check_certificate.problems_of(json.dumps({"claims": [right | {"tree": [place, None, None]}]})))
+
+
+def size_of(tree: list[int | None]) -> int:
+    """How many nodes the tree has that these begin with, in preorder."""
+    left = 1
+    for size, split in enumerate(tree, start=1):
+        left += -1 if split is None else 1
+        if not left:
+            return size
+    raise AssertionError("the tree is not whole")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whole_numbers_bound_as_float64_does(network: Any, kind: str) -> None:
+    """Nodes' bounds in the checker are above their patterns' slopes, and above float64 by what is said to be rounded.
+
+    Units are rescaled by up to 2^40 and back, which is the same function, and one is dead.
+    """
+    (claim,) = claims_of(built(network, kind, 1), [], 60)
+    net, draw = SlopeNetwork.of(claim.layers), np.random.default_rng(0)
+    layers = [[plus.copy(), minus.copy()] for plus, minus in zip(net.positive, net.negative, strict=True)]
+    for before, after in itertools.pairwise(layers):
+        scale = 2.0 ** draw.integers(-40, 40, len(before[0]))
+        scale[0] = 0
+        for own in before:
+            own *= scale[:, None]
+        for own in after:
+            own /= np.where(scale, scale, 1)
+    net = SlopeNetwork([plus for plus, _ in layers], [minus for _, minus in layers])
+    whole = check_certificate.Whole([[check_certificate.fractions_of(own.tolist()) for own in two] for two in layers])
+    assert float(whole.path_norm) == pytest.approx(net.path_norm)
+    inputs, units = net.widths[0], sum(net.widths[1:])
+    corners = np.concatenate([2 * draw.integers(0, 2, (60, inputs)) - 1, draw.integers(0, 2, (60, units))], axis=1)
+    parts = np.split(corners, np.cumsum(net.widths)[:-1], axis=1)
+    slopes = np.array([jacobian(net, [part[row] for part in parts[1:]]) @ corners[row, :inputs] for row in range(60)])
+    for share in (0.0, 0.4, 0.8, 1.0):
+        fixed = np.where(draw.random(corners.shape) < share, corners, FREE)
+        bounds = whole.bounds(fixed) / check_certificate.ONE * net.path_norm
+        off = bounds - upper_bounds(net, fixed)[0]
+        assert (bounds >= slopes - 1e-13 * net.path_norm).all()
+        assert (off >= -1e-13 * net.path_norm).all()
+        assert (off <= rounded(net)).all()
 
 
 def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
