@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linprog
 from torch import Tensor
 
 from psilon_bench.metrics.crown import Box, boxes_of
@@ -95,6 +94,8 @@ def solved_leaf(
     min c x + M sum e with s (G x + g) + e >= 0 for the values G x + g of all units, in the ball: the e let it have a
     solution where no input has these signs.
     """
+    from scipy.optimize import linprog  # a second that runs of other certificates do not spend
+
     slope, constant = torch.eye(len(problem.x), dtype=torch.float64), torch.zeros_like(problem.x)
     rows, sides = [], []
     for layer, sign in zip([*problem.below, problem.last], [torch.ones(1, len(problem.x)), *signs], strict=True):

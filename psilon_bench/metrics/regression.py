@@ -1,4 +1,4 @@
-"""Scores of the numbers that one network predicts, scikit-learn's, in units of the target."""
+"""Scores of the numbers that one network predicts, equal to scikit-learn's, whose import takes seconds."""
 
 import numpy as np
 from jaxtyping import Float
@@ -13,13 +13,8 @@ def regression_scores(target: Numbers, predicted: Numbers) -> dict[str, float]:
     mae   mean |y - p|, likewise
     r2    1 - sum (y - p)^2 / sum (y - mean y)^2, with the mean of these rows: 0 for who predicts just that
     """
-    from sklearn import config_context, metrics
-
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        scores = {
-            "rmse": metrics.root_mean_squared_error(target, predicted),
-            "mae": metrics.mean_absolute_error(target, predicted),
-        }
-        if np.ptp(target) > 0:
-            scores["r2"] = metrics.r2_score(target, predicted)
+    errors = target - predicted
+    scores = {"rmse": np.sqrt(np.square(errors).mean()), "mae": np.abs(errors).mean()}
+    if np.ptp(target) > 0:
+        scores["r2"] = 1 - np.square(errors).sum() / np.square(target - target.mean()).sum()
     return {name: float(score) for name, score in scores.items()}

@@ -2,14 +2,17 @@
 
 import hashlib
 import inspect
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
 from psilon_bench.config.components import locate
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.option_file import read_option
+from psilon_bench.data import bundled, cache
 from psilon_bench.errors import UsageError
 
 FILES = sorted((CONF / "dataset").glob("*.yaml"))
@@ -45,6 +48,21 @@ def test_bundled_sets_are_ready(load: Any, name: Any) -> None:
     y = task.train.y
     assert y.shape[1:] == (() if kind == "multiclass" else (1,))
     assert y.dtype == (torch.int64 if kind == "multiclass" else torch.float32)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_cache_holds_what_scikit_learn_has(name: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Bit for bit, types and all; where there is no place for a cache, sets are ready without."""
+    found = []
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "cache", tmp_path / "cache", tmp_path / "file"):
+        monkeypatch.setenv("PSILON_DATA", str(place))
+        cache.raw.clear()
+        found.append(bundled.bundled_table(name))
+    frame, about = bundled._read(name)
+    for table in found:
+        pd.testing.assert_frame_equal(table.frame, frame, check_exact=True)
+        assert (table.checksum, table.regression) == (about["checksum"], about["regression"])
 
 
 def test_the_split_follows_its_seed(load: Any) -> None:
