@@ -13,6 +13,7 @@ def test_records_and_no_copies(tmp_path: Path) -> None:
     run_id = "0123456789abcdef0123456789abcdef"
     ours = ["s/one", "s/artifacts", "artifacts/two", "mlartifacts/three", run_id, f"fetched/s/{'f' * 32}"]
     others = [f"mlartifacts/{run_id[::-1]}/artifacts", f"mlruns/1/{run_id[::-1]}/artifacts", "s/one/copy", ".trash/x"]
+    others += [f"mlartifacts/models/m-{run_id}/artifacts/data", f"mlruns/1/models/m-{run_id}/artifacts/data"]
     for folder in (*ours, *others):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / "run.json").write_text("{}")

@@ -50,7 +50,7 @@ REPORT_MD = "report.md"
 TABLES = "tables"
 FIGURES = "figures"
 
-MLFLOW_RUN_ID = re.compile(r"[0-9a-f]{32}")
+MLFLOW_ID = re.compile(r"(m-)?[0-9a-f]{32}")
 
 
 def sweep_folder(config: "Config") -> Path:
@@ -95,13 +95,13 @@ def weights_there(record: Path) -> list[str]:
 def run_json_files(folder: Path) -> Iterator[Path]:
     """Yield the run.json of every record below a folder, in the order of their paths.
 
-    Nothing lies below a record; MLflow's copy of a record, in <run id>/artifacts, is not a record.
+    Nothing lies below a record; MLflow's copies of a record, in <run id>/artifacts and models/<model id>/artifacts, are no records.
     """
     for parent, below, files in os.walk(folder):
         if RUN_JSON in files:
             below.clear()
             yield Path(parent, RUN_JSON)
-        of_mlflow = MLFLOW_RUN_ID.fullmatch(Path(parent).name) is not None
+        of_mlflow = MLFLOW_ID.fullmatch(Path(parent).name) is not None
         below[:] = sorted(name for name in below if not (name.startswith(".") or (of_mlflow and name == "artifacts")))
 
 
