@@ -189,7 +189,42 @@ def test_the_checker_refuses_what_is_no_such_network(network: Any) -> None:
         assert "no network" in check_certificate.problem_of(right | {"layers": layers})
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"claims": []}', '{"claims": [{"of": "x"}]}', '{"claims": [1]}'])
+def distance(*last: float, **changes: Any) -> dict[str, Any]:
+    """A claim on |t_1 - t_2|, or on what a last layer of these two slopes makes of t_1 - t_2."""
+    differ, (plus, minus) = [[1.0, -1.0]], last or (1.0, -1.0)
+    layers = [{"positive": differ, "negative": differ}, {"positive": [[plus]], "negative": [[minus]]}]
+    return {"of": "x", "lower": 0.0, "proved": 2.0, "layers": layers, "pattern": [1], "tree": [None]} | changes
+
+
+def test_true_is_no_place_of_a_tree() -> None:
+    """It is an index of all places at once for numpy, so that two leaves with all inputs alike would prove 0 of 2."""
+    for place in (True, False, 1.0):
+        text = json.dumps({"claims": [distance(proved=0.5, tree=[place, None, None])]})
+        with pytest.raises(ValueError, match="no file of"):
+            list(check_certificate.problems_of(text))
+
+
+def test_an_output_without_paths_has_the_slope_0(network: Any) -> None:
+    """Whatever is rounded: its path norm is 0, and no less is proved."""
+    model = network("plain", 3, 2)
+    with torch.no_grad():
+        model.layers[-1].weight[1] = 0
+    *_, dead = claims_of(model, ["alive", "dead"], 60)
+    assert (dead.of, dead.found.lower, dead.found.proved) == ("output dead", 0, 0)
+    assert check_certificate.problem_of(dead.as_json()) == ""
+    for proofs in ([], [{"unit": [0.0], "square": [0.0] * 4}]):
+        assert check_certificate.problem_of(distance(0.0, 0.0, proved=0.0, proofs=proofs)) == ""
+        below = distance(0.0, 0.0, proved=-1e-300, proofs=proofs)
+        assert "does not prove" in check_certificate.problem_of(below)
+
+
+NESTED = '{"claims": ' + "[" * 100_000 + "]" * 100_000 + "}"
+NO_INPUT = json.dumps({"claims": [distance(layers=[{"positive": [[]], "negative": [[]]}])]})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"claims": []}', '{"claims": [{"of": "x"}]}', '{"claims": [1]}', NESTED, NO_INPUT]
+)
 def test_other_files_are_no_proofs(text: str) -> None:
     """Nor is one of no claims."""
     with pytest.raises(ValueError, match=r"no claims|no file of"):
@@ -212,7 +247,8 @@ def test_claims_are_told_one_by_one(network: Any) -> None:
     """The first is there before the second is looked at; where nothing is known from below, the gap is not 0."""
     (claim,) = claims_of(built(network, "plain", 1), [], 60)
     found = iter(check_certificate.problems_of(json.dumps({"claims": [claim.as_json(), {"of": "x"}]})))
-    assert next(found) == ("all outputs (L1)", "")
+    told = f"all outputs (L1), lower {claim.found.lower}, upper {claim.found.proved}"
+    assert next(found) == (told, "")
     with pytest.raises(ValueError, match="no file of"):
         next(found)
     assert claim.found.gap == pytest.approx(claim.found.proved / claim.found.lower - 1)
