@@ -22,7 +22,7 @@ ROUNDED = 1e-8  # of the path norm for each input and unit, more than bounds are
 NODES_AT_ONCE = 512
 MATRIX_NUMBERS = 1 << 24  # of the nodes that are bounded together, which hold several matrices (node, unit, unit)
 STARTS = 100
-QUICK = 0.1  # share of the time for the quick bounds
+QUICK = 0.1  # share of the time for the quick bounds, and the most of it for steep patterns before them
 LARGEST_PROGRAMME = 400  # inputs and units; steps of a semidefinite programme take the cube of it
 
 
@@ -47,10 +47,10 @@ class Maximum:
 def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     """Return bounds of the largest slope over all patterns, about equal or as close as they came in this time."""
     start, fits = time.monotonic(), sum(net.widths) <= LARGEST_PROGRAMME
-    pattern, slope = steepest_pattern(net, STARTS)
+    pattern, slope = steepest_pattern(net, STARTS, deadline=start + seconds * QUICK)
     lower = max(0.0, slope - 1e-12 * net.path_norm)  # rounded down
     search, enough = SlopeSearch(net), lower * (1 + CLOSE) + rounded(net)
-    ends = start + seconds * (QUICK if fits else 1)
+    ends = time.monotonic() + seconds * QUICK if fits else start + seconds
     while search.heap and search.bound > enough and time.monotonic() < ends:
         search.step(enough)
     tree, proved = search.tree, search.bound

@@ -15,6 +15,7 @@ from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
 from psilon_bench.metrics.lipschitz_program import SlopeSearch, rounded
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
+from psilon_bench.metrics.steepest_pattern import steepest_pattern
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
 KINDS = ("pnet", "snet", "plain", "residual")
@@ -284,6 +285,20 @@ def test_time_that_ends_leaves_bounds_that_hold(network: Any) -> None:
     found = claim.found
     assert 0 < found.lower <= found.proved <= claim.path_norm * (1 + 1e-5)
     assert check_certificate.problem_of(claim.as_json()) == ""
+
+
+def test_steep_patterns_are_looked_for_until_the_time_ends() -> None:
+    """A hundred starts of a network of many layers would take a minute; the first is always there."""
+    draw = np.random.default_rng(0)
+    layers = [draw.normal(size=(6, 6)) for _ in range(4)] + [draw.normal(size=(1, 6))]
+    net = SlopeNetwork(layers, [layers[0], *(0 * own for own in layers[1:])])
+    (one, _), (pattern, slope), (_, best) = (
+        steepest_pattern(net, 1),
+        steepest_pattern(net, 100, deadline=-math.inf),
+        steepest_pattern(net, 100),
+    )
+    assert pattern.tolist() == one.tolist()
+    assert slope < best
 
 
 @pytest.mark.parametrize(("hidden", "activation", "message"), [(4, "tanh", "smooth"), (5001, "relu", "at most 1000")])
