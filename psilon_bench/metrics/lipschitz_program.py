@@ -6,6 +6,7 @@ Branch and bound splits the leaves of the largest bounds, where their gap is due
 """
 
 import heapq
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     search, enough = SlopeSearch(net), lower * (1 + CLOSE) + rounded(net)
     ends = time.monotonic() + seconds * QUICK if fits else start + seconds
     while search.heap and search.bound > enough and time.monotonic() < ends:
-        search.step(enough)
+        search.step(enough, ends - time.monotonic())
     tree, proved = search.tree, search.bound
     if fits and search.heap and proved > enough:
         slower = SemidefiniteSearch(net, pattern, lower)
@@ -76,6 +77,7 @@ class SlopeSearch:
     tree: Tree = field(default_factory=Tree)
     heap: list[tuple[float, int, np.ndarray, int]] = field(default_factory=list)
     closed: float = 0.0  # the largest bound of a leaf with nothing left to fix
+    node_s: float = 0.0  # that the bound of a node took in the last step
 
     def __post_init__(self) -> None:
         """Bound the root."""
@@ -83,7 +85,9 @@ class SlopeSearch:
 
     def add(self, nodes: Sequence[int], fixed: np.ndarray) -> None:
         """Bound nodes and keep them; bounds are rounded up by more than they are off, in whole numbers too."""
+        started = time.perf_counter()
         bounds, scores = upper_bounds(self.net, fixed)
+        self.node_s = (time.perf_counter() - started) / len(fixed)
         bounds = bounds + rounded(self.net)
         for node, bound, own, place in zip(nodes, bounds, fixed, scores.argmax(axis=1), strict=True):
             if (own != FREE).all():
@@ -102,10 +106,10 @@ class SlopeSearch:
         widest = max(self.net.widths) ** 2
         return min(NODES_AT_ONCE, max(2, MATRIX_NUMBERS // widest // 2 * 2))
 
-    def step(self, enough: float) -> None:
-        """Split the worst nodes whose bound is above `enough`."""
-        nodes, rows = list[int](), list[np.ndarray]()
-        while self.heap and len(nodes) < self.most_nodes and -self.heap[0][0] > enough:
+    def step(self, enough: float, seconds: float = math.inf) -> None:
+        """Split the worst nodes whose bound is above `enough`, as many as can be bounded in so many seconds."""
+        nodes, rows, most = list[int](), list[np.ndarray](), min(self.most_nodes, seconds / self.node_s)
+        while self.heap and (not nodes or len(nodes) + 2 <= most) and -self.heap[0][0] > enough:
             _, node, own, place = heapq.heappop(self.heap)
             for child, value in zip(self.tree.grow(node, place), (-1, 1), strict=True):
                 changed = own.copy()

@@ -276,6 +276,10 @@ def test_wide_networks_bound_fewer_nodes_at_once() -> None:
         search.step(0.0)
         sizes.append(len(search.tree.split))
     assert np.diff(sizes).tolist() == [2, 4, 8, 16, 32, 64, 104, 104]  # 2^24 numbers at most
+    for seconds, nodes in ((7.5, 6), (5.5, 4), (-1.0, 2)):  # at least one is split
+        search.node_s, before = 1.0, len(search.tree.split)
+        search.step(0.0, seconds)
+        assert len(search.tree.split) - before == nodes
 
 
 def test_time_that_ends_leaves_bounds_that_hold(network: Any) -> None:
