@@ -73,8 +73,8 @@ def checked(file: Path) -> int:
 
     failed = False
     try:
-        for of, problem in problems_of(file.read_text(encoding="utf-8")):
-            print(f"{of}: {problem or 'proved'}", flush=True)  # the next one may take minutes
+        for claim, problem in problems_of(file.read_text(encoding="utf-8")):
+            print(f"{claim}: {problem or 'proved'}", flush=True)  # the next one may take minutes
             failed |= bool(problem)
     except ValueError as error:
         raise UsageError(f"--check needs a file of psilon-certify --exact --out, but of {file}: {error}.") from error

@@ -6,6 +6,7 @@ Branch and bound splits the leaves of the largest bounds, where their gap is due
 """
 
 import heapq
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ ROUNDED = 1e-8  # of the path norm for each input and unit, more than bounds are
 NODES_AT_ONCE = 512
 MATRIX_NUMBERS = 1 << 24  # of the nodes that are bounded together, which hold several matrices (node, unit, unit)
 STARTS = 100
-QUICK = 0.1  # share of the time for the quick bounds
+QUICK = 0.1  # share of the time for the quick bounds, and the most of it for steep patterns before them
 LARGEST_PROGRAMME = 400  # inputs and units; steps of a semidefinite programme take the cube of it
 
 
@@ -47,12 +48,12 @@ class Maximum:
 def largest_slope(net: SlopeNetwork, seconds: float) -> Maximum:
     """Return bounds of the largest slope over all patterns, about equal or as close as they came in this time."""
     start, fits = time.monotonic(), sum(net.widths) <= LARGEST_PROGRAMME
-    pattern, slope = steepest_pattern(net, STARTS)
+    pattern, slope = steepest_pattern(net, STARTS, deadline=start + seconds * QUICK)
     lower = max(0.0, slope - 1e-12 * net.path_norm)  # rounded down
     search, enough = SlopeSearch(net), lower * (1 + CLOSE) + rounded(net)
-    ends = start + seconds * (QUICK if fits else 1)
+    ends = time.monotonic() + seconds * QUICK if fits else start + seconds
     while search.heap and search.bound > enough and time.monotonic() < ends:
-        search.step(enough)
+        search.step(enough, ends - time.monotonic())
     tree, proved = search.tree, search.bound
     if fits and search.heap and proved > enough:
         slower = SemidefiniteSearch(net, pattern, lower)
@@ -76,6 +77,7 @@ class SlopeSearch:
     tree: Tree = field(default_factory=Tree)
     heap: list[tuple[float, int, np.ndarray, int]] = field(default_factory=list)
     closed: float = 0.0  # the largest bound of a leaf with nothing left to fix
+    node_s: float = 0.0  # that the bound of a node took in the last step
 
     def __post_init__(self) -> None:
         """Bound the root."""
@@ -83,7 +85,9 @@ class SlopeSearch:
 
     def add(self, nodes: Sequence[int], fixed: np.ndarray) -> None:
         """Bound nodes and keep them; bounds are rounded up by more than they are off, in whole numbers too."""
+        started = time.perf_counter()
         bounds, scores = upper_bounds(self.net, fixed)
+        self.node_s = (time.perf_counter() - started) / len(fixed)
         bounds = bounds + rounded(self.net)
         for node, bound, own, place in zip(nodes, bounds, fixed, scores.argmax(axis=1), strict=True):
             if (own != FREE).all():
@@ -102,10 +106,10 @@ class SlopeSearch:
         widest = max(self.net.widths) ** 2
         return min(NODES_AT_ONCE, max(2, MATRIX_NUMBERS // widest // 2 * 2))
 
-    def step(self, enough: float) -> None:
-        """Split the worst nodes whose bound is above `enough`."""
-        nodes, rows = list[int](), list[np.ndarray]()
-        while self.heap and len(nodes) < self.most_nodes and -self.heap[0][0] > enough:
+    def step(self, enough: float, seconds: float = math.inf) -> None:
+        """Split the worst nodes whose bound is above `enough`, as many as can be bounded in so many seconds."""
+        nodes, rows, most = list[int](), list[np.ndarray](), min(self.most_nodes, seconds / self.node_s)
+        while self.heap and (not nodes or len(nodes) + 2 <= most) and -self.heap[0][0] > enough:
             _, node, own, place = heapq.heappop(self.heap)
             for child, value in zip(self.tree.grow(node, place), (-1, 1), strict=True):
                 changed = own.copy()

@@ -27,6 +27,7 @@ CLOSE = 1e-7  # relative duality gap
 USELESS = 0.05  # share of what a bound is too large by that the duality gap may have where no bound can be enough
 TO_EDGE = 0.95  # of the way to the edge of the cone
 SHORTER = 0.8  # times the step that leaves it
+LEAST_STEP = 1e-9
 SHIFT = 1e-10  # of the largest mu, added to all, so that M has a Cholesky decomposition in float64
 
 
@@ -191,10 +192,15 @@ def symmetric(matrix: np.ndarray) -> np.ndarray:
 
 
 def edge(matrix: np.ndarray, by: np.ndarray) -> float:
-    """Return a step, of 1 at most, that leaves a positive definite matrix one, by trial, cheaper than eigenvalues."""
+    """Return a step, of 1 at most, that leaves a positive definite matrix one, by trial, cheaper than eigenvalues.
+
+    LinAlgError where rounding leaves none.
+    """
     step = 1.0
     while not definite(matrix + step / TO_EDGE * by):
         step *= SHORTER
+        if step < LEAST_STEP:
+            raise np.linalg.LinAlgError("the matrix is not definite in float64")
     return step
 
 

@@ -12,7 +12,8 @@ from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork
 from psilon_bench.metrics.steepest_pattern import ascent
 
 CLOSE = 1e-6  # relative gap at which bounds count as equal, beside what is rounded
-ROUNDED = 1e-8  # of a bound, more than it is off in float64
+ROUNDED = 1e-8  # of a bound, more than mu is off in float64
+ROUNDED_EACH = 1e-15  # of the size of M for each input and unit, more than M is off in float64 and in the checker
 DRAWN = 10  # directions in which a node looks for steep patterns
 
 
@@ -82,7 +83,9 @@ class SemidefiniteSearch:
         self.look(fixed, found.primal, of)
         place = int(free[scores(found, of.kinks, inputs).argmax()]) if len(free) else -1
         proof = {"unit": found.unit.tolist(), "square": found.square.tolist()}
-        return Node(fixed, float(found.square.sum()) * (1 + ROUNDED) * norm, proof, place)
+        mu, lam = float(found.square.sum()), float(abs(found.unit).sum())
+        off = ROUNDED * mu + ROUNDED_EACH * len(fixed) * (1 + lam + mu)
+        return Node(fixed, (mu + off) * norm, proof, place)
 
     def look(self, fixed: np.ndarray, solution: np.ndarray, of: Programme) -> None:
         """Look for steep patterns near those of normal numbers x of covariance X: a is 1 where z is nearer to v than 0.

@@ -39,9 +39,9 @@ class CompileChoice:
         self.taken: bool | None = None
 
     def choose(self, asked: Literal["auto", True], steps: int) -> str | None:
-        """Compile the step where asked to or where it pays in so many steps; return a sentence about it, if any.
+        """Compile the step where asked to or where it pays in so many steps, in which no pruner blends weights.
 
-        A run that goes on from a checkpoint stays as it was decided before.
+        Return a sentence about it, if any. A run that goes on from a checkpoint stays as it was decided before.
         """
         if asked == "auto" and self.taken is None:
             return self.decide(steps)

@@ -58,7 +58,8 @@ class TrainingStep:
         self.shrinks = type(self.regularizer).after_step is not Regularizer.after_step
         self.remembers = type(self.regularizer).before_step is not Regularizer.before_step
         self.projects = type(self.pruner).after_step is not Pruner.after_step
-        self.blends = type(self.pruner).at_step is not Pruner.at_step
+        blends = type(self.pruner).at_step is not Pruner.at_step
+        self.first_blended = self.pruner.first_step(steps) if blends else steps  # from here on no step is compiled
         self.set_autocast(recipe.autocast)
         self.set_progress(0.0)
         self.compiled: Programs | None = None
@@ -94,8 +95,7 @@ class TrainingStep:
     def __call__(self, batch: RowBatch, number: int) -> tuple[Tensor, Tensor]:
         """Take the step with this number, from 0; return objectives and losses before it, (members,) each, not read."""
         self.pruner.at_step(self.stack.model, number, self.steps)
-        blending = self.blends and number >= self.pruner.first_step(self.steps)
-        programs = self if blending else self.programs
+        programs = self if number >= self.first_blended else self.programs
         given = self.given(batch)
         with self.stack.training():
             objective, loss, gradients, kept = programs.slopes(*given)

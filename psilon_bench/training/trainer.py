@@ -88,7 +88,8 @@ class Trainer:
         if hardware.threads == "auto" and self.stack.device.type == "cpu":
             self.threads.choose()
         pays = self.stack.size == 1 or self.stack.device.type != "cpu"
-        return self.compiling.choose(hardware.compile, self.steps - self.taken) if hardware.compile and pays else None
+        left = self.training_step.first_blended - self.taken
+        return self.compiling.choose(hardware.compile, left) if hardware.compile and pays and left > 0 else None
 
     def run(
         self,

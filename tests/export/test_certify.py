@@ -30,11 +30,14 @@ def test_a_run_is_certified_and_checked(finished: Any, tmp_path: Path) -> None:
     said = certifying(record.folder, "--exact", "--time", "1", "--out", out)
     assert not said.code
     assert said.out.startswith("all outputs (L1): lower ")
-    assert certifying("--check", out).out == "all outputs (L1): proved\n"
-    alone = [sys.executable, "-I", check_certificate.__file__, str(out)]
-    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == "1 claims are proved\n"
     claims = json.loads(out.read_text())
-    claims["claims"][0]["proved"] *= 0.9
+    (claim,) = claims["claims"]
+    told = f"all outputs (L1), lower {claim['lower']}, upper {claim['proved']}: proved\n"
+    assert certifying("--check", out).out == told
+    alone = [sys.executable, "-I", check_certificate.__file__, str(out)]
+    assert subprocess.run(alone, check=True, capture_output=True, text=True).stdout == told
+    assert subprocess.run([*alone[:-1], str(tmp_path / "none")], check=False, capture_output=True).returncode == 2
+    claim["proved"] *= 0.9
     out.write_text(json.dumps(claims))
     said = certifying("--check", out)
     assert (said.code, "does not prove" in said.out) == (1, True)

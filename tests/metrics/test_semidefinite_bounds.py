@@ -10,7 +10,7 @@ from scipy.linalg import hadamard
 
 from psilon_bench.export import check_certificate
 from psilon_bench.export.lipschitz_claims import claims_of
-from psilon_bench.metrics.semidefinite_bounds import Bound, least_bound, normalised, programme
+from psilon_bench.metrics.semidefinite_bounds import Bound, edge, least_bound, normalised, programme
 from psilon_bench.metrics.semidefinite_search import SemidefiniteSearch
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, jacobian, upper_bounds
 from psilon_bench.metrics.steepest_pattern import steepest_pattern
@@ -115,6 +115,41 @@ def test_time_that_ends_leaves_a_bound_that_holds(network: Any) -> None:
     assert search.tree.preorder() == [None]
     own = {"proved": search.bound, "tree": [None], "proofs": search.tree.leaf_proofs(), "lower": 0}
     assert check_certificate.problem_of(json.loads(json.dumps(right | own))) == ""
+
+
+def cancelled() -> SlopeNetwork:
+    """A linear network whose paths cancel, so that all slopes are 0."""
+    draw = np.random.default_rng(0)
+    first, same = draw.normal(size=(6, 5)), draw.normal(size=(6, 6))
+    layers = [first, np.concatenate([same, same]), np.repeat([[1.0, -1.0]], 6, axis=1)]
+    return SlopeNetwork(layers, layers)
+
+
+def deep() -> SlopeNetwork:
+    """A network with ReLU whose values are far smaller than their path norms."""
+    draw = np.random.default_rng(0)
+    layers = [draw.normal(size=(after, 6)) for after in [*[6] * 15, 1]]
+    return SlopeNetwork(layers, [layers[0], *(0 * own for own in layers[1:])])
+
+
+@pytest.mark.parametrize("net", [cancelled(), deep()])
+def test_bounds_are_above_what_float64_rounds(net: SlopeNetwork) -> None:
+    """What is said of a node is what the checker finds in whole numbers, or more."""
+    search = SemidefiniteSearch(net, np.zeros(sum(net.widths[1:])), 0.0)
+    fixed = np.full(sum(net.widths), FREE)
+    node = search.bounded(normalised(net), fixed, time.monotonic() + 60)
+    layers = [
+        tuple(check_certificate.fractions_of(own.tolist()) for own in two)
+        for two in zip(net.positive, net.negative, strict=True)
+    ]
+    whole = check_certificate.Whole(layers)
+    assert whole.path_norm * whole.semidefinite(fixed, **node.proof) <= node.proved
+
+
+def test_a_step_from_outside_ends() -> None:
+    """Rounding may have left the cone: shorter and shorter steps would never be in it."""
+    with pytest.raises(np.linalg.LinAlgError):
+        edge(np.diag([1.0, 0.0]), -np.eye(2))
 
 
 def test_a_negative_price_of_a_square_proves_nothing() -> None:

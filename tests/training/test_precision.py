@@ -169,6 +169,17 @@ def test_auto_compiles_long_trainings_where_it_pays(config: Any, monkeypatch: py
     assert (later.training_step.compiled is not None) == faster
 
 
+@pytest.mark.parametrize("asked", ["true", "auto"])
+def test_a_run_that_goes_on_within_its_pruning_is_not_compiled(config: Any, asked: Any) -> None:
+    """None of the steps that are left would be."""
+    own = config(*TINY, *GRID, "model=pnet", "pruner=l1_projection", "pruner.steps=3", f"hardware.compile={asked}")
+    first, second = (build_trainer([prepare(own)]) for _ in range(2))
+    first.step, first.compiling.taken = first.steps - 3, True
+    second.load_state(first.state())
+    assert second.tune(own.hardware) is None
+    assert second.training_step.compiled is None
+
+
 @pytest.mark.slow
 def test_without_a_compiler_a_run_says_so_and_goes_on(history: Any, tmp_path: Path) -> None:
     """One line, and the numbers of an uncompiled run."""
