@@ -95,7 +95,7 @@ def weights_there(record: Path) -> list[str]:
 def run_json_files(folder: Path) -> Iterator[Path]:
     """Yield the run.json of every record below a folder, in the order of their paths.
 
-    Nothing lies below a record; MLflow's copies of a record, in <run id>/artifacts and models/<model id>/artifacts, are no records.
+    Nothing lies below a record; MLflow's copies of one, in the artifacts of a run id or a model id, are no records.
     """
     for parent, below, files in os.walk(folder):
         if RUN_JSON in files:
