@@ -12,7 +12,7 @@ from psilon_bench.metrics.crown import Box, boxes_of, rows_at_once
 from psilon_bench.metrics.exact_network import ExactNetwork, largest_values
 from psilon_bench.metrics.prediction import Shares, row_mean
 from psilon_bench.metrics.robustness import Certificate
-from psilon_bench.metrics.stacked_networks import columns, stacked_logits
+from psilon_bench.metrics.stacked_networks import attack_points, stacked_logits
 
 Outputs = Float[Tensor, "batch 1"]
 
@@ -69,7 +69,7 @@ def interval_scores(
     """
     worst = torch.zeros(len(nets), len(radii) * x.shape[1], dtype=x.dtype)
     logits = stacked_logits(nets)
-    for places, rows, some in columns(nets, x.shape[1], radii) if attack_steps else ():
+    for places, rows, some in attack_points(nets, x.shape[1], radii) if attack_steps else ():
         worst[:, places] = largest_errors(logits, x[:, rows], y[:, rows], some, attack_steps)
     of_radius = worst.unflatten(1, (len(radii), -1)) if radii else worst
     found: list[dict[str, Tensor]] = [{} for _ in nets]

@@ -14,7 +14,7 @@ from psilon_bench.metrics.crown import crown_margins
 from psilon_bench.metrics.exact_network import ExactNetwork
 from psilon_bench.metrics.pairwise import pairwise_margins
 from psilon_bench.metrics.prediction import Shares, row_mean
-from psilon_bench.metrics.stacked_networks import columns, stacked_logits
+from psilon_bench.metrics.stacked_networks import attack_points, stacked_logits
 
 Certificate = Literal["pairwise", "crown", "exact"]
 SHORTEST_ATTACK = 10  # steps before a row is worth branching
@@ -69,7 +69,7 @@ def attacked_rows(
 ) -> Bool[Tensor, "member radius batch"]:
     """Return which of these rows withstand an attack at each radius; others, which are certified, are not attacked."""
     held, logits = still_open.flatten(1), stacked_logits(nets)
-    for places, rows, radius in columns(nets, x.shape[1], radii):
+    for places, rows, radius in attack_points(nets, x.shape[1], radii):
         held[:, places] = withstands(logits, x[:, rows], y[:, rows], radius, steps, held[:, places])
     return held.reshape(still_open.shape)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from psilon_bench.metrics.exact_network import ExactLayer, ExactNetwork
 
-NUMBERS_AT_ONCE = 1 << 17  # of values behind a layer, 1 MB, which stays in the processor's cache
+NUMBERS_AT_ONCE = 1 << 16  # of values behind a layer, half a MB, which stays in the processor's cache
 
 StackedLogits = Callable[[Float[Tensor, "member some input"]], Float[Tensor, "member some class"]]
 
@@ -34,7 +34,7 @@ def stacked(layers: Sequence[ExactLayer]) -> ExactLayer:
     return replace(layers[0], slopes=replace(layers[0].slopes, **changes))
 
 
-def columns(
+def attack_points(
     nets: Sequence[ExactNetwork], rows: int, radii: Sequence[float]
 ) -> Iterator[tuple[Tensor, Tensor, Float[Tensor, "some 1"]]]:
     """Yield all pairs of a radius and one of so many rows, as many at once as suit the processor's cache.

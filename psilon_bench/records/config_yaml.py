@@ -20,7 +20,7 @@ class Dumper(yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper):  #
 
 def text_scalar(dumper: Dumper, text: str) -> yaml.ScalarNode:
     """Return the node of a text, quoted where it reads like a number (`1e-4`, to YAML 1.1 none) or a boolean."""
-    quoted = is_number(text) or (text.lower() in BOOLEANS and text in (text.lower(), text.upper(), text.title()))
+    quoted = reads_as_float(text) or (text.lower() in BOOLEANS and text in (text.lower(), text.upper(), text.title()))
     node: yaml.ScalarNode = dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if quoted else None)
     return node
 
@@ -28,7 +28,7 @@ def text_scalar(dumper: Dumper, text: str) -> yaml.ScalarNode:
 Dumper.add_representer(str, text_scalar)
 
 
-def is_number(text: str) -> bool:
+def reads_as_float(text: str) -> bool:
     """Tell whether Python reads the text as a number, nan and inf among them."""
     try:
         float(text)

@@ -54,7 +54,7 @@ def rows_of(nets: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
-@pytest.mark.parametrize("at_once", [1 << 17, 150])
+@pytest.mark.parametrize("at_once", [1 << 16, 150])
 @pytest.mark.parametrize(("kind", "outputs"), [*((kind, 3) for kind in KINDS), ("pnet", 1)])
 def test_accuracies_are_those_of_each_by_itself(
     unequal: Any, kind: str, outputs: int, at_once: int, monkeypatch: pytest.MonkeyPatch
@@ -129,9 +129,9 @@ def test_the_networks_of_a_stack_are_not_mixed_up(unequal: Any) -> None:
 
 
 def test_large_networks_and_many_rows_go_one_by_one(unequal: Any) -> None:
-    """Small ones together: no activation behind a layer has more than 131,072 numbers."""
+    """Small ones together: no activation behind a layer has more than 65,536 numbers."""
     (model, *_) = unequal("plain", 3)
-    assert members_at_once(model, 30, RADII) == (1 << 17) // (30 * 3 * 6)
+    assert members_at_once(model, 30, RADII) == (1 << 16) // (30 * 3 * 6)
     assert members_at_once(model, 10**6, RADII) == 1
     assert members_at_once(torch.nn.Linear(2000, 100), 1, []) == 1
 
