@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.data.task import Split, Task
+from psilon_bench.metrics.exact_network import ExactNetwork
+from psilon_bench.metrics.robustness import Certificate, robust_accuracies
 from psilon_bench.models.linear import NormLinear
 from psilon_bench.models.mlp import MLP
 from psilon_bench.training.batches import generator
@@ -210,3 +212,18 @@ def descend(
         g, v = g - lr * ratio * along, v - lr * g / norm * (slope - along * v / norm)
         u = g * v / np.linalg.norm(v)
     return u**power
+
+
+def accuracies_of(
+    net: ExactNetwork,
+    x: Tensor,
+    y: Tensor,
+    radii: Sequence[float],
+    certificate: Certificate,
+    steps: int,
+    shares: Tensor | None = None,
+    seconds: float = math.inf,
+) -> dict[str, Tensor]:
+    """What `robust_accuracies` gives one network by itself."""
+    (found,) = robust_accuracies([net], x[None], y[None], radii, certificate, steps, [shares], seconds)
+    return found

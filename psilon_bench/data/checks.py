@@ -46,13 +46,14 @@ def check_columns(frame: pd.DataFrame, categorical: list[str], dates: list[str],
     """
     if frame.shape[1] == 0:
         raise UsageError("A task needs at least one input column besides the target, but there is none.")
-    empty = [c for c in frame if frame[c].isna().all()]
+    empty = frame.columns[frame.isna().all()].tolist()
     if empty:
         raise UsageError(f"Columns must hold values, but {name_list(empty)} are missing throughout. {_drop(empty)}")
+    leveled, dated = set(categorical), set(dates)
     for column in frame:
-        if column in set(categorical):
+        if column in leveled:
             _check_levels(frame[column])
-        elif column not in set(dates):
+        elif column not in dated:
             _check_finite(frame[column], place)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from psilon_bench.data.task import Kind
@@ -45,7 +45,11 @@ def certified_radii(kind: Kind, logits: Logits, bound: Float[Tensor, ""]) -> Flo
     return margin(kind, logits, logits.argmax(dim=-1)) / bound
 
 
-def margin(kind: Kind, logits: Logits, y: Targets) -> Float[Tensor, " batch"]:
+def margin(
+    kind: Kind,
+    logits: Float[Tensor, "*member batch output"],
+    y: Float[Tensor, "*member batch output"] | Int[Tensor, "*member batch"],
+) -> Float[Tensor, "*member batch"]:
     """Return the logit of the right class less the largest other one; of two classes, the logit with the class's sign.
 
     It is positive where the prediction is right.

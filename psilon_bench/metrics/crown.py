@@ -83,7 +83,7 @@ def boxes_of(net: ExactNetwork, x: Float[Tensor, "batch input"], radius: float, 
     They are the better of CROWN's and z(x) +- radius x reach.
     """
     boxes = [Box(x - radius, x + radius)]
-    reach, off, h = net.reach(), torch.zeros_like(x), x
+    reach, off, h = net.reach, torch.zeros_like(x), x
     for k, own in enumerate(layers):
         h, off = own.values(h), off @ own.steepest.T + own.errors(boxes[-1].largest)
         moved = radius * reach[k + 1] + off

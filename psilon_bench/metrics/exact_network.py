@@ -12,6 +12,7 @@ float64, in which bounds are computed, is part of the same term.
 """
 
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +36,7 @@ class ExactLayer:
     relative: float
     absolute: Float[Tensor, " unit"]
 
-    @property
+    @functools.cached_property
     def steepest(self) -> Float[Tensor, "unit fan_in"]:
         """Return max(|P|, |N|), rounded up: no absolute Jacobian of the layer is above it."""
         own = self.slopes
@@ -45,10 +46,10 @@ class ExactLayer:
         """Return by how much values are off at most where the values before the layer have at most these sizes."""
         return self.relative * (largest @ self.slopes.magnitude.T + self.slopes.bias.abs()) + self.absolute
 
-    def values(self, h: Float[Tensor, "*batch fan_in"]) -> Float[Tensor, "*batch unit"]:
-        """Return P max(h, 0) + N min(h, 0) + b."""
+    def values(self, h: Float[Tensor, "*member batch fan_in"]) -> Float[Tensor, "*member batch unit"]:
+        """Return P max(h, 0) + N min(h, 0) + b, of the layers of several networks where they are stacked."""
         own = self.slopes
-        return h.clamp_min(0) @ own.positive.T + h.clamp_max(0) @ own.negative.T + own.bias
+        return h.clamp_min(0) @ own.positive.mT + h.clamp_max(0) @ own.negative.mT + own.bias[..., None, :]
 
 
 def exact_layer(slopes: SlopeLayer, evaluated_in: torch.dtype, depth: int) -> ExactLayer:
@@ -65,12 +66,14 @@ def exact_layer(slopes: SlopeLayer, evaluated_in: torch.dtype, depth: int) -> Ex
 class ExactNetwork:
     """A network with slopes, as a function from inputs to a logit of each class, in float64 on the CPU.
 
-    Of two classes, whose only output is the logit of class 1, class 0 has the logit 0.
+    Of two classes, whose only output is the logit of class 1, class 0 has the logit 0. It stands for the network as
+    evaluated in the precision `evaluated_in`.
     """
 
     network: Any
     kind: Kind
     layers: list[ExactLayer]
+    evaluated_in: torch.dtype
 
     @property
     def piecewise_linear(self) -> bool:
@@ -85,6 +88,15 @@ class ExactNetwork:
             x = layer.values(x)
         return x
 
+    def with_classes(self, kind: Kind) -> "ExactNetwork":
+        """Return the same network with a logit of each class of such a task, where this one has its plain outputs."""
+        assert self.kind == "regression", "the outputs are no logits of classes yet"
+        *hidden, last = self.layers
+        if kind == "binary":
+            last = exact_layer(with_zero_output(last.slopes), self.evaluated_in, len(self.layers))
+        return replace(self, kind=kind, layers=[*hidden, last])
+
+    @functools.cached_property
     def reach(self) -> list[Float[Tensor, " _unit"]]:
         """Return how far the values behind each layer move at most when all inputs move by 1: path norms, rounded up.
 
@@ -128,11 +140,11 @@ def exact_network(model: Any, kind: Kind) -> ExactNetwork:
     if isinstance(model, nn.Module):
         evaluated_in = next(model.parameters()).dtype
         model = copy.deepcopy(model).cpu().double().eval().requires_grad_(False)
-    *hidden, last = model.slope_layers()
-    layers = [*hidden, with_zero_output(last) if kind == "binary" else last]
-    net = ExactNetwork(model, kind, [exact_layer(own, evaluated_in, len(layers)) for own in layers])
+    layers = model.slope_layers()
+    exact = [exact_layer(own, evaluated_in, len(layers)) for own in layers]
+    net = ExactNetwork(model, "regression", exact, evaluated_in)
     check_function(net)
-    return net
+    return net.with_classes(kind)
 
 
 @torch.no_grad()
@@ -179,7 +191,7 @@ def largest_values(
     """
     largest, off = [x.abs() + radius], torch.zeros_like(x)
     h = x
-    for own, reach in zip(net.layers[:-1], net.reach()[1:], strict=False):
+    for own, reach in zip(net.layers[:-1], net.reach[1:], strict=False):
         errors = own.errors(largest[-1])
         if net.piecewise_linear:
             h = own.values(h)

@@ -21,7 +21,7 @@ def pairwise_margins(
     outputs, nor above that of all. x is float64; the bounds hold for exact numbers and for the network as it is
     evaluated, see exact_network. They are linear in the radius.
     """
-    logits, moves = net.logits(x), net.reach()[-2]
+    logits, moves = net.logits(x), net.reach[-2]
     largest, off = largest_values(net, x, radius)
     margins = torch.full_like(logits, torch.inf)
     for one in y.unique().tolist():

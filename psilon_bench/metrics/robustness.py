@@ -14,45 +14,64 @@ from psilon_bench.metrics.crown import crown_margins
 from psilon_bench.metrics.exact_network import ExactNetwork
 from psilon_bench.metrics.pairwise import pairwise_margins
 from psilon_bench.metrics.prediction import Shares, row_mean
+from psilon_bench.metrics.stacked_networks import attack_points, stacked_logits
 
 Certificate = Literal["pairwise", "crown", "exact"]
 SHORTEST_ATTACK = 10  # steps before a row is worth branching
 
 
 def robust_accuracies(
-    net: ExactNetwork,
-    x: Float[Tensor, "batch input"],
-    y: Int[Tensor, " batch"],
+    nets: Sequence[ExactNetwork],
+    x: Float[Tensor, "member batch input"],
+    y: Int[Tensor, "member batch"],
     radii: Sequence[float],
     certificate: Certificate,
     attack_steps: int,
-    shares: Shares | None = None,
+    shares: Sequence[Shares | None],
     exact_seconds: float = torch.inf,
-) -> dict[str, Float[Tensor, ""]]:
-    """Return `certified_accuracy/R` at each radius R, and `attacked_accuracy/R` where the attack has steps.
+) -> list[dict[str, Float[Tensor, ""]]]:
+    """Return `certified_accuracy/R` of each net at each radius R, and `attacked_accuracy/R` where the attack has steps.
 
     The first is the fraction of rows, or of weights, that are right and provably stay so when inputs move by at most R
     (L_inf); the second is that of the rows that are right and stay so under `attack_steps` steps of projected gradient
     descent. No certificate is above the second. With the certificate `exact`, which has so many seconds at a radius,
-    `num_undecided/R` counts the rows between the two; what branching breaks counts as attacked. x is float64.
+    `num_undecided/R` counts the rows between the two; what branching breaks counts as attacked. x is float64. The
+    networks have layers of the same shapes.
     """
-    accuracies = {}
-    for radius in radii:
-        margins = certified_margins(net, x, y, radius, certificate)
-        held = (margins > 0).all(dim=1)
-        (left,) = (~held).nonzero(as_tuple=True)  # an attack on a certified row is in vain
-        attacked = held
-        if attack_steps or certificate == "exact":
-            steps = attack_steps or SHORTEST_ATTACK
-            attacked = held.index_copy(0, left, withstands(net.logits, x[left], y[left], radius, steps))
-        if certificate == "exact":
-            proved, broken = branched(net, x, y, radius, margins, attacked & ~held, exact_seconds)
-            held, attacked = held | proved, attacked & ~broken
-            accuracies[f"num_undecided/{radius:g}"] = (attacked & ~held).double().sum()
-        accuracies[f"certified_accuracy/{radius:g}"] = row_mean(held.double(), shares)
-        if attack_steps:
-            accuracies[f"attacked_accuracy/{radius:g}"] = row_mean(attacked.double(), shares)
-    return accuracies
+    if not radii:
+        return [{} for _ in nets]
+    rows = list(zip(nets, x, y, strict=True))
+    margins = [[certified_margins(*one, radius, certificate) for radius in radii] for one in rows]
+    held = torch.stack([torch.stack([(own > 0).all(dim=1) for own in of_net]) for of_net in margins])
+    attacked = held
+    if attack_steps or certificate == "exact":
+        attacked = held | attacked_rows(nets, x, y, radii, attack_steps or SHORTEST_ATTACK, ~held)
+    found: list[dict[str, Tensor]] = [{} for _ in nets]
+    for place in range(len(nets)):
+        for radius, own, certified, kept in zip(radii, margins[place], held[place], attacked[place], strict=True):
+            if certificate == "exact":
+                proved, broken = branched(*rows[place], radius, own, kept & ~certified, exact_seconds)
+                certified, kept = certified | proved, kept & ~broken
+                found[place][f"num_undecided/{radius:g}"] = (kept & ~certified).double().sum()
+            found[place][f"certified_accuracy/{radius:g}"] = row_mean(certified.double(), shares[place])
+            if attack_steps:
+                found[place][f"attacked_accuracy/{radius:g}"] = row_mean(kept.double(), shares[place])
+    return found
+
+
+def attacked_rows(
+    nets: Sequence[ExactNetwork],
+    x: Float[Tensor, "member batch input"],
+    y: Int[Tensor, "member batch"],
+    radii: Sequence[float],
+    steps: int,
+    still_open: Bool[Tensor, "member radius batch"],
+) -> Bool[Tensor, "member radius batch"]:
+    """Return which of these rows withstand an attack at each radius; others, which are certified, are not attacked."""
+    held, logits = still_open.flatten(1), stacked_logits(nets)
+    for places, rows, radius in attack_points(nets, x.shape[1], radii):
+        held[:, places] = withstands(logits, x[:, rows], y[:, rows], radius, steps, held[:, places])
+    return held.reshape(still_open.shape)
 
 
 def branched(

@@ -23,9 +23,9 @@ class SlopeLayer:
     how many of them a value has behind it at most when a computer evaluates the layer from h and the parameters.
     """
 
-    positive: Float[Tensor, "unit fan_in"]
-    negative: Float[Tensor, "unit fan_in"]
-    bias: Float[Tensor, " unit"]
+    positive: Float[Tensor, "*member unit fan_in"]
+    negative: Float[Tensor, "*member unit fan_in"]
+    bias: Float[Tensor, "*member unit"]
     magnitude: Float[Tensor, "unit fan_in"]
     roundings: int
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from omegaconf import OmegaConf
 
 from psilon_bench.config.addresses import redacted
 from psilon_bench.config.code_version import git_commit
@@ -23,6 +22,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.machine.process import this_process
 from psilon_bench.records import places, run_json
 from psilon_bench.records.atomic_files import atomic_write, flush, write_tensors, write_text
+from psilon_bench.records.config_yaml import config_text
 from psilon_bench.records.history import append_row, write_rows
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.records.writable import probe
@@ -50,7 +50,7 @@ class Record:
         now = datetime.now(UTC).astimezone()
         self.folder = places.new_record_folder(config, now)
         self.folder.mkdir(parents=True)
-        self.configuration = OmegaConf.to_yaml(OmegaConf.create(config.nested()))
+        self.configuration = config_text(config.nested())
         self.rows: list[dict[str, float]] = []
         self.unwritten: OSError | None = None  # why history.csv lacks rows
         self.write(places.CONFIG, self.configuration)

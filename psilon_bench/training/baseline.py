@@ -11,10 +11,10 @@ from psilon_bench.data.task import Split
 from psilon_bench.machine.signals import at_once
 from psilon_bench.metrics import prediction
 from psilon_bench.metrics.network import final_measures
-from psilon_bench.training.certified import certificates
+from psilon_bench.training.certified import certified_together
 from psilon_bench.training.class_weight import training_splits
 from psilon_bench.training.engine import OnRow, Outcome, Progress, Row
-from psilon_bench.training.final_scores import add_predictions
+from psilon_bench.training.final_scores import add_predictions, constant_scores
 from psilon_bench.training.member import Member
 from psilon_bench.training.outcomes import export, test_scores
 
@@ -71,11 +71,12 @@ class BaselineFit:
         outcome = Outcome("finished", None, self.members[0].last_row | test)
         outcome.metrics |= {name: value.item() for name, value in measures.items()}
         outcome.preprocessing, outcome.estimator = self.task.preprocessing, self.model.estimator
-        if self.task.kind != "recovery":
-            logits = self.logits_by_split()
-            add_predictions(outcome, self.task, logits, metrics)
-            outcome.metrics |= certificates(self.model, self.task, metrics, logits["test"])
-        export(outcome, self.model, self.task, pruned=False)
+        logits = {} if self.task.kind == "recovery" else self.logits_by_split()
+        if logits:
+            add_predictions(outcome, self.task, logits, metrics, *constant_scores([self.task]))
+        (certified,) = certified_together([(self.model, self.task, logits.get("test"))], metrics)
+        outcome.metrics |= certified.scores
+        export(outcome, certified, self.task, pruned=False)
         outcome.metrics["time/fit_s"] = self.seconds
         yield outcome
 

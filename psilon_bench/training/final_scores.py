@@ -3,7 +3,7 @@
 They are computed once for each member, from its outputs on validation and test rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,24 +20,25 @@ from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.predictions import prediction_table, raw
 
 Outputs = Mapping[str, Tensor]  # (rows, outputs), by the name of the split
+Scores = Mapping[str, Row]  # by the name of the split
 
 
-def add_predictions(outcome: Outcome, task: Task, logits: Outputs, metrics: MetricsSection) -> None:
+def add_predictions(outcome: Outcome, task: Task, logits: Outputs, metrics: MetricsSection, constant: Scores) -> None:
     """Add the scores of a member's outputs, and its predictions: those of the saved network, calibrated where it is.
 
     Of outputs that are not all finite there are no scores, nor of rows with weights, which these scores would count
-    alike beside a loss that does not.
+    alike beside a loss that does not. constant: those of `constant_scores`.
     """
     logits = {split: values.detach().double().cpu() for split, values in logits.items()}
     if not has_weights(task) and all(values.isfinite().all() for values in logits.values()):
-        scores, logits = predicted_scores(task, logits, metrics)
+        scores, logits = predicted_scores(task, logits, metrics, constant)
         outcome.metrics |= scores
     outcome.predictions = prediction_table(task, logits)
 
 
-def predicted_scores(task: Task, logits: Outputs, metrics: MetricsSection) -> tuple[Row, Outputs]:
+def predicted_scores(task: Task, logits: Outputs, metrics: MetricsSection, constant: Scores) -> tuple[Row, Outputs]:
     """Return all scores of finite outputs, float64 on the CPU, and the outputs as they are used: after calibration."""
-    row = final_scores(task, logits)
+    row = final_scores(task, logits, constant)
     if metrics.calibrate == "temperature":
         row["temperature"] = fit_temperature(task.kind, logits["val"], targets(task.val))
         logits = {split: values / row["temperature"] for split, values in logits.items()}
@@ -58,23 +59,40 @@ def score_names(task: Task, metrics: MetricsSection) -> set[str]:
         return set()
     splits = {name: split for name, split in (("val", task.val), ("test", task.test)) if len(split)}
     zeros = {name: torch.zeros(len(rows), task.num_outputs, dtype=torch.float64) for name, rows in splits.items()}
-    return set(predicted_scores(task, zeros, metrics)[0])
+    (constant,) = constant_scores([task])
+    return set(predicted_scores(task, zeros, metrics, constant)[0])
 
 
-def final_scores(task: Task, logits: Outputs) -> Row:
-    """Return scores named `test/f1`, and those of the constant prediction, named `constant/test/f1`.
-
-    Of the constant prediction also the loss and, of classes, the accuracy, which evaluations have of the network.
-    """
+def final_scores(task: Task, logits: Outputs, constant: Scores) -> Row:
+    """Return scores named `test/f1`, and those of the constant prediction, named `constant/test/f1`."""
     row: Row = {}
     for name, values in logits.items():
-        split: Split = getattr(task, name)
-        constant = constant_outputs(task, len(split))
-        usual = prediction.scores(task.kind, constant, targets(split))
-        beside = {score: value.item() for score, value in usual.items()} | scores_of(task, split, constant)
-        row |= {f"{name}/{score}": value for score, value in scores_of(task, split, values).items()}
-        row |= {f"constant/{name}/{score}": value for score, value in beside.items()}
+        row |= {f"{name}/{score}": value for score, value in scores_of(task, getattr(task, name), values).items()}
+        row |= {f"constant/{name}/{score}": value for score, value in constant[name].items()}
     return row
+
+
+def constant_scores(tasks: Sequence[Task]) -> list[Scores]:
+    """Return the scores of the constant prediction of each task; a task that several members share has them once.
+
+    Beside them the loss and, of classes, the accuracy, which evaluations have of the network. A task whose rows have
+    weights, and a recovery, have none.
+    """
+    found: dict[int, Scores] = {}
+    for task in tasks:
+        if id(task) not in found:
+            scored = () if task.kind == "recovery" or has_weights(task) else ("val", "test")
+            found[id(task)] = {name: constant_scores_on(task, getattr(task, name)) for name in scored}
+    return [found[id(task)] for task in tasks]
+
+
+def constant_scores_on(task: Task, split: Split) -> Row:
+    """Return the scores of the constant prediction on a split, none where it has no rows."""
+    if not len(split):
+        return {}
+    constant = constant_outputs(task, len(split))
+    usual = prediction.scores(task.kind, constant, targets(split))
+    return {score: value.item() for score, value in usual.items()} | scores_of(task, split, constant)
 
 
 def scores_of(task: Task, split: Split, logits: Tensor) -> Row:

@@ -12,10 +12,10 @@ from psilon_bench.data.task import Task
 from psilon_bench.metrics.lipschitz import entries_sum, spectral_norm
 from psilon_bench.metrics.network import final_measures, num_parameters
 from psilon_bench.models.offers import HasAliveUnits, HasCompact, HasInputBounds, HasSlopes, HasWeights
-from psilon_bench.training.certified import certificates, upper_input_bounds, upper_lipschitz_bound
+from psilon_bench.training.certified import Certified, certified_networks
 from psilon_bench.training.engine import Outcome, Row
 from psilon_bench.training.evaluation import Evaluation
-from psilon_bench.training.final_scores import add_predictions
+from psilon_bench.training.final_scores import add_predictions, constant_scores
 from psilon_bench.training.promise import kept_on, promise_of
 from psilon_bench.training.stack import Stack
 
@@ -68,6 +68,8 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
     jacobians = evaluation.jacobians(recipe.metrics.lipschitz_points)
     if any(promises):
         promises = tested_promises(trainer, promises, logits["test"])
+    constant = constant_scores(recipe.tasks)
+    certified = certified_members(trainer, stack, logits.get("test"))
     for index, (progress, task) in enumerate(zip(trainer.members, recipe.tasks, strict=True)):
         local = spectral_norm(jacobians[index])
         outcome = Outcome("failed" if progress.status == "failed" else "finished", progress.reason, {})
@@ -81,9 +83,10 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             outcome.metrics |= metrics[index]
             if logits:
                 of_member = {split: values[index] for split, values in logits.items()}
-                add_predictions(outcome, task, of_member, recipe.metrics)
-                outcome.metrics |= certificates(stack.network(index), task, recipe.metrics, of_member["test"])
-            export(outcome, stack.network(index), task, pruned)
+                add_predictions(outcome, task, of_member, recipe.metrics, constant[index])
+            own = next(certified)
+            outcome.metrics |= own.scores
+            export(outcome, own, task, pruned)
             outcome.details |= {"promise": promises[index]} if promises[index] else {}
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time
@@ -94,6 +97,14 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             "time/step_ms": 1000 * seconds / trainer.step,
         }
         yield outcome
+
+
+def certified_members(trainer: "Trainer", stack: Stack, logits: Tensor | None) -> Iterator[Certified]:
+    """Yield what is certified of the members of the stack that did not diverge; see certified_networks."""
+    members = [index for index, progress in enumerate(trainer.members) if progress.status != "failed"]
+    networks, tasks = (stack.network(index) for index in members), [trainer.recipe.tasks[index] for index in members]
+    made = (None if logits is None else logits[index] for index in members)
+    return certified_networks(networks, tasks, trainer.recipe.metrics, made)
 
 
 def tested_promises(trainer: "Trainer", promises: Sequence[Row], after: Tensor) -> list[Row]:
@@ -138,21 +149,22 @@ def local_measures(local: Tensor, jacobians: Tensor, bound: float | None) -> Row
     return {"lipschitz_local": local.mean().item(), "lipschitz_local/max": local.max().item()} | gap
 
 
-def export(outcome: Outcome, network: Any, task: Task, pruned: bool) -> None:
+def export(outcome: Outcome, certified: Certified, task: Task, pruned: bool) -> None:
     """Add the plain pruned network, the compact one where it is smaller, what inputs are worth, which units are dead.
 
     `num_units/layer1` ... count the units that the compact network has left.
     """
+    network, bounds = certified.network, certified.input_bounds
     if pruned:
         outcome.tensors["pruned"] = state_of(network)
-    if isinstance(network, HasInputBounds):
-        add_inputs(outcome, input_table(task, upper_input_bounds(network)))
-    if isinstance(network, HasSlopes):
-        outcome.metrics["lipschitz_bound"] = upper_lipschitz_bound(network)
+    if isinstance(network, HasInputBounds) and bounds is not None:
+        add_inputs(outcome, input_table(task, bounds))
+    if isinstance(network, HasSlopes) and bounds is not None:
+        outcome.metrics["lipschitz_bound"] = bounds.sum().item()
     if isinstance(network, HasAliveUnits):
-        units = unit_table(network)
-        if not units["alive"].all():
-            outcome.tables["units"] = units
+        alive = network.alive_units()
+        if not all(own.all() for own in alive):
+            outcome.tables["units"] = unit_table(network.weights(), alive)
     if isinstance(network, HasCompact):
         add_compact(outcome, network)
 
@@ -199,12 +211,11 @@ def input_table(task: Task, bounds: Tensor) -> pd.DataFrame:
     return pd.DataFrame(names | numbers | {"becoming_missing": "no bounded move"})
 
 
-def unit_table(network: Any) -> pd.DataFrame:
+def unit_table(weights: Sequence[Tensor], alive_units: Sequence[Tensor]) -> pd.DataFrame:
     """Return a row a hidden unit: whether it is alive, with how many weights other than 0 it reads and is read."""
-    nonzero = [(weight != 0).cpu() for weight in network.weights()]
-    pairs = zip(network.alive_units(), nonzero[:-1], nonzero[1:], strict=True)
+    nonzero = [(weight != 0).cpu() for weight in weights]
     layers = [
         {"layer": k, "unit": range(len(alive)), "alive": alive.cpu(), "reads": ins.sum(dim=1), "read": outs.sum(dim=0)}
-        for k, (alive, ins, outs) in enumerate(pairs, start=1)
+        for k, (alive, ins, outs) in enumerate(zip(alive_units, nonzero[:-1], nonzero[1:], strict=True), start=1)
     ]
     return pd.concat([pd.DataFrame(layer) for layer in layers], ignore_index=True)

@@ -11,6 +11,8 @@ import torch
 
 from psilon_bench.data import targets
 from psilon_bench.data.fit_preprocessing import constant_columns
+from psilon_bench.data.form import Form
+from psilon_bench.data.raw_columns import as_number
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -234,3 +236,19 @@ def test_feature_names_may_look_alike() -> None:
 def test_constant_columns_sees_holes() -> None:
     frame = pd.DataFrame({"a": [1.0, None], "b": [1.0, 1.0], "c": [None, None]})
     assert constant_columns(frame) == ["b", "c"]
+
+
+def test_floats_are_read_like_any_other_columns() -> None:
+    """A table of floats alone, with holes and words that count as missing: the same numbers, in the same order."""
+    values = np.array([[1.5, -999, np.nan], [0.0, 7, np.nan], [-0.0, 7, np.nan], [2.5, np.inf, np.nan]])
+    floats = pd.DataFrame(values, columns=["a", "b", "c"], index=[7, 3, 5, 1])
+    mixed = floats.assign(d=["1", "2", "3", "?"])
+    for form in (Form(), Form(missing=(-999, "7"))):
+        fast, slow = as_number(floats, form), as_number(mixed, form)[:, :3]
+        assert fast.tobytes() == slow.tobytes()
+        assert fast.flags.c_contiguous  # sums over rows are rounded in this order
+    assert np.isnan(as_number(floats, Form(missing=(-999, "7")))[:3, 1]).all()
+    slow_constant = [name for name in floats if floats[name].nunique(dropna=False) <= 1]
+    assert constant_columns(floats) == slow_constant == ["c"]
+    assert constant_columns(floats.iloc[1:3]) == ["a", "b", "c"]  # 0 and -0 are one number
+    assert constant_columns(floats[["b", "a"]].iloc[:0]) == ["b", "a"]

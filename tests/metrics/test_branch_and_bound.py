@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from reference import accuracies_of
 
 from psilon_bench.metrics.branch_and_bound import Problem, best_bounds, row_of, solved_leaf, verdict
 from psilon_bench.metrics.crown import boxes_of, crown_margins
 from psilon_bench.metrics.exact_network import exact_network
 from psilon_bench.metrics.pairwise import pairwise_radii
-from psilon_bench.metrics.robustness import certified_rows, robust_accuracies
+from psilon_bench.metrics.robustness import certified_rows
 from psilon_bench.models.crelu_resnet import CReLUResNet
 
 KINDS = ("pnet", "plain", "leaky", "residual")
@@ -94,14 +95,14 @@ def test_the_rung_is_above_crown_and_below_the_attack(network: Any) -> None:
     y = net.logits(x).argmax(dim=1)
     y[0] = (y[0] + 1) % 3
     names = [f"{name}/0.3" for name in ("certified_accuracy", "attacked_accuracy", "num_undecided")]
-    crown = robust_accuracies(net, x, y, [0.3], "crown", 5)
-    whole, hurried = (robust_accuracies(net, x, y, [0.3], "exact", 5, None, seconds) for seconds in (60.0, 1e-9))
+    crown = accuracies_of(net, x, y, [0.3], "crown", 5)
+    whole, hurried = (accuracies_of(net, x, y, [0.3], "exact", 5, None, seconds) for seconds in (60.0, 1e-9))
     assert [whole[name].item() for name in names[:2]] == [whole[names[0]].item()] * 2
     assert crown[names[0]] < whole[names[0]] <= crown[names[1]]
     assert whole[names[2]] == 0
     assert hurried[names[0]] == crown[names[0]]
     assert hurried[names[2]] == round(40 * (crown[names[1]] - crown[names[0]]).item())
-    assert names[1] not in robust_accuracies(net, x, y, [0.3], "exact", 0, None, 60.0)
+    assert names[1] not in accuracies_of(net, x, y, [0.3], "exact", 0, None, 60.0)
 
 
 def test_rounding_of_hidden_layers_counts(network: Any) -> None:
@@ -122,7 +123,7 @@ def test_bounds_that_are_no_numbers_prove_nothing(network: Any) -> None:
     model = network("plain", 3, 2, hidden=200, depth=2).bfloat16()
     net, x = exact_network(model, "multiclass"), torch.randn(5, 3).double()
     y = net.logits(x).argmax(dim=1)
-    found = robust_accuracies(net, x, y, [1e-6], "exact", 5, None, 0.2)
+    found = accuracies_of(net, x, y, [1e-6], "exact", 5, None, 0.2)
     assert found["certified_accuracy/1e-06"] == 0
     assert found["num_undecided/1e-06"] == 5
 

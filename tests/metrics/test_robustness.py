@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from reference import accuracies_of
 from torch import nn
 
 from psilon_bench.metrics.attack import withstands
@@ -14,7 +15,7 @@ from psilon_bench.metrics.crown import boxes_of, crown_margins
 from psilon_bench.metrics.exact_network import exact_network
 from psilon_bench.metrics.pairwise import pairwise_margins, pairwise_radii
 from psilon_bench.metrics.prediction import class_logits
-from psilon_bench.metrics.robustness import certified_rows, robust_accuracies
+from psilon_bench.metrics.robustness import certified_rows
 from psilon_bench.models.crelu_resnet import CReLUResNet
 from psilon_bench.models.factorized_mlp import FactorizedMLP
 from psilon_bench.models.mlp import MLP
@@ -178,10 +179,10 @@ def slow_crown(net: Any, x: torch.Tensor, radius: float, direction: torch.Tensor
     for k in range(len(layers) - 1):
         units = torch.eye(len(layers[k].bias)).tolist()
         box = [(bound(k, unit), -bound(k, [-u for u in unit])) for unit in units]
-        reach, h = net.reach()[k + 1], x
+        reach, h = net.reach[k + 1], x[None]
         for layer in net.layers[: k + 1]:
             h = layer.values(h)
-        near = [(v - radius * r, v + radius * r) for v, r in zip(h.tolist(), reach.tolist(), strict=True)]
+        near = [(v - radius * r, v + radius * r) for v, r in zip(h[0].tolist(), reach.tolist(), strict=True)]
         boxes.append([(max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, near, strict=True)])
     return bound(len(layers) - 1, direction.tolist())
 
@@ -229,7 +230,7 @@ def test_the_ladder_ascends(drawn: Any, kind: str) -> None:
         rows.append(withstands(net.logits, x, y, radius, 8))
         for below, above in itertools.pairwise(rows):
             assert not (below & ~above).any()
-        scores = robust_accuracies(net, x, y, [radius], "pairwise", 8)
+        scores = accuracies_of(net, x, y, [radius], "pairwise", 8)
         assert scores[f"attacked_accuracy/{radius:g}"] == rows[-1].double().mean()
         assert not rows[-1][:5].any()
 
@@ -239,8 +240,8 @@ def test_weights_of_rows_count(drawn: Any) -> None:
     net, x = exact_network(drawn("pnet", 4, 3), "multiclass"), torch.randn(30, 4).double()
     y, weights = torch.arange(30) % 3, torch.arange(30) % 3
     twice = torch.repeat_interleave(torch.arange(30), weights)
-    weighted = robust_accuracies(net, x, y, [0.01], "pairwise", 3, weights / weights.sum())
-    repeated = robust_accuracies(net, x[twice], y[twice], [0.01], "pairwise", 3)
+    weighted = accuracies_of(net, x, y, [0.01], "pairwise", 3, weights / weights.sum())
+    repeated = accuracies_of(net, x[twice], y[twice], [0.01], "pairwise", 3)
     assert weighted.keys() == repeated.keys() == {"certified_accuracy/0.01", "attacked_accuracy/0.01"}
     assert all(weighted[name].item() == pytest.approx(repeated[name].item()) for name in weighted)
 

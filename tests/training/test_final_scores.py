@@ -17,7 +17,7 @@ from psilon_bench.metrics.constant import constant_outputs
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 from psilon_bench.training.engine import Outcome
-from psilon_bench.training.final_scores import add_predictions, final_scores
+from psilon_bench.training.final_scores import add_predictions, constant_scores, final_scores
 
 OF_CLASSES = {"f1", "balanced_accuracy", "brier", "ece", "roc_auc", "average_precision"}
 OF_NUMBERS = {"rmse", "mae", "r2"}
@@ -68,7 +68,7 @@ def test_the_constant_prediction_is_scikit_learns_dummy(task: Any, kind: Any) ->
     made = replace(task(kind, sizes=(40, 30, 31)), target_center=5.0, target_scale=3.0)
     rows, x = made.test, np.zeros((40, 1))
     outputs = torch.randn(len(rows), made.num_outputs).double()
-    found = final_scores(made, {"test": outputs})
+    found = final_scores(made, {"test": outputs}, *constant_scores([made]))
     constant = {name.removeprefix("constant/test/"): v for name, v in found.items() if name.startswith("constant/")}
     y, right = made.train.y.flatten().numpy(), rows.y.flatten().numpy()
     if kind == "regression":
@@ -97,7 +97,23 @@ def test_a_class_without_training_rows(task: Any) -> None:
     made = task("multiclass", sizes=(40, 30, 31))
     made = replace(made, train=replace(made.train, y=made.train.y.clamp(max=1)))
     assert constant_outputs(made, 2).softmax(dim=1)[:, 2].tolist() == pytest.approx([2.2e-16] * 2, rel=0.02)
-    assert 1 < final_scores(made, {"test": torch.zeros(31, 3).double()})["constant/test/loss"] < 36
+    (constant,) = constant_scores([made])
+    assert 1 < constant["test"]["loss"] < 36
+
+
+def test_each_task_has_its_own_constant_scores(task: Any) -> None:
+    """Of one that members share they are computed once; rows with weights, and absent ones, have none."""
+    one, other = task("binary"), task("binary", sizes=(23, 12, 9))
+    other = replace(other, train=replace(other.train, y=1 - other.train.y.round() * 0))
+    empty = replace(one, val=replace(one.val, x=one.val.x[:0], y=one.val.y[:0]))
+    weighted = replace(one, test=replace(one.test, weights=torch.rand(len(one.test)).double()))
+    first, second, third, fourth, last = constant_scores([one, other, one, empty, weighted])
+    assert first is third
+    assert first != second
+    assert [first] == constant_scores([one])
+    assert [second] == constant_scores([other])
+    assert (fourth["val"], fourth["test"]) == ({}, first["test"])
+    assert last == {}
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "regression"])
@@ -105,7 +121,7 @@ def test_what_is_not_defined_is_left_out(task: Any, kind: Any) -> None:
     """Areas where a class has no row, r2 where all targets are equal; nothing is NaN and nothing warns."""
     made = task(kind)
     made = replace(made, val=replace(made.val, y=torch.zeros_like(made.val.y)))
-    found = final_scores(made, {"val": torch.randn(11, made.num_outputs).double()})
+    found = final_scores(made, {"val": torch.randn(11, made.num_outputs).double()}, *constant_scores([made]))
     names = {name.removeprefix("val/") for name in found if name.startswith("val/")}
     assert names == (OF_NUMBERS - {"r2"} if kind == "regression" else OF_CLASSES - {"roc_auc", "average_precision"})
     assert all(map(np.isfinite, found.values()))
@@ -115,7 +131,7 @@ def test_outputs_that_are_not_finite_have_no_scores(task: Any, config: Any) -> N
     """The predictions are kept as they are."""
     made, outcome = task("binary"), Outcome("finished", None, {})
     outputs = {"val": torch.zeros(11, 1), "test": torch.full((7, 1), float("inf"))}
-    add_predictions(outcome, made, outputs, config().metrics)
+    add_predictions(outcome, made, outputs, config().metrics, *constant_scores([made]))
     assert outcome.metrics == {}
     assert outcome.predictions is not None
 
