@@ -29,7 +29,7 @@ sys.exit(code or f"imported: {heavy}" if heavy else code)
 """
 
 
-@pytest.mark.parametrize("target", ["classes", "numbers"])
+@pytest.mark.parametrize("target", ["classes", pytest.param("numbers", marks=pytest.mark.slow)])
 def test_a_run_imports_nothing_heavy(target: Any, tmp_path: Path) -> None:
     """torch._dynamo, MLflow (it has a process of its own), openml and scikit-learn take 1 to 2 s each."""
     words = ["yes", "no", "no"] if target == "classes" else ["1.5", "2.5", "3.5"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.exact_network import exact_network
@@ -64,7 +65,9 @@ def claims_of(network: Any, names: Sequence[str], seconds: float) -> Iterator[Cl
     ends = time.monotonic() + seconds
     for done, (of, own) in enumerate(networks.items()):
         net, shares = SlopeNetwork.of(own), len(networks) - done if done else min(2, len(networks))
-        yield Claim(of, own, net.path_norm, largest_slope(net, max(0.0, ends - time.monotonic()) / shares))
+        with threadpool_limits(1):  # nodes are small matrices, over which threads wait for each other
+            found = largest_slope(net, max(0.0, ends - time.monotonic()) / shares)
+        yield Claim(of, own, net.path_norm, found)
 
 
 def one_output(layers: Sequence[SlopeLayer], output: int) -> list[SlopeLayer]:
