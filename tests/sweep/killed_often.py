@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import signal
 import subprocess
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ def killed_often(
             kills += 1
         else:
             names.append(f"round{len(names)}")
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.communicate()
         after(kills, name)
     return names
