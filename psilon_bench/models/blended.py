@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from psilon_bench.models.simplex import thresholds_near
+from psilon_bench.models.simplex import members_first, thresholds_near
 
 
 class Rows(NamedTuple):
@@ -98,8 +98,5 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], v: Tensor, tau: Tensor, *settings: Any) -> Any:
         """Return the rows of all members, and the axis of the members."""
-        own = [
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip((v, tau), in_dims, strict=False)
-        ]
+        own = members_first(info, in_dims[:2], v, tau)
         return _Blend.apply(*own, *settings), (0,) * len(Rows._fields)  # type: ignore[no-untyped-call]

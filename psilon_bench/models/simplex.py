@@ -36,30 +36,21 @@ def positive(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 class _Threshold(torch.autograd.Function):
-    """The threshold tau = (sum of u over S - total) / |S|, where S loses the entries below tau until none is left.
+    """The thresholds of `thresholds_near`, whose guess is the mean threshold of some rows.
 
-    This is Michelot's algorithm (1986). The first S is what lies above the mean threshold of some rows: whatever S is,
-    its tau is not above the true one, and from there on S only shrinks, so the loop ends whatever the rounding. It
-    takes half as many steps as from the whole row, and a tenth of the time of sorting. It is an autograd.Function, for
-    `torch.func.vmap` alone could not ask whether a row has changed.
+    It is an autograd.Function, for `torch.func.vmap` alone could not ask whether a row has changed.
     """
 
     @staticmethod
     def forward(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row 1"]:
         """Return the threshold of every row."""
-        everything = (lengths.sum(dim=-1, keepdim=True) - total) / lengths.shape[-1]
-        if lengths.numel() // lengths.shape[-1] > 2 * SAMPLE:
-            rows, totals = lengths.flatten(0, -2), total.expand_as(lengths[..., :1]).flatten()
+        guess = lengths.new_full((*lengths.shape[:-1], 1), -torch.inf)  # nothing is left out
+        rows, totals = lengths.flatten(0, -2), total.expand_as(guess)
+        if len(rows) > 2 * SAMPLE:
             some = slice(None, None, len(rows) // SAMPLE)
-            guess = settled(rows[some], totals[some, None], everything.flatten()[some, None])[0].nanmean()
-            above = (lengths - guess).clamp_min_(0)
-            sums = above.sum(dim=-1, keepdim=True)
-            count = above.sign_().sum(dim=-1, keepdim=True)
-            own = torch.maximum(everything, guess + (sums - total) / count.clamp_min(1))
-            start = torch.where(count > 0, own, everything)
-        else:
-            start = everything
-        return settled(lengths, total, start)[0]
+            sample, _ = thresholds_near(rows[some], totals.reshape(-1, 1)[some], guess.view(-1, 1)[some])
+            guess.fill_(sample.nanmean())
+        return thresholds_near(lengths, totals, guess)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -69,11 +60,15 @@ class _Threshold(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, int | None], lengths: Tensor, total: Tensor) -> tuple[Tensor, int]:
         """Return the thresholds of all members, which are rows like others, and the axis of the members."""
-        own = [
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip((lengths, total), in_dims, strict=True)
-        ]
-        return _Threshold.apply(*own), 0  # type: ignore[no-untyped-call]
+        return _Threshold.apply(*members_first(info, in_dims, lengths, total)), 0  # type: ignore[no-untyped-call]
+
+
+def members_first(info: Any, in_dims: tuple[int | None, ...], *tensors: Tensor) -> list[Tensor]:
+    """Return the tensors that vmap hands to an autograd.Function with the axis of the members first, in all of them."""
+    return [
+        x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+        for x, dim in zip(tensors, in_dims, strict=True)
+    ]
 
 
 def exceeding(lengths: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row entry"]:
@@ -84,7 +79,11 @@ def exceeding(lengths: Float[Tensor, "*row entry"], tau: Float[Tensor, "*row 1"]
 def settled(
     lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"], tau: Float[Tensor, "*row 1"]
 ) -> tuple[Float[Tensor, "*row 1"], Float[Tensor, "*row 1"]]:
-    """Return the thresholds and how many entries lie above them, starting at a tau that is not above the true one."""
+    """Return the thresholds and how many entries lie above them, starting at a tau that is not above the true one.
+
+    tau = (sum of u over S - total) / |S|, where S loses the entries below tau until none is left: Michelot's algorithm
+    (1986). Whatever S is, its tau is not above the true one, and S only shrinks, so that it ends whatever the rounding.
+    """
     count = torch.full_like(tau, torch.inf)
     while True:
         above = exceeding(lengths, tau)
@@ -102,7 +101,7 @@ def thresholds_near(
     """Return the thresholds and how many entries lie above them, starting at a guess of any size.
 
     Where the entries above the guess are those above their own tau, this is the true one, which two passes show. Only
-    rows for which they are not go on.
+    rows for which they are not go on, see `settled`.
     """
     above = exceeding(lengths, guess)
     count = above.sum(dim=-1, keepdim=True)
@@ -113,7 +112,8 @@ def thresholds_near(
     open_rows = (exceeding(lengths, tau).sum(dim=-1) != count[..., 0]).flatten().nonzero().flatten()
     if len(open_rows):
         rows, totals = lengths.flatten(0, -2)[open_rows], total.reshape(-1, 1)[open_rows]
-        own = settled(rows, totals, tau.view(-1, 1)[open_rows])
+        own = settled(rows, totals, tau.reshape(-1, 1)[open_rows])
+        tau, count = tau.contiguous(), count.contiguous()
         for values, found in zip((tau, count), own, strict=True):
             values.view(-1, 1).index_copy_(0, open_rows, found)
     return tau, count.clamp_min_(1)

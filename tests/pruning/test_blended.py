@@ -52,7 +52,7 @@ def test_direction_and_gradient_are_those_of_the_formula(a: Any, strength: Any, 
 
 @pytest.mark.parametrize(("a", "strength", "pairs"), SETTINGS[::3])
 def test_members_of_a_stack_are_blended_as_each_alone(a: Any, strength: Any, pairs: Any) -> None:
-    """Under vmap, nested too, with the derivative."""
+    """Under vmap, nested and with the members as another axis too, with the derivative."""
     v = torch.stack([rows(seed) for seed in range(4)]).requires_grad_()
     tau, weights = torch.rand(4, 60, 1).double(), torch.randn(4, 60, 12).double()
 
@@ -62,8 +62,9 @@ def test_members_of_a_stack_are_blended_as_each_alone(a: Any, strength: Any, pai
     alone = torch.stack([one(*own) for own in zip(v, tau, strict=True)])
     together = vmap(one)(v, tau)
     nested = vmap(vmap(one))(v.unflatten(0, (2, 2)), tau.unflatten(0, (2, 2))).flatten(0, 1)
-    slopes = [torch.autograd.grad((found * weights).sum(), v)[0] for found in (alone, together, nested)]
-    for found, slope in zip((together, nested), slopes[1:], strict=True):
+    last = vmap(one, in_dims=(2, 0))(v.movedim(0, 2), tau)
+    slopes = [torch.autograd.grad((found * weights).sum(), v)[0] for found in (alone, together, nested, last)]
+    for found, slope in zip((together, nested, last), slopes[1:], strict=True):
         torch.testing.assert_close(found, alone)
         torch.testing.assert_close(slope, slopes[0])
 
