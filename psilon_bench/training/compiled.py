@@ -103,9 +103,10 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
     torch.compiler.reset()  # forget those of earlier runs: of the same code torch keeps eight, and compiles no ninth
     trace_gradients()
     mode = "reduce-overhead" if step.stack.device.type == "cuda" else None
+    pays = step.shrinks and not step.projects  # projections loop until they end
     compiled = Compiled(
         torch.compile(step.slopes, dynamic=False, mode=mode),
-        step.finish if step.projects else torch.compile(step.finish, dynamic=False),  # projections loop until they end
+        torch.compile(step.finish, dynamic=False) if pays else step.finish,
     )
     reason = None
     try:
@@ -114,8 +115,7 @@ def compile_step(step: TrainingStep, batches: Batches, randomness: Randomness) -
                 given = step.given(batch)
                 *_, kept = compiled.slopes(*given)
                 with torch.no_grad():
-                    if step.shrinks:
-                        compiled.finish(given.step, kept, step.values)
+                    compiled.finish(given.step, kept, step.values)
         step.compiled = compiled
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

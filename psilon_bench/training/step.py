@@ -104,13 +104,12 @@ class TrainingStep:
             parameter.grad = gradient
         with torch.no_grad():
             self.optimizer.step()
-            if self.shrinks or self.projects:
-                programs.finish(given.step, kept, self.values)
+            programs.finish(given.step, kept, self.values)
         for parameter in parameters:
             parameter.grad = None  # nobody holds on to what a CUDA graph writes over
         return objective.clone(), loss.clone()  # a CUDA graph writes its next results to the same places
 
-    def given(self, batch: RowBatch) -> "Given":
+    def given(self, batch: RowBatch) -> Given:
         """Return what `slopes` takes of a batch, with the optimizer's learning rate as it is now."""
         step = self.optimizer.param_groups[0]["lr"] * self.lams if self.shrinks else self.lams
         return Given(*batch, self.lams, self.values, step)
