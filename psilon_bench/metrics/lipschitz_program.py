@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from psilon_bench.metrics.proof_tree import Tree
+from psilon_bench.metrics.proof_tree import Tree, halves
 from psilon_bench.metrics.semidefinite_search import CLOSE, SemidefiniteSearch
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork, upper_bounds
 from psilon_bench.metrics.steepest_pattern import steepest_pattern
@@ -111,9 +111,6 @@ class SlopeSearch:
         nodes, rows, most = list[int](), list[np.ndarray](), min(self.most_nodes, seconds / self.node_s)
         while self.heap and (not nodes or len(nodes) + 2 <= most) and -self.heap[0][0] > enough:
             _, node, own, place = heapq.heappop(self.heap)
-            for child, value in zip(self.tree.grow(node, place), (-1, 1), strict=True):
-                changed = own.copy()
-                changed[place] = value if place < self.net.widths[0] else max(value, 0)
-                nodes.append(child)
-                rows.append(changed)
+            nodes += self.tree.grow(node, place)
+            rows += halves(own, place, self.net.widths[0])
         self.add(nodes, np.stack(rows))

@@ -3,6 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+
+def halves(fixed: np.ndarray, place: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is fixed (place,) at the children of a node that splits this place; the first `inputs` are inputs."""
+    first, second = fixed.copy(), fixed.copy()
+    first[place], second[place] = -1 if place < inputs else 0, 1
+    return first, second
+
 
 @dataclass
 class Tree:

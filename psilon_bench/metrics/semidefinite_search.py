@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from psilon_bench.metrics.proof_tree import Tree
+from psilon_bench.metrics.proof_tree import Tree, halves
 from psilon_bench.metrics.semidefinite_bounds import Bound, Programme, least_bound, normalised, programme
 from psilon_bench.metrics.slope_bounds import FREE, SlopeNetwork
 from psilon_bench.metrics.steepest_pattern import ascent
@@ -25,13 +25,6 @@ class Node:
     proved: float
     proof: dict[str, list[float]]
     place: int
-
-    def children(self, inputs: int) -> list[np.ndarray]:
-        """Return what is fixed below."""
-        made = [self.fixed.copy(), self.fixed.copy()]
-        for fixed, value in zip(made, (-1 if self.place < inputs else 0, 1), strict=True):
-            fixed[self.place] = value
-        return made
 
 
 @dataclass
@@ -59,7 +52,8 @@ class SemidefiniteSearch:
         self.add(0, self.bounded(scaled, np.full(sum(self.net.widths), FREE), deadline))
         while self.heap and -self.heap[0][0] > self.lower * (1 + CLOSE):
             _, node, own = self.heap[0]
-            children = [self.bounded(scaled, fixed, deadline) for fixed in own.children(self.net.widths[0])]
+            fixed = halves(own.fixed, own.place, self.net.widths[0])
+            children = [self.bounded(scaled, one, deadline) for one in fixed]
             if time.monotonic() >= deadline:  # their bounds may be far from what they would become
                 break
             heapq.heappop(self.heap)
