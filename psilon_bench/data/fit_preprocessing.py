@@ -18,14 +18,14 @@ from psilon_bench.data.preprocessing import (
     Role,
     codes_of,
 )
-from psilon_bench.data.raw_columns import PLAIN, as_cycles, as_days, as_number, as_text
+from psilon_bench.data.raw_columns import PLAIN, as_cycles, as_days, as_number, as_text, holds_floats
 from psilon_bench.data.standardisation import fit_scaling
 
 
 def constant_columns(frame: pd.DataFrame) -> list[str]:
     """Return the names of columns that hold one value in all rows, or no value."""
     columns = list(frame)
-    if len(frame) and all(dtype == np.float64 for dtype in frame.dtypes):  # 30 times as fast as to count values
+    if len(frame) and holds_floats(frame):  # to compare is 30 times as fast as to count values
         values = frame.to_numpy()
         same = (values == values[0]) | (np.isnan(values) & np.isnan(values[0]))
         columns = frame.columns[same.all(axis=0)].tolist()

@@ -16,12 +16,17 @@ CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 EPOCH = pd.Timestamp(0)
 
 
+def holds_floats(frame: pd.DataFrame) -> bool:
+    """Tell whether all columns are float64, so that the frame is one array: ten times as fast as column by column."""
+    return all(dtype == np.float64 for dtype in frame.dtypes)
+
+
 def as_number(frame: pd.DataFrame, form: Form = PLAIN) -> np.ndarray:
     """Return float64 (rows, columns) with NaN for missing values; UsageError for text that is no number of the form."""
     if frame.shape[1] == 0:
         return np.empty(frame.shape)
-    if all(dtype == np.float64 for dtype in frame.dtypes):
-        values = np.ascontiguousarray(frame.to_numpy())  # the same array, ten times as fast
+    if holds_floats(frame):
+        values = np.ascontiguousarray(frame.to_numpy())
     else:
         values = np.column_stack([_numbers(frame[column], form) for column in frame])
     return np.where(np.isin(values, form.values), np.nan, values) if form.values else values
