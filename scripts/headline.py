@@ -8,18 +8,17 @@ date, commit and machine, is appended to results/bench/headline.md. RECIPE was c
 
 import argparse
 import datetime
-import json
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from bench import seconds
 
 from psilon_bench.records.places import records_in
 from psilon_bench.records.record import processor
+from psilon_bench.records.run_json import read_raw
 
 TABLE = Path(__file__).parents[1] / "results" / "bench" / "headline.md"
 GOAL, SEEDS = 0.600, range(5)
@@ -46,17 +45,10 @@ Wall-clock seconds of `psilon-run {" ".join(RECIPE)} seed=S`, S = 0 to 4, data a
 
 def run(place: str, file: Path, seed: int) -> tuple[float, float]:
     """Return the seconds of the command and the last validation loss."""
-    program = Path(sys.executable).with_name("psilon-run")
-    started = time.perf_counter()
-    subprocess.run(
-        [program, *RECIPE, f"dataset.path={file}", f"seed={seed}", f"name=seed{seed}", "rerun=true"],
-        cwd=place,
-        check=True,
-        capture_output=True,
-    )
-    seconds = time.perf_counter() - started
+    own = [f"dataset.path={file}", f"seed={seed}", f"name=seed{seed}", "rerun=true"]
+    took = seconds("psilon-run", [*RECIPE, *own], place)
     *_, record = sorted(records_in(Path(place, "results", f"seed{seed}")))
-    return seconds, json.loads((record / "run.json").read_text())["metrics"]["val/loss"]
+    return took, read_raw(record)["metrics"]["val/loss"]
 
 
 def main() -> None:
@@ -66,10 +58,10 @@ def main() -> None:
     file = parser.parse_args().file.resolve()
     with tempfile.TemporaryDirectory() as place:
         run(place, file, SEEDS[0])
-        seconds, losses = zip(*(run(place, file, seed) for seed in SEEDS), strict=True)
+        taken, losses = zip(*(run(place, file, seed) for seed in SEEDS), strict=True)
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True).stdout
     machine = f"{processor()}, {torch.get_num_threads()} threads"
-    took = f"{statistics.median(seconds):.1f} ({min(seconds):.1f}, {max(seconds):.1f})"
+    took = f"{statistics.median(taken):.1f} ({min(taken):.1f}, {max(taken):.1f})"
     reached = f"{statistics.median(losses):.4f} ({max(losses):.4f})" + (" MISSED" if max(losses) > GOAL else "")
     row = f"| {datetime.date.today()} | {commit.strip()} | {machine} | {took} | {reached} |\n"
     TABLE.write_text((TABLE.read_text() if TABLE.exists() else HEAD) + row)
