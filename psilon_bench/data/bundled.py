@@ -14,6 +14,7 @@ from psilon_bench.data import cache, store
 from psilon_bench.data.folds import Fold, FoldCount, Folds
 from psilon_bench.data.split import Size
 from psilon_bench.data.split_settings import check_split, without_unused
+from psilon_bench.data.standardisation import ScalingName
 from psilon_bench.data.tabular import RawTable, TaskOptions, make_task
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -31,6 +32,7 @@ def load(
     val_size: Size | None,
     test_size: Size | None,
     max_rows: PositiveInt | None,
+    scaling: ScalingName,
     split_seed: NonNegativeInt,
     folds: FoldCount | None,
     fold: Fold | None,
@@ -44,9 +46,8 @@ def load(
     fit.
     """
     cut = Folds.of(folds, fold, repeat)
-    return make_task(
-        bundled_table(name), TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut)
-    )
+    sizes = [train_size, val_size, test_size]
+    return make_task(bundled_table(name), TaskOptions(sizes, max_rows, split_seed, folds=cut, scaling=scaling))
 
 
 @cache.cached_by_bytes(cache.raw, lambda name: (name,))

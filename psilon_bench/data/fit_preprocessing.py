@@ -19,7 +19,7 @@ from psilon_bench.data.preprocessing import (
     codes_of,
 )
 from psilon_bench.data.raw_columns import PLAIN, as_cycles, as_days, as_number, as_text, holds_floats
-from psilon_bench.data.standardisation import fit_scaling
+from psilon_bench.data.standardisation import ScalingName, fit_scaling
 
 
 def constant_columns(frame: pd.DataFrame) -> list[str]:
@@ -40,11 +40,13 @@ def fit_preprocessing(
     date_encoding: DateEncoding = "ordinal",
     form: Form = PLAIN,
     weights: np.ndarray | None = None,
+    scaling: ScalingName = "standard",
 ) -> Preprocessing:
     """Return the preprocessing fitted to training rows (rows x columns), of whose columns none is constant.
 
     `categorical` and `dates` name columns of `train`, where they are there; all others hold numbers. `form` says
-    which words and numbers count as missing, and how text spells numbers. With weights (rows,), all above 0, a row of
+    which words and numbers count as missing, and how text spells numbers. `scaling` is that of columns of numbers; days
+    and codes are standardised. With weights (rows,), all above 0, a row of
     weight 2 counts like two equal rows: medians, means and standard deviations are weighted.
     """
     numbers = [c for c in train if c not in {*categorical, *dates}]
@@ -52,7 +54,7 @@ def fit_preprocessing(
     days = train[[c for c in train if c in set(dates)]]
     columns: list[FittedColumn] = []
     if numbers:
-        columns += _scaled(numbers, "number", as_number(train[numbers], form), weights)
+        columns += _scaled(numbers, "number", as_number(train[numbers], form), weights, scaling)
     if text.shape[1]:
         columns += _leveled(text) if encoding == "onehot" else _coded(text, weights)
     if days.shape[1]:
@@ -60,9 +62,11 @@ def fit_preprocessing(
     return Preprocessing(missing=form.missing, decimal=form.decimal, thousands=form.thousands, columns=tuple(columns))
 
 
-def _scaled(names: list[str], role: Role, raw: np.ndarray, weights: np.ndarray | None) -> Iterator[FittedColumn]:
+def _scaled(
+    names: list[str], role: Role, raw: np.ndarray, weights: np.ndarray | None, scaling: ScalingName = "standard"
+) -> Iterator[FittedColumn]:
     """Yield columns of numbers or dates, of which `raw` has the numbers (rows, columns)."""
-    for name, value, indicator in zip(names, *fit_scaling(raw, weights), strict=True):
+    for name, value, indicator in zip(names, *fit_scaling(raw, weights, scaling), strict=True):
         yield FittedColumn(name=name, role=role, value=value, indicator=indicator)
 
 

@@ -23,6 +23,7 @@ from psilon_bench.data import cache, openml, store
 from psilon_bench.data.folds import Fold, FoldCount, Folds
 from psilon_bench.data.split import RowNumbers, Size, resolve_sizes, split_rows
 from psilon_bench.data.split_settings import check_split, without_unused
+from psilon_bench.data.standardisation import ScalingName
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError, in_one_line
@@ -59,6 +60,7 @@ def load(
     test_size: Size | None,
     max_rows: PositiveInt | None,
     protocol: Protocol,
+    scaling: ScalingName,
     split_seed: NonNegativeInt,
     folds: FoldCount | None,
     fold: Fold | None,
@@ -72,7 +74,8 @@ def load(
     forbids fetching. Raises UsageError for a damaged file, for sizes that do not fit, and for `uci` without a file.
     """
     cut = Folds.of(folds, fold, repeat)
-    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, folds=cut).with_protocol(protocol)
+    sizes = [train_size, val_size, test_size]
+    options = TaskOptions(sizes, max_rows, split_seed, folds=cut, scaling=scaling).with_protocol(protocol)
     left_out = {"all": [], "low": HIGH, "high": LOW}[features]
     if path is not None:
         return _from_file(name, Path(path).expanduser(), left_out, split, options)

@@ -14,6 +14,7 @@ from psilon_bench.data.given_split import GivenSplit
 from psilon_bench.data.preprocessing import Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.split_settings import Arguments, check_split, without_unused
+from psilon_bench.data.standardisation import ScalingName
 from psilon_bench.data.store import Entry
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
@@ -54,6 +55,7 @@ def load(
     max_rows: PositiveInt | None,
     encoding: Encoding,
     protocol: Protocol,
+    scaling: ScalingName,
     split_seed: NonNegativeInt,
     folds: FoldCount | None,
     fold: Fold | None,
@@ -68,7 +70,7 @@ def load(
     validation rows, or folds, are cut from its training rows. Rows may be split in the order of a column, `order_by`.
     Raises UsageError for ids or columns that do not exist, and for data that cannot be fetched.
     """
-    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding)
+    options = TaskOptions([train_size, val_size, test_size], max_rows, split_seed, encoding, scaling=scaling)
     options = replace(options, folds=Folds.of(folds, fold, repeat)).with_protocol(protocol)
     raw = openml_table(task_id, data_id, target, offline).without(drop)
     raw = raw if order_by is None else raw.ordered_by(order_by)

@@ -1,7 +1,7 @@
 """From raw rows of a table to inputs of a network, by plain numbers and levels that the training rows alone decide.
 
 Numbers: the median replaces missing values (with an indicator column where training rows lack some), then they are
-standardised.
+scaled (data/standardisation.py has how).
 Categories, `onehot`: one 0/1 column per level of the training rows; a missing value is a level, and an unseen level is
 all zeros.
 Categories, `codes`: the number of the level in order (numbers by value, then text), from there on treated as a number;
@@ -162,7 +162,10 @@ class Preprocessing(FittedData):
 
     @property
     def input_scales(self) -> list[float]:
-        """Return raw units per unit of each input: the standard deviation of a number or code, 1 for a 0/1 column."""
+        """Return raw units per unit of each input: the scale of a number or code, 1 for a 0/1 column.
+
+        Where numbers are clipped, a unit of the input is that many raw units near the median, and more away from it.
+        """
         return [1.0 if feature.scaling is None else feature.scaling.scale for feature in self.features()]
 
     def transform(self, rows: pd.DataFrame) -> np.ndarray:

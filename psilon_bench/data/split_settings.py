@@ -102,6 +102,8 @@ def without_unused(arguments: Arguments, brought_by: str | None = None) -> Argum
     So a run without folds has the fingerprint that it had before there were folds.
     """
     unused = {key for key in ("folds", brought_by, "order_by") if key and arguments.get(key) is None}
+    if arguments.get("scaling") == "standard":
+        unused.add("scaling")
     if arguments["folds"] is None:
         unused |= {"fold", "repeat"}
     elif arguments["fold"] == REFIT:

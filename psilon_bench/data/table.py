@@ -19,6 +19,7 @@ from psilon_bench.data.given_split import split_of_file
 from psilon_bench.data.preprocessing import DateEncoding, Encoding
 from psilon_bench.data.split import Size
 from psilon_bench.data.split_settings import Arguments, check_split, check_usual, without_unused
+from psilon_bench.data.standardisation import ScalingName
 from psilon_bench.data.tabular import Protocol, RawTable, TaskOptions, make_task, without_protocol
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError
@@ -75,6 +76,7 @@ def load(
     max_rows: PositiveInt | None,
     encoding: Encoding,
     protocol: Protocol,
+    scaling: ScalingName,
     split_seed: NonNegativeInt,
     folds: FoldCount | None,
     fold: Fold | None,
@@ -91,7 +93,7 @@ def load(
     form = form_of(missing, decimal, thousands, charset)
     reading = Reading(target, kind, tuple(drop), group, tuple(categorical), sep, charset, form)
     sizes, cut = [train_size, val_size, test_size], Folds.of(folds, fold, repeat)
-    options = TaskOptions(sizes, max_rows, split_seed, encoding, dates, cut).with_protocol(protocol)
+    options = TaskOptions(sizes, max_rows, split_seed, encoding, dates, cut, scaling).with_protocol(protocol)
     raw = table_of_file(Path(path).expanduser(), reading)
     raw = split_as_asked(raw if weights is None else raw.weighted_by(weights), order_by, split)
     if raw.given is not None and len(raw.given.val):

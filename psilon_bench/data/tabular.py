@@ -16,7 +16,7 @@ from psilon_bench.data.form import Form
 from psilon_bench.data.given_split import GivenSplit, split_of_words, with_validation
 from psilon_bench.data.preprocessing import DateEncoding, Encoding, Preprocessing
 from psilon_bench.data.split import NAMES, RowNumbers, Size, are_all_rows, resolve_sizes, split_rows
-from psilon_bench.data.standardisation import ScaleOverflow
+from psilon_bench.data.standardisation import ScaleOverflow, ScalingName
 from psilon_bench.data.task import Kind, Split, Task, check_weights
 from psilon_bench.data.time_order import split_by_order
 from psilon_bench.errors import UsageError
@@ -126,6 +126,7 @@ class TaskOptions:
     encoding: Encoding = "onehot"
     dates: DateEncoding = "ordinal"
     folds: Folds | None = None
+    scaling: ScalingName = "standard"
 
     @property
     def split_sizes(self) -> list[Size | None]:
@@ -286,7 +287,7 @@ def _fit(
     if not varied.shape[1]:
         raise UsageError("Some input column must vary in the training rows, but every one is constant.")
     counts = None if weights is None else weights[weights > 0]
-    how = (raw.categorical, options.encoding, raw.dates, options.dates, raw.form, counts)
+    how = (raw.categorical, options.encoding, raw.dates, options.dates, raw.form, counts, options.scaling)
     try:
         return fit_preprocessing(varied, *how)
     except ScaleOverflow as error:

@@ -1,6 +1,7 @@
 """The fitted preprocessing as a list of features, each made of a raw column by one formula.
 
-value     (v - mean) / scale, with v the column as a number, and `fill` where it is missing
+value     s = (v - mean) / scale, with v the column as a number, and `fill` where it is missing; where it has a finite
+          limit, s / sqrt(1 + (s / limit)^2)
 wave      the same, with v = sin(frequency * column + phase)
 missing   (1 - mean) / scale where the column is missing, (0 - mean) / scale elsewhere
 level     1 where the column holds this level, 0 elsewhere
@@ -66,6 +67,7 @@ class Feature:
     frequency: float = 0.0  # in 1 / days
     phase: float = 0.0
     level: int = 0
+    limit: float = np.inf
 
     @property
     def rank(self) -> int:
@@ -108,13 +110,14 @@ def _feature(fitted: FittedFeature, place: int) -> Feature:
     """Return a feature of the column at this place; cos(a) = sin(a + pi / 2)."""
     if fitted.scaling is None:
         return Feature(place, "level", level=fitted.level)
-    frequency = 0.0 if fitted.period is None else 2 * np.pi / CYCLES[fitted.period]
+    imputed = fitted.scaling if isinstance(fitted.scaling, Imputed) else None
     return Feature(
         place,
         fitted.kind,
-        fitted.scaling.fill if isinstance(fitted.scaling, Imputed) else 0.0,
+        imputed.fill if imputed else 0.0,
         fitted.scaling.mean,
         fitted.scaling.scale,
-        frequency,
+        0.0 if fitted.period is None else 2 * np.pi / CYCLES[fitted.period],
         np.pi / 2 if fitted.wave == "cos" else 0.0,
+        limit=imputed.limit if imputed and imputed.limit else np.inf,
     )

@@ -36,7 +36,7 @@ def arrays_of(program: Program, written: Written) -> dict[str, Any]:
     features = program.features
     found: dict[str, Any] = {
         key: np.array([getattr(feature, key) for feature in features])
-        for key in ("column", "fill", "mean", "scale", "frequency", "phase", "level")
+        for key in ("column", "fill", "mean", "scale", "frequency", "phase", "level", "limit")
     }
     for k, step in enumerate(program.steps):
         found |= {f"weight{k}": step.weight, f"bias{k}": step.bias}

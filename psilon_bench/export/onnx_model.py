@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from psilon_bench.export.columns import Column
+from psilon_bench.data.standardisation import LARGEST
+from psilon_bench.export.columns import Column, Feature
 from psilon_bench.export.extra import require
 from psilon_bench.export.onnx_graph import Graph
 from psilon_bench.export.program import Before, Program, Step
@@ -103,7 +104,19 @@ def _scaled(graph: Graph, program: Program) -> str:
         parts.append(graph.cast(graph.add("IsNaN", taken["missing"]), np.float64))
     ordered = [feature for own in of_kind.values() for feature in own]
     mean, scale = (graph.row([getattr(feature, key) for feature in ordered]) for key in ("mean", "scale"))
-    return graph.add("Div", graph.add("Sub", graph.concat(parts), mean), scale)
+    return _clipped(graph, ordered, graph.add("Div", graph.add("Sub", graph.concat(parts), mean), scale))
+
+
+def _clipped(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
+    """Add the smooth clipping of those features that have a limit, and return the name: double (rows, features)."""
+    limits = np.array([feature.limit for feature in features])
+    if np.isinf(limits).all():
+        return scaled
+    ends = [graph.constant(np.float64(end)) for end in (-LARGEST, LARGEST)]  # whose squares do not overflow
+    bounded = graph.add("Clip", scaled, *ends)
+    share = graph.add("Div", bounded, graph.constant(limits))
+    size = graph.add("Sqrt", graph.add("Add", graph.add("Mul", share, share), graph.constant(np.float64(1))))
+    return graph.add("Where", graph.constant(np.isinf(limits)), scaled, graph.add("Div", bounded, size))
 
 
 def _raw(graph: Graph, program: Program, columns: Sequence[Column]) -> str:

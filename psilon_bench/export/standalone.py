@@ -98,7 +98,9 @@ def features(rows: Any) -> np.ndarray:
     value = np.where(kind == 1, wave, taken)
     filled = np.where(kind == 2, np.isnan(taken), np.where(np.isnan(value), ARRAYS["fill"], value))
     scaled = (filled - ARRAYS["mean"]) / ARRAYS["scale"]
-    return np.where(kind == 3, taken == ARRAYS["level"], scaled)
+    bounded = np.clip(scaled, -1e150, 1e150)  # whose squares do not overflow
+    limited = np.where(np.isinf(ARRAYS["limit"]), scaled, bounded / np.sqrt(1 + (bounded / ARRAYS["limit"]) ** 2))
+    return np.where(kind == 3, taken == ARRAYS["level"], limited)
 
 
 def named_columns(rows: Any) -> list[tuple[dict[str, Any], Any]]:

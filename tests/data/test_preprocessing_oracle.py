@@ -157,3 +157,38 @@ def test_missing_columns_and_unseen_levels() -> None:
     levels = {"level": ["new"], "whole": ["11"], "kind": ["x"]}
     assert ours.unseen_levels(rows) == levels  # the word "a" counts as missing in training
     assert ours.unseen_levels(rows.assign(kind=[None, 3, 1]))["kind"] == ["missing"]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_robust_numbers_are_scikit_learns_and_clipped(weighted: bool) -> None:
+    """RobustScaler's, s / sqrt(1 + (s / 3)^2); a weight of 2 is two rows; half the range where the quartiles agree."""
+    from sklearn.preprocessing import RobustScaler
+
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"wide": draw.standard_cauchy(ROWS), "same": np.where(np.arange(ROWS) % 9 == 4, 7.0, 3.0)})
+    counts = draw.integers(1, 4, ROWS) if weighted else np.ones(ROWS, int)
+    ours = fit_preprocessing(frame, weights=counts.astype(float) if weighted else None, scaling="robust")
+    raw = frame.loc[np.repeat(np.arange(ROWS), counts)].to_numpy()
+    s = RobustScaler().fit(raw).transform(frame.to_numpy())
+    s[:, 1] = (frame["same"] - 3) / 2
+    np.testing.assert_allclose(ours.transform(frame), s / np.sqrt(1 + (s / 3) ** 2), rtol=1e-9, atol=1e-12)
+    assert Preprocessing.model_validate_json(ours.model_dump_json()) == ours
+
+
+def test_robust_numbers_keep_order_slope_and_bounds() -> None:
+    """They rise with the raw number by at most 1 / scale a unit, and never leave [-3, 3], however far it is."""
+    ours = fit_preprocessing(pd.DataFrame({"x": np.random.default_rng(1).normal(size=ROWS)}), scaling="robust")
+    raw = np.sort(np.concatenate([np.linspace(-50, 50, 2001), [-1e308, -1e160, 1e160, 1e308]]))
+    z = ours.transform(pd.DataFrame({"x": raw}))[:, 0]
+    assert (np.diff(z) >= 0).all()
+    assert np.abs(z).max() == pytest.approx(3)
+    assert (np.diff(z) <= np.diff(raw) / ours.input_scales[0] * (1 + 1e-9) + 1e-15).all()
+
+
+def test_robust_leaves_codes_indicators_and_days_standard() -> None:
+    """Columns of numbers alone have quartiles."""
+    more: dict[str, Any] = {"categorical": ["level"], "encoding": "codes", "dates": ["when"]}
+    frame = table()[["level", "small", "holes", "when"]]
+    plain, robust = (fit_preprocessing(frame, scaling=scaling, **more) for scaling in ("standard", "robust"))
+    unlike = (plain.transform(frame) != robust.transform(frame)).any(axis=0)
+    assert [name for name, differs in zip(robust.feature_names, unlike, strict=True) if differs] == ["small", "holes"]

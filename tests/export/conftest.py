@@ -47,13 +47,13 @@ def table() -> pd.DataFrame:
 def made(table: pd.DataFrame) -> Callable[..., Task]:
     """made("binary", encoding="codes"): a task of the table."""
 
-    def made(kind: str, encoding: Any = "onehot", dates: Any = "cyclic") -> Task:
+    def made(kind: str, encoding: Any = "onehot", dates: Any = "cyclic", scaling: Any = "standard") -> Task:
         target = KINDS[kind]
         frame = table.drop(columns=[name for name in KINDS.values() if name != target])
         levels = ["job", "zip", "label"]
         about: dict[str, Any] = {"dates": ["when"], "form": Form((-999, "é"))}
         raw = RawTable("made", frame, target, kind == "regression", levels, "here", "none", "0" * 64, **about)
-        return make_task(raw, TaskOptions([0.6, 0.2, 0.2], None, 0, encoding, dates))
+        return make_task(raw, TaskOptions([0.6, 0.2, 0.2], None, 0, encoding, dates, scaling=scaling))
 
     return made
 

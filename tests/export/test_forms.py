@@ -56,14 +56,17 @@ def by_formula(program: Program, feature: Feature, rows: pd.DataFrame) -> Any:
         v = np.isnan(v).astype(float)
     if feature.kind == "wave":
         v = np.sin(feature.frequency * v + feature.phase)
-    return (np.where(np.isnan(v), feature.fill, v) - feature.mean) / feature.scale
+    s = (np.where(np.isnan(v), feature.fill, v) - feature.mean) / feature.scale
+    return s / np.sqrt(1 + (s / feature.limit) ** 2)
 
 
 @pytest.mark.parametrize("encoding", ["onehot", "codes"])
-@pytest.mark.parametrize("dates", ["ordinal", "cyclic"])
-def test_features_are_those_of_the_transformer(made: Any, table: Any, saved_as: Any, encoding: Any, dates: Any) -> None:
+@pytest.mark.parametrize(("dates", "scaling"), [("ordinal", "standard"), ("cyclic", "robust")])
+def test_features_are_those_of_the_transformer(
+    made: Any, table: Any, saved_as: Any, encoding: Any, dates: Any, scaling: Any
+) -> None:
     """Cell by cell, to the last digits: those of scikit-learn's transformer, in the order of the weights."""
-    task = made("multiclass", encoding, dates)
+    task = made("multiclass", encoding, dates, scaling)
     network = NETWORKS["tanh"](len(task.feature_names), 3)
     saved = saved_as(network, task)
     program = program_of(saved)
@@ -76,18 +79,18 @@ def test_features_are_those_of_the_transformer(made: Any, table: Any, saved_as: 
 @pytest.mark.sampled(every=4)
 @pytest.mark.filterwarnings("ignore:.*that no training row had")
 @pytest.mark.parametrize(
-    ("name", "kind", "encoding"),
+    ("name", "kind", "encoding", "scaling"),
     [
-        *((name, "multiclass", "onehot") for name in NETWORKS),
-        ("pnet", "regression", "codes"),
-        ("resnet", "binary", "codes"),
+        ("pnet", "regression", "codes", "robust"),
+        *((name, "multiclass", "onehot", "standard") for name in NETWORKS),
+        ("resnet", "binary", "codes", "standard"),
     ],
 )
 def test_both_forms_predict_as_the_network(
-    made: Any, table: Any, saved_as: Any, drawn: Any, name: str, kind: str, encoding: str
+    made: Any, table: Any, saved_as: Any, drawn: Any, name: str, kind: str, encoding: str, scaling: str
 ) -> None:
     """On the table and on drawn rows, with holes and unseen levels; the labels are the likeliest classes."""
-    task = made(kind, encoding)
+    task = made(kind, encoding, scaling=scaling)
     saved = saved_as(drawn(NETWORKS[name](len(task.feature_names), task.num_outputs)), task)
     program = program_of(saved)
     model = onnx_bytes(program, {"run": "made"})
