@@ -31,7 +31,7 @@ def more_tables(made: Comparison, several: bool) -> Iterator[Table]:
     yield every_number(made)
 
 
-def titled(made: Comparison, words: str) -> str:
+def heading(made: Comparison, words: str) -> str:
     """Return a title with the name of the file, where there are several."""
     return f"{words} ({made.name})" if made.name else words
 
@@ -41,7 +41,7 @@ def on_each(made: Comparison) -> Table:
     rows = [our_row(one, standing) for one in made.standings for standing in one.ours]
     columns = ["data set", "metric", "method", "ours", "rank", "of", "score", "best published", "its value", "its sd"]
     note = " ".join([SCORE, SECONDS, *made.notes])
-    title = titled(made, "Against published numbers")
+    title = heading(made, "Against published numbers")
     return Table(f"against{made.tag}", title, [*columns, "seconds", "its seconds"], rows, note)
 
 
@@ -82,7 +82,7 @@ def across_all(made: Comparison) -> Table:
     )
     columns = ["method", "mean rank", "mean normalised score", "alone first on", *(f"against {own}" for own in ours)]
     return Table(
-        f"against_ranks{made.tag}", titled(made, "Across data sets, with published numbers"), columns, rows, note
+        f"against_ranks{made.tag}", heading(made, "Across data sets, with published numbers"), columns, rows, note
     )
 
 
@@ -114,7 +114,7 @@ def pairs_with_ours(made: Comparison) -> Table:
                 about: list[Cell] = [own, other, won(cost[own], cost[other]), p]
                 rows.append([*about, float(difference.mean()), interval_text(difference)])
     columns = ["method", "against", "wins / ties / losses", "Nemenyi p", "score difference", "95 % interval"]
-    title = titled(made, "Our methods against each other one, across data sets")
+    title = heading(made, "Our methods against each other one, across data sets")
     note = f"{SCORE} The interval of a difference is a bootstrap (BCa) over data sets."
     return Table(f"against_pairs{made.tag}", title, columns, rows, note, brief=False)
 
@@ -122,7 +122,7 @@ def pairs_with_ours(made: Comparison) -> Table:
 def left_out(made: Comparison) -> Table:
     """Return the table of what is not compared, or with care, by reason."""
     rows: list[list[Cell]] = [[why, len(what), listed(sorted(what))] for why, what in sorted(made.left_out.items())]
-    title = titled(made, "What is not compared, or with care")
+    title = heading(made, "What is not compared, or with care")
     return Table(f"against_left_out{made.tag}", title, ["reason", "count", "what"], rows)
 
 
@@ -144,5 +144,5 @@ def every_number(made: Comparison) -> Table:
         for s, rank in sorted(((s, one.ranks[s.method]) for s in one.every), key=lambda pair: pair[1])
     ]
     columns = ["data set", "metric", "method", "value", "sd", "n", "rank", "score", "seconds"]
-    title = titled(made, "All methods on each data set, ours and published ones")
+    title = heading(made, "All methods on each data set, ours and published ones")
     return Table(f"against_numbers{made.tag}", title, columns, rows, brief=False)

@@ -41,7 +41,7 @@ SPELLINGS = NEEDED | {
 EXACT = ("", "exact")
 
 Cells = dict[str, str]  # a row of the file, by the name of the column
-Lines = Iterator[tuple[str, Cells]]  # where a row stands, in words, and the row
+PlacedRows = Iterator[tuple[str, Cells]]  # where a row stands, in words, and the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def read_published(path: Path) -> Published:
     lines = list(lines_of(path))
     if not lines:
         raise UsageError(f"--against {path} must have a number in each row, but it has no rows. Check the file.")
-    columns = columns_of(path, list(lines[0][1]))
+    columns = column_names(path, list(lines[0][1]))
     numbers: list[PublishedNumber] = []
     empty: list[str] = []
     places: dict[tuple[str | None, ...], str] = {}
@@ -113,7 +113,7 @@ def check_ranking(path: Path, numbers: list[PublishedNumber], column: str) -> No
     )
 
 
-def lines_of(path: Path) -> Lines:
+def lines_of(path: Path) -> PlacedRows:
     """Yield the rows of a file as text, an empty cell as empty text; UsageError where it cannot be read."""
     if not path.is_file():
         raise UsageError(f"--against must name a file, but {path} is none. Check the path.")
@@ -126,7 +126,7 @@ def lines_of(path: Path) -> Lines:
         raise UsageError(f"--against {path} must be a CSV or Parquet table, but it cannot be read: {brief}") from error
 
 
-def csv_lines(path: Path) -> Lines:
+def csv_lines(path: Path) -> PlacedRows:
     """Yield the rows of a CSV file in UTF-8; empty lines are left out."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, strict=True)
@@ -139,14 +139,14 @@ def csv_lines(path: Path) -> Lines:
                 yield place, dict(zip(header, fields, strict=True))
 
 
-def parquet_lines(path: Path) -> Lines:
+def parquet_lines(path: Path) -> PlacedRows:
     """Yield the rows of a Parquet file."""
     for number, row in enumerate(pq.read_table(path).to_pylist(), start=1):
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
         yield f"--against {path}, row {number}", cells
 
 
-def columns_of(path: Path, header: list[str]) -> Mapping[str, str]:
+def column_names(path: Path, header: list[str]) -> Mapping[str, str]:
     """Return the column of each thing that the file has; UsageError where one is missing or named in two ways."""
     found: dict[str, str] = {}
     for key, names in SPELLINGS.items():

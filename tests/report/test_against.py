@@ -1,6 +1,5 @@
-"""Published numbers beside ours: ranks and scores by hand, all spellings, and files that are wrong."""
+"""Ours among published numbers: ranks and scores by hand, and the same numbers in every order and spelling."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,61 +7,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from drawn import only, points, xy
 from made_records import write_record
+from published_files import LOSS, compared, frame_of, write_runs
 from scipy.stats import rankdata
-from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 
-from psilon_bench.cli.report import report
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
-from psilon_bench.report.against import compare_with
 from psilon_bench.report.against_tables import against_tables
-from psilon_bench.report.ensemble_scores import ensemble_scores
-from psilon_bench.report.figures.against import BEST, shown_methods
-from psilon_bench.report.metric import chosen_by
-from psilon_bench.report.our_tests import our_tests
-from psilon_bench.report.published import read_published
+from psilon_bench.report.figures import against
+from psilon_bench.report.material import Material
 from psilon_bench.report.report import make
-from psilon_bench.sweep.jobs import launch
-
-LOSS = chosen_by("val/loss", None)
-METHODS = [f"m{number}" for number in range(7)]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Two methods of ours on a regression and on two data sets of classes, seeds of unequal numbers."""
-    draw = np.random.default_rng(1)
-    for dataset, kind, seeds in (("sea", "regression", 3), ("air", "binary", 2), ("soil", "multiclass", 1)):
-        for model in ("pnet", "mlp"):
-            for seed in range(seeds):
-                names = ("rmse", "r2") if kind == "regression" else ("accuracy", "loss", "roc_auc")
-                metrics = {f"test/{name}": float(draw.uniform(0.3, 0.9)) for name in names}
-                metrics |= {"val/loss": 1.0, "time/fit_s": float(draw.uniform(1, 9))}
-                params = {"model.name": model, "dataset.split": "split.csv"}
-                write_record(tmp_path / "runs", 1e-3, seed, metrics, dataset=dataset, kind=kind, params=params)
-    return tmp_path / "runs"
-
-
-def frame_of(names: Any = ("rmse", "roc_auc", "log_loss"), seed: int = 0) -> pd.DataFrame:
-    """Published numbers of seven methods on the three data sets, with ties; one method is not on all."""
-    draw = np.random.default_rng(seed)
-    rows = [
-        {"dataset": dataset, "method": method, "metric": metric, "value": round(float(draw.uniform(0.5, 0.9)), 1)}
-        for dataset, metric in zip(("sea", "air", "soil"), names, strict=True)
-        for method in METHODS
-        if (dataset, method) != ("soil", "m6")
-    ]
-    return pd.DataFrame(rows).assign(seconds=np.arange(1, len(rows) + 1))
-
-
-def compared(runs: Path, frame: Any, fold_key: str | None = None, name: str = "published.csv") -> Any:
-    file = runs.parent / name
-    frame.to_csv(file, index=False) if name.endswith(".csv") else frame.to_parquet(file)
-    return compare_with(read_published(file), our_tests(make([runs], LOSS).choices, fold_key))
+    return write_runs(tmp_path / "runs")
 
 
 def records(made: Any, name: str) -> list[dict[str, Any]]:
@@ -115,6 +74,15 @@ def test_ours_against_ourselves_are_ties(runs: Path) -> None:
     for one in made.standings:
         assert all(one.ranks[s.method] == one.ranks[f"again {s.method[:-7]}"] for s in one.ours)
         assert sorted(one.ranks) == [1.5, 1.5, 3.5, 3.5]
+
+
+def test_accuracies_in_float32_are_ties(tmp_path: Path) -> None:
+    """229 of 300 rows are 229 of 300 rows, but 230 are more."""
+    metrics = {"val/loss": 1.0, "test/accuracy": float(np.float32(229 / 300))}
+    write_record(tmp_path / "runs", 1e-3, 0, metrics, dataset="soil", kind="multiclass")
+    rows = [{"dataset": "soil", "method": k, "metric": "accuracy", "value": k / 300} for k in (229, 230)]
+    (one,) = compared(tmp_path / "runs", pd.DataFrame(rows)).standings
+    assert one.ranks.to_dict() == {"pnet pathnorm (ours)": 2.5, "229": 2.5, "230": 1}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -185,7 +153,8 @@ def test_means_are_over_the_splits_in_common(tmp_path: Path) -> None:
     ]
     made = compared(tmp_path / "runs", pd.DataFrame(rows), "dataset.split")
     ((ours,), (theirs,)) = made.standings[0].ours, made.standings[0].theirs
-    assert (ours.value, ours.n) == (pytest.approx((rmse[1] + rmse[2]) / 2), 2)
+    assert ours.value == pytest.approx((rmse[1] + rmse[2]) / 2)
+    assert ours.n == 2
     assert ours.sd == pytest.approx(np.std([rmse[1], rmse[2]], ddof=1))
     assert ours.seconds == pytest.approx(np.mean([2 * 3.0, 2 * 4.0]))
     assert (theirs.method, theirs.value, theirs.n, theirs.seconds) == ("a", 6.5, 2, 1.5)
@@ -230,60 +199,6 @@ def test_a_name_is_that_of_the_data_or_of_the_file(tmp_path: Path) -> None:
     assert re.match("air, soil, sea: our test rows were drawn, so they are others", made.notes[0])
 
 
-GOOD = "dataset,method,metric,value,sd,n,seconds,fold\nsea,a,rmse,1.5,.1,3,7,0\nsea,b,rmse,2.5,.1,3,7,0\n"
-WRONG = {
-    "": r"has no rows",
-    GOOD.splitlines()[0]: r"has no rows",
-    GOOD.replace("method", "model"): r"lacks method\. Columns: dataset, model, metric",
-    GOOD.replace(
-        "value", "number"
-    ): r"one of value, mean, metric_error, but lacks value or mean or metric_error|lacks value",
-    GOOD.replace(",sd,", ",mean,"): r"must have one of the columns value and mean\. Remove",
-    GOOD.replace("sea,b", "sea,a"): r", line 3: sea 0 a rmse must have one number, but line 2 has one, too",
-    GOOD.replace("2.5", "good"): r", line 3: value must be a finite number, but it is 'good'\. Correct it",
-    GOOD.replace("2.5", "nan"): r", line 3: value must be a finite number, but it is 'nan'",
-    GOOD.replace("2.5", "-inf"): r", line 3: value must be a finite number, but it is '-inf'",
-    GOOD.replace("1.5", "").replace("2.5", ""): r"must have a number in some row",
-    GOOD.replace(".1,3,7,0\n", "-1,3,7,0\n", 1): r", line 2: sd must be a finite number of at least 0, but it is '-1'",
-    GOOD.replace("3,7", "2.5,7"): r", line 2: n must be a whole number, but it is '2\.5'",
-    GOOD.replace("7,0\n", "7,\n"): r", line 2: fold or split must be a whole number, but it is empty",
-    GOOD.replace("7,0\n", "7,0,9\n"): r", line 2 must have 8 fields, but it has 9",
-    GOOD.replace("sea,b", ",b"): r", line 3: dataset must be a name, but it is empty",
-    GOOD.replace(
-        "rmse,2.5", "accuracy,97.5"
-    ): r", line 3: value of accuracy must lead to a number from 0 to 1, .* 97\.5",
-    GOOD.replace("rmse", "roc_auc")
-    .replace("1.5", ".1")
-    .replace("2.5", ".2"): r"better than guessing, but their median",
-    GOOD.replace("sea", "moon"): r"it has no data set of ours, air, sea, soil\. It has moon\. Give one",
-    GOOD.replace("rmse", "test_ll"): r"none of its numbers can be compared with ours \(.*no metric of ours is test_ll",
-    GOOD.replace("rmse", "roc_auc")
-    .replace("1.5", ".8")
-    .replace("2.5", ".9"): r"a task of regression, which has no roc_auc",
-    GOOD.replace(",b,", ",b (ours),"): r"the method b \(ours\) is named as ours are",
-}
-
-
-@pytest.mark.parametrize("text", WRONG)
-def test_a_file_that_is_wrong_is_told_in_one_line(runs: Path, text: str) -> None:
-    """Rule, value and remedy, with the line."""
-    file = runs.parent / "published.csv"
-    file.write_text(text)
-    with pytest.raises(UsageError, match=WRONG[text]) as raised:
-        compare_with(read_published(file), our_tests(make([runs], LOSS).choices))
-    assert "\n" not in str(raised.value)
-    assert str(raised.value).startswith(f"--against {file}")
-
-
-@pytest.mark.parametrize("name", ["absent.csv", "broken.parquet", "latin.csv"])
-def test_a_file_that_cannot_be_read(tmp_path: Path, name: str) -> None:
-    """None there, no Parquet, no UTF-8."""
-    if name != "absent.csv":
-        (tmp_path / name).write_bytes(GOOD.replace("sea", "sée").encode("latin-1"))
-    with pytest.raises(UsageError, match=r"must name a file|must be a CSV or Parquet table, but it cannot be read"):
-        read_published(tmp_path / name)
-
-
 def test_splits_that_nothing_tells_apart(tmp_path: Path) -> None:
     """Several of our data sets of one name are not averaged, a key needs a number, and one split is not four."""
     write_splits(tmp_path / "runs", (1, 2))
@@ -301,128 +216,29 @@ def test_splits_that_nothing_tells_apart(tmp_path: Path) -> None:
 def test_a_diagram_shows_some_methods() -> None:
     """The best, the median one, and ours wherever they are; all where they are few."""
     ranked = [f"m{number}" for number in range(70)]
-    assert shown_methods(ranked, ["m40", "m3"]) == [*ranked[:BEST], "m34", "m40"]
-    assert shown_methods(ranked[:5], ["m4"]) == ranked[:5]
+    assert against.shown_methods(ranked, ["m40", "m3"]) == [*ranked[: against.BEST], "m34", "m40"]
+    assert against.shown_methods(ranked[:5], ["m4"]) == ranked[:5]
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny sweep on three bundled data sets."""
-    results = tmp_path_factory.mktemp("swept")
-    tiny = ("model.hidden=4", "model.depth=2", "trainer.epochs=5", "trainer.eval_every=5", "optimizer.lr=0.05")
-    tiny += (
-        "tracking=none",
-        "hardware.plan=stacked",
-        "hardware.device=cpu",
-        "metrics.lipschitz_points=1",
-        "dataset.split_seed=0",
-    )
-    jobs = [
-        [*tiny, f"results_dir={results}", f"dataset={data}", f"reg.lam={lam}"]
-        for data in ("wine", "diabetes", "breast_cancer")
-        for lam in (1e-3, 1e-2)
-    ]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
-    return results / "runs"
-
-
-def test_an_ensemble_scores_as_scikit_learn_says(swept: Path) -> None:
-    """Of one member its scores are those of the run; of two, scikit-learn's of the mean of their predictions."""
-    for kind in ("regression", "binary", "multiclass"):
-        runs = [
-            path for path in sorted(swept.glob("*/run.json")) if json.loads(path.read_text())["task"]["kind"] == kind
-        ]
-        own = [json.loads(path.read_text()) for path in runs]
-        alone = ensemble_scores(write_ensemble(swept, [runs[0]], own[0], [1.0]))
-        for name, value in alone.items():
-            if name != "test/loss" or kind != "regression":
-                assert value == pytest.approx(own[0]["metrics"][name], rel=1e-4, abs=1e-6), (kind, name)
-        both = ensemble_scores(write_ensemble(swept, runs, own[0], [0.25, 0.75]))
-        frames = [pd.read_parquet(path.parent / "predictions.parquet").query("split == 'test'") for path in runs]
-        columns = [name for name in frames[0] if name.startswith("probability/")] or ["prediction"]
-        mean = 0.25 * frames[0][columns].to_numpy(float) + 0.75 * frames[1][columns].to_numpy(float)
-        target = frames[0]["target"]
-        if kind == "regression":
-            assert both["test/rmse"] == pytest.approx(root_mean_squared_error(target, mean[:, 0]))
-            continue
-        mean /= mean.sum(axis=1, keepdims=True)
-        words = target.astype(str)
-        assert both["test/accuracy"] == np.mean(np.array(own[0]["task"]["classes"])[mean.argmax(axis=1)] == words)
-        assert both["test/loss"] == pytest.approx(log_loss(words, mean, labels=own[0]["task"]["classes"]), rel=1e-5)
-        scored = mean[:, 1] if kind == "binary" else mean
-        auc = roc_auc_score(
-            words == own[0]["task"]["classes"][1] if kind == "binary" else words, scored, multi_class="ovr"
-        )
-        assert both["test/roc_auc"] == pytest.approx(auc, abs=1e-6)
-
-
-def write_ensemble(folder: Path, runs: list[Path], run: Any, weights: list[float]) -> Path:
-    from psilon_bench.records import ensemble_json
-
-    members = [
-        {
-            "record": f"../{path.parent.name}",
-            "title": "",
-            "which": "model",
-            "weight": w,
-            "loss": 0.0,
-            "sha256": "0" * 64,
-        }
-        for path, w in zip(runs, weights, strict=True)
-    ]
-    about: dict[str, Any] = {"task": run["task"], "data": "", "members": members, "picks": 1, "candidates": 2}
-    made = ensemble_json.EnsembleJson.model_validate(about | {"loss": {}, "loss_of_best": {}})
-    ensemble_json.write_ensemble(folder / "made", made)
-    return folder / "made"
-
-
-def test_a_report_against_published_numbers(swept: Path, tmp_path: Path) -> None:
-    """The whole command: ours, the ensemble and theirs in tables and figures; a file that is wrong costs no report."""
-    metrics = {"wine": "log_loss", "diabetes": "rmse", "breast_cancer": "roc_auc"}
-    rows = [
-        {"dataset": data, "fold": 0, "method": f"m{k}", "metric": m, "metric_error": 0.1 + k / 9, "time_train_s": k + 1}
-        for data, m in metrics.items()
-        for k in range(4)
-    ]
-    file = tmp_path / "published.csv"
-    pd.DataFrame(rows).to_csv(file, index=False)
-    arguments = [str(swept), "--ensemble", "--no-attach", "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(report, [*arguments, "--against", str(file)], catch_exceptions=False)
-    assert done.exit_code == 0
-    each = pd.read_csv(tmp_path / "out/tables/against.csv")
-    assert sorted(each["method"]) == 3 * ["ensemble"] + 3 * ["pnet pathnorm"]
-    assert set(each["of"]) == {6}
-    assert set(each["best published"]) == {"m0"}
-    ensemble = json.loads((swept / "ensembles/wine/ensemble.json").read_text())
-    ours = each.set_index(["data set", "method"])
-    assert ours.loc[("wine", "ensemble"), "ours"] == pytest.approx(ensemble["loss"]["test"], rel=1e-5)
-    times = [json.loads(path.read_text()) for path in swept.glob("*/run.json")]
-    spent = sum(run["metrics"]["time/fit_s"] for run in times if run["task"]["name"] == "wine")
-    assert list(ours.loc["wine", "seconds"]) == pytest.approx([spent, spent])
-    ranks = pd.read_csv(tmp_path / "out/tables/against_ranks.csv")
-    assert len(ranks) == 6
-    page = (tmp_path / "out/report.md").read_text()
-    assert "our test rows were drawn" in page
-    for name in ("against_seconds", "against_ranks"):
-        assert (tmp_path / f"out/figures/{name}.png").exists(), page
-    points = pd.read_csv(tmp_path / "out/figures/against_seconds.csv").set_index("method")
-    assert points.loc["m0", "on the front"]
-    assert not points.loc["m3", "on the front"]
-
-
-def test_two_files_are_two_comparisons(runs: Path, tmp_path: Path) -> None:
-    """Their tables are told apart; a key of the fold without a file is refused."""
-    for folder in ("a", "b"):
-        (tmp_path / folder).mkdir()
-        frame_of(seed=len(folder)).to_csv(tmp_path / folder / "published.csv", index=False)
-    files = [part for folder in "ab" for part in ("--against", str(tmp_path / folder / "published.csv"))]
-    arguments = [str(runs), "--no-attach", "--no-figures", "--out", str(tmp_path / "out")]
-    assert CliRunner().invoke(report, [*arguments, *files], catch_exceptions=False).exit_code == 0
-    assert "## Against published numbers (b/published.csv)" in (tmp_path / "out/report.md").read_text()
-    assert (tmp_path / "out/tables/against_2.csv").exists()
-    with pytest.raises(
-        UsageError, match=r"--against-fold seed is for published numbers\. Give them, too: --against FILE"
-    ):
-        CliRunner().invoke(report, [*arguments, "--against-fold", "seed"], catch_exceptions=False)
+def test_figures_show_the_numbers_of_the_tables(runs: Path) -> None:
+    """The front is what no other beats in time and score; mean ranks are those of the table; no time, no front."""
+    frame = frame_of()
+    made = compared(runs, frame)
+    material = Material(make([runs], LOSS).choices, LOSS, comparisons=[made])
+    table = {row["method"]: row for row in records(made, "against_ranks")}
+    drawn = only(against, material, "against_seconds")
+    found = points(drawn).set_index("method")
+    assert set(found.index) == set(table)
+    for method, row in found.iterrows():
+        assert row["mean normalised score"] == pytest.approx(table[method]["mean normalised score"])
+        own = (row["seconds"], -row["mean normalised score"])
+        others = [(r["seconds"], -r["mean normalised score"]) for _, r in found.iterrows()]
+        beaten = any(a <= own[0] and b <= own[1] and (a, b) != own for a, b in others)
+        assert row["on the front"] != beaten
+    assert found.loc["m0", "seconds"] == frame[frame.method == "m0"].seconds.mean()
+    line = next(line for line in drawn.figure.axes[0].lines if line.get_label() == "Pareto front")
+    assert len(xy(line)) == found["on the front"].sum()
+    ranked = points(only(against, material, "against_ranks")).set_index("method")["mean rank"]
+    assert ranked.to_dict() == pytest.approx({method: row["mean rank"] for method, row in table.items()})
+    without = Material(material.choices, LOSS, comparisons=[compared(runs, frame.drop(columns="seconds"))])
+    assert only(against, without).name == "against_ranks"

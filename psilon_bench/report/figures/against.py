@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from psilon_bench.report.against import Comparison
-from psilon_bench.report.against_tables import SECONDS, titled
+from psilon_bench.report.against_tables import SECONDS, heading
 from psilon_bench.report.drawing import Drawing, labelled, legend, look, panels, scale
 from psilon_bench.report.figures.critical_difference import bars_text, diagram
 from psilon_bench.report.figures.pareto import on_front
@@ -47,7 +47,7 @@ def _scores_against_seconds(made: Comparison) -> Drawing:
     legend(drawn, labelled([axis]))
     return Drawing(
         name=f"against_seconds{made.tag}",
-        title=titled(made, f"Scores against training time, with published numbers, over {len(made.first)} data sets"),
+        title=heading(made, f"Scores against training time, with published numbers, over {len(made.first)} data sets"),
         caption=f"1: the best of a data set; 0: its median or worse. The line is the Pareto front. {SECONDS}",
         figure=drawn,
         columns=["method", "seconds", "mean normalised score", "on the front"],
@@ -64,7 +64,7 @@ def _ranks(made: Comparison) -> Drawing:
     some = f" Of {count} methods the best {BEST}, the median one and ours (coloured) are shown; ranks are among all."
     return Drawing(
         name=f"against_ranks{made.tag}",
-        title=titled(made, f"Mean ranks with published numbers, over {len(made.first)} data sets"),
+        title=heading(made, f"Mean ranks with published numbers, over {len(made.first)} data sets"),
         caption=f"1 is the best. {bars_text(made.across)}{some if len(shown) < count else ' Ours are coloured.'}",
         figure=diagram(made.across, colours),
         columns=["method", "mean rank", "shown"],
