@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn
 
@@ -20,6 +20,8 @@ from psilon_bench.machine import garbage
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from psilon_bench.report.against import Comparison
+    from psilon_bench.report.published import Published
     from psilon_bench.report.report import Report
 
 WIDTH_OF_FILES = 200
@@ -47,6 +49,10 @@ def say(line: str) -> None:
 @click.option("--by", multiple=True, metavar="KEY", help="A key that makes a method, not to be tuned: reg.bound.")
 @click.option("--reference", is_flag=True, help="Compare with the expected numbers that go with the runs' name.")
 @click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
+@click.option(
+    "--against", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Compare with published numbers."
+)
+@click.option("--against-fold", metavar="KEY", help="What has the number of their split in it: dataset.split.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
 @click.option("--ensemble", is_flag=True, help="Choose an ensemble of the networks of FOLDER, and write it there.")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")
@@ -68,6 +74,8 @@ def report(
     by: tuple[str, ...],
     reference: bool,
     reference_file: Path | None,
+    against: tuple[Path, ...],
+    against_fold: str | None,
     out: Path | None,
     ensemble: bool,
     figures: bool,
@@ -82,6 +90,7 @@ def report(
     metrics are those of the chosen.
     """
     begin(ensemble, folders, mlflow, config_dir)
+    published = published_numbers(against, against_fold)
     with records(folders, mlflow, uri) as places:
         from psilon_bench.records.places import report_folder
         from psilon_bench.report.material import Material
@@ -91,13 +100,14 @@ def report(
 
         garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
-        if ensemble:
-            add_ensembles(made, folders[0])
+        chosen = add_ensembles(made, folders[0]) if ensemble else []
+        comparisons = add_comparisons(made, published, against_fold, chosen, folders) if published else []
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
-        page = write_report(made, out, Material(made.choices, made.metric, made.searches) if figures else None)
+        material = Material(made.choices, made.metric, made.searches, comparisons) if figures else None
+        page = write_report(made, out, material)
     say_where(page, made.notes[told:])
     if attach:
         attach_to_sweeps(made, out)
@@ -111,13 +121,45 @@ def begin(ensemble: bool, folders: tuple[Path, ...], mlflow: str | None, config_
         add_folder(config_dir)
 
 
-def add_ensembles(made: "Report", folder: Path) -> None:
-    """Make an ensemble for each data set, and put their table behind the first."""
+def published_numbers(files: tuple[Path, ...], fold_key: str | None) -> "list[Published]":
+    """Return the numbers of files, before any record is read; UsageError where they are wrong."""
+    if fold_key is not None and not files:
+        raise UsageError(f"--against-fold {fold_key} is for published numbers. Give them, too: --against FILE.")
+    if not files:
+        return []
+    from psilon_bench.report.published import read_published
+
+    return [read_published(path) for path in dict.fromkeys(files)]
+
+
+def add_comparisons(
+    made: "Report",
+    published: "Sequence[Published]",
+    fold_key: str | None,
+    ensembles: Sequence[str],
+    folders: Sequence[Path],
+) -> "list[Comparison]":
+    """Compare with published numbers, and put their tables behind the first; ensembles: the data sets that have one."""
+    from psilon_bench.report.against import compare_all
+    from psilon_bench.report.against_tables import against_tables
+    from psilon_bench.report.our_tests import our_tests, with_ensembles
+
+    ours = our_tests(made.choices, fold_key)
+    if ensembles:
+        ours = with_ensembles(ours, made.choices, folders[0], ensembles)
+    comparisons = compare_all(published, ours)
+    made.tables[1:1] = [table for one in comparisons for table in against_tables(one) if table.rows]
+    return comparisons
+
+
+def add_ensembles(made: "Report", folder: Path) -> list[str]:
+    """Make an ensemble for each data set, put their table behind the first, and return the data sets that have one."""
     from psilon_bench.report.ensemble import make_ensembles
 
     table, problems = make_ensembles(made.choices, folder)
     made.tables.insert(1, table)
     made.notes.extend(problems)
+    return list(dict.fromkeys(str(row[0]) for row in table.rows))
 
 
 def say_where(page: Path, problems: list[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from psilon_bench.records import places
 from psilon_bench.records.run_json import RunJson, Unreadable
+from psilon_bench.report.against import Comparison
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import Estimate
 from psilon_bench.report.grouping import RunGroup, Setting
@@ -25,11 +26,12 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Material:
-    """The choices, the metric, the searches and the files of records that a figure may show."""
+    """The choices, the metric, the searches, the comparisons and the files of records that a figure may show."""
 
     choices: Sequence[Choice]
     metric: Metric
     searches: Sequence[SearchResult] = ()
+    comparisons: Sequence[Comparison] = ()  # with published numbers
     histories: dict[Path, History] = field(default_factory=dict)
     abouts: dict[Path, RunJson] = field(default_factory=dict)
     damaged: list[Damaged] = field(default_factory=list)  # files that cannot be read, found while drawing

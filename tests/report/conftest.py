@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from made_records import write_record
+from published_files import compared
 from rich.console import Console
 from tiny import TINY
 
@@ -81,7 +82,13 @@ def material(full: Path) -> Material:
     metric = chosen_by("val/loss", None)
     trials = [TrialResult(number, {"lr": 0.1 * number}, [1.0 / (1 + number)], number == 9) for number in range(10)]
     searches = [SearchResult("made", {"val/loss": "minimize"}, trials, {"lr": 1.0})]
-    return Material(make([full], metric).choices, metric, searches)
+    numbers = [
+        {"dataset": dataset, "method": f"m{k}", "metric": "log_loss", "value": 0.2 + k / 9, "seconds": 9.0 - k}
+        for dataset in ("wine", "digits", "iris")
+        for k in range(3)
+    ]
+    comparisons = [compared(full, pd.DataFrame(numbers), name=f"{full.name}_published.csv")]
+    return Material(make([full], metric).choices, metric, searches, comparisons)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,58 @@
+"""The test metrics of an ensemble, by the functions that score a network, from the saved predictions of its members.
+
+The predictions that count are those that `psilon_bench.records.networks.load_ensemble` makes: the weighted mean of
+the members' values, or of their probabilities, calibrated where theirs are.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from psilon_bench.metrics.classification import classification_scores
+from psilon_bench.metrics.regression import regression_scores
+from psilon_bench.records import places
+from psilon_bench.records.ensemble_json import read_ensemble
+from psilon_bench.report.ensemble_selection import SMALLEST, cross_entropy
+
+PREDICTION = "prediction"
+
+
+def ensemble_scores(folder: Path) -> dict[str, float]:
+    """Return the metrics of the ensemble in a folder, named as those of a run: test/rmse, test/accuracy.
+
+    Rows with weights have none, for these scores would count all rows alike.
+    """
+    made = read_ensemble(folder)
+    frames = [rows_of_test(folder / member.record) for member in made.members]
+    if "weight" in frames[0]:
+        return {}
+    weights = np.array([member.weight for member in made.members])
+    scores = mean_scores(frames, weights, made.task)
+    return {f"test/{name}": value for name, value in scores.items()}
+
+
+def mean_scores(frames: list[pd.DataFrame], weights: np.ndarray, task: dict[str, Any]) -> dict[str, float]:
+    """Return the scores of the weighted mean of predictions; task: as in run.json."""
+    target = frames[0]["target"]
+    if task["kind"] == "regression":
+        mean = np.tensordot(weights, [frame[PREDICTION].to_numpy(float) for frame in frames], axes=1)
+        return regression_scores(target.to_numpy(float), mean)
+    columns = [f"probability/{name}" for name in task["classes"]]
+    likely = np.tensordot(weights, [frame[columns].to_numpy(float) for frame in frames], axes=1)
+    right = pd.Index(task["classes"]).get_indexer(target.astype(str))
+    logs = torch.from_numpy(np.log(np.clip(likely, SMALLEST, 1)))
+    logits = logs[:, 1:] - logs[:, :1] if task["kind"] == "binary" else logs
+    usual = {
+        "loss": float(cross_entropy(likely[np.arange(len(right)), right])),
+        "accuracy": float(np.mean(likely.argmax(axis=1) == right)),
+    }
+    return usual | classification_scores(task["kind"], logits, right)
+
+
+def rows_of_test(record: Path) -> pd.DataFrame:
+    """Return the predictions of a record for its test rows, in the order of their numbers."""
+    frame = pd.read_parquet(record / places.PREDICTIONS, filters=[("split", "==", "test")])
+    return frame.sort_values("row", kind="stable", ignore_index=True)
