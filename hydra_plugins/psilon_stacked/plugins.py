@@ -95,7 +95,7 @@ class OptunaSweeper(Sweeper):
             from psilon_bench.sweep.adaptive import search
 
             compose, inner = self.launcher.compose_and_inner()
-            return search(settings, arguments, parser.parse_overrides, compose, inner, at_end=register_sweep)
+            return search(settings, arguments, parser.parse_overrides, compose, inner, at_end=close_sweep)
         except Exception as error:
             raise Raised from error
 
@@ -118,7 +118,7 @@ class StackedLauncher(Launcher):
 
         compose, inner = self.compose_and_inner()
         try:
-            return launch([list(job) for job in job_overrides], compose, inner, at_end=register_sweep)
+            return launch([list(job) for job in job_overrides], compose, inner, at_end=close_sweep)
         except Exception as error:
             raise Raised from error
 
@@ -131,14 +131,18 @@ class StackedLauncher(Launcher):
         return lambda job: loader.load_sweep_config(self.config, job), inner
 
 
-def register_sweep(config: Any) -> None:
-    """Put the sweep's choice into MLflow's registry, where tracking.register names a model."""
-    if config.tracking.registered_name is None:
-        return
-    from psilon_bench.cli.registration import register_choice
+def close_sweep(config: Any) -> None:
+    """Make the ensembles of a sweep, and put its choice into MLflow's registry, as far as that was asked for."""
     from psilon_bench.records.places import sweep_folder
 
-    register_choice(config, sweep_folder(config))
+    if config.ensemble:
+        from psilon_bench.cli.ensembles import make_and_show
+
+        make_and_show(sweep_folder(config))
+    if config.tracking.registered_name is not None:
+        from psilon_bench.cli.registration import register_choice
+
+        register_choice(config, sweep_folder(config))
 
 
 def plain(config: DictConfig) -> dict[Any, Any]:

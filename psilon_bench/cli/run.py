@@ -52,6 +52,8 @@ def train(cfg: DictConfig) -> None:
             raise UsageError("race=true compares several runs, and this is one. Add -m and values, or leave it out.")
         if config.cv is not None:
             raise UsageError(f"cv={config.cv} trains several runs, and this is one. Add -m, or leave it out.")
+        if config.ensemble:
+            raise UsageError("ensemble=true chooses among several networks, and this is one run. Add -m and values.")
         check_places(config)
         garbage.resume()
         display = Display()

@@ -202,6 +202,7 @@ class Config(Section):
     race: bool
     cv: Annotated[int, Field(ge=2)] | None
     cv_refit: PositiveInt
+    ensemble: bool
     retries: NonNegativeInt
     _identity: Identity | None = None  # once the data were looked at; a copy for other hardware keeps it
     _told_apart: str = ""  # in a sweep, the other values in which its runs differ; no part of the values, for titles

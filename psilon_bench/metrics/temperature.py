@@ -5,14 +5,17 @@ Guo et al. 2017, On calibration of modern neural networks, equation 9.
 
 import math
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from psilon_bench.data.task import Kind
 from psilon_bench.metrics.certificate import margin
-from psilon_bench.metrics.prediction import Targets, loss
+from psilon_bench.metrics.prediction import Targets, loss, probabilities
 
 HIGHEST = 1e3  # temperatures that are tried lie between this and its inverse
+SMALLEST = float(np.finfo(np.float64).eps)  # probability, as in the losses of baselines
 
 
 def fit_temperature(kind: Kind, logits: Float[Tensor, "row output"], y: Targets) -> float:
@@ -32,3 +35,13 @@ def fit_temperature(kind: Kind, logits: Float[Tensor, "row output"], y: Targets)
     bounds = (-math.log(HIGHEST), math.log(HIGHEST))
     found = minimize_scalar(cross_entropy, bounds=bounds, method="bounded", options={"xatol": 1e-9})
     return math.exp(found.x) if found.fun < cross_entropy(0.0) else 1.0
+
+
+def logs_of(likely: Float[np.ndarray, "row class"]) -> Float[Tensor, "row class"]:
+    """Return logits whose softmax are these probabilities, which are kept above 2.2e-16: their logarithms."""
+    return torch.from_numpy(np.log(np.clip(likely, SMALLEST, 1)))
+
+
+def tempered(likely: Float[np.ndarray, "row class"], temperature: float) -> Float[np.ndarray, "row class"]:
+    """Return the probabilities p^(1 / T) / sum p^(1 / T): those of the logits log p, divided by the temperature T."""
+    return probabilities("multiclass", logs_of(likely) / temperature).numpy()

@@ -29,7 +29,11 @@ class EnsembleMember(BaseModel):
 
 
 class EnsembleJson(BaseModel):
-    """The whole file. Losses are those of the task, on rows of `val` and `test`; data: the checksum of the data set."""
+    """The whole file. Losses are those of the task, on rows of `val` and `test`; data: the checksum of the data set.
+
+    temperature: what the logarithms of the mean's probabilities are divided by; None for a regression, and for rows
+    with weights.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     task: dict[str, Any]  # as in run.json of the members
@@ -37,6 +41,7 @@ class EnsembleJson(BaseModel):
     members: Annotated[list[EnsembleMember], Field(min_length=1)]
     picks: int  # of the greedy selection
     candidates: int
+    temperature: Annotated[float, Field(gt=0)] | None = None
     loss: dict[str, float]
     loss_of_best: dict[str, float]  # of the candidate with the lowest loss on the validation rows
 

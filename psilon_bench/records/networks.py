@@ -22,6 +22,7 @@ from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.conformal import prediction_sets
 from psilon_bench.metrics.prediction import probabilities
+from psilon_bench.metrics.temperature import tempered
 from psilon_bench.models.monotone import MonotoneInputs
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import read_ensemble
@@ -147,28 +148,30 @@ class SavedNetwork:
 
 @dataclass(frozen=True)
 class SavedEnsemble:
-    """Trained networks with the weights of their predictions in a mean; the weights sum to 1."""
+    """Trained networks with the weights of their predictions in a mean, which sum to 1, and the mean's temperature."""
 
     members: list[SavedNetwork]
     weights: list[float]
+    temperature: float | None = None
 
     def predict(self, rows: Any) -> np.ndarray:
-        """Return the mean of the members' predictions, as SavedNetwork has them."""
-        return np.asarray(sum(w * member.predict(rows) for w, member in zip(self.weights, self.members, strict=True)))
+        """Return the mean of the members' predictions, as SavedNetwork has them; probabilities by the temperature."""
+        mean = np.asarray(sum(w * member.predict(rows) for w, member in zip(self.weights, self.members, strict=True)))
+        return mean if self.temperature is None else tempered(mean, self.temperature)
 
 
 def load_ensemble(folder: str | Path) -> SavedEnsemble:
     """Return the networks of an ensemble as one; UsageError where a file of theirs is not the one that was chosen."""
     folder = Path(folder)
-    members = read_ensemble(folder).members
+    made = read_ensemble(folder)
+    members = made.members
     for member in members:
         path = folder / member.record / places.weights_name(member.which)
         if not path.exists() or file_sha256(path) != member.sha256:
             what = "was changed since" if path.exists() else "is not there"
             raise UsageError(f"{path}, of the ensemble in {folder}, {what}. Choose again: psilon-report --ensemble.")
-    return SavedEnsemble(
-        [load(folder / member.record, member.which) for member in members], [member.weight for member in members]
-    )
+    networks = [load(folder / member.record, member.which) for member in members]
+    return SavedEnsemble(networks, [member.weight for member in members], made.temperature)
 
 
 def load(folder: str | Path, which: Which = "model") -> SavedNetwork:

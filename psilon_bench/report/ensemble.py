@@ -4,6 +4,9 @@ Candidates are the finished networks, by their predictions of the same validatio
 the settings that were trained again (cv_refit=N), by their out-of-fold predictions, means over seeds; the members are
 the networks that were trained again, which share the weight of their setting. Baselines take no part: their trees
 cannot be loaded from a record that a stranger may have written.
+
+The mean of probabilities is less sure than its members, and is calibrated by one temperature, fitted to the validation
+rows (psilon_bench.metrics.temperature). Rows with weights leave it as it is, for the fit would count them alike.
 """
 
 import os
@@ -15,9 +18,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from psilon_bench.data.store import file_sha256
 from psilon_bench.errors import UsageError
+from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
@@ -44,12 +49,17 @@ class Candidate:
 class Predictions:
     """What each candidate makes of the same rows, (candidates, rows), as greedy_picks has it, and the loss of means."""
 
+    candidates: Sequence[Sequence[Run]]
+    part: Part
     values: np.ndarray
     loss: Loss
 
-    def loss_with(self, weights: np.ndarray) -> float:
-        """Return the loss of the weighted mean; weights: (candidates,)."""
-        return float(self.loss(weights @ self.values))
+    def loss_with(self, weights: np.ndarray, temperature: float | None = None) -> float:
+        """Return the loss of the weighted mean, at a temperature of its probabilities; weights: (candidates,)."""
+        if temperature is None:
+            return float(self.loss(weights @ self.values))
+        likely, right, _ = mean_likely(self.candidates, weights, self.part)
+        return float(cross_entropy(tempered(likely, temperature)[np.arange(len(right)), right]))
 
 
 def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list[str]]:
@@ -88,6 +98,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> lis
     single = np.eye(len(candidates))[int(alone.argmin())]
     tested = compared([one.members for one in candidates], "test", kind, dataset)
     parts = {"val": judged, "test": tested}
+    temperature = temperature_of(judged, weights, kind)
     made = EnsembleJson(
         task=run_json.read_raw(candidates[0].members[0].folder)["task"],
         data=candidates[0].members[0].checksum,
@@ -99,7 +110,8 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> lis
         ],
         picks=len(picks),
         candidates=len(candidates),
-        loss={part: rows.loss_with(weights) for part, rows in parts.items()},
+        temperature=temperature,
+        loss={part: rows.loss_with(weights, temperature) for part, rows in parts.items()},
         loss_of_best={part: rows.loss_with(single) for part, rows in parts.items()},
     )
     write_ensemble(folder, made)
@@ -176,9 +188,9 @@ def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset
     values = np.stack([np.mean([frame["value"].to_numpy() for frame in own], axis=0) for own in frames])
     weights = first["weight"].to_numpy() if "weight" in first else None
     if kind != "regression":
-        return Predictions(values, partial(cross_entropy, weights=weights))
+        return Predictions(candidates, part, values, partial(cross_entropy, weights=weights))
     scale = np.sqrt(np.mean([run.target_scale**2 for runs in candidates for run in runs]))
-    return Predictions(values / scale, partial(root_mean_square, weights=weights))
+    return Predictions(candidates, part, values / scale, partial(root_mean_square, weights=weights))
 
 
 def is_same(targets: pd.Series, others: pd.Series) -> bool:
@@ -193,17 +205,51 @@ def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
     return list(partition(runs, lambda run: run.partition).values()) if part == "val" else [[run] for run in runs]
 
 
+def temperature_of(judged: Predictions, weights: np.ndarray, kind: str) -> float | None:
+    """Return the temperature of the weighted mean on validation rows; None for a regression and for weighted rows."""
+    if kind == "regression":
+        return None
+    likely, right, weighted = mean_likely(judged.candidates, weights, judged.part)
+    return None if weighted else fit_temperature("multiclass", logs_of(likely), torch.from_numpy(right))
+
+
+def mean_likely(
+    candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return the weighted mean of probabilities (rows, classes), the right classes (rows,), whether rows have weights.
+
+    weights: (candidates,), of which those with 0 are not read.
+    """
+    total, frame, right = np.zeros(()), pd.DataFrame(), np.zeros(())
+    for runs, weight in zip(candidates, weights, strict=True):
+        own = [rows_of_part(same, part) for same in replicates(runs, part)] if weight else []
+        for frame in own:
+            likely, right = likely_and_right(frame)
+            total = total + weight / len(own) * likely
+    return total, right, "weight" in frame
+
+
 def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
     """Return for each row of these runs, by its number, target, value (see greedy_picks) and, if any, weight."""
+    frame = rows_of_part(runs, part)
+    if kind == "regression":
+        frame["value"] = frame["prediction"] - frame["target"]
+    else:
+        likely, right = likely_and_right(frame)
+        frame["value"] = likely[np.arange(len(frame)), right]
+        frame["target"] = frame["target"].astype(str)
+    return frame[[name for name in ("target", "value", "weight") if name in frame]]
+
+
+def rows_of_part(runs: Sequence[Run], part: Part) -> pd.DataFrame:
+    """Return the predictions of these runs for rows of validation or test, by the numbers of the rows."""
     read = partial(pd.read_parquet, filters=[("split", "==", part)])
     frame = pd.concat([read(run.folder / places.PREDICTIONS) for run in runs], ignore_index=True)
-    target = frame["target"]
-    if kind == "regression":
-        frame["value"] = frame["prediction"] - target
-    else:
-        frame["target"] = target.astype(str)
-        classes = [name for name in frame if name.startswith(PROBABILITY)]
-        place = pd.Index([name.removeprefix(PROBABILITY) for name in classes]).get_indexer(frame["target"])
-        frame["value"] = frame[classes].to_numpy(dtype=float)[np.arange(len(frame)), place]
-    kept = [name for name in ("row", "target", "value", "weight") if name in frame]
-    return frame[kept].sort_values("row", kind="stable").set_index("row")
+    return frame.sort_values("row", kind="stable").set_index("row")
+
+
+def likely_and_right(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probabilities (rows, classes) and the places of the right classes (rows,) of predictions."""
+    columns = [name for name in frame if name.startswith(PROBABILITY)]
+    classes = pd.Index([name.removeprefix(PROBABILITY) for name in columns])
+    return frame[columns].to_numpy(dtype=float), classes.get_indexer(frame["target"].astype(str))

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from psilon_bench.metrics.classification import classification_scores
 from psilon_bench.metrics.regression import regression_scores
+from psilon_bench.metrics.temperature import logs_of, tempered
 from psilon_bench.records import places
 from psilon_bench.records.ensemble_json import read_ensemble
-from psilon_bench.report.ensemble_selection import SMALLEST, cross_entropy
+from psilon_bench.report.ensemble_selection import cross_entropy
 
 PREDICTION = "prediction"
 
@@ -30,11 +30,13 @@ def ensemble_scores(folder: Path) -> dict[str, float]:
     if "weight" in frames[0]:
         return {}
     weights = np.array([member.weight for member in made.members])
-    scores = mean_scores(frames, weights, made.task)
+    scores = mean_scores(frames, weights, made.task, made.temperature)
     return {f"test/{name}": value for name, value in scores.items()}
 
 
-def mean_scores(frames: list[pd.DataFrame], weights: np.ndarray, task: dict[str, Any]) -> dict[str, float]:
+def mean_scores(
+    frames: list[pd.DataFrame], weights: np.ndarray, task: dict[str, Any], temperature: float | None = None
+) -> dict[str, float]:
     """Return the scores of the weighted mean of predictions; task: as in run.json."""
     target = frames[0]["target"]
     if task["kind"] == "regression":
@@ -42,8 +44,10 @@ def mean_scores(frames: list[pd.DataFrame], weights: np.ndarray, task: dict[str,
         return regression_scores(target.to_numpy(float), mean)
     columns = [f"probability/{name}" for name in task["classes"]]
     likely = np.tensordot(weights, [frame[columns].to_numpy(float) for frame in frames], axes=1)
+    if temperature is not None:
+        likely = tempered(likely, temperature)
     right = pd.Index(task["classes"]).get_indexer(target.astype(str))
-    logs = torch.from_numpy(np.log(np.clip(likely, SMALLEST, 1)))
+    logs = logs_of(likely)
     logits = logs[:, 1:] - logs[:, :1] if task["kind"] == "binary" else logs
     usual = {
         "loss": float(cross_entropy(likely[np.arange(len(right)), right])),

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from psilon_bench.metrics.temperature import SMALLEST
+
 MOST_PICKS = 50
-SMALLEST = float(np.finfo(np.float64).eps)  # probability, as in the losses of baselines
 
 Loss = Callable[[np.ndarray], np.ndarray]  # of predictions (..., rows) the loss (...)
 

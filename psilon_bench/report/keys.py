@@ -15,6 +15,7 @@ WITHOUT_EFFECT = (
     "race",
     "cv",
     "cv_refit",
+    "ensemble",
     "retries",
     "trainer.checkpoint_every",
     "dataset.offline",

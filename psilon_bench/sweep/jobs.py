@@ -78,6 +78,7 @@ def compose_all(
     check_common(configs)
     check_races(configs)
     check_registered(configs)
+    check_ensemble(configs)
     check_places(configs[0])
     kinds = {
         (config.structure(), config.dataset.fold_key): (config, job) for config, job in zip(configs, jobs, strict=True)
@@ -89,7 +90,7 @@ def compose_all(
 
 def check_common(configs: Sequence[Config]) -> None:
     """Raise UsageError where jobs differ in what belongs to the sweep as a whole."""
-    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "cv", "cv_refit", "retries"):
+    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "cv", "cv_refit", "ensemble", "retries"):
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
@@ -104,6 +105,20 @@ def check_registered(configs: Sequence[Config]) -> None:
             f"tracking.register={name} takes the best network of one data set, and the sweep has {len(names)}: "
             f"{', '.join(names)}. Start one sweep for each."
         )
+
+
+def check_ensemble(configs: Sequence[Config]) -> None:
+    """Raise UsageError where the sweep will leave one network to choose an ensemble from."""
+    first = configs[0]
+    if not first.ensemble:
+        return
+    if first.cv is not None and first.cv_refit == 1:
+        raise UsageError(
+            "ensemble=true chooses among the settings that train again, and cv_refit=1 trains one of them again. "
+            "Set cv_refit=5, say."
+        )
+    if not any(not config.model.is_baseline for config in configs[1:]):
+        raise UsageError("ensemble=true chooses among networks, and the sweep has none or one. Add reg.lam=1e-4,1e-3.")
 
 
 def titled(configs: Sequence[Config], jobs: Sequence[list[str]]) -> list[Config]:

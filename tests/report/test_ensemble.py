@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.metrics import log_loss, root_mean_squared_error
 
@@ -103,12 +104,15 @@ def test_an_ensemble_predicts_and_scores_as_it_says(folder: Path, dataset: str, 
     place = folder / "ensembles" / dataset
     made = read_ensemble(place)
     assert made.loss["val"] <= made.loss_of_best["val"]
+    assert (made.temperature is None) == (dataset == "diabetes")
     assert sum(member.weight for member in made.members) == pytest.approx(1)
     assert made.candidates == 4
     saved, inputs = load_ensemble(place), raw(as_frame=True).data
     for part in ("val", "test"):
         frames = [predictions(place / member.record, part) for member in made.members]
         mean = np.sum([m.weight * numbers(frame) for m, frame in zip(made.members, frames, strict=True)], axis=0)
+        if made.temperature is not None:
+            mean = softmax(np.log(mean) / made.temperature, axis=1)
         assert saved.predict(inputs.iloc[frames[0]["row"]]).reshape(mean.shape) == pytest.approx(mean, rel=1e-4)
         assert made.loss[part] == pytest.approx(loss_of(mean, frames[0]["target"], made.task), rel=1e-5)
     assert rows[-1][3:] == [made.loss["val"], made.loss["test"]]
