@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from psilon_bench.report.against import Comparison
+    from psilon_bench.report.material import Material
     from psilon_bench.report.published import Published
     from psilon_bench.report.report import Report
 
@@ -89,36 +90,40 @@ def report(
     Per data set, model and regularizer the settings are chosen by the mean validation metric over seeds, and the test
     metrics are those of the chosen.
     """
-    begin(ensemble, folders, mlflow, config_dir)
-    published = published_numbers(against, against_fold)
+    published = begin(ensemble, folders, mlflow, config_dir, against, against_fold)
     with records(folders, mlflow, uri) as places:
         from psilon_bench.records.places import report_folder
-        from psilon_bench.report.material import Material
         from psilon_bench.report.metric import chosen_by
         from psilon_bench.report.report import make
         from psilon_bench.report.write import write_report
 
         garbage.resume()
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
-        chosen = add_ensembles(made, folders[0]) if ensemble else []
-        comparisons = add_comparisons(made, published, against_fold, chosen, folders) if published else []
+        comparisons = add_asked(made, folders, ensemble, published, against_fold)
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
         out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
-        material = Material(made.choices, made.metric, made.searches, comparisons) if figures else None
-        page = write_report(made, out, material)
+        page = write_report(made, out, material_of(made, comparisons) if figures else None)
     say_where(page, made.notes[told:])
     if attach:
         attach_to_sweeps(made, out)
 
 
-def begin(ensemble: bool, folders: tuple[Path, ...], mlflow: str | None, config_dir: Path | None) -> None:
-    """Make the components of a folder known; UsageError where --ensemble does not say whose networks it is made of."""
+def begin(
+    ensemble: bool,
+    folders: tuple[Path, ...],
+    mlflow: str | None,
+    config_dir: Path | None,
+    against: tuple[Path, ...],
+    fold_key: str | None,
+) -> "list[Published]":
+    """Make the components of a folder known, and return published numbers; UsageError for options that do not fit."""
     if ensemble and (len(folders) != 1 or mlflow):
         raise UsageError("--ensemble writes an ensemble into the folder of its networks. Give one FOLDER.")
     if config_dir is not None:
         add_folder(config_dir)
+    return published_numbers(against, fold_key)
 
 
 def published_numbers(files: tuple[Path, ...], fold_key: str | None) -> "list[Published]":
@@ -132,14 +137,17 @@ def published_numbers(files: tuple[Path, ...], fold_key: str | None) -> "list[Pu
     return [read_published(path) for path in dict.fromkeys(files)]
 
 
-def add_comparisons(
+def add_asked(
     made: "Report",
+    folders: Sequence[Path],
+    ensemble: bool,
     published: "Sequence[Published]",
     fold_key: str | None,
-    ensembles: Sequence[str],
-    folders: Sequence[Path],
 ) -> "list[Comparison]":
-    """Compare with published numbers, and put their tables behind the first; ensembles: the data sets that have one."""
+    """Make the ensembles and compare with published numbers, as asked for; their tables come behind the first."""
+    ensembles = add_ensembles(made, folders[0]) if ensemble else []
+    if not published:
+        return []
     from psilon_bench.report.against import compare_all
     from psilon_bench.report.against_tables import against_tables
     from psilon_bench.report.our_tests import our_tests, with_ensembles
@@ -150,6 +158,13 @@ def add_comparisons(
     comparisons = compare_all(published, ours)
     made.tables[1:1] = [table for one in comparisons for table in against_tables(one) if table.rows]
     return comparisons
+
+
+def material_of(made: "Report", comparisons: "Sequence[Comparison]") -> "Material":
+    """Return what the figures of a report are drawn from."""
+    from psilon_bench.report.material import Material
+
+    return Material(made.choices, made.metric, made.searches, comparisons)
 
 
 def add_ensembles(made: "Report", folder: Path) -> list[str]:

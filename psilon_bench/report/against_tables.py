@@ -11,7 +11,7 @@ from psilon_bench.report.selection import listed
 from psilon_bench.report.standings import OURS, Standing, Standings
 from psilon_bench.report.table import Cell, Table
 
-SCORE = "The score is 1 for the best method, and 0 for the median of all or a worse one."
+SCORE = "The score above the median is 1 for the best method, and 0 for the median of all or a worse one."
 SECONDS = (
     "Seconds of ours are of all runs of the method on one split, every setting and seed; of an ensemble, those of all "
     "networks. They are of other machines than the published ones."
@@ -39,7 +39,18 @@ def heading(made: Comparison, words: str) -> str:
 def on_each(made: Comparison) -> Table:
     """Return the table of our methods on each data set, beside the best published one."""
     rows = [our_row(one, standing) for one in made.standings for standing in one.ours]
-    columns = ["data set", "metric", "method", "ours", "rank", "of", "score", "best published", "its value", "its sd"]
+    columns = [
+        "data set",
+        "metric",
+        "method",
+        "ours",
+        "rank",
+        "of",
+        "score above median",
+        "best published",
+        "its value",
+        "its sd",
+    ]
     note = " ".join([SCORE, SECONDS, *made.notes])
     title = heading(made, "Against published numbers")
     return Table(f"against{made.tag}", title, [*columns, "seconds", "its seconds"], rows, note)
@@ -80,7 +91,7 @@ def across_all(made: Comparison) -> Table:
         f"Ranks are among the {cost.shape[1]} methods that are on all of them. Wins / ties / losses are the row's. "
         f"{SCORE}"
     )
-    columns = ["method", "mean rank", "mean normalised score", "alone first on", *(f"against {own}" for own in ours)]
+    columns = ["method", "mean rank", "mean score above median", "alone first on", *(f"against {own}" for own in ours)]
     return Table(
         f"against_ranks{made.tag}", heading(made, "Across data sets, with published numbers"), columns, rows, note
     )
@@ -115,7 +126,7 @@ def pairs_with_ours(made: Comparison) -> Table:
                 rows.append([*about, float(difference.mean()), interval_text(difference)])
     columns = ["method", "against", "wins / ties / losses", "Nemenyi p", "score difference", "95 % interval"]
     title = heading(made, "Our methods against each other one, across data sets")
-    note = f"{SCORE} The interval of a difference is a bootstrap (BCa) over data sets."
+    note = f"Differences of scores above the median; the interval is a bootstrap (BCa) over data sets. {SCORE}"
     return Table(f"against_pairs{made.tag}", title, columns, rows, note, brief=False)
 
 
@@ -143,6 +154,6 @@ def every_number(made: Comparison) -> Table:
         for one in made.standings
         for s, rank in sorted(((s, one.ranks[s.method]) for s in one.every), key=lambda pair: pair[1])
     ]
-    columns = ["data set", "metric", "method", "value", "sd", "n", "rank", "score", "seconds"]
+    columns = ["data set", "metric", "method", "value", "sd", "n", "rank", "score above median", "seconds"]
     title = heading(made, "All methods on each data set, ours and published ones")
     return Table(f"against_numbers{made.tag}", title, columns, rows, brief=False)

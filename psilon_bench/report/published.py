@@ -16,20 +16,23 @@ The first four are needed; other columns are left alone. Every other flaw is a U
 
 import csv
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from psilon_bench.data.checks import name_list
 from psilon_bench.errors import UsageError, in_one_line, shown
 from psilon_bench.report.counterpart import check_areas, check_value, counterpart
 from psilon_bench.report.escaping import visible
 
-NEEDED = {"dataset": ("dataset",), "method": ("method",), "metric": ("metric",), "value": ()}
+NEEDED = ("dataset", "method", "metric", "value")
 VALUES = ("value", "mean", "metric_error")
-SPELLINGS = NEEDED | {
+SPELLINGS = {  # names of the columns that have a thing
+    "dataset": ("dataset",),
+    "method": ("method",),
+    "metric": ("metric",),
     "value": VALUES,
     "fold": ("fold", "split"),
     "seconds": ("seconds", "time_train_s"),
@@ -131,6 +134,7 @@ def csv_lines(path: Path) -> PlacedRows:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, strict=True)
         header = next(reader, [])
+        check_header(path, header)
         for fields in reader:
             place = f"--against {path}, line {reader.line_num}"
             if fields and len(fields) != len(header):
@@ -139,9 +143,21 @@ def csv_lines(path: Path) -> PlacedRows:
                 yield place, dict(zip(header, fields, strict=True))
 
 
+def check_header(path: Path, header: Sequence[str]) -> None:
+    """Raise UsageError where two columns have the same name."""
+    twice = [name for name in dict.fromkeys(header) if list(header).count(name) > 1]
+    if twice:
+        names = visible(name_list(twice))
+        raise UsageError(f"--against {path} must have each column once, but {names} is there twice. Remove one.")
+
+
 def parquet_lines(path: Path) -> PlacedRows:
     """Yield the rows of a Parquet file."""
-    for number, row in enumerate(pq.read_table(path).to_pylist(), start=1):
+    import pyarrow.parquet as pq  # which a CSV file does not need
+
+    table = pq.read_table(path)
+    check_header(path, table.column_names)
+    for number, row in enumerate(table.to_pylist(), start=1):
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
         yield f"--against {path}, row {number}", cells
 
@@ -158,7 +174,7 @@ def column_names(path: Path, header: list[str]) -> Mapping[str, str]:
         elif key in NEEDED:
             raise UsageError(
                 f"--against {path} must have the columns dataset, method, metric and one of {', '.join(VALUES)}, but "
-                f"lacks {' or '.join(names)}. Columns: {visible(', '.join(header))}."
+                f"lacks {' or '.join(names)}. Columns: {visible(name_list(header))}."
             )
     return found
 

@@ -1,7 +1,7 @@
 """The methods on one data set by one metric, ours and those of a file, on the same folds.
 
-Scores are 1 for the best method and 0 for the median method or a worse one (as in TabArena, Erickson et al. 2025):
-between the worst and the best, one failed method would move all others together.
+Scores above the median are 1 for the best method and 0 for the median of all or a worse one (the normalised score of
+TabArena, Erickson et al. 2025). From the worst to the best, one method that failed would bring all others together.
 """
 
 import math

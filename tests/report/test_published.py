@@ -20,6 +20,7 @@ WRONG = {
         "value", "number"
     ): r"one of value, mean, metric_error, but lacks value or mean or metric_error|lacks value",
     GOOD.replace(",sd,", ",mean,"): r"must have one of the columns value and mean\. Remove",
+    GOOD.replace(",sd,", ",value,"): r"must have each column once, but value is there twice",
     GOOD.replace("sea,b", "sea,a"): r", line 3: sea 0 a rmse must have one number, but line 2 has one, too",
     GOOD.replace("2.5", "good"): r", line 3: value must be a finite number, but it is 'good'\. Correct it",
     GOOD.replace("2.5", "nan"): r", line 3: value must be a finite number, but it is 'nan'",

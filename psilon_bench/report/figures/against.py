@@ -1,6 +1,7 @@
 """Our methods among published ones: seconds against scores with their Pareto front, and mean ranks of some of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from psilon_bench.report.against import Comparison
 from psilon_bench.report.against_tables import SECONDS, heading
@@ -26,7 +27,7 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 
 def _scores_against_seconds(made: Comparison) -> Drawing:
-    """Return the figure of mean scores against mean seconds; the methods on the front and ours have their names."""
+    """Return the figure of mean scores against mean seconds; published methods on the front have numbers and names."""
     scores = made.scores.mean()
     rows = [[method, None, -float(spent), float(scores[method])] for method, spent in made.seconds.items()]
     points = [[row[0], -row[2], row[3], on_front(row, rows, SCORE)] for row in rows]
@@ -38,21 +39,27 @@ def _scores_against_seconds(made: Comparison) -> Drawing:
     for method, seconds, score, _ in points:
         if method in made.ours:
             axis.plot([seconds], [score], linestyle="none", label=method, **look(made.ours, method))
-    named = sorted((point for point in points if point[3] and point[0] not in made.ours), key=lambda point: point[1])
-    for index, (method, seconds, score, _) in enumerate(named):  # by turns on both sides, so that neighbours have room
-        move, side = ((4, 3), "left") if index % 2 == 0 else ((-4, 3), "right")
-        axis.annotate(method, (seconds, score), move, textcoords="offset points", ha=side, fontsize=7)
+    for index, (method, seconds, score) in enumerate(published_front(points, made.ours), start=1):
+        axis.plot([seconds], [score], "o", color=THEIRS, label=f"{index}: {method}")
+        axis.annotate(str(index), (seconds, score), (0, 4), textcoords="offset points", ha="center", fontsize=7)
     scale(axis.xaxis, [point[1] for point in points])
-    axis.set(xlabel="training time (s), mean over data sets", ylabel="mean normalised score", ylim=(-0.03, 1.05))
+    axis.set(xlabel="training time (s), mean over data sets", ylabel="mean score above the median", ylim=(-0.03, 1.05))
     legend(drawn, labelled([axis]))
     return Drawing(
         name=f"against_seconds{made.tag}",
         title=heading(made, f"Scores against training time, with published numbers, over {len(made.first)} data sets"),
-        caption=f"1: the best of a data set; 0: its median or worse. The line is the Pareto front. {SECONDS}",
+        caption="1: the best of a data set; 0: its median or worse. The line is the Pareto front; its published "
+        f"methods are numbered. {SECONDS}",
         figure=drawn,
-        columns=["method", "seconds", "mean normalised score", "on the front"],
+        columns=["method", "seconds", "mean score above median", "on the front"],
         points=points,
     )
+
+
+def published_front(points: Sequence[Sequence[Any]], ours: Sequence[str]) -> list[tuple[str, float, float]]:
+    """Return the published methods on the front, the fastest first, with their seconds and scores."""
+    front = [(method, seconds, score) for method, seconds, score, is_on in points if is_on and method not in ours]
+    return sorted(front, key=lambda point: point[1:])
 
 
 def _ranks(made: Comparison) -> Drawing:
