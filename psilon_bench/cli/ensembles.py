@@ -18,3 +18,4 @@ def make_and_show(folder: Path) -> None:
     display.console.print(table.terminal())
     for line in problems:
         display.say(line, soft_wrap=True)
+    display.say(f"Each is in {folder / 'ensembles'}, for psilon-predict FOLDER rows.csv.", soft_wrap=True)

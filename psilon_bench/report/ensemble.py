@@ -10,7 +10,7 @@ rows (psilon_bench.metrics.temperature). Rows with weights leave it as it is, fo
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
+from psilon_bench.report.ensemble_scores import ensemble_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup
 from psilon_bench.report.keys import partition
@@ -34,6 +35,7 @@ from psilon_bench.report.table import Cell, Table
 
 Part = Literal["val", "test"]
 PROBABILITY = "probability/"
+SHOWN = ("test/accuracy", "test/rmse")  # the latter in units of the target
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list
         "Greedy selection with replacement on validation rows (Caruana et al. 2004), of a cross-validation on "
         "out-of-fold predictions; the weights are those of a mean of predictions. The test rows were read after it."
     )
-    columns = ["data set", "network", "weight", "val/loss", "test/loss"]
+    columns = ["data set", "network", "weight", "val/loss", "test/loss", *SHOWN]
     return Table("ensemble", "Ensembles", columns, rows, note), problems
 
 
@@ -115,15 +117,18 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> lis
         loss_of_best={part: rows.loss_with(single) for part, rows in parts.items()},
     )
     write_ensemble(folder, made)
-    return list(rows_of(dataset, made))
+    return list(rows_of(dataset, made, ensemble_scores(folder)))
 
 
-def rows_of(dataset: str, made: EnsembleJson) -> Iterator[list[Cell]]:
-    """Yield the rows of an ensemble: its members, the best candidate alone, all together."""
+def rows_of(dataset: str, made: EnsembleJson, scores: Mapping[str, float]) -> Iterator[list[Cell]]:
+    """Yield the rows of an ensemble: its members, the best candidate alone, all together with its test scores."""
+    none: list[Cell] = [None] * len(SHOWN)
     for member in made.members:
-        yield [dataset, member.title, member.weight, member.loss, None]
-    yield [dataset, f"best of {made.candidates} alone", None, made.loss_of_best["val"], made.loss_of_best["test"]]
-    yield [dataset, f"ensemble (picks: {made.picks})", 1.0, made.loss["val"], made.loss["test"]]
+        yield [dataset, member.title, member.weight, member.loss, None, *none]
+    best = made.loss_of_best
+    yield [dataset, f"best of {made.candidates} alone", None, best["val"], best["test"], *none]
+    own = [scores.get(name) for name in SHOWN]
+    yield [dataset, f"ensemble (picks: {made.picks})", 1.0, made.loss["val"], made.loss["test"], *own]
 
 
 def members_of(candidate: Candidate, weight: float, loss: float, folder: Path) -> Iterator[EnsembleMember]:

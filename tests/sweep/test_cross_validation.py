@@ -188,6 +188,7 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
         ),
         (["dataset.val_size=0.3"], r"dataset\.val_size=0.3 has no effect beside dataset\.folds=3"),
         (["cv_refit=0"], r"cv_refit=0 is not valid"),
+        (["ensemble=true"], r"among the settings that train again, and cv_refit=1 trains one of them again\. Set cv_"),
         (
             ["trainer.select=best"],
             r"trainer\.select=best needs validation rows, and dataset\.fold=all leaves none\. Set",
@@ -206,6 +207,30 @@ def test_what_cannot_be_is_refused(grid: Any, job: list[str], message: str) -> N
         grid([job], *COMMON)
     assert "\n" not in str(raised.value)
     assert not Path("results").exists()
+
+
+def test_a_sweep_ends_with_an_ensemble(psilon: Any) -> None:
+    """Of each data set, shown with where it is; a sweep of one network is refused before it starts."""
+    common = (
+        *IN_PROCESS,
+        *COMMON,
+        "dataset=wine,diabetes",
+        "ensemble=true",
+        "cv_refit=2",
+        "cv=2",
+        "dataset.split_seed=0",
+    )
+    code, said = psilon("-m", *common, "reg.lam=1e-3,1e-2")
+    assert code == 0, said
+    made = [path.parent.name for path in Path("results/runs/ensembles").glob("*/ensemble.json")]
+    assert sorted(made) == ["diabetes", "wine"]
+    assert psilon("-m", *IN_PROCESS, "ensemble=true", "name=one")[1] == (
+        "psilon-run: ensemble=true chooses among networks, and the sweep has none or one. Add reg.lam=1e-4,1e-3.\n"
+    )
+    assert psilon(*IN_PROCESS, "ensemble=true", "name=one")[1] == (
+        "psilon-run: ensemble=true chooses among several networks, and this is one run. Add -m and values.\n"
+    )
+    assert not Path("results/one").exists()
 
 
 def test_a_single_run_is_no_cross_validation(psilon: Any) -> None:
