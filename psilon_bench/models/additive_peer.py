@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt
 from typing_extensions import override
 
 from psilon_bench.models.baselines import Positive, Trees
-from psilon_bench.models.peers import Peer, Rows
+from psilon_bench.models.peers import Peer, PeerRows
 
 
 class EBM(Peer):
@@ -46,5 +46,5 @@ class EBM(Peer):
         return False
 
     @override
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         self.estimator.fit(fitted.x, fitted.y, sample_weight=fitted.weights)

@@ -13,9 +13,9 @@ from typing_extensions import override
 
 from psilon_bench.data.task import Kind
 from psilon_bench.models.baselines import Positive
-from psilon_bench.models.peers import NotNegative, Peer, Rows
+from psilon_bench.models.peers import NotNegative, Peer, PeerRows
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 OUTDATED = (  # what pytabkit 1.8 and lightning 2.6 do that torch 2.13 and pandas 3 warn of
     r"`torch\.jit\.script` is deprecated",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
@@ -68,7 +68,7 @@ class TrainedByPytabkit(Peer):
 
     @override
     @without_outdated()
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         stops = {} if held is None else {"X_val": held.x, "y_val": held.y}
         self.estimator.fit(fitted.x, fitted.y, **stops)
 
@@ -86,7 +86,7 @@ class RealMLP(TrainedByPytabkit):
         n_epochs: PositiveInt,
         lr: Positive | None,
         batch_size: PositiveInt,
-        p_drop: Share,
+        p_drop: DropoutRate,
         use_ls: bool,
     ) -> None:
         """The arguments have pytabkit's names and meanings; `use_ls` smooths the labels of classes by 0.1."""
@@ -114,7 +114,7 @@ class TabM(TrainedByPytabkit):
         tabm_k: PositiveInt,
         n_blocks: PositiveInt,
         d_block: PositiveInt,
-        dropout: Share,
+        dropout: DropoutRate,
         lr: Positive,
         weight_decay: NotNegative,
         batch_size: PositiveInt,

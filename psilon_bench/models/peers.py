@@ -25,16 +25,16 @@ HELD_OUT = 10  # one row in so many is held out for early stopping
 
 
 @dataclass(frozen=True)
-class Rows:
+class PeerRows:
     """Rows as the libraries take them: inputs, targets or codes of classes, and weights, if any."""
 
     x: Float[np.ndarray, "row input"]
     y: Num[np.ndarray, " row"]
     weights: Float[np.ndarray, " row"] | None
 
-    def chosen(self, mask: Bool[np.ndarray, " row"]) -> "Rows":
+    def chosen(self, mask: Bool[np.ndarray, " row"]) -> "PeerRows":
         """Return the rows of the mask."""
-        return Rows(self.x[mask], self.y[mask], None if self.weights is None else self.weights[mask])
+        return PeerRows(self.x[mask], self.y[mask], None if self.weights is None else self.weights[mask])
 
 
 class Peer(Baseline):
@@ -67,18 +67,18 @@ class Peer(Baseline):
         return True
 
     @abstractmethod
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         """Fit `self.estimator` to rows, and stop by those held out, if any."""
 
     @override
     def fit(self, kind: Kind, train: Split, seed: int) -> None:
         """Fit a new estimator; its classes are 0, 1, ... for those that the training rows have, in order."""
         weights = None if train.weights is None else train.weights.numpy()
-        given = Rows(rows(train.x), train.y.double().flatten().numpy(), weights)
+        given = PeerRows(rows(train.x), train.y.double().flatten().numpy(), weights)
         given = given if weights is None else given.chosen(weights > 0)
         if kind != "regression":
             self.classes, codes = np.unique(given.y.astype(np.int64), return_inverse=True)
-            given = Rows(given.x, codes, given.weights)
+            given = PeerRows(given.x, codes, given.weights)
         held = held_out(given.y, kind, seed) if self.holds_out else np.zeros(len(given.y), bool)
         self.estimator = self.unfitted(kind, seed)
         self.fit_rows(given.chosen(~held), given.chosen(held) if held.any() else None)
@@ -155,7 +155,7 @@ class CatBoost(Boosting):
         return self.arguments | quiet | {"random_seed": seed, "thread_count": torch.get_num_threads()}
 
     @override
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         from catboost import Pool
 
         stops = {}
@@ -202,7 +202,7 @@ class LightGBM(Boosting):
         return self.arguments | same | {"random_state": seed, "n_jobs": torch.get_num_threads()}
 
     @override
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         from lightgbm import early_stopping
 
         stops: dict[str, Any] = {}
@@ -248,7 +248,7 @@ class XGBoost(Boosting):
         return self.arguments | {"random_state": seed, "n_jobs": torch.get_num_threads()}
 
     @override
-    def fit_rows(self, fitted: Rows, held: Rows | None) -> None:
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
         stops: dict[str, Any] = {}
         if held is not None:
             self.estimator.set_params(early_stopping_rounds=self.early_stopping_rounds)

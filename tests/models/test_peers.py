@@ -18,7 +18,7 @@ from psilon_bench.data.tasks import load_task
 from psilon_bench.errors import UsageError
 from psilon_bench.models.baselines import EPS, rows
 from psilon_bench.models.network_peers import without_outdated
-from psilon_bench.models.peers import HELD_OUT, held_out
+from psilon_bench.models.peers import HELD_OUT, Peer, PeerRows, held_out
 from psilon_bench.records.networks import load
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
@@ -115,15 +115,17 @@ def test_a_class_without_training_rows(peer: str, built: Any, task: Any) -> None
 
 @pytest.mark.parametrize("kind", ["regression", "binary"])
 def test_the_same_seed_gives_the_same_numbers(peer: str, built: Any, task: Any, kind: Any) -> None:
-    """Whatever was drawn at random in between; two classes have one logit."""
+    """Whatever was drawn at random in between, and another seed others; two classes have one logit."""
     made, outputs = task(kind, sizes=(60, 11, 7)), []
     before = torch.get_num_threads()
-    for _ in range(2):
+    for seed in (4, 4, 5):
         torch.rand(3)
         model = built(peer, 1)
-        model.fit(kind, made.train, seed=4)
+        model.fit(kind, made.train, seed)
         outputs.append(model.logits(kind, made.test.x))
-    assert torch.equal(*outputs)
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert 12345 in model.unfitted(kind, 12345).get_params().values()  # beside the rows held out
     assert outputs[0].shape == (7, 1)
     assert torch.get_num_threads() == before
 
@@ -151,7 +153,7 @@ def test_a_weight_of_two_is_a_row_twice(built: Any, task: Any, model: str, kind:
 
 
 def test_a_weight_of_zero_is_no_row(peer: str, built: Any, task: Any) -> None:
-    """Neither to fit to nor to stop by."""
+    """Neither to fit to nor to stop by; other weights count."""
     if peer in UNKEPT:
         pytest.skip("takes no weights")
     made = task("binary", sizes=(60, 11, 7))
@@ -160,11 +162,13 @@ def test_a_weight_of_zero_is_no_row(peer: str, built: Any, task: Any) -> None:
     for train in (
         Split(made.train.x, made.train.y, weights=weights),
         Split(made.train.x[counted], made.train.y[counted], weights=weights[counted]),
+        Split(made.train.x[counted], made.train.y[counted]),
     ):
         model = built(peer, 1)
         model.fit("binary", train, seed=0)
         outputs.append(model.logits("binary", made.test.x))
-    assert torch.equal(*outputs)
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
 
 
 def test_weights_are_refused_in_one_line(config: Any) -> None:
@@ -189,6 +193,32 @@ def test_a_missing_package_is_told(config: Any, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(UsageError, match=told):
         run(config, model, "dataset=wine")
     assert not Path("results").exists()
+
+
+class Remembers(Peer):
+    """A peer that remembers what it is given to fit to and to stop by."""
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        return {}
+
+    def unfitted(self, kind: Any, seed: int) -> None:
+        return None
+
+    def fit_rows(self, fitted: PeerRows, held: PeerRows | None) -> None:
+        self.fitted, self.held = fitted, held
+
+
+def test_no_row_is_fitted_to_and_stopped_by(task: Any) -> None:
+    """The rows of both parts, with their targets and weights, are the training rows of positive weight, once each."""
+    train = task("multiclass", sizes=(60, 11, 7)).train
+    weights = torch.arange(60).double() % 7
+    model = Remembers(5, 3)
+    model.fit("multiclass", Split(train.x, train.y, weights=weights), seed=0)
+    parts: list[Any] = [model.fitted, model.held]
+    found = np.concatenate([np.column_stack([part.x, model.classes[part.y], part.weights]) for part in parts])
+    given = np.column_stack([train.x.double(), train.y, weights])[weights > 0]
+    assert len(parts[1].y) == len(given) // HELD_OUT
+    np.testing.assert_array_equal(found[np.lexsort(found.T)], given[np.lexsort(given.T)])
 
 
 @pytest.mark.parametrize("counts", [[60], [1, 9, 50], [10, 20, 30], [3, 1, 1], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]])
