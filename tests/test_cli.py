@@ -98,7 +98,7 @@ WRONG = {
     ): r"model=pnet has 20,.* takes about [\d,.]+ GB of memory, and [\d.]+ GB are free\. Take a ",
     ("dataset=toy2d", "dataset.train_size=1000000000"): r"dataset=toy2d takes about 500\.\d GB of memory, and ",
     ("seed=9223372036854775808",): r"seed=9223372036854775808 is not valid: it should be at most 9223372036854775807\.",
-    ("model=ridge", "reg=none", "seed=4294967296"): r"seed=4294967296 is too large for model=ridge: scikit-learn ",
+    ("model=ridge", "reg=none", "seed=4294967296"): r"seed=4294967296 is too large for model=ridge, which takes ",
     ("name=" + "a" * 101,): r"name='aaa.* is not valid: it should be letters, digits and \. _ \+ -, at most 100 ",
     (
         "model.activation=" + "b" * 10_000,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from joblib import parallel_config
 from pydantic import Field, PositiveInt
 from threadpoolctl import threadpool_limits
@@ -27,17 +27,26 @@ EPS = np.finfo(np.float64).eps
 
 
 class Baseline(HasTaskKinds):
-    """A scikit-learn estimator that makes the outputs of a network.
+    """A scikit-learn estimator, or one like them, that makes the outputs of a network.
 
-    It computes in float64 on the CPU, on as many threads as torch has, and sees the training rows alone. Images are
-    flattened and not augmented.
+    It computes on the CPU, in float64 unless it says otherwise, on as many threads as torch has, and sees the training
+    rows alone. Images are flattened and not augmented.
     """
 
     tuned: ClassVar[dict[str, str]] = {}  # arguments that tell the runs of a study apart, with their words in titles
+    packages: ClassVar[dict[str, str]] = {}  # that it needs of the extra `peers`, and the modules they are imported by
+    precision: ClassVar[str] = "float64"
+    seed_bits: ClassVar[int] = 32  # seeds are below 2^seed_bits
+    keeps_estimator: ClassVar[bool] = True  # in the record, by skops
 
     def __init__(self, num_features: int, num_outputs: int) -> None:
         self.num_outputs = num_outputs
         self.estimator: Any = None
+
+    def notes(self) -> list[str]:
+        """Return what a run says of the model beside its data."""
+        lost = f"the fitted {type(self).__name__} is not kept, for skops cannot write it; its predictions are"
+        return [] if self.keeps_estimator else [lost]
 
     @abstractmethod
     def regressor(self, seed: int) -> Any:
@@ -63,20 +72,25 @@ class Baseline(HasTaskKinds):
         """Return outputs like those of a network, in float64: predictions of the scaled target, or logits."""
         with threads(1):  # forests add up their trees in the order in which threads end
             if kind == "regression":
-                return torch.from_numpy(self.estimator.predict(rows(x)))[:, None]
+                return torch.from_numpy(self.estimator.predict(rows(x)))[:, None].double()
             scores = self.scores(rows(x))
         if kind == "binary":
             return torch.from_numpy(scores[:, 1:] - scores[:, :1])
         every = np.full((len(scores), self.num_outputs), np.log(EPS))  # a class without training rows
-        every[:, self.estimator.classes_] = scores
+        every[:, self.known_classes()] = scores
         return torch.from_numpy(every)
+
+    def known_classes(self) -> Int[np.ndarray, " class"]:
+        """Return the classes that the training rows have, in the order of `scores`."""
+        return self.estimator.classes_
 
     def scores(self, x: Float[np.ndarray, "batch input"]) -> Float[np.ndarray, "batch class"]:
         """Return a logit for each class that the training rows have: log p.
 
         As in `sklearn.metrics.log_loss`, p is kept in [eps, 1 - eps], where eps is 2.2e-16.
         """
-        return np.log(np.clip(self.estimator.predict_proba(x), EPS, 1 - EPS))
+        p = self.estimator.predict_proba(x).astype(np.float64)
+        return np.log(np.clip(p, EPS, 1 - EPS))
 
 
 class Ridge(Baseline, HasWeights, HasPathNorm, HasInputBounds, HasSlopes):

@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from psilon_bench.config.components import locate
+from psilon_bench.config.components import BASELINE, derives, locate
 from psilon_bench.config.schema import ModelSection
 from psilon_bench.data import checks, overflow
 from psilon_bench.data.image_scaler import ImageScaler
@@ -203,15 +203,16 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
             f"(skops.io.load), its predictions of the test rows in {places.PREDICTIONS}. Name the run of a network."
         )
     if not weights.exists():
+        if (folder / places.CONFIG).exists():
+            check_is_network(folder, model_section(folder))
         there = ", ".join(places.weights_there(folder)) or "none"
         raise UsageError(f"{weights} is not there. Networks in this folder: {there}.")
     try:
         run = run_json.read_raw(folder)
     except run_json.Unreadable as error:
         raise UsageError(str(error)) from error
-    # the rest of the configuration may be of an earlier version
-    model = ModelSection.model_validate(yaml.safe_load((folder / places.CONFIG).read_text(encoding="utf-8"))["model"])
-    check_is_network(model)
+    model = model_section(folder)
+    check_is_network(folder, model)
     shapes = {key: run["task"][key] for key in ("num_features", "num_outputs", "input_shape")}
     network = model.build(**shapes)
     state = torch.load(weights, weights_only=True)
@@ -226,12 +227,22 @@ def load_network(folder: Path, which: Which) -> tuple[nn.Module, Tensor | None, 
     return network.eval(), inputs, run["task"]
 
 
-def check_is_network(model: ModelSection) -> None:
-    """Raise UsageError where a stranger's record names something else than a network, to be called by this process."""
+def model_section(folder: Path) -> ModelSection:
+    """Return the section `model` of a record; the rest of its configuration may be of an earlier version."""
+    return ModelSection.model_validate(yaml.safe_load((folder / places.CONFIG).read_text(encoding="utf-8"))["model"])
+
+
+def check_is_network(folder: Path, model: ModelSection) -> None:
+    """Raise UsageError where a record names something else than a network, to be called by this process."""
     try:
         found = locate(str(model.target))
     except ImportError as error:
         raise UsageError(f"model._target_={model.target!r} of the record cannot be imported: {error}.") from error
+    if derives(found, BASELINE):
+        raise UsageError(
+            f"{folder} is the run of model={model.name}, a baseline whose estimator is not kept; its predictions of "
+            f"the test rows are in {places.PREDICTIONS}. Name the run of a network."
+        )
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise UsageError(f"model._target_={model.target!r} of the record is no network. Use records of your own.")
 

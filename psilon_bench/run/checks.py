@@ -1,5 +1,6 @@
 """The checks before a run: what can be asked for wrongly of data, network and training, before anything is written."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -51,6 +52,9 @@ def member_of(config: Config, task: Task) -> Member:
         set_directions(config, task, model)
         if isinstance(model, nn.Module):
             check_outputs(config, task, model)
+    if isinstance(model, Baseline):
+        check_seed(config, model)
+        check_packages(config, model)
     check_regularizer(config, model)
     check_pruner(config, model, task)
     check_pruned_form(config)
@@ -61,7 +65,6 @@ def member_of(config: Config, task: Task) -> Member:
     check_weights(config, task, model)
     check_certificate(config, task, model)
     if isinstance(model, Baseline):
-        check_seed(config)
         return Member(config, task, model)
     check_metrics(config, task, model)
     check_validation(config, task)
@@ -249,12 +252,23 @@ def check_task_kind(config: Config, task: Task, model: Any) -> None:
     )
 
 
-def check_seed(config: Config) -> None:
-    """Raise UsageError for a seed that is too large for scikit-learn."""
-    if config.seed >= 2**32:
+def check_seed(config: Config, model: Baseline) -> None:
+    """Raise UsageError for a seed that is too large for the library of a baseline."""
+    if config.seed >= 2**model.seed_bits:
         raise UsageError(
-            f"seed={config.seed} is too large for model={config.model.name}: scikit-learn takes seeds below 2^32."
+            f"seed={config.seed} is too large for model={config.model.name}, which takes seeds below "
+            f"2^{model.seed_bits}."
         )
+
+
+def check_packages(config: Config, model: Baseline) -> None:
+    """Raise UsageError, with the command that installs it, where a package that a baseline needs is missing."""
+    for package, module in model.packages.items():
+        if find_spec(module) is None:
+            raise UsageError(
+                f"model={config.model.name} needs {package}, which is not installed. "
+                "Install it: pip install 'psilon-bench[peers]'."
+            )
 
 
 def check_outputs(config: Config, task: Task, model: nn.Module) -> None:

@@ -2,16 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RecordsFailed, StackFailed, UsageError, with_kind
 from psilon_bench.machine.arithmetic import set_tf32, set_threads
 from psilon_bench.machine.signals import Stopped, kept_until_safe
+from psilon_bench.models.baselines import Baseline
 from psilon_bench.models.offers import unclaimed
 from psilon_bench.records import places
 from psilon_bench.records.checkpoint import Checkpoint, Found, set_aside_outdated
-from psilon_bench.records.record import Record, check_writable, command_line
+from psilon_bench.records.record import Record, check_writable, command_line, versions
 from psilon_bench.records.run_json import read_run
 from psilon_bench.records.run_locks import locked_runs
 from psilon_bench.run.checks import prepare
@@ -236,8 +238,9 @@ def keep_room(checkpoint: Checkpoint, engine: Engine) -> None:
 
 
 def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
-    """Return what run.json says of the data, the place and the command."""
-    task = member.task
+    """Return what run.json says of the data, the place, the command, and the package of a baseline."""
+    task, model = member.task, member.model
+    packages, notes = (model.packages, model.notes()) if isinstance(model, Baseline) else ({}, [])
     return {
         "task": {
             "name": task.name,
@@ -252,8 +255,9 @@ def about(member: Member, engine: Engine, in_sweep: bool) -> dict[str, Any]:
             "licence": task.licence,
             "checksum": task.checksum,
             **({} if task.val.weights is None else {"val_weight": task.val.weights.sum().item()}),
-            "notes": [*task.notes, *member.config.reg.build().notes(member.model), *unclaimed(member.model)],
+            "notes": [*task.notes, *member.config.reg.build().notes(model), *unclaimed(model), *notes],
         },
+        "versions": versions() | {package: version(package) for package in packages},
         "device": engine.device,
         "precision": engine.precision,
         "command": command_line(),

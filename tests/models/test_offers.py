@@ -56,6 +56,7 @@ CLAIMS = {  # by class, so that a network of a new class fails here until it is 
     "RandomForest": {HasTaskKinds},
     "HistGBDT": {HasTaskKinds},
     "BasisPursuit": {HasWeights, HasMeasures, HasTaskKinds},
+    **{name: {HasTaskKinds} for name in ("CatBoost", "LightGBM", "XGBoost", "EBM", "RealMLP", "TabM")},
 }
 SIZES = {"hidden": 6, "depth": 3, "blocks": [[3], [4, 5]], "channels": [3, 4], "per_stage": 1}
 FEATURES, OUTPUTS, IMAGE = 5, 3, (1, 4, 4)
@@ -96,13 +97,14 @@ MODELS = options("model")
 
 
 def built(section: ComponentSection) -> nn.Module | Baseline:
-    """A small network of this option, in float64, or a baseline that is fitted."""
+    """A small network of this option, in float64, or a baseline, fitted where that needs no package of an extra."""
     arguments = {key: value for key, value in SIZES.items() if key in section.arguments}
     section = type(section).model_validate(section.model_dump(by_alias=True) | arguments)
     rows = torch.randn(4, FEATURES)
     model = section.build(num_features=FEATURES, num_outputs=OUTPUTS, input_shape=IMAGE, rows=rows)
     if isinstance(model, Baseline):
-        model.fit(model.kinds[0], Split(rows, torch.randn(4, 1)), seed=0)
+        if not model.packages:
+            model.fit(model.kinds[0], Split(rows, torch.randn(4, 1)), seed=0)
         return model
     return model.double()
 
