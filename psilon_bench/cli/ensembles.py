@@ -2,20 +2,34 @@
 
 from pathlib import Path
 
+from rich.table import Column
+
 
 def make_and_show(folder: Path) -> None:
     """Write an ensemble for each data set of the records in a folder, and show what it is worth.
 
     A data set without one is told in a line. Raises UsageError where none has one.
     """
-    from psilon_bench.report.ensemble import make_ensembles
+    from psilon_bench.records.ensemble_json import read_ensemble
+    from psilon_bench.records.places import ensemble_folder
+    from psilon_bench.report.ensemble import SHOWN, make_ensembles
+    from psilon_bench.report.ensemble_scores import ensemble_scores
     from psilon_bench.report.metric import chosen_by
     from psilon_bench.report.report import make
-    from psilon_bench.run.display import Display
+    from psilon_bench.run.display import Display, number
+    from psilon_bench.run.printing import folding
 
-    display = Display()
+    display, rows = Display(), []
     table, problems = make_ensembles(make([folder], chosen_by("val/loss", None)).choices, folder)
-    display.console.print(table.terminal())
+    for dataset in dict.fromkeys(str(row[0]) for row in table.rows):
+        place = ensemble_folder(folder, dataset)
+        made, scores = read_ensemble(place), ensemble_scores(place)
+        told = [number(scores[name]) if name in scores else "" for name in SHOWN]
+        rows.append([dataset, str(len(made.members)), number(made.loss["val"]), number(made.loss["test"]), *told])
+    heads = ("networks", "val/loss", "test/loss", *SHOWN)
+    kept = [k for k in range(len(heads) + 1) if any(row[k] for row in rows)]
+    columns = [*folding("ensemble of"), *(Column(head, justify="right") for head in heads)]
+    display.table([columns[k] for k in kept], [[row[k] for k in kept] for row in rows])
     for line in problems:
         display.say(line, soft_wrap=True)
-    display.say(f"Each is in {folder / 'ensembles'}, for psilon-predict FOLDER rows.csv.", soft_wrap=True)
+    display.say(f"They are in {folder / 'ensembles'}, for psilon-predict FOLDER rows.csv.", soft_wrap=True)
