@@ -191,3 +191,11 @@ def test_a_value_stands_in_the_configuration_or_in_the_code(path: Any) -> None:
     parameters = inspect.signature(locate(option["_target_"])).parameters
     twice = [key for key in option if key in parameters and parameters[key].default is not inspect.Parameter.empty]
     assert twice == []
+
+
+def test_a_name_of_digits_is_a_name(composed: Any) -> None:
+    """YAML takes it for a number; truth values are no names."""
+    config = check(composed("name=361078", "results_dir=2026", "tracking.experiment=7"))
+    assert (config.name, Path(config.results_dir).name, config.tracking.experiment) == ("361078", "2026", "7")
+    with pytest.raises(UsageError, match="name=True is not valid"):
+        check(composed("name=true"))

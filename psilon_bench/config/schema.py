@@ -14,11 +14,12 @@ from psilon_bench.config.components import BASELINE, STACKABLE, derives, locate
 from psilon_bench.config.identity import Identity, digest
 from psilon_bench.config.marks import file_arguments, settled
 from psilon_bench.config.repeated import FOLDS, REFIT, fold_words, without_repeated
-from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection
+from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection, spelled
 from psilon_bench.config.signature import without_bool
 
 Name = Annotated[
     str,
+    BeforeValidator(spelled),
     Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$",
         description="letters, digits and . _ + -, at most 100 (it names a folder)",
@@ -196,7 +197,7 @@ class Config(Section):
     metrics: MetricsSection
     hardware: HardwareSection
     tracking: TrackingSection
-    results_dir: Annotated[str, Field(min_length=1)]
+    results_dir: Annotated[str, BeforeValidator(spelled), Field(min_length=1)]
     plan: bool
     rerun: bool
     race: bool

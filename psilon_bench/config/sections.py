@@ -3,13 +3,18 @@
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from psilon_bench.config.addresses import TrackingUri
 
 Finite = Field(allow_inf_nan=False)
 MOST_THREADS = max(256, os.cpu_count() or 1)
 Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
+
+
+def spelled(value: Any) -> Any:
+    """Return a whole number as text: name=2026 is a name, which YAML takes for a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class Section(BaseModel):
@@ -68,7 +73,7 @@ class TrackingSection(Section):
 
     name: Literal["mlflow", "none"]
     uri: TrackingUri | None
-    experiment: Annotated[str, Field(min_length=1, max_length=250)]
+    experiment: Annotated[str, BeforeValidator(spelled), Field(min_length=1, max_length=250)]
     registered_name: Annotated[str, Field(pattern=r"^[^/:]*[^/:\s.][^/:]*$", max_length=250)] | None = Field(
         alias="register", description="a name without / and :"
     )
