@@ -14,7 +14,7 @@ from psilon_bench.config.options import options
 from psilon_bench.config.schema import Config
 
 COMPONENTS = [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))]
-PRESETS = ("experiment", "suite")  # of whole configurations; the other groups are sections of one
+PRESETS = ("effort", "experiment", "suite")  # of whole configurations; the other groups are sections of one
 SECTIONS = [(group, name) for group, name in COMPONENTS if group not in PRESETS]
 BUILT = [(group, name) for group, name in SECTIONS if "_target_" in read_option(CONF / group / f"{name}.yaml")]
 

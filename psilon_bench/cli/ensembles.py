@@ -8,7 +8,8 @@ from rich.table import Column
 def make_and_show(folder: Path) -> None:
     """Write an ensemble for each data set of the records in a folder, and show what it is worth.
 
-    A data set without one is told in a line. Raises UsageError where none has one.
+    Of a single network that a race has left it is that network, with the temperature of its probabilities. A data set
+    without one is told in a line. Raises UsageError where none has one.
     """
     from psilon_bench.records.ensemble_json import read_ensemble
     from psilon_bench.records.places import ensemble_folder
@@ -20,7 +21,7 @@ def make_and_show(folder: Path) -> None:
     from psilon_bench.run.printing import folding
 
     display, rows = Display(), []
-    table, problems = make_ensembles(make([folder], chosen_by("val/loss", None)).choices, folder)
+    table, problems = make_ensembles(make([folder], chosen_by("val/loss", None)).choices, folder, least=1)
     for dataset in dict.fromkeys(str(row[0]) for row in table.rows):
         place = ensemble_folder(folder, dataset)
         made, scores = read_ensemble(place), ensemble_scores(place)

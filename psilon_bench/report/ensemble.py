@@ -64,11 +64,11 @@ class Predictions:
         return float(cross_entropy(tempered(likely, temperature)[np.arange(len(right)), right]))
 
 
-def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list[str]]:
+def make_ensembles(choices: Sequence[Choice], folder: Path, least: int = 2) -> tuple[Table, list[str]]:
     """Write an ensemble for each data set to the folder of a report's records.
 
-    Returns the table that shows them, and a note for each data set that has none: it has fewer than two candidates, or
-    runs whose rows differ. UsageError where all of them have none.
+    Returns the table that shows them, and a note for each data set that has none: it has fewer than `least` candidates,
+    or runs whose rows differ. UsageError where all of them have none.
     """
     rows: list[list[Cell]] = []
     problems: list[str] = []
@@ -76,7 +76,7 @@ def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list
     for dataset in dict.fromkeys(group.dataset for group in groups):
         own = [group for group in groups if group.dataset == dataset]
         try:
-            rows += make_ensemble(dataset, own, places.ensemble_folder(folder, dataset))
+            rows += make_ensemble(dataset, own, places.ensemble_folder(folder, dataset), least)
         except UsageError as error:
             problems.append(str(error))
     if problems and not rows:
@@ -89,9 +89,9 @@ def make_ensembles(choices: Sequence[Choice], folder: Path) -> tuple[Table, list
     return Table("ensemble", "Ensembles", columns, rows, note), problems
 
 
-def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path) -> list[list[Cell]]:
+def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least: int) -> list[list[Cell]]:
     """Write the ensemble of one data set, and return its rows of the table."""
-    candidates = checked([one for group in groups for one in candidates_of(group)], dataset, groups)
+    candidates = checked([one for group in groups for one in candidates_of(group)], dataset, groups, least)
     kind = groups[0].kind
     judged = compared([one.judged for one in candidates], "val", kind, dataset)
     picks = greedy_picks(judged.values, judged.loss)
@@ -164,9 +164,9 @@ def weights_file(run: Run, which: str) -> Path:
     return run.folder / places.weights_name(which)
 
 
-def checked(candidates: list[Candidate], dataset: str, groups: Sequence[RunGroup]) -> list[Candidate]:
-    """Return the candidates; UsageError where there are fewer than two."""
-    if len(candidates) > 1:
+def checked(candidates: list[Candidate], dataset: str, groups: Sequence[RunGroup], least: int) -> list[Candidate]:
+    """Return the candidates; UsageError where there are fewer than `least`."""
+    if len(candidates) >= least:
         return candidates
     what = "one network" if candidates else "no network with its predictions"
     again = "cv_refit=5" if any(group.is_cross_validated for group in groups) else "reg.lam=1e-4,1e-3,1e-2"
