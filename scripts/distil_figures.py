@@ -8,8 +8,7 @@ five folds, trained on labels alone, on means of labels and the ensemble's out-o
 these alone (w = 1); then each of them again with its lambda and pruner=l1_projection. The choices look at no test row.
 A row has means and standard deviations over splits: the test loss (cross-entropy, or the error in units of the target),
 its ratio to that of the ensemble and how often that is at most 1.02, the certificate and the weights that are not 0.
-What was trained is not trained again. Cost: some 3 minutes of processor time for each
-small data set and split.
+What was trained is not trained again. Cost: 3 minutes of processor time a split.
 """
 
 import argparse
