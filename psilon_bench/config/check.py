@@ -36,6 +36,8 @@ def check(cfg: DictConfig) -> Config:
 def with_absolute_paths(config: Config) -> Config:
     """Return the configuration with all paths absolute, whatever the working folder becomes later."""
     changes: dict[str, Any] = {"results_dir": absolute(config.results_dir)}
+    if config.trainer.teacher is not None:
+        changes["trainer"] = config.trainer.model_copy(update={"teacher": absolute(config.trainer.teacher)})
     for section in ("dataset", "model", "reg", "optimizer", "scheduler", "pruner"):
         component = getattr(config, section)
         if paths := component.resolved():

@@ -47,7 +47,9 @@ def canonical(value: Any) -> Any:
 
 
 def difference(before: Identity, now: Identity) -> str:
-    """Return in words what differs between two runs of one fingerprint: the data or the code."""
+    """Return in words what differs between two runs: a file that is no data, the data, or the code."""
+    if before.fingerprint != now.fingerprint:
+        return "a file that the configuration names changed since"
     if before.data != now.data:
         return f"data changed since (checksum {before.data[:8]} -> {now.data[:8]})"
     return f"the code that makes the numbers changed since (version {before.code[:8]} -> {now.code[:8]})"

@@ -1,14 +1,17 @@
 """Sections of the configuration that name no component: training, hardware and tracking."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from psilon_bench.config.addresses import TrackingUri
+from psilon_bench.config.code_version import digest_of
 
 Finite = Field(allow_inf_nan=False)
 MOST_THREADS = max(256, os.cpu_count() or 1)
+TEACHER = "teacher.parquet"  # in the folder of an ensemble: see psilon_bench.data.teacher
 Threads = Annotated[int, Field(gt=0, le=MOST_THREADS)]
 
 
@@ -40,15 +43,26 @@ class TrainerSection(Section):
     select: Literal["last", "best"]
     prune_then_finetune: PositiveInt | None
     class_weight: Literal["balanced"] | None
+    teacher: Annotated[str, Field(min_length=1)] | None
+    teacher_weight: Annotated[float, Field(ge=0, le=1), Finite]
 
     def determining(self) -> dict[str, Any]:
         """Return what determines numbers: batch_size takes the place of num_batches, and checkpoints change nothing."""
         unused = {"checkpoint_every", "num_batches" if self.batch_size else "batch_size"}
-        return self.model_dump(exclude=unused | {"class_weight"}) | self.weighting()
+        unused |= {"class_weight", "teacher", "teacher_weight"}
+        return self.model_dump(exclude=unused) | self.weighting() | self.teaching()
 
     def weighting(self) -> dict[str, Any]:
         """Return the weights of classes, which baselines take too; nothing without them, as before there were any."""
         return {} if self.class_weight is None else {"class_weight": self.class_weight}
+
+    def teaching(self) -> dict[str, Any]:
+        """Return the content of the teacher's file and its weight; nothing without one, as before there were any."""
+        if self.teacher is None:
+            return {}
+        file = Path(self.teacher, TEACHER)
+        content = digest_of([file], file.parent) if file.is_file() else "no file"
+        return {"teacher": content, "teacher_weight": self.teacher_weight}
 
     @property
     def all_epochs(self) -> int:

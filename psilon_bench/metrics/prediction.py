@@ -11,7 +11,8 @@ from psilon_bench.data.task import Kind
 from psilon_bench.metrics.functions import MetricFunction, values
 
 Logits = Float[Tensor, "batch output"]  # of regression predictions of the scaled target, of recovery A x
-Targets = Float[Tensor, "batch output"] | Int[Tensor, " batch"]  # the latter for more than two classes
+# of more than two classes integers, or in training a probability of each class; of two the probability of class 1
+Targets = Float[Tensor, "batch output"] | Int[Tensor, " batch"]
 Shares = Float[Tensor, " batch"]  # of each row in a mean over the rows; they sum to 1
 
 

@@ -5,7 +5,7 @@
         .mlflow.lock                         held while database and experiment are made
         <name>/                              the folder of a sweep, or of single runs
             <time>_<model>_<reg>_<id>/       the record of one run: the files named below
-            ensembles/<data set>/            ensemble.json of networks in these records
+            ensembles/<data set>/            ensemble.json of networks in these records, and teacher.parquet
             .checkpoints/                    checkpoints of stacks, and the locks of runs that are being trained
             .inner/<id>/                     what another launcher's workers read: one pickled stack a job
             .study.jsonl, .study.lock        Optuna's journal of a search, and the lock of the process that searches

@@ -7,6 +7,8 @@ cannot be loaded from a record that a stranger may have written.
 
 The mean of probabilities is less sure than its members, and is calibrated by one temperature, fitted to the validation
 rows (psilon_bench.metrics.temperature). Rows with weights leave it as it is, for the fit would count them alike.
+
+What it predicts of the validation rows is written beside it, for students: see psilon_bench.data.teacher.
 """
 
 import os
@@ -14,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,16 +26,15 @@ from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
+from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_likely, replicates, rows_of_part
 from psilon_bench.report.ensemble_scores import ensemble_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup
-from psilon_bench.report.keys import partition
 from psilon_bench.report.records import Run
 from psilon_bench.report.selection import Choice
 from psilon_bench.report.table import Cell, Table
+from psilon_bench.report.teacher import teacher_table, write_teacher
 
-Part = Literal["val", "test"]
-PROBABILITY = "probability/"
 SHOWN = ("test/accuracy", "test/rmse")  # the latter in units of the target
 
 
@@ -101,6 +101,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     tested = compared([one.members for one in candidates], "test", kind, dataset)
     parts = {"val": judged, "test": tested}
     temperature = temperature_of(judged, weights, kind)
+    taught = teacher_table(judged.candidates, tested.candidates, weights, temperature)
     made = EnsembleJson(
         task=run_json.read_raw(candidates[0].members[0].folder)["task"],
         data=candidates[0].members[0].checksum,
@@ -117,6 +118,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
         loss_of_best={part: rows.loss_with(single) for part, rows in parts.items()},
     )
     write_ensemble(folder, made)
+    write_teacher(folder, taught)
     return list(rows_of(dataset, made, ensemble_scores(folder)))
 
 
@@ -205,33 +207,12 @@ def is_same(targets: pd.Series, others: pd.Series) -> bool:
     return list(targets) == list(others)
 
 
-def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
-    """Return the runs that predict all rows together: on validation rows the folds of a partition, else each alone."""
-    return list(partition(runs, lambda run: run.partition).values()) if part == "val" else [[run] for run in runs]
-
-
 def temperature_of(judged: Predictions, weights: np.ndarray, kind: str) -> float | None:
     """Return the temperature of the weighted mean on validation rows; None for a regression and for weighted rows."""
     if kind == "regression":
         return None
     likely, right, weighted = mean_likely(judged.candidates, weights, judged.part)
     return None if weighted else fit_temperature("multiclass", logs_of(likely), torch.from_numpy(right))
-
-
-def mean_likely(
-    candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return the weighted mean of probabilities (rows, classes), the right classes (rows,), whether rows have weights.
-
-    weights: (candidates,), of which those with 0 are not read.
-    """
-    total, frame, right = np.zeros(()), pd.DataFrame(), np.zeros(())
-    for runs, weight in zip(candidates, weights, strict=True):
-        own = [rows_of_part(same, part) for same in replicates(runs, part)] if weight else []
-        for frame in own:
-            likely, right = likely_and_right(frame)
-            total = total + weight / len(own) * likely
-    return total, right, "weight" in frame
 
 
 def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
@@ -244,17 +225,3 @@ def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:
         frame["value"] = likely[np.arange(len(frame)), right]
         frame["target"] = frame["target"].astype(str)
     return frame[[name for name in ("target", "value", "weight") if name in frame]]
-
-
-def rows_of_part(runs: Sequence[Run], part: Part) -> pd.DataFrame:
-    """Return the predictions of these runs for rows of validation or test, by the numbers of the rows."""
-    read = partial(pd.read_parquet, filters=[("split", "==", part)])
-    frame = pd.concat([read(run.folder / places.PREDICTIONS) for run in runs], ignore_index=True)
-    return frame.sort_values("row", kind="stable").set_index("row")
-
-
-def likely_and_right(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return the probabilities (rows, classes) and the places of the right classes (rows,) of predictions."""
-    columns = [name for name in frame if name.startswith(PROBABILITY)]
-    classes = pd.Index([name.removeprefix(PROBABILITY) for name in columns])
-    return frame[columns].to_numpy(dtype=float), classes.get_indexer(frame["target"].astype(str))

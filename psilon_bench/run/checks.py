@@ -25,6 +25,7 @@ from psilon_bench.run.calibration_checks import check_coverage, check_temperatur
 from psilon_bench.run.certificate_checks import check_certificate
 from psilon_bench.run.metric_checks import check_metrics
 from psilon_bench.run.monotone_checks import set_directions
+from psilon_bench.run.teacher_checks import check_teacher
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.dry_run import parameters_of, problem
 from psilon_bench.training.footprint import check_parameters, check_room, one_row
@@ -63,6 +64,7 @@ def member_of(config: Config, task: Task) -> Member:
     check_temperature(config, task)
     check_coverage(config, task)
     check_weights(config, task, model)
+    check_teacher(config, task, model)
     check_certificate(config, task, model)
     if isinstance(model, Baseline):
         return Member(config, task, model)

@@ -22,6 +22,7 @@ from psilon_bench.training.evaluation import Evaluation
 from psilon_bench.training.outcomes import outcomes
 from psilon_bench.training.randomness import Randomness
 from psilon_bench.training.recipe import Recipe
+from psilon_bench.training.soft_targets import taught_splits
 from psilon_bench.training.stack import Stack
 from psilon_bench.training.step import TrainingStep
 from psilon_bench.training.threads import ThreadChoice
@@ -36,7 +37,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.stack, settings = recipe, recipe.stack, recipe.settings
-        splits = training_splits(recipe.tasks, settings.class_weight)
+        splits = taught_splits(training_splits(recipe.tasks, settings.class_weight), recipe.tasks, settings)
         train = Rows(splits, self.stack.device, self.stack.dtype)
         augments = [task.augment for task in recipe.tasks]
         self.batches = Batches(train, recipe.seeds, settings.num_batches, settings.batch_size, augments)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lone_runs import assert_lone_runs, ran
 from rich.console import Console
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss, root_mean_squared_error
@@ -27,8 +28,6 @@ from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
 from psilon_bench.training.batches import Batches, Rows
 from psilon_bench.training.class_weight import balanced_classes, training_splits
-from psilon_bench.training.engines import build_trainer
-from psilon_bench.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 KINDS = ("regression", "binary", "multiclass")
@@ -46,14 +45,6 @@ def repeated(split: Split) -> Split:
     assert split.weights is not None
     index = torch.arange(len(split)).repeat_interleave(split.weights.long())
     return Split(split.x[index], split.y[index])
-
-
-def ran(members: list[Any]) -> tuple[Trainer, list[dict[str, float]]]:
-    """A trainer at its end, and the last row of each history."""
-    trainer = build_trainer(members)
-    trainer.run(lambda *_: None)
-    trainer.select()
-    return trainer, [member.last_row for member in trainer.members]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,13 +103,7 @@ def test_splits_of_unequal_length_train_as_one_stack(kind: Any, sizes: Any, task
     short, long = task(kind, sizes=(22, 9, 7)), task(kind, seed=1, sizes=(24, 11, 7))
     long = replace(long, train=weighted(long.train, low=1))
     settings = [config(*TINY, *(f"trainer.{k}={v}" for k, v in sizes.items()), f"reg.lam={lam}") for lam in (0.1, 0.5)]
-    members = [(one, data) for data in (short, long) for one in settings]
-    stacked, rows = ran([member_of(*member) for member in members])
-    for index, member in enumerate(members):
-        alone, (expected,) = ran([member_of(*member)])
-        assert rows[index] == pytest.approx(expected, rel=1e-9)
-        for name, value in stacked.stack.state(index).items():
-            torch.testing.assert_close(value, alone.stack.state(0)[name], rtol=0, atol=1e-10)
+    assert_lone_runs([(one, data) for data in (short, long) for one in settings])
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
