@@ -48,8 +48,16 @@ def test_more_effort_is_more_of_everything() -> None:
 @pytest.mark.slow
 def test_one_command_for_a_table(psilon: Any, capsys: Any) -> None:
     """It names a test accuracy, and the ensemble that it is of; the same command again trains nothing."""
-    command = ("-m", "+experiment=small", "effort=quick", "dataset=wine", "tracking=none", "results_dir=results")
-    command = (*command, "trainer.epochs=100", "trainer.eval_every=25")  # not those of the tests
+    usual = ("trainer.epochs=100", "trainer.eval_every=25")  # not those of the tests
+    command = (
+        "-m",
+        "+experiment=small",
+        "effort=quick",
+        "dataset=wine",
+        "tracking=none",
+        "results_dir=results",
+        *usual,
+    )
     code, said = psilon(*command)
     assert code == 0, said
     made = read_ensemble(Path("results/small/ensembles/wine"))
