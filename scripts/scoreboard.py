@@ -32,6 +32,7 @@ class Number(Expected):
     row: Annotated[list[str], Field(min_length=3, max_length=3)]  # data set, method, setting
     sd: NonNegativeFloat | None
     n: int
+    swing: NonNegativeFloat = 0.0  # between the last evaluations, where training does not settle
     source: str = "ours"
 
     @property
@@ -40,7 +41,7 @@ class Number(Expected):
         seeds = 3 * self.sd / math.sqrt(self.n) if self.sd and self.metric != "val/error" else 0.0
         share = (0.02 if self.n > 1 else 0.05) * abs(self.value)
         least = 0.01 if "accuracy" in self.metric or "sparsity" in self.metric else 1e-9
-        return float(f"{max(seeds, share, least):.2g}")
+        return float(f"{max(seeds, share, least, self.swing):.2g}")
 
 
 class Claim(BaseModel):
