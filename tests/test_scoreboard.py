@@ -97,13 +97,18 @@ def test_an_entry_that_says_it_wrongly(key: str, value: Any) -> None:
         scoreboard.Claim.model_validate({**CLAIMS[0].model_dump(), key: value})
 
 
-def made_again(numbers: Sequence[Any], commands: Sequence[str], folder: Path, data: Path | None) -> dict[str, str]:
-    """Return verdict and difference of each number, after its commands were run in the folder."""
+def environment(folder: Path, data: Path | None) -> dict[str, str]:
+    """Return the environment of commands in this folder: caches of their own, with a copy of the real data."""
     here = {**os.environ, "PSILON_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"}
-    if data is not None:
-        shutil.copytree(data / "openml", folder / "openml", copy_function=shutil.copyfile)  # the client writes there
-        here["OPENML_CACHE_DIR"] = str(folder / "openml")
-        (folder / "HIGGS.csv.gz").symlink_to(data / "higgs" / "HIGGS.csv.gz")
+    if data is None:
+        return here
+    shutil.copytree(data / "openml", folder / "openml", copy_function=shutil.copyfile)  # the client writes there
+    (folder / "HIGGS.csv.gz").symlink_to(data / "higgs" / "HIGGS.csv.gz")
+    return here | {"OPENML_CACHE_DIR": str(folder / "openml")}
+
+
+def made_again(numbers: Sequence[Any], commands: Sequence[str], folder: Path, here: dict[str, str]) -> dict[str, str]:
+    """Return verdict, mean and difference of each number, after its commands were run in the folder."""
     entries = [{key: getattr(number, key) for key in Expected.model_fields} for number in numbers]
     (folder / "expected.yaml").write_text(json.dumps(entries))
     *runs, report = [shlex.split(command) for command in commands]
@@ -138,9 +143,8 @@ def test_three_claims_come_out_again(tmp_path: Path) -> None:
     seed = int(os.environ.get("PSILON_DRAW") or random.SystemRandom().randrange(1000))
     drawn = random.Random(seed).sample(sorted(by_commands), 3)
     print(f"PSILON_DRAW={seed} draws these again")
-    for number, commands in enumerate(drawn):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        told = made_again(by_commands[commands], commands, folder, data)
+    here = environment(tmp_path, data)
+    for commands in drawn:
+        told = made_again(by_commands[commands], commands, tmp_path, here)
         print(commands[0], json.dumps(told, indent=1))
         assert all(verdict.startswith("inside ") for verdict in told.values()), (seed, commands, told)
