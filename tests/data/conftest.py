@@ -1,7 +1,6 @@
 """A cache of its own for every test, the OpenML of the tests, and the way to real data where there is some."""
 
 import gzip
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import tenacity
 from cells import NUMBERS
 from omegaconf import OmegaConf
 from openml_server import Data, Server, serving
+from real_data import real_data_folder
 from sklearn import datasets
 
 from psilon_bench.config.check import check_arguments
@@ -29,9 +29,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    place = Path(os.environ.get("PSILON_REAL_DATA", Path(__file__).parents[3] / "shared")).absolute()
-    if not (place / "openml" / "contents.json").is_file():
-        pytest.skip(f"no real data in {place}; set PSILON_REAL_DATA")
+    place = real_data_folder()
+    if place is None:
+        pytest.skip("no real data; set PSILON_REAL_DATA")
     return place
 
 
