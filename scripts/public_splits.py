@@ -52,7 +52,7 @@ def given_splits(kind: str, folder: Path) -> Iterator[Given]:
     if kind == "talent":
         for name, held in {"cpu_act": "regression", "mfeat-factors": "classes"}.items():
             table = oracles(kind) / f"{name}.parquet"
-            yield Given(f"{name}_0", table, "target", held, ("dataset.split=split", "cv=null"))
+            yield Given(f"{name}_0", table, "target", held, ("dataset.split=split", "cv=null", "race=false"))
         return
     for name, about in json.loads((oracles(kind) / "splits.json").read_text()).items():
         lists = about["test_rows"] if kind == "uci" else [about["test_rows"][0][0]]

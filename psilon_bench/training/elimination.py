@@ -1,4 +1,8 @@
-"""Which settings leave a race at a rung: those whose validation loss is significantly above that of the best."""
+"""Which settings leave a race at a rung: those whose validation loss is significantly above that of the best.
+
+Where several of the best are wanted, as for refits or an ensemble, above that of the last of these: a setting leaves
+where it cannot be one of them any more.
+"""
 
 import warnings
 from dataclasses import dataclass
@@ -27,23 +31,23 @@ class Elimination:
     pairs: int
 
 
-def eliminations(losses: pd.DataFrame) -> dict[Any, Elimination]:
-    """Return the columns of a table of losses that leave, with their numbers.
+def eliminations(losses: pd.DataFrame, wanted: int = 1) -> dict[Any, Elimination]:
+    """Return the columns of a table of losses that leave, with their numbers; so many of the best are wanted.
 
     losses: a row for each replicate, a column for each setting; what is not finite is no loss. A setting is compared
-    over the replicates that it shares with the best one; it stays where these are fewer than FEWEST_PAIRS, and where
-    its differences are all 0 (up to ROUNDING), which no test tells from chance.
+    over the replicates that it shares with the best one, or the last of those wanted; it stays where these are fewer
+    than FEWEST_PAIRS, and where its differences are all 0 (up to ROUNDING), which no test tells from chance.
     """
     finite = losses.astype(float).where(np.isfinite(losses.astype(float)))
-    best = best_setting(finite)
-    if best is None:
+    best = best_settings(finite, wanted)
+    if len(best) < wanted:
         return {}
-    compared = {setting: comparison(finite[setting], finite[best]) for setting in finite if setting != best}
+    compared = {setting: comparison(finite[setting], finite[best[-1]]) for setting in finite if setting not in best}
     return {setting: test for setting, test in compared.items() if test is not None and test.p < LEVEL}
 
 
-def best_setting(losses: pd.DataFrame) -> Any:
-    """Return the column with the smallest mean, None where there is no loss; of equal ones the first.
+def best_settings(losses: pd.DataFrame, wanted: int) -> list[Any]:
+    """Return the columns with the smallest means, the best first, at most `wanted`; of equal ones the first.
 
     Compared are settings that have at least as many losses as the upper half of those that have any: a mean over the
     few replicates that did not diverge is a mean over the easy ones.
@@ -51,9 +55,9 @@ def best_setting(losses: pd.DataFrame) -> Any:
     counts = losses.count()
     counts = counts[counts > 0]
     if counts.empty:
-        return None
+        return []
     enough = counts[counts >= counts.quantile(interpolation="higher")].index
-    return losses[enough].mean().idxmin()
+    return losses[enough].mean().sort_values(kind="stable").index[:wanted].tolist()
 
 
 def comparison(losses: pd.Series, best: pd.Series) -> Elimination | None:

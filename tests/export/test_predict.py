@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from export_commands import predicting
+from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_wine
 
 from psilon_bench.data.image_scaler import ImageScaler
@@ -172,8 +173,9 @@ def test_bundled_data_compact_networks_and_ensembles(finished: Any, tmp_path: Pa
     np.testing.assert_allclose(small.iloc[:, 1:].to_numpy(), right, rtol=1e-6)
     make_ensembles(make([folders[0].parent], Metric("val/loss", "min")).choices, folders[0].parent)
     ensemble = ensemble_folder(folders[0].parent, "wine")
-    members = json.loads((ensemble / "ensemble.json").read_text())["members"]
-    mean = sum(one["weight"] * load(ensemble / one["record"], "pruned").predict(frame) for one in members)
+    made = json.loads((ensemble / "ensemble.json").read_text())
+    mean = sum(one["weight"] * load(ensemble / one["record"], "pruned").predict(frame) for one in made["members"])
+    mean = softmax(np.log(mean) / made["temperature"], axis=1)
     np.testing.assert_allclose(
         read(predicting(ensemble, tmp_path / "wine.csv", "--proba").out).iloc[:, 1:], mean, rtol=1e-9
     )

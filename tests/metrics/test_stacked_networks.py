@@ -100,7 +100,7 @@ def test_a_certified_row_counts_as_one_that_withstands(unequal: Any) -> None:
         assert accuracies_of(net, own, right, [1e-9], "pairwise", 3)["attacked_accuracy/1e-09"] >= held.double().mean()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["pnet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])])
 def test_errors_of_regressions_are_those_of_each_by_itself(unequal: Any, kind: str) -> None:
     """With other units of the target in each; the worst error is that of single rows."""
     nets = [exact_network(model, "regression") for model in unequal(kind, 1)]
