@@ -39,14 +39,14 @@ def eliminations(losses: pd.DataFrame, wanted: int = 1) -> dict[Any, Elimination
     than FEWEST_PAIRS, and where its differences are all 0 (up to ROUNDING), which no test tells from chance.
     """
     finite = losses.astype(float).where(np.isfinite(losses.astype(float)))
-    best = best_settings(finite, wanted)
+    best = ranked_best(finite, wanted)
     if len(best) < wanted:
         return {}
     compared = {setting: comparison(finite[setting], finite[best[-1]]) for setting in finite if setting not in best}
     return {setting: test for setting, test in compared.items() if test is not None and test.p < LEVEL}
 
 
-def best_settings(losses: pd.DataFrame, wanted: int) -> list[Any]:
+def ranked_best(losses: pd.DataFrame, wanted: int) -> list[Any]:
     """Return the columns with the smallest means, the best first, at most `wanted`; of equal ones the first.
 
     Compared are settings that have at least as many losses as the upper half of those that have any: a mean over the

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from psilon_bench.config.sections import TrainerSection
-from psilon_bench.training.elimination import best_settings, eliminations
+from psilon_bench.training.elimination import ranked_best, eliminations
 from psilon_bench.training.rungs import RUNGS, loss_at, rung_epoch
 
 
@@ -108,7 +108,7 @@ def test_rounding_proves_nothing() -> None:
 def test_a_lucky_replicate_is_not_the_best() -> None:
     """A setting whose other replicates diverged is no measure for the others."""
     losses = pd.DataFrame({"lucky": [0.1, math.nan, math.nan], "b": [0.2, 0.3, 0.4], "c": [0.5, 0.4, 0.45]})
-    assert best_settings(losses, 1) == ["b"]
+    assert ranked_best(losses, 1) == ["b"]
 
 
 @pytest.mark.parametrize(("epochs", "eval_every"), [(1000, 10), (40, 7), (4, 1), (30, 7), (9, 2)])
