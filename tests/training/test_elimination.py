@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from psilon_bench.config.sections import TrainerSection
-from psilon_bench.training.elimination import ranked_best, eliminations
+from psilon_bench.training.elimination import eliminations, ranked_best
 from psilon_bench.training.rungs import RUNGS, loss_at, rung_epoch
 
 
