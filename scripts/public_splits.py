@@ -14,7 +14,6 @@ its choice is made; overrides are those of psilon-run (effort=best). In the end 
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from conformal_figures import folder_of_data
 from race_figures import RUN
 
 REPORT = (sys.executable, "-c", "from psilon_bench.cli.report import main; main()")
@@ -43,8 +43,7 @@ class Given:
 
 def oracles(kind: str) -> Path:
     """Return the folder of the tables and published numbers."""
-    root = os.environ.get("PSILON_REAL_DATA", Path(__file__).parents[2] / "shared")
-    return Path(root).absolute() / "oracles" / kind
+    return folder_of_data().with_name(kind)
 
 
 def given_splits(kind: str, folder: Path) -> Iterator[Given]:

@@ -1,5 +1,6 @@
 """ensemble=true: what a sweep makes of its networks when all of them are trained."""
 
+from collections import Counter
 from pathlib import Path
 
 from rich.table import Column
@@ -11,10 +12,7 @@ def make_and_show(folder: Path) -> None:
     Of a single network that a race has left it is that network, with the temperature of its probabilities. A data set
     without one is told in a line. Raises UsageError where none has one.
     """
-    from psilon_bench.records.ensemble_json import read_ensemble
-    from psilon_bench.records.places import ensemble_folder
     from psilon_bench.report.ensemble import SHOWN, make_ensembles
-    from psilon_bench.report.ensemble_scores import ensemble_scores
     from psilon_bench.report.metric import chosen_by
     from psilon_bench.report.report import make
     from psilon_bench.run.display import Display, number
@@ -22,11 +20,10 @@ def make_and_show(folder: Path) -> None:
 
     display, rows = Display(), []
     table, problems = make_ensembles(make([folder], chosen_by("val/loss", None)).choices, folder, least=1)
-    for dataset in dict.fromkeys(str(row[0]) for row in table.rows):
-        place = ensemble_folder(folder, dataset)
-        made, scores = read_ensemble(place), ensemble_scores(place)
-        told = [number(scores[name]) if name in scores else "" for name in SHOWN]
-        rows.append([dataset, str(len(made.members)), number(made.loss["val"]), number(made.loss["test"]), *told])
+    counts = Counter(str(row[0]) for row in table.rows)
+    for dataset, (*_, val, test, accuracy, rmse) in {str(row[0]): row for row in table.rows}.items():  # the last row
+        told = ["" if value is None else number(value) for value in (val, test, accuracy, rmse)]
+        rows.append([dataset, str(counts[dataset] - 2), *told])  # beside the members: the best alone, and all together
     heads = ("networks", "val/loss", "test/loss", *SHOWN)
     kept = [k for k in range(len(heads) + 1) if any(row[k] for row in rows)]
     columns = [*folding("ensemble of"), *(Column(head, justify="right") for head in heads)]

@@ -46,8 +46,8 @@ def fit_preprocessing(
 
     `categorical` and `dates` name columns of `train`, where they are there; all others hold numbers. `form` says
     which words and numbers count as missing, and how text spells numbers. `scaling` is that of columns of numbers; days
-    and codes are standardised. With weights (rows,), all above 0, a row of
-    weight 2 counts like two equal rows: medians, means and standard deviations are weighted.
+    and codes are standardised. With weights (rows,), all above 0, a row of weight 2 counts like two equal rows:
+    medians, means and standard deviations are weighted.
     """
     numbers = [c for c in train if c not in {*categorical, *dates}]
     text = as_text(train[[c for c in train if c in set(categorical)]], form)

@@ -26,7 +26,7 @@ from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
-from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_likely, replicates, rows_of_part
+from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_of, replicates, rows_of_part
 from psilon_bench.report.ensemble_scores import ensemble_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup
@@ -51,17 +51,12 @@ class Candidate:
 class Predictions:
     """What each candidate makes of the same rows, (candidates, rows), as greedy_picks has it, and the loss of means."""
 
-    candidates: Sequence[Sequence[Run]]
-    part: Part
     values: np.ndarray
     loss: Loss
 
-    def loss_with(self, weights: np.ndarray, temperature: float | None = None) -> float:
-        """Return the loss of the weighted mean, at a temperature of its probabilities; weights: (candidates,)."""
-        if temperature is None:
-            return float(self.loss(weights @ self.values))
-        likely, right, _ = mean_likely(self.candidates, weights, self.part)
-        return float(cross_entropy(tempered(likely, temperature)[np.arange(len(right)), right]))
+    def loss_with(self, weights: np.ndarray) -> float:
+        """Return the loss of the weighted mean; weights: (candidates,)."""
+        return float(self.loss(weights @ self.values))
 
 
 def make_ensembles(choices: Sequence[Choice], folder: Path, least: int = 2) -> tuple[Table, list[str]]:
@@ -93,15 +88,19 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     """Write the ensemble of one data set, and return its rows of the table."""
     candidates = checked([one for group in groups for one in candidates_of(group)], dataset, groups, least)
     kind = groups[0].kind
-    judged = compared([one.judged for one in candidates], "val", kind, dataset)
+    runs: dict[Part, list[list[Run]]] = {
+        "val": [one.judged for one in candidates],
+        "test": [one.members for one in candidates],
+    }
+    judged = compared(runs["val"], "val", kind, dataset)
     picks = greedy_picks(judged.values, judged.loss)
     weights = weights_of(picks, len(candidates))
     alone = judged.loss(judged.values)
     single = np.eye(len(candidates))[int(alone.argmin())]
-    tested = compared([one.members for one in candidates], "test", kind, dataset)
-    parts = {"val": judged, "test": tested}
-    temperature = temperature_of(judged, weights, kind)
-    taught = teacher_table(judged.candidates, tested.candidates, weights, temperature)
+    parts = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
+    means = {part: mean_of(own, weights, part) for part, own in runs.items()}
+    temperature = temperature_of(means["val"], kind)
+    taught = teacher_table(means["val"], means["test"].index, temperature)
     made = EnsembleJson(
         task=run_json.read_raw(candidates[0].members[0].folder)["task"],
         data=candidates[0].members[0].checksum,
@@ -114,7 +113,10 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
         picks=len(picks),
         candidates=len(candidates),
         temperature=temperature,
-        loss={part: rows.loss_with(weights, temperature) for part, rows in parts.items()},
+        loss={
+            part: rows.loss_with(weights) if temperature is None else tempered_loss(means[part], temperature)
+            for part, rows in parts.items()
+        },
         loss_of_best={part: rows.loss_with(single) for part, rows in parts.items()},
     )
     write_ensemble(folder, made)
@@ -195,9 +197,9 @@ def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset
     values = np.stack([np.mean([frame["value"].to_numpy() for frame in own], axis=0) for own in frames])
     weights = first["weight"].to_numpy() if "weight" in first else None
     if kind != "regression":
-        return Predictions(candidates, part, values, partial(cross_entropy, weights=weights))
+        return Predictions(values, partial(cross_entropy, weights=weights))
     scale = np.sqrt(np.mean([run.target_scale**2 for runs in candidates for run in runs]))
-    return Predictions(candidates, part, values / scale, partial(root_mean_square, weights=weights))
+    return Predictions(values / scale, partial(root_mean_square, weights=weights))
 
 
 def is_same(targets: pd.Series, others: pd.Series) -> bool:
@@ -207,12 +209,18 @@ def is_same(targets: pd.Series, others: pd.Series) -> bool:
     return list(targets) == list(others)
 
 
-def temperature_of(judged: Predictions, weights: np.ndarray, kind: str) -> float | None:
-    """Return the temperature of the weighted mean on validation rows; None for a regression and for weighted rows."""
-    if kind == "regression":
+def temperature_of(mean: pd.DataFrame, kind: str) -> float | None:
+    """Return the temperature of the mean on validation rows; None for a regression and for weighted rows."""
+    if kind == "regression" or "weight" in mean:
         return None
-    likely, right, weighted = mean_likely(judged.candidates, weights, judged.part)
-    return None if weighted else fit_temperature("multiclass", logs_of(likely), torch.from_numpy(right))
+    likely, right = likely_and_right(mean)
+    return fit_temperature("multiclass", logs_of(likely), torch.from_numpy(right))
+
+
+def tempered_loss(mean: pd.DataFrame, temperature: float) -> float:
+    """Return the cross-entropy of the mean of probabilities at a temperature."""
+    likely, right = likely_and_right(mean)
+    return float(cross_entropy(tempered(likely, temperature)[np.arange(len(right)), right]))
 
 
 def frame_of(runs: Sequence[Run], part: Part, kind: str) -> pd.DataFrame:

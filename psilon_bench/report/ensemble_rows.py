@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from psilon_bench.report.keys import partition
 from psilon_bench.report.records import Run
 
 Part = Literal["val", "test"]
-PROBABILITY = "probability/"
+PREDICTION, PROBABILITY = "prediction", "probability/"
 
 
 def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
@@ -20,31 +21,39 @@ def replicates(runs: Sequence[Run], part: Part) -> list[list[Run]]:
     return list(partition(runs, lambda run: run.partition).values()) if part == "val" else [[run] for run in runs]
 
 
-def mean_likely(
-    candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return the weighted mean of probabilities (rows, classes), the right classes (rows,), whether rows have weights.
+def mean_of(candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part) -> pd.DataFrame:
+    """Return the rows of a part with the weighted mean of predictions in the place of those of one network.
 
-    weights: (candidates,), of which those with 0 are not read.
+    weights: (candidates,), of which those with 0 are not read. A candidate's own prediction is its replicates' mean.
     """
-    total, frame, right = np.zeros(()), pd.DataFrame(), np.zeros(())
-    for runs, weight in zip(candidates, weights, strict=True):
-        own = [rows_of_part(same, part) for same in replicates(runs, part)] if weight else []
-        for frame in own:
-            likely, right = likely_and_right(frame)
-            total = total + weight / len(own) * likely
-    return total, right, "weight" in frame
+    picked = [runs for runs, weight in zip(candidates, weights, strict=True) if weight]
+    frames = [[rows_of_part(same, part) for same in replicates(runs, part)] for runs in picked]
+    first = frames[0][0]
+    columns = predicted_columns(first)
+    own = [np.mean([frame[columns].to_numpy(float) for frame in of_one], axis=0) for of_one in frames]
+    mean = np.tensordot(weights[weights > 0], own, axes=1)
+    return first.assign(**dict(zip(columns, mean.T, strict=True)))
+
+
+def predicted_columns(frame: pd.DataFrame) -> list[str]:
+    """Return the names of the columns with the probabilities of classes, or of that with the predicted number."""
+    return [name for name in frame if name.startswith(PROBABILITY)] or [PREDICTION]
 
 
 def rows_of_part(runs: Sequence[Run], part: Part) -> pd.DataFrame:
     """Return the predictions of these runs for rows of validation or test, by the numbers of the rows."""
+    return rows_of_records([run.folder for run in runs], part)
+
+
+def rows_of_records(folders: Sequence[Path], part: Part) -> pd.DataFrame:
+    """Return the predictions in these records for rows of validation or test, by the numbers of the rows."""
     read = partial(pd.read_parquet, filters=[("split", "==", part)])
-    frame = pd.concat([read(run.folder / places.PREDICTIONS) for run in runs], ignore_index=True)
+    frame = pd.concat([read(folder / places.PREDICTIONS) for folder in folders], ignore_index=True)
     return frame.sort_values("row", kind="stable").set_index("row")
 
 
 def likely_and_right(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return the probabilities (rows, classes) and the places of the right classes (rows,) of predictions."""
-    columns = [name for name in frame if name.startswith(PROBABILITY)]
+    columns = predicted_columns(frame)
     classes = pd.Index([name.removeprefix(PROBABILITY) for name in columns])
     return frame[columns].to_numpy(dtype=float), classes.get_indexer(frame["target"].astype(str))

@@ -13,11 +13,9 @@ import pandas as pd
 from psilon_bench.metrics.classification import classification_scores
 from psilon_bench.metrics.regression import regression_scores
 from psilon_bench.metrics.temperature import logs_of, tempered
-from psilon_bench.records import places
 from psilon_bench.records.ensemble_json import read_ensemble
+from psilon_bench.report.ensemble_rows import PREDICTION, likely_and_right, rows_of_records
 from psilon_bench.report.ensemble_selection import cross_entropy
-
-PREDICTION = "prediction"
 
 
 def ensemble_scores(folder: Path) -> dict[str, float]:
@@ -26,7 +24,7 @@ def ensemble_scores(folder: Path) -> dict[str, float]:
     Rows with weights have none, for these scores would count all rows alike.
     """
     made = read_ensemble(folder)
-    frames = [rows_of_test(folder / member.record) for member in made.members]
+    frames = [rows_of_records([folder / member.record], "test") for member in made.members]
     if "weight" in frames[0]:
         return {}
     weights = np.array([member.weight for member in made.members])
@@ -42,11 +40,10 @@ def mean_scores(
     if task["kind"] == "regression":
         mean = np.tensordot(weights, [frame[PREDICTION].to_numpy(float) for frame in frames], axes=1)
         return regression_scores(target.to_numpy(float), mean)
-    columns = [f"probability/{name}" for name in task["classes"]]
-    likely = np.tensordot(weights, [frame[columns].to_numpy(float) for frame in frames], axes=1)
+    likely = np.tensordot(weights, [likely_and_right(frame)[0] for frame in frames], axes=1)
     if temperature is not None:
         likely = tempered(likely, temperature)
-    right = pd.Index(task["classes"]).get_indexer(target.astype(str))
+    _, right = likely_and_right(frames[0])
     logs = logs_of(likely)
     logits = logs[:, 1:] - logs[:, :1] if task["kind"] == "binary" else logs
     usual = {
@@ -54,9 +51,3 @@ def mean_scores(
         "accuracy": float(np.mean(likely.argmax(axis=1) == right)),
     }
     return usual | classification_scores(task["kind"], logits, right)
-
-
-def rows_of_test(record: Path) -> pd.DataFrame:
-    """Return the predictions of a record for its test rows, in the order of their numbers."""
-    frame = pd.read_parquet(record / places.PREDICTIONS, filters=[("split", "==", "test")])
-    return frame.sort_values("row", kind="stable", ignore_index=True)

@@ -1,9 +1,7 @@
 """Writes teacher.parquet beside ensemble.json: see psilon_bench.data.teacher."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,35 +11,27 @@ from psilon_bench.data.teacher import TEST_ROWS, digest_of_rows
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import tempered
 from psilon_bench.records.atomic_files import atomic_write
-from psilon_bench.report.ensemble_rows import PROBABILITY, replicates, rows_of_part
-from psilon_bench.report.records import Run
+from psilon_bench.report.ensemble_rows import PREDICTION, predicted_columns
 
 
-def teacher_table(
-    judged: Sequence[Sequence[Run]], members: Sequence[Sequence[Run]], weights: np.ndarray, temperature: float | None
-) -> pa.Table | None:
-    """Return the weighted mean of predictions of the validation rows; None where rows have no numbers.
+def teacher_table(mean: pd.DataFrame, tested: pd.Index, temperature: float | None) -> pa.Table | None:
+    """Return what an ensemble predicts of the validation rows; None where rows have no numbers.
 
-    judged: the runs of each candidate that predict validation rows, members: those that were tested, weights:
-    (candidates,). Raises UsageError where a row is in both: what tests one network was validation for another.
+    mean: its mean of predictions, by the numbers of the validation rows; tested: those of its test rows. Raises
+    UsageError where a row is in both: what tests one network was validation for another.
     """
-    tested = rows_of_part([members[0][0]], "test").index
-    picked = [runs for runs, weight in zip(judged, weights, strict=True) if weight]
-    frames = [[rows_of_part(same, "val") for same in replicates(runs, "val")] for runs in picked]
-    first = frames[0][0]
-    if first.index.hasnans or tested.hasnans:
+    if mean.index.hasnans or tested.hasnans:
         return None
-    if len(both := first.index.intersection(tested)):
+    if len(both := mean.index.intersection(tested)):
         raise UsageError(
             f"--ensemble chooses by validation rows alone, but {len(both)} of them are test rows of other networks. "
             "Train with dataset.split_seed=0, so that all have the same test rows."
         )
-    columns = [name for name in first if name.startswith(PROBABILITY)] or ["prediction"]
-    own = [np.mean([frame[columns].to_numpy(float) for frame in of_one], axis=0) for of_one in frames]
-    mean = np.tensordot(weights[weights > 0], own, axes=1)
-    values = mean if temperature is None else tempered(mean, temperature)
-    labels = first["target"] if columns == ["prediction"] else first["target"].astype(str)
-    frame = pd.DataFrame({"row": first.index, "target": labels.to_numpy()} | dict(zip(columns, values.T, strict=True)))
+    columns = predicted_columns(mean)
+    values = mean[columns].to_numpy(float)
+    values = values if temperature is None else tempered(values, temperature)
+    labels = mean["target"] if columns == [PREDICTION] else mean["target"].astype(str)
+    frame = pd.DataFrame({"row": mean.index, "target": labels.to_numpy()} | dict(zip(columns, values.T, strict=True)))
     table = pa.Table.from_pandas(frame, preserve_index=False)
     return table.replace_schema_metadata({TEST_ROWS: digest_of_rows(tested.to_numpy())})
 
