@@ -15,15 +15,15 @@ def make_and_show(folder: Path) -> None:
     from psilon_bench.report.ensemble import SHOWN, make_ensembles
     from psilon_bench.report.metric import chosen_by
     from psilon_bench.report.report import make
-    from psilon_bench.run.display import Display, number
+    from psilon_bench.report.table import text
+    from psilon_bench.run.display import Display
     from psilon_bench.run.printing import folding
 
-    display, rows = Display(), []
+    display = Display()
     table, problems = make_ensembles(make([folder], chosen_by("val/loss", None)).choices, folder, least=1)
     counts = Counter(str(row[0]) for row in table.rows)
-    for dataset, (*_, val, test, accuracy, rmse) in {str(row[0]): row for row in table.rows}.items():  # the last row
-        told = ["" if value is None else number(value) for value in (val, test, accuracy, rmse)]
-        rows.append([dataset, str(counts[dataset] - 2), *told])  # beside the members: the best alone, and all together
+    last = {str(row[0]): row for row in table.rows}  # of the members all together, behind them and the best alone
+    rows = [[dataset, str(counts[dataset] - 2), *map(text, row[3:])] for dataset, row in last.items()]
     heads = ("networks", "val/loss", "test/loss", *SHOWN)
     kept = [k for k in range(len(heads) + 1) if any(row[k] for row in rows)]
     columns = [*folding("ensemble of"), *(Column(head, justify="right") for head in heads)]

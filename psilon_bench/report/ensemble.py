@@ -97,7 +97,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     weights = weights_of(picks, len(candidates))
     alone = judged.loss(judged.values)
     single = np.eye(len(candidates))[int(alone.argmin())]
-    parts = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
+    parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
     means = {part: mean_of(own, weights, part) for part, own in runs.items()}
     temperature = temperature_of(means["val"], kind)
     taught = teacher_table(means["val"], means["test"].index, temperature)
