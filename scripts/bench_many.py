@@ -2,7 +2,7 @@
 
     python scripts/bench.py --only none --repeats 0 --sweep 1000 --report 1000
 
-Both are whole commands with one thread, timed once: 1000 runs take some 5 minutes, their report half a minute. CPU
+Both are whole commands with one thread, timed once: 1000 runs take some 4 minutes, their report half a minute. CPU
 seconds are of all processes of a command; they hardly depend on what else the machine does, wall-clock seconds do.
 """
 
@@ -12,12 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from contest import Figures
+from contest import Figures, ratio
 
 from psilon_bench.records.history import append_row, read_rows
 from psilon_bench.records.places import HISTORY, RUN_JSON, records_in
@@ -34,18 +35,26 @@ SMALL = [
 ]
 EVALUATIONS = ["trainer.eval_every=1"]  # 20 rows a run
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+OWN_THREADS = {"OMP_NUM_THREADS": str(os.cpu_count())}
+# a process of its own, for a new process counts the memory of the one that it was forked from
+MEASURED = """
+import json, resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
+"""
 WINDOW = 50  # runs over which the time of a run is averaged
 
 
-def timed(place: str, program: str, *arguments: str) -> tuple[float, float, float]:
+def timed(
+    place: str, program: str, *arguments: str, variables: Mapping[str, str] = ONE_THREAD
+) -> tuple[float, float, float]:
     """Return the seconds of a command by the wall and of all its processors, and the most memory of a process, MB."""
-    path, started = Path(sys.executable).with_name(program), time.perf_counter()
-    with subprocess.Popen([path, *arguments], cwd=place, stdout=subprocess.DEVNULL, env=os.environ | ONE_THREAD) as run:
-        _, status, used = os.wait4(run.pid, 0)  # and of the processes that it has waited for
-        run.returncode = os.waitstatus_to_exitcode(status)
-    if run.returncode:
-        raise subprocess.CalledProcessError(run.returncode, run.args)
-    return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    command = [sys.executable, "-c", MEASURED, str(Path(sys.executable).with_name(program)), *arguments]
+    done = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, env=os.environ | variables, check=True, text=True)
+    wall, cpu, memory = json.loads(done.stdout)
+    return wall, cpu, memory
 
 
 def sweep_figures(runs: int) -> Figures:
@@ -62,6 +71,39 @@ def sweep_figures(runs: int) -> Figures:
             if overrides:
                 found["MLflow: rows / s of many ended runs"] = [rows_per_second(records, Path(place, "fresh.db"))]
     return found
+
+
+def busy_figures(repeats: int) -> Figures:
+    """Milliseconds of a step of a tiny network, with nothing beside it and while one core is taken, in turns.
+
+    The number of threads is the run's own choice (hardware.threads=auto).
+    """
+    names = {"with nothing beside it": False, "while one core is taken": True}
+    taken: Figures = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as place:
+        for number in range(2 * repeats):
+            name = list(names)[number % 2]
+            with busy_core(names[name]):
+                long = ["trainer.epochs=300", "trainer.eval_every=300", "tracking=none", f"name=run{number}"]
+                timed(place, "psilon-run", *SMALL[:3], *long, variables=OWN_THREADS)
+            (record,) = records_in(Path(place, "results", f"run{number}"))
+            taken[name].append(read_raw(record)["metrics"]["time/step_ms"])
+    title, (quiet, busy) = "step of a net of width 16", taken.values()
+    return {f"{title} {name}, ms": values for name, values in taken.items()} | {
+        f"{title}: busy / quiet": ratio(busy, quiet)
+    }
+
+
+@contextmanager
+def busy_core(busy: bool) -> Iterator[None]:
+    """Keep one core at work with something else, if it is to be."""
+    beside = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+    try:
+        yield
+    finally:
+        if beside:
+            beside.kill()
+            beside.wait()
 
 
 def growth(records: list[Path]) -> Iterator[tuple[str, float]]:

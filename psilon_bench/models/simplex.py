@@ -1,66 +1,13 @@
-"""The projection of many rows at once onto the probability simplex, from which the exact zeros come."""
+"""The projection of many rows at once onto the probability simplex, from which the exact zeros come.
+
+The projection of a row u is max(u - tau, 0), with the tau for which the entries sum to 1 (Duchi et al. 2008, figure 1).
+"""
 
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-SAMPLE = 8  # rows whose threshold is the first guess for all
-
-
-def project(lengths: Float[Tensor, "*row entry"]) -> Float[Tensor, "*row entry"]:
-    r"""Return argmin_p ||p - u||_2 over p >= 0, sum p = 1, for every row u of `lengths`.
-
-    It is max(u - tau, 0), with the tau for which the entries sum to 1 (Duchi et al. 2008, figure 1). It is
-    differentiable where no entry of u is tau itself; the derivative of tau by u is part of it.
-    """
-    return (lengths - threshold(lengths, torch.ones_like(lengths[..., :1]))).clamp_min(0)
-
-
-def threshold(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row 1"]:
-    """Return the tau of every row u with sum max(u - tau, 0) = total.
-
-    It is (the sum of the entries above it - total) / the number of these entries.
-    """
-    above = positive(lengths - _Threshold.apply(lengths.detach(), total.detach()))  # type: ignore[no-untyped-call]
-    return ((lengths * above).sum(dim=-1, keepdim=True) - total) / above.sum(dim=-1, keepdim=True).clamp_min(1)
-
-
-def positive(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return 1 where x > 0 and 0 elsewhere; NaN stays NaN.
-
-    The result has the type of x, for sums over what a comparison gives take ten times as long.
-    """
-    return x.clamp_min(0).sign_()
-
-
-class _Threshold(torch.autograd.Function):
-    """The thresholds of `thresholds_near`, whose guess is the mean threshold of some rows.
-
-    It is an autograd.Function, for `torch.func.vmap` alone could not ask whether a row has changed.
-    """
-
-    @staticmethod
-    def forward(lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"]) -> Float[Tensor, "*row 1"]:
-        """Return the threshold of every row."""
-        guess = lengths.new_full((*lengths.shape[:-1], 1), -torch.inf)  # nothing is left out
-        rows, totals = lengths.flatten(0, -2), total.expand_as(guess)
-        if len(rows) > 2 * SAMPLE:
-            some = slice(None, None, len(rows) // SAMPLE)
-            sample, _ = thresholds_near(rows[some], totals.reshape(-1, 1)[some], guess.view(-1, 1)[some])
-            guess.fill_(sample.nanmean())
-        return thresholds_near(lengths, totals, guess)[0]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Say that autograd stops here: `threshold` has the derivative."""
-        ctx.mark_non_differentiable(output)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, int | None], lengths: Tensor, total: Tensor) -> tuple[Tensor, int]:
-        """Return the thresholds of all members, which are rows like others, and the axis of the members."""
-        return _Threshold.apply(*members_first(info, in_dims, lengths, total)), 0  # type: ignore[no-untyped-call]
 
 
 def members_first(info: Any, in_dims: tuple[int | None, ...], *tensors: Tensor) -> list[Tensor]:
@@ -98,10 +45,11 @@ def settled(
 def thresholds_near(
     lengths: Float[Tensor, "*row entry"], total: Float[Tensor, "*row 1"], guess: Float[Tensor, "*row 1"]
 ) -> tuple[Float[Tensor, "*row 1"], Float[Tensor, "*row 1"]]:
-    """Return the thresholds and how many entries lie above them, starting at a guess of any size.
+    """Return the tau of every row u with sum max(u - tau, 0) = total, and how many entries lie above it.
 
-    Where the entries above the guess are those above their own tau, this is the true one, which two passes show. Only
-    rows for which they are not go on, see `settled`.
+    The search begins at a guess of any size; -infinity leaves no entry out. Where the entries above the guess are those
+    above their own tau, this is the true one, which two passes show. Only rows for which they are not go on, see
+    `settled`.
     """
     above = exceeding(lengths, guess)
     count = above.sum(dim=-1, keepdim=True)

@@ -15,12 +15,12 @@ from psilon_bench.metrics.sparsity import near_sparsity
 from psilon_bench.models.linear import Linear
 from psilon_bench.models.mlp import MLP
 from psilon_bench.models.path_norm import path_norm
-from psilon_bench.models.simplex import threshold
+from psilon_bench.models.simplex import settled
 
 WRONG = {
     "a vector for a matrix": lambda: near_sparsity(torch.rand(3)),
-    "rows that do not agree": lambda: threshold(torch.rand(4, 6), torch.rand(5, 1)),
-    "a missing axis": lambda: threshold(torch.rand(4, 6), torch.rand(4)),
+    "rows that do not agree": lambda: settled(torch.rand(4, 6), torch.rand(4, 1), torch.rand(5, 1)),
+    "a missing axis": lambda: settled(torch.rand(4, 6), torch.rand(4), torch.rand(4, 1)),
     "integers": lambda: near_sparsity(torch.ones(2, 3, dtype=torch.int64)),
     "one of a list": lambda: path_norm([torch.rand(3, 2, 2)]),
     "under vmap": lambda: vmap(lambda weight: path_norm([weight]))(torch.rand(4, 3, 2, 2)),

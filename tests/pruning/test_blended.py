@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from projection import tau_by_sorting
 from torch import Tensor
 from torch.func import vmap
 
 from psilon_bench.models.blended import blend
 from psilon_bench.models.crelu_resnet import CReLULinear
 from psilon_bench.models.linear import NormLinear
-from psilon_bench.models.simplex import project
 
 SETTINGS = [(a, strength, pairs) for a in (0.3, 1.0) for strength in (None, 1.3, 5.0) for pairs in (False, True)]
 
@@ -20,8 +20,7 @@ def by_formula(v: Tensor, a: float, strength: float | None, pairs: bool) -> Tens
     sizes = torch.maximum(*v.abs().chunk(2, dim=1)) if pairs else v.abs()
     norms = sizes.sum(dim=1, keepdim=True)
     scale = torch.ones_like(norms) if strength is None else strength / norms
-    lengths = scale * sizes
-    tau = (lengths - project(lengths)).where(project(lengths) > 0, -torch.inf).amax(dim=1, keepdim=True)
+    tau = tau_by_sorting(scale * sizes)
     return (1 - a) * v + a * norms * v.sign() * (scale * v.abs() - tau).clamp_min(0)
 
 
