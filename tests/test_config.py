@@ -159,6 +159,7 @@ def test_nearest(word: Any, expected: Any) -> None:
 OPTIONS = [path for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name in Config.model_fields]
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_an_option_is_read_as_hydra_composes_it(composed: Any, path: Any) -> None:
     """The options that a file builds on included; references to other sections are not resolved."""

@@ -54,6 +54,7 @@ def rows_of(nets: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
     return x, y
 
 
+@pytest.mark.sampled(every=2)
 @pytest.mark.parametrize("at_once", [1 << 16, 150])
 @pytest.mark.parametrize(("kind", "outputs"), [*((kind, 3) for kind in KINDS), ("pnet", 1)])
 def test_accuracies_are_those_of_each_by_itself(
@@ -84,7 +85,7 @@ def test_rows_withstand_together_what_they_withstand_alone(unequal: Any, kind: s
     still_open = torch.rand(5, 30) > 0.2
     together = withstands(stacked_logits(nets), x, y, radius, 6, still_open)
     for place, net in enumerate(nets):
-        for row in range(30):
+        for row in range(0, 30, 3):
             one = slice(row, row + 1)
             alone = withstands(net.logits, x[place, one], y[place, one], radius[row].item(), 6)
             assert together[place, row] == (alone.item() and still_open[place, row])
@@ -104,7 +105,7 @@ def test_a_certified_row_counts_as_one_that_withstands(unequal: Any) -> None:
 def test_errors_of_regressions_are_those_of_each_by_itself(unequal: Any, kind: str) -> None:
     """With other units of the target in each; the worst error is that of single rows."""
     nets = [exact_network(model, "regression") for model in unequal(kind, 1)]
-    x, y = torch.randn(5, 30, 4).double(), torch.randn(5, 30, 1).double()
+    x, y = torch.randn(5, 8, 4).double(), torch.randn(5, 8, 1).double()
     targets = [TargetScale(place, 1.0 + place) for place in range(5)]
     together = interval_scores(nets, x, y, RADII, "pairwise", 4, targets, [None] * 5)
     for place, net in enumerate(nets):

@@ -167,7 +167,7 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return marker
 
 
-@pytest.mark.sampled(every=2)
+@pytest.mark.sampled(every=5)
 @pytest.mark.parametrize(
     ("group", "target"),
     [

@@ -87,7 +87,7 @@ def trained(run: Any, state: Any = None) -> Any:
     return getattr(fit, "trainer", fit), rows, states
 
 
-@pytest.mark.sampled(every=2)
+@pytest.mark.sampled(every=4)
 @pytest.mark.parametrize("models", [2, pytest.param(None, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("pruner", "tuning"), [*((pruner, "1") for pruner in PRUNERS), ("l1_projection", "null")])
 def test_stopped_at_any_step(composed: Any, pruner: Any, tuning: Any, models: Any) -> None:
