@@ -11,8 +11,8 @@ BOOLEANS = {"y", "n", "yes", "no", "on", "off", "true", "false"}  # of YAML 1.1,
 class Dumper(yaml.CSafeDumper if yaml.__with_libyaml__ else yaml.SafeDumper):  # type: ignore[misc]
     """A dumper that repeats what is there twice, and quotes text that OmegaConf would read as a number or a boolean.
 
-    It writes what OmegaConf.to_yaml writes, which takes 15 times as long: it is written in Python. Beyond that it quotes
-    `9._E0`, which OmegaConf reads as 9, and `0o17`, which YAML 1.2 reads as 15.
+    It writes what OmegaConf.to_yaml writes, which takes 15 times as long: it is written in Python. Beyond that it
+    quotes `9._E0`, which OmegaConf reads as 9, and `0o17`, which YAML 1.2 reads as 15.
     """
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002  (yaml's signature)
