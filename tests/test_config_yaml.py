@@ -35,3 +35,11 @@ def test_whatever_a_name_is_both_read_it_back(word: str) -> None:
     """Letters beyond the first plane are escaped, long keys are marked, where OmegaConf writes them as they are."""
     text = config_text({word: [word]})
     assert yaml.safe_load(text) == {word: [word]} == OmegaConf.to_container(OmegaConf.create(text))
+
+
+@pytest.mark.parametrize("word", ["9._E0", "1_.5", "0o17", "_1", "0x_1"])
+def test_text_is_quoted_that_some_reader_takes_for_a_number(word: str) -> None:
+    """OmegaConf's reader takes 9._E0 for 9, and that of YAML 1.2 takes 0o17 for 15."""
+    text = config_text({"a": word})
+    assert text == f"a: '{word}'\n"
+    assert OmegaConf.to_container(OmegaConf.create(text)) == yaml.safe_load(text) == {"a": word}

@@ -110,6 +110,11 @@ def report_folder(folder: Path) -> Path:
     return folder / "report"
 
 
+def report_lock(report: Path) -> Path:
+    """Return the lock file that is held while a report is written to its folder."""
+    return report / ".report.lock"
+
+
 def export_folder(record: Path) -> Path:
     """Return where the network of a record is exported to, unless another place is asked for."""
     return record / "export"

@@ -38,8 +38,7 @@ class Table:
             caption_justify="left",
             box=box.SIMPLE_HEAD,
         )
-        for index, column in enumerate(self.columns):
-            words = self.is_text(index)
+        for column, words in zip(self.columns, self.words(), strict=True):
             justify: Literal["left", "right"] = "left" if words else "right"
             table.add_column(Text(column), justify=justify, overflow="fold", no_wrap=not words)
         for row in self.rows:
@@ -92,11 +91,11 @@ class Table:
 
     def align(self) -> list[str] | None:
         """Return the alignment of each column: words left, numbers right; None for a table without rows."""
-        return ["left" if self.is_text(i) else "right" for i in range(len(self.columns))] if self.rows else None
+        return ["left" if words else "right" for words in self.words()] if self.rows else None
 
-    def is_text(self, index: int) -> bool:
-        """Tell whether a column holds words."""
-        return any(isinstance(row[index], str) for row in self.rows)
+    def words(self) -> list[bool]:
+        """Return for each column whether it holds words."""
+        return [any(isinstance(row[index], str) for row in self.rows) for index in range(len(self.columns))]
 
 
 def text(cell: Cell) -> str:

@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from psilon_bench.machine.arithmetic import most_threads, set_threads
@@ -22,12 +22,15 @@ TINY_S = 0.005  # a step that one thread computes in so much processor time is n
 FEW_STEPS = 50  # a run of fewer is not worth the trial
 WORTH = 1.1  # more threads must be so many times as fast
 TURNS = 5  # of each number of threads, by turns
-SLOWER = 3.0  # than in the trial: time for another one
+SLOWER = 3.0  # than the fastest steps since the trial: time for another one
 
 
 @dataclass(frozen=True)
 class Pace:
-    """A number of threads, and the seconds that a step took on them in the trial; None where there was none."""
+    """A number of threads, and the seconds of the fastest steps since it was chosen; None before the first.
+
+    They are whole steps: those of a trial are without optimizer, prox and projection, which may be most of a step.
+    """
 
     threads: int
     step_s: float | None = None
@@ -35,6 +38,10 @@ class Pace:
     def lost(self, step_s: float) -> bool:
         """Return whether steps have become so slow that another number of threads may be faster."""
         return self.threads > 1 and self.step_s is not None and step_s > SLOWER * self.step_s
+
+    def seen(self, step_s: float) -> "Pace":
+        """Return the pace after steps that took so many seconds each."""
+        return replace(self, step_s=step_s if self.step_s is None else min(step_s, self.step_s))
 
 
 class ThreadChoice:
@@ -46,6 +53,7 @@ class ThreadChoice:
     def __init__(self, step: TrainingStep, batches: Batches, randomness: Randomness) -> None:
         self.step, self.batches, self.randomness = step, batches, randomness
         self.pace: Pace | None = None
+        self.counted: tuple[float, int] | None = (0.0, 0)  # seconds and steps at the last evaluation; None: not known
 
     def choose(self) -> None:
         """Let the process have the threads that were chosen before, or else those that a trial finds fastest."""
@@ -59,12 +67,19 @@ class ThreadChoice:
     def load_state(self, state: tuple[int, float | None] | None) -> None:
         """Go on from what `state` returned."""
         self.pace = None if state is None else Pace(*state)
+        self.counted = None
 
-    def keep_up(self, step_s: float) -> None:
-        """Choose again where steps, which take so many seconds now, have become much slower than in the trial."""
-        if self.pace is not None and self.pace.lost(step_s) and self.step.compiled is None:
+    def keep_up(self, seconds: float, steps: int) -> None:
+        """Choose again where steps have become much slower than they were; these are all of the training so far."""
+        last, self.counted = self.counted, (seconds, steps)
+        if last is None or self.pace is None or self.step.compiled is not None:
+            return
+        step_s = (seconds - last[0]) / (steps - last[1])
+        if self.pace.lost(step_s):
             self.pace = None
             self.choose()
+        else:
+            self.pace = self.pace.seen(step_s)
 
 
 @contextmanager
@@ -98,12 +113,11 @@ def fastest_pace(step: TrainingStep, batches: Batches, randomness: Randomness, m
         if min(processor_s(work) for _ in range(3)) < TINY_S:
             return settled(Pace(1))
         turns = [[turn_on(work, number) for number in numbers] for _ in range(TURNS)]
-    best = Pace(1, statistics.median(turn[0] for turn in turns))
-    for place, number in enumerate(numbers[1:], start=1):
-        found = Pace(number, statistics.median(turn[place] for turn in turns))
-        gain = statistics.median(turn[numbers.index(best.threads)] / turn[place] for turn in turns)
-        best = found if gain > WORTH else best
-    return settled(best)
+    best = 0
+    for place in range(1, len(numbers)):
+        gain = statistics.median(turn[best] / turn[place] for turn in turns)
+        best = place if gain > WORTH else best
+    return settled(Pace(numbers[best]))
 
 
 def settled(pace: Pace) -> Pace:

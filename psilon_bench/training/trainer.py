@@ -132,13 +132,11 @@ class Trainer:
             self.count_time()
             self.clock = None
 
-    def count_time(self) -> float:
-        """Add the time since the clock was last read, and return it."""
-        if self.clock is None:
-            return 0.0
-        last, self.clock = self.clock, time.perf_counter()
-        self.seconds += self.clock - last
-        return self.clock - last
+    def count_time(self) -> None:
+        """Add the time since the clock was last read."""
+        if self.clock is not None:
+            last, self.clock = self.clock, time.perf_counter()
+            self.seconds += self.clock - last
 
     def train_epoch(self, safe_point: Callable[[], None]) -> None:
         """Take those steps of the epoch under way that are not taken yet."""
@@ -163,8 +161,9 @@ class Trainer:
         """Read the window, add a row for each running member, keep the best, end what diverged or waits too long."""
         kind = self.recipe.kind
         objectives, losses = (torch.stack(values, dim=1).cpu() for values in zip(*self.window, strict=True))
-        self.threads.keep_up(self.count_time() / len(self.window))
-        self.step, self.window = self.step + len(self.window), []
+        self.count_time()
+        self.step, self.window = self.taken, []
+        self.threads.keep_up(self.seconds, self.step)
         mean_loss = prediction.reported(kind, losses.mean(dim=1)).tolist()
         last_loss = prediction.reported(kind, losses[:, -1]).tolist()
         common = {"epoch": self.epoch, "step": self.step, "lr": self.optimizer.param_groups[0]["lr"]}
@@ -285,7 +284,7 @@ class Trainer:
         """Return the trainer of a recipe that goes on where this one ends, with all members that did not diverge."""
         after = Trainer(recipe)
         after.epoch, after.step, after.seconds = self.epoch, self.step, self.seconds
-        after.threads.pace = self.threads.pace
+        after.threads.load_state(self.threads.state())
         after.members = [
             replace(member) if member.status == "failed" else Progress(last_row=member.last_row)
             for member in self.members

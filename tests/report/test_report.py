@@ -21,7 +21,7 @@ from psilon_bench.report.estimate import Estimate, estimate
 from psilon_bench.report.metric import chosen_by, direction_of, label
 from psilon_bench.report.report import make
 from psilon_bench.report.table import Table
-from psilon_bench.report.write import write_report
+from psilon_bench.report.write import write_report, written_alone
 
 METRIC = chosen_by("val/loss", None)
 
@@ -124,6 +124,20 @@ def test_an_empty_folder_and_none(here: Any, tmp_path: Path, capsys: pytest.Capt
         assert said.startswith(f"psilon-report: {words}")
         assert said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_folder_that_takes_no_report(tmp_path: Path, here: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file lies in its place, or another report is being written there: one line, and nothing is changed."""
+    write_grid(tmp_path / "runs", {1e-3: [0.5]})
+    (tmp_path / "file").touch()
+    assert here(str(tmp_path / "runs"), "--no-figures", "--out", str(tmp_path / "file")) == 2
+    assert "Set --out to another folder" in capsys.readouterr().err
+    out = tmp_path / "runs/report"
+    with written_alone(out):
+        assert here(str(tmp_path / "runs"), "--no-figures") == 2
+        assert "Another report is being written to" in capsys.readouterr().err
+        assert not list(out.glob("*.html"))
+    assert here(str(tmp_path / "runs"), "--no-figures") == 0
 
 
 def test_only_damaged_records(tmp_path: Path, report: Any) -> None:

@@ -61,28 +61,49 @@ def test_what_is_tiny_takes_one_thread_and_short_runs_take_all(trainer: Any) -> 
         assert torch.get_num_threads() == threads
     tried = trial(trainer("model.hidden=600"), 3)
     assert tried.threads in (1, 2, 3)
-    assert tried.step_s is not None
     assert torch.get_num_threads() == tried.threads
 
 
 def test_threads_are_tried_again_where_steps_are_slow(trainer: Any) -> None:
-    """Slower than three times the trial, where there were several threads to lose."""
+    """Slower than three times the fastest since the choice, where there are several threads to lose."""
     assert Pace(2, 1e-3).lost(4e-3)
     assert not any((Pace(2, 1e-3).lost(2e-3), Pace(1, 1e-3).lost(1.0), Pace(2).lost(1.0)))
     own = trainer("model.hidden=4")
     own.threads.pace = Pace(2, 1e-9)
     advance(own, 1)
-    assert own.threads.pace == Pace(1, None)  # it is tiny, or the machine has one core
+    assert own.threads.pace == Pace(1)  # it is tiny, or the machine has one core
+
+
+def test_whole_steps_are_compared_with_whole_steps(trainer: Any) -> None:
+    """A step that is mostly projection is slower than the gradients of a trial, and no reason for another one."""
+    own = trainer("model.hidden=600").threads
+    own.choose()
+    own.pace = Pace(2, own.pace.step_s)  # whatever this machine would choose
+    seconds = 0.0
+    for steps, (step_s, fastest) in enumerate(((1000.0, 1000.0), (500.0, 500.0), (1400.0, 500.0)), start=1):
+        seconds += 10 * step_s
+        own.keep_up(seconds, 10 * steps)
+        assert own.pace == Pace(2, fastest)
+    own.keep_up(seconds + 15010.0, 40)
+    assert own.pace.step_s is None  # of a new choice
+
+
+def test_a_run_that_goes_on_compares_no_half_counted_steps(trainer: Any) -> None:
+    """Of steps that were taken before it went on the time is not known."""
+    own = trainer("model.hidden=600").threads
+    own.load_state((2, 1.0))
+    own.keep_up(1e-3, 100)
+    assert own.pace == Pace(2, 1.0)
 
 
 def test_a_run_goes_on_with_the_threads_that_it_had(trainer: Any, config: Any) -> None:
     """A checkpoint names them, and the run that goes on makes no trial."""
     hardware = config("hardware.threads=auto").hardware
     own, after = trainer("model.hidden=4"), trainer("model.hidden=4")
-    own.threads.pace = Pace(2, 1.0)
+    own.threads.pace = Pace(2)
     after.load_state(advance(own, 1))
     after.tune(hardware)
-    assert after.threads.pace == Pace(2, 1.0)
+    assert after.threads.pace == own.threads.pace != Pace(1)
     assert torch.get_num_threads() == 2
 
 
