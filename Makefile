@@ -1,13 +1,14 @@
 # make run     set up, train P-Net on a bundled data set, show the result (ARGS="model=snet reg=l2" for another run)
 # make test    set up, run the tests (make test-slow: those on real data and the long ones)
 # make check   lint, types, the order of the layers
+# make docs    the documentation, docs/_build/html/index.html (make docs-links: addresses elsewhere, too)
 # make ui      MLflow in the browser, over results/
 PYTHON ?= python3
 BIN := .venv/bin
 PORT ?= 5000
 ARGS ?=
 
-.PHONY: setup run test test-slow check ui bench clean
+.PHONY: setup run test test-slow check docs docs-links ui bench clean
 .DEFAULT_GOAL := run
 
 setup: .venv/ready
@@ -34,6 +35,19 @@ check: setup
 	for folder in tests tests/[a-z]*/; do $(BIN)/mypy --follow-imports=silent $$folder/*.py || exit 1; done
 	$(BIN)/lint-imports
 
+SPHINX := $(BIN)/sphinx-build -W -n --keep-going
+
+.venv/ready-docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: .venv/ready-docs
+	OMP_NUM_THREADS=1 MLFLOW_DISABLE_TELEMETRY=true $(SPHINX) -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-links: .venv/ready-docs
+	$(SPHINX) -b linkcheck -D nb_execution_mode=off docs docs/_build/links
+
 ui: setup
 	@echo "http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning  (Ctrl-C ends it)"
 	mkdir -p results && MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow ui --backend-store-uri sqlite:///$(CURDIR)/results/mlflow.db \
@@ -43,5 +57,5 @@ bench: setup
 	$(BIN)/python scripts/bench.py $(ARGS)
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,11 @@
-"""What docs/extend.md shows: commands and Python, for an example that may lie anywhere."""
+"""What docs/tutorials/component.md shows: commands and Python, for an example that may lie anywhere."""
 
 import re
 import shlex
 from pathlib import Path
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_component"
-PAGE = (Path(__file__).parents[1] / "docs" / "extend.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "tutorials" / "component.md").read_text(encoding="utf-8")
 NAMED = "examples/own_component"  # what the page calls the folder
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from metrics_page import undocumented
 from rich.console import Console
 
 from psilon_bench.run.checks import prepare
@@ -31,9 +32,13 @@ TINY = ("tracking=none", "trainer.epochs=2", "trainer.eval_every=1", "metrics.li
 @pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("kind", RUNS)
 def test_names_are_those_of_the_record(kind: str, config: Callable[..., Any]) -> None:
-    """None is missing and none is too many, whatever the network offers; a gap of a flat network is infinite."""
+    """None is missing and none is too many, whatever the network offers; a gap of a flat network is infinite.
+
+    All of them, those of test rows too, are in the page of metrics.
+    """
     asked = config(*TINY, *RUNS[kind])
     run = run_alone(asked, Display(Console(file=io.StringIO()))).run
     assert run["status"] == "finished"
     recorded = {name for name in run["metrics"] if not name.startswith(LATER)}
     assert metric_names(prepare(asked)) - {"lipschitz_gap"} == recorded - {"lipschitz_gap"}
+    assert undocumented(run["metrics"]) == []

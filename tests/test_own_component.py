@@ -60,7 +60,7 @@ def test_the_commands_of_the_page(own: Any, command: Any, capfd: pytest.CaptureF
     assert re.search(r"^reg: .*\blog_sum\b", said, re.MULTILINE)
     assert "test/spherical_loss" in said
     assert (tmp_path / "results/spirals/report/figures/spherical_against_loss.svg").exists()
-    exec(compile(python(EXAMPLE), "extend.md", "exec"), {})
+    exec(compile(python(EXAMPLE), "component.md", "exec"), {})
 
 
 def test_the_page_lists_the_example() -> None:

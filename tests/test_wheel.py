@@ -61,7 +61,7 @@ def test_the_wheel_runs_from_any_folder(unpacked: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
-    """The wheel, a copy of the example and an empty folder: each command of docs/extend.md as it is, and its Python."""
+    """The wheel, a copy of the example and an empty folder: each command of the tutorial as it is, and its Python."""
     example, empty = tmp_path / "example" / "own_component", tmp_path / "empty"
     shutil.copytree(extend_page.EXAMPLE, example)
     empty.mkdir()
