@@ -190,4 +190,4 @@ def test_a_class_may_move(config: Any, tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_working_folder_is_nobodys_business(config: Any, table: Any) -> None:
     """A link to nowhere beside the table, as editors make them, is not looked at."""
     Path(".#draft.txt").symlink_to("nowhere")
-    assert identity(config("dataset=table", "dataset.path=my.csv", "dataset.decimal=."))
+    assert identity(config("dataset=table", "dataset.path=my.csv", "dataset.decimal=.")).key

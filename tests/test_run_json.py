@@ -181,6 +181,6 @@ def test_any_value_in_any_place(file: Any, place: Any, value: Any, gone: Any) ->
     assert all(type(value) is float and math.isfinite(value) for value in run.metrics.values())
     assert all(isinstance(run.params[key], str) for key in ("name", "model.name", "reg.name"))
     assert type(run.seed) is int
-    assert datetime.fromisoformat(run.times.started)
+    assert isinstance(datetime.fromisoformat(run.times.started), datetime)
     assert all(isinstance(text, str) for text in (run.title, run.fingerprint, run.task.name, run.task.checksum))
     assert RunJson.model_validate(run.raw).model_dump() == run.model_dump()

@@ -40,7 +40,7 @@ def certify(
     if check is not None:
         sys.exit(checked(check))
     if run is None or (out is not None and not exact):
-        raise UsageError("psilon-certify takes the folder of a RUN, and --out with --exact alone; or --check FILE.")
+        raise UsageError("Name the folder of a RUN, with --out only where --exact is; or --check FILE.")
     if config_dir is not None:
         add_folder(config_dir)
     from psilon_bench.export.lipschitz_claims import claims_of

@@ -8,6 +8,9 @@ import click
 from psilon_bench.cli.exit import run_command
 from psilon_bench.errors import UsageError
 
+OPENML_ID = click.IntRange(1)
+OPENML_ID.name = "whole number"
+
 
 def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 damage found, 2 asked for wrongly, 130 Ctrl-C."""
@@ -38,7 +41,7 @@ def fetch() -> None:
 
 
 @fetch.command("openml")
-@click.argument("task_ids", type=click.IntRange(1), nargs=-1, required=True)
+@click.argument("task_ids", type=OPENML_ID, nargs=-1, required=True)
 @click.option("--splits", is_flag=True, help="Their own splits too, for dataset.splits=openml.")
 def fetch_openml(task_ids: tuple[int, ...], splits: bool) -> None:
     """Fetch OpenML tasks with their data sets."""
@@ -53,7 +56,7 @@ def fetch_openml(task_ids: tuple[int, ...], splits: bool) -> None:
 
 
 @fetch.command("data")
-@click.argument("data_ids", type=click.IntRange(1), nargs=-1, required=True)
+@click.argument("data_ids", type=OPENML_ID, nargs=-1, required=True)
 def fetch_data(data_ids: tuple[int, ...]) -> None:
     """Fetch OpenML data sets, such as those of images: 554, 40996, 40927, 41081."""
     from psilon_bench.data import openml_fetch
@@ -84,7 +87,7 @@ def suite_tasks(suite: str) -> list[int]:
 
 
 @commands.command()
-@click.argument("number", metavar="ID", type=click.IntRange(1))
+@click.argument("number", metavar="ID", type=OPENML_ID)
 def info(number: int) -> None:
     """Show what the cache knows about the OpenML task or data set ID."""
     import json

@@ -8,7 +8,7 @@ from typing import NoReturn
 import click
 
 from psilon_bench.config.addresses import redacted
-from psilon_bench.errors import UsageError, shortened
+from psilon_bench.errors import UsageError, in_one_line, shortened
 
 
 def run_command(command: click.Command, name: str, when_stopped: str) -> NoReturn:
@@ -27,6 +27,6 @@ def run_command(command: click.Command, name: str, when_stopped: str) -> NoRetur
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's last flush fails, too
         sys.exit(128 + signal.SIGPIPE)
     except (UsageError, click.ClickException) as error:
-        line = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        line = in_one_line(error.format_message()) if isinstance(error, click.ClickException) else str(error)
         print(f"{name}: {redacted(shortened(line, sys.argv))}", file=sys.stderr)
         sys.exit(2)

@@ -98,11 +98,12 @@ def report(
         from psilon_bench.report.write import write_report
 
         garbage.resume()
+        out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
+        check_takes_report(out)
         made = make(places, chosen_by(name, direction), by, reference_file or ("by name" if reference else None))
         comparisons = add_asked(made, folders, ensemble, published, against_fold)
         with contextlib.suppress(SystemExit):  # rich would end here where the reader has gone (| head)
             show(made, terminal())
-        out = out or (report_folder(folders[0]) if folders else Path(f"{as_file_name(mlflow or '')}_report"))
         told = len(made.notes)
         page = write_report(made, out, material_of(made, comparisons) if figures else None)
     say_where(page, made.notes[told:])
@@ -124,6 +125,16 @@ def begin(
     if config_dir is not None:
         add_folder(config_dir)
     return published_numbers(against, fold_key)
+
+
+def check_takes_report(out: Path) -> None:
+    """Raise UsageError unless the folder of a report can be written, before anything is made."""
+    from psilon_bench.records.writable import probe
+
+    try:
+        probe(out)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror}. Set --out=<a folder of yours>.") from error
 
 
 def published_numbers(files: tuple[Path, ...], fold_key: str | None) -> "list[Published]":

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import hydra
 from omegaconf import DictConfig
 
+from psilon_bench.cli.overview import listing, long_help, short_help
+from psilon_bench.cli.suggestions import suggest
 from psilon_bench.config.addresses import redacted
-from psilon_bench.config.command_line import arranged, given
+from psilon_bench.config.command_line import arranged, given, parsed
 from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.hydra_internals import list_options_in_place
 from psilon_bench.errors import Raised, RunFailed, StackFailed, UsageError, shortened
@@ -25,7 +27,20 @@ def main() -> NoReturn:
     """Entry point. Exit codes: 0 done, 1 a run failed, 2 asked wrongly, 128 + n stopped by signal n."""
     garbage.pause()
     list_options_in_place()
-    sys.exit(exit_code(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)))
+    sys.exit(exit_code(begin_as_asked))
+
+
+def begin_as_asked() -> None:
+    """Show help or a list where they are asked for, else let Hydra compose the configurations and start `job`."""
+    options = parsed(sys.argv[1:])
+    if options.config_dir is not None and not os.path.isdir(options.config_dir):
+        raise UsageError(f"--config-dir {options.config_dir} is not a folder. Name yours, as in docs/extend.md.")
+    if options.help:
+        print(long_help() if "all" in options.overrides else short_help())
+    elif options.list is not None:
+        print(listing(options.list))
+    else:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)()
 
 
 def job(cfg: DictConfig) -> None:
@@ -61,6 +76,7 @@ def train(cfg: DictConfig) -> None:
         display.result(record, config.metrics.functions)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
+    suggest(record.folder)
     if config.tracking.registered_name is not None:
         from psilon_bench.cli.registration import register_choice
 

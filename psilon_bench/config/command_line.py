@@ -16,7 +16,7 @@ def arranged(arguments: list[str]) -> list[str]:
     options = parsed(arguments)
     if options.config_dir is not None:
         add_folder(Path(options.config_dir))
-    told = options.help or options.hydra_help or options.shell_completion or options.info
+    told = options.help or options.list is not None or options.hydra_help or options.shell_completion or options.info
     overrides = options.overrides if told else checked(options.overrides, options.multirun)
     first = [one for one in arguments if one not in options.overrides and one != "--"]
     return [*first, *(["--"] if overrides and options.info else []), *overrides]  # else --info takes an override
@@ -30,6 +30,7 @@ def parsed(arguments: list[str]) -> Any:
 
     parser = hydras_parser()
     parser.error = refuse  # type: ignore[method-assign]
+    parser.add_argument("--list", nargs="?", const="")
     return parser.parse_intermixed_args(arguments)
 
 

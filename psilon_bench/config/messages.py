@@ -8,7 +8,7 @@ from hydra.errors import CompactHydraException, HydraException, MissingConfigExc
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.conf_folder import CONF, option_files
 from psilon_bench.config.schema import leaves
 from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError, in_one_line, short
@@ -27,6 +27,8 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
         return None
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     unknown = re.match(r"Could not override '([^'@]+)", lines[0])
+    if unknown and option_files(unknown[1]):
+        return f"{unknown[1]} is a group of presets, which are added to a configuration: +{unknown[1]}=<preset>."
     if unknown:
         return f"{short(unknown[1])} is not a known key.{remedy(unknown[1], known_keys(overrides))}"
     if isinstance(error.__cause__, OmegaConfBaseException):

@@ -24,6 +24,8 @@ def parse(override: str) -> Override:
         (parsed,) = parser().parse_overrides([override])
     except (HydraException, ValueError, RecursionError) as error:  # ValueError: a number of 5000 digits
         raise UsageError(unreadable(override, error)) from error
+    if not parsed.key_or_group:
+        raise UsageError(unreadable(override))
     return parsed
 
 
@@ -36,14 +38,15 @@ def is_readable(override: str) -> bool:
     return True
 
 
-def unreadable(override: str, error: Exception) -> str:
+def unreadable(override: str, error: Exception | None = None) -> str:
     """Return what is wrong with an override, and how its value is quoted where that helps."""
     key, equals, value = override.partition("=")
+    named = short(key) or "''"
     if not equals:
-        return f"{short(override)} is neither an option nor key=value. psilon-run --help shows what there is."
+        return f"{named} is neither an option nor key=value. psilon-run --help shows what there is."
     if not is_key(key):
-        return f"{short(key)} is not a key. Keys have letters, digits and _ with dots in between, as in reg.lam=1e-3."
-    lines = [line.strip() for line in str(error).splitlines()]
+        return f"{named} is not a key. Keys have letters, digits and _ with dots in between, as in reg.lam=1e-3."
+    lines = [line.strip() for line in str(error or "").splitlines()]
     reasons = [line for line in lines if "while evaluating" in line]
     if reasons:
         return f"{short(override)} cannot be read: {short(reasons[0])}."

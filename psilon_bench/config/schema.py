@@ -58,8 +58,6 @@ class ComponentSection(Section):
 
     def determining(self) -> dict[str, Any]:
         """Return what of the section determines numbers: name, class or function (not where it lives), arguments."""
-        if self.target is None:
-            return {"name": self.name} | self.numbers()
         target = locate(self.target)
         made_by = target.__qualname__ if inspect.isclass(target) else f"{self.target.split('.')[-2]}.{target.__name__}"
         return {"name": self.name, "made by": made_by} | self.numbers() | settled(target, self.arguments, self.content)

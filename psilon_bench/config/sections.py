@@ -87,7 +87,7 @@ class TrackingSection(Section):
 
     name: Literal["mlflow", "none"]
     uri: TrackingUri | None
-    experiment: Annotated[str, BeforeValidator(spelled), Field(min_length=1, max_length=250)]
+    experiment: Annotated[str, BeforeValidator(spelled), Field(min_length=1, max_length=250, description="a name")]
     registered_name: Annotated[str, Field(pattern=r"^[^/:]*[^/:\s.][^/:]*$", max_length=250)] | None = Field(
         alias="register", description="a name without / and :"
     )

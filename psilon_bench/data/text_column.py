@@ -45,8 +45,7 @@ class TextColumn:
     @classmethod
     def of(cls, name: str, cells: pa.ChunkedArray, **about: Any) -> "TextColumn":
         """Return the column of these cells; `about` are the other fields."""
-        array = cells.cast(pa.large_string()).dictionary_encode().unify_dictionaries().combine_chunks()
-        array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+        array = cells.cast(pa.large_string()).combine_chunks().dictionary_encode()
         return cls(name, array.dictionary.to_pylist(), array.indices.fill_null(-1).to_numpy(), **about)
 
     def read(self) -> tuple[pd.Series, Role]:

@@ -122,7 +122,8 @@ class TrainingStep:
         objective, loss = self.stack.map(self.objective, x, y, shares, lams, values, in_dims=in_dims)
         gradient = torch.autograd.grad(objective.sum(), list(self.stack.parameters.values()), allow_unused=True)
         # fused optimizers take it for granted that a gradient lies in memory as its parameter does
-        gradients = tuple(one if one is None else one.contiguous() for one in gradient)
+        # (an unused parameter has none, which torch's types do not say)
+        gradients = tuple(one if one is None else one.contiguous() for one in gradient)  # type: ignore[redundant-expr]
         return objective.detach(), loss.detach(), gradients, self.kept(step, values)
 
     @torch.no_grad()

@@ -38,9 +38,9 @@ def tiny(name: str) -> BaseEstimator:
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in estimators.__all__]
 )
 def test_it_is_an_estimator(name: str) -> None:
-    """Every check passes; the one of array API is skipped, for torch's and scikit-learn's must be asked for."""
+    """Every check passes; the one of array API, where there is one, must be asked for, and is skipped."""
     results = check_estimator(tiny(name), on_skip=None, on_fail="raise")
-    assert [one["check_name"] for one in results if one["status"] != "passed"] == ["check_array_api_input"]
+    assert {one["check_name"] for one in results if one["status"] != "passed"} <= {"check_array_api_input"}
 
 
 class Reversed(PNetClassifier):

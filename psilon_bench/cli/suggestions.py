@@ -1,0 +1,34 @@
+"""What to look at after a run: the commands, with its folder in them."""
+
+import shlex
+from pathlib import Path
+
+
+def suggest(folder: Path) -> None:
+    """Print the commands that go on from a finished run, or from a sweep."""
+    from psilon_bench.run.display import Display, shortest
+
+    display = Display()
+    display.say(f"see it:  psilon-report {shlex.quote(str(shortest(reported(folder))))}", soft_wrap=True)
+    if has_network(folder):
+        display.say(f"predict: psilon-predict {shlex.quote(str(shortest(folder)))} rows.csv", soft_wrap=True)
+
+
+def reported(folder: Path) -> Path:
+    """Return the folder that a report is made of: that of the sweep, or of the record and those beside it."""
+    from psilon_bench.records import places
+
+    return folder.parent if (folder / places.RUN_JSON).exists() else folder
+
+
+def has_network(folder: Path) -> bool:
+    """Return whether the first network of a record, or of a sweep's, reads a table, so that psilon-predict takes it."""
+    from psilon_bench.records import places
+    from psilon_bench.records.run_json import read_run
+    from psilon_bench.tracking.model_folder import columns_of, served_network, served_weights
+
+    files = (folder / places.RUN_JSON, *folder.glob(f"*/{places.RUN_JSON}"))
+    records = (file.parent for file in files if file.exists())
+    first = next((record for record in records if (record / served_weights(record)).exists()), None)
+    run = None if first is None else read_run(first)
+    return first is not None and run is not None and served_network(first, run, columns_of(first)) is not None
