@@ -111,6 +111,8 @@ def test_every_file_of_a_record_is_there() -> None:
     assert {value for value in constants if value not in page} == set()
     for which in ("model", "best", "last", "pruned", "compact"):
         assert f"`{places.weights_name(which)}`" in page
+    for which in ("inputs", "units"):
+        assert f"`{places.table_name(which)}`" in page
     for name in re.findall(r"^ {4,12}(\S+?)[, ]", places.__doc__ or "", re.MULTILINE):
         assert name.startswith(("results_dir", "<")) or name in page, name
 
