@@ -37,15 +37,11 @@ check: setup
 
 SPHINX := $(BIN)/sphinx-build -W -n --keep-going
 
-.venv/ready-docs: .venv/ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	touch $@
-
-docs: .venv/ready-docs
+docs: setup
 	OMP_NUM_THREADS=1 MLFLOW_DISABLE_TELEMETRY=true $(SPHINX) -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-docs-links: .venv/ready-docs
+docs-links: setup
 	$(SPHINX) -b linkcheck -D nb_execution_mode=off docs docs/_build/links
 
 ui: setup
