@@ -22,8 +22,8 @@ DESCRIPTION = """\
 Runs of psilon_bench, copies of the records in its results folder.
 
 A sweep is a run with the others below it; its description has the command, and links to the views `NAME: runs` and
-`NAME: means` (over seeds). `psilon-report results/NAME` puts tables and figures there. "Model training" (above, left) has
-the charts of runs, and the models."""
+`NAME: means` (over seeds). `psilon-report results/NAME` puts tables and figures there. "Model training" (above, left)
+has the charts of runs, and the models."""
 
 
 @dataclass
