@@ -125,7 +125,7 @@ psilon-certify --check note.txt => --check needs a file of psilon-certify --exac
 psilon-sync nowhere => nowhere is not a folder | Call psilon-sync <results_dir>
 psilon-data fetch openml zero => 'zero' is not a valid whole number
 psilon-data info 5 => no task or data set 5 | psilon-data fetch openml 5
-psilon-doctor --results => No such option '--results' | --results-dir
+psilon-doctor extra => unexpected extra argument | extra
 """
 ROWS = [line for line in TABLE.splitlines() if line]
 

@@ -1,6 +1,7 @@
 """What is data is printed as it is, at any width."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -49,6 +50,23 @@ def test_tables_are_readable_at_any_width(width: int) -> None:
     text = " ".join(out.getvalue().split())
     for word in ("test/accuracy", "0.9649", "pnet", "seed=0", "val/loss", "0.25"):
         assert word in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_progress_is_readable_at_any_width(width: int) -> None:
+    """Counts and the time left are whole on a narrow terminal, the loss on a usual one, the name on both."""
+    shown, out = display(width)
+    for name in ("sweep", "pnet pathnorm lam=0.001 seed=0"):
+        task = shown.progress.add_task(name, total=20_000, what="epochs  val/loss 0.2591")
+        shown.progress.update(task, completed=1234)
+    shown.console.print(shown.progress.get_renderable())
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2
+    for line, name in zip(lines, ("sweep", "pnet pathnorm"), strict=True):
+        assert line.startswith(name)
+        assert re.search(r" +1234/20000 ", line)
+        assert re.search(r"ETA -:--:-- *$", line)
+        assert ("val/loss 0.2591" in line) == (width >= 80)
 
 
 def test_a_width_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 from rich.table import Column
 from rich.text import Text
 
 from psilon_bench.config.schema import Config
 from psilon_bench.records.record import Record
-from psilon_bench.run.printing import Range, folding, laid_out, plain_console
+from psilon_bench.run.printing import Range, folding, laid_out, plain_console, progress_columns
 
 RESULT = (
     "test/accuracy",
@@ -71,13 +63,7 @@ class Display:
         self.rows: dict[int, dict[str, float]] = {}
         self.sweep_bar: TaskID | None = None
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[what]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
+            *progress_columns(self.console.width),
             console=self.console,
             disable=not self.console.is_terminal,
             transient=True,

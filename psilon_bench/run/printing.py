@@ -5,9 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column, Table
 from rich.text import Text
 
+ROOM_FOR_BAR = 96  # letters of a terminal from which on progress has a bar and the time that has passed,
+ROOM_FOR_LOSS = 72  # and the loss
+NUMBERS = 24  # letters that counts and times of progress take, beside its name
 NARROW = 15  # letters for each column of a table; on a terminal with less it is a list
 WIDE = 1.25  # an estimate is shown as a range where an end is so many times off
 
@@ -34,6 +45,19 @@ def plain_console(**how: Any) -> Console:
     if console.width < 1:  # COLUMNS=0: nobody knows
         console.width = 80
     return console
+
+
+def progress_columns(width: int) -> list[ProgressColumn]:
+    """Return the columns of progress that a terminal has room for: name, count and time left, then loss, then a bar."""
+    loss = TextColumn("{task.fields[what]}", markup=False)
+    left = [TextColumn("ETA"), TimeRemainingColumn()]
+    name = Column(no_wrap=True, overflow="ellipsis", max_width=max(1, width - NUMBERS))
+    columns = [TextColumn("{task.description}", markup=False, table_column=name), MofNCompleteColumn()]
+    if width < ROOM_FOR_LOSS:
+        return [*columns, *left]
+    if width < ROOM_FOR_BAR:
+        return [*columns, loss, *left]
+    return [columns[0], BarColumn(), columns[1], loss, TimeElapsedColumn(), *left]
 
 
 def folding(*headers: str) -> list[Column]:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+DESCRIPTION = """\
+Runs of psilon_bench, copies of the records in its results folder.
+
+A sweep is a run with the others below it; its description has the command, and links to the views `NAME: runs` and
+`NAME: means` (over seeds). `psilon-report results/NAME` puts tables and figures there. "Model training" (above, left)
+has the charts of runs, and the models."""
+
 
 @dataclass
 class Experiment:
@@ -81,7 +88,7 @@ def found_or_created(uri: str, name: str, results: Path) -> Experiment:
     found = client.get_experiment_by_name(name)
     if found is None:
         artifacts = None if uri.startswith(("http", "databricks")) else mlflow_artifacts(results).as_uri()
-        found = client.get_experiment(client.create_experiment(name, artifacts))
+        found = client.get_experiment(client.create_experiment(name, artifacts, {"mlflow.note.content": DESCRIPTION}))
     if found.lifecycle_stage == "deleted":
         raise UsageError(
             f"tracking.experiment={name} was deleted in MLflow at {redacted(uri)}. Name another one, or restore "

@@ -65,6 +65,7 @@ def test_a_sweep_has_its_views_and_tells_its_command(experiment: Any, record: An
         assert mirrors[-1].send()
     update_parents(experiment, {one.folder.parent for one in folders})
     tags = experiment.client.get_experiment(experiment.experiment_id).tags
+    assert "psilon-report results/NAME" in tags["mlflow.note.content"]
     state = json.loads(json.loads(tags["mlflow.sharedViewState.runs-runs"])["state"])
     found = experiment.client.search_runs([experiment.experiment_id], state["searchFilter"])
     assert {run.info.run_id for run in found} >= {mirror.run_id for mirror in mirrors}
