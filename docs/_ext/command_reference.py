@@ -7,6 +7,7 @@ from markdown_text import code, table
 
 from psilon_bench.cli.certify import certify
 from psilon_bench.cli.data import commands as data
+from psilon_bench.cli.doctor import doctor
 from psilon_bench.cli.export import export
 from psilon_bench.cli.predict import predict
 from psilon_bench.cli.report import report
@@ -15,6 +16,7 @@ from psilon_bench.cli.sync import sync
 COMMANDS: dict[str, click.Command] = {
     "psilon-certify": certify,
     "psilon-data": data,
+    "psilon-doctor": doctor,
     "psilon-export": export,
     "psilon-predict": predict,
     "psilon-report": report,
@@ -32,7 +34,8 @@ see [its keys](configuration.md); before them or behind them may stand
 | `--config-dir DIR` | a folder with [components of your own](../tutorials/component.md) |
 | `--shell-completion install=bash` | what a shell evaluates to complete groups, options and keys (`bash`, `zsh`) |
 | `--verbose` | the traceback of an error |
-| `--help` | the groups, their options and examples |
+| `--help` | the groups, their options and examples; `--help all` with every preset |
+| `--list model` | the options of a group, a line each |
 
 The exit code is 0 when all is done, 1 when a run failed, 2 when something was asked for that cannot be met, and 128 + n
 after signal n (130: Ctrl-C). The other commands have the same codes; what 1 means stands with each.
