@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,13 @@ def test_lines_fit(shown: Shown, arguments: str, columns: int) -> None:
     said = shown(*arguments.split(), columns=columns).splitlines()
     written = {*(overview.USE + overview.VALUES + overview.MORE).splitlines()}
     assert all(len(line) <= (80 if line in written else columns) for line in said)
+
+
+def test_the_version_is_that_of_the_package(shown: Shown, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not of Hydra alone."""
+    with pytest.raises(SystemExit):
+        shown("--version")
+    assert capfd.readouterr().out.startswith(f"psilon-bench {version('psilon-bench')}, Hydra ")
 
 
 def test_a_group_that_is_none(shown: Shown) -> None:

@@ -1,6 +1,7 @@
 """Names of Hydra outside its documented interface; `tests/test_hydra_internals.py` fails when they change."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _VersionAction
+from importlib.metadata import version
 
 from hydra.core.utils import JobReturn, JobStatus
 
@@ -42,8 +43,13 @@ def list_options_in_place() -> None:
 
 
 def hydras_parser() -> ArgumentParser:
-    """Return the parser with which hydra.main reads sys.argv (hydra/_internal/utils.py)."""
+    """Return the parser with which hydra.main reads sys.argv (hydra/_internal/utils.py).
+
+    Its --version, which names Hydra alone, names this package, too.
+    """
     from hydra._internal.utils import get_args_parser
 
     parser: ArgumentParser = get_args_parser()
+    (named,) = (action for action in parser._actions if isinstance(action, _VersionAction))
+    named.version = f"psilon-bench {version('psilon-bench')}, Hydra {version('hydra-core')}"
     return parser
