@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from pages import COMPONENT, DOCS, FOLLOWED, ROOT, Block
 
-from psilon_bench.cli import certify, data, export, predict, report, sync
+from psilon_bench.cli import certify, data, doctor, export, overview, predict, report, sync
 from psilon_bench.config.check import check
 from psilon_bench.config.conf_folder import add_folder
 
@@ -27,6 +27,7 @@ FOLLOWED_PAGES = {DOCS / name for name in FOLLOWED}
 CLICK: dict[str, click.Command] = {
     "psilon-certify": certify.certify,
     "psilon-data": data.commands,
+    "psilon-doctor": doctor.doctor,
     "psilon-export": export.export,
     "psilon-predict": predict.predict,
     "psilon-report": report.report,
@@ -51,6 +52,9 @@ def first_of_a_sweep(override: str) -> str:
 
 def check_run(arguments: list[str], composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch) -> None:
     """The configuration of a psilon-run is valid."""
+    if arguments[0] == "--list":
+        assert overview.listing("".join(arguments[1:]))
+        return
     if WITHOUT_OVERRIDES & {word.partition("=")[0] for word in arguments}:
         return
     if "--config-dir" in arguments:
