@@ -34,7 +34,9 @@ def begin_as_asked() -> None:
     """Show help or a list where they are asked for, else let Hydra compose the configurations and start `job`."""
     options = parsed(sys.argv[1:])
     if options.config_dir is not None and not os.path.isdir(options.config_dir):
-        raise UsageError(f"--config-dir {options.config_dir} is not a folder. Name yours, as in docs/tutorials/component.md.")
+        raise UsageError(
+            f"--config-dir {options.config_dir} is not a folder. Name yours, as in docs/tutorials/component.md."
+        )
     if options.help:
         print(long_help() if "all" in options.overrides else short_help())
     elif options.list is not None:
