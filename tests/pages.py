@@ -78,10 +78,11 @@ def looks_like(shown: list[str], printed: list[str]) -> bool:
 
 
 def masked(line: str) -> str:
-    """A regular expression for a line in which numbers, times of runs, and the widths of columns are any."""
+    """A regular expression for a line with any decimals and times of runs, and in tables any numbers and widths."""
     line = re.sub(r"\d{4}-\d\d-\d\d_[\d-]+_(\w+?)_[0-9a-f]{8}\b", r"RUN\1", line.rstrip())
     escaped = re.escape(line)
     if line and line[0] in "┏┡└┃│":
         escaped = re.sub(r"(\\ )+", r" +", re.sub(r"[━─]+", "[━─]+", escaped))
         return re.sub(r"\d[\d.,]*(\\\.\d+)?", r"[-\\d.,e+]+", escaped.replace("\\.", "."))
+    escaped = re.sub(r"\d+\\\.\d+(e\\-\d+)?", r"[-\\d.e+]+", escaped)
     return escaped.replace("RUN", r"\d{4}-\d\d-\d\d_[\d-]+_") + (r"_[0-9a-f]{8}" if "RUN" in line else "")

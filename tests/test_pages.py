@@ -114,13 +114,24 @@ def test_python_runs(page: Path) -> None:
             exec(compile(block.body, str(page), "exec"), names)
 
 
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A program as a reader of the page runs it."""
+    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": place, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "MPLBACKEND": "agg"}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PSILON_COMPONENTS": ""}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 def session(block: Block, forking: Forked, folder: Path) -> None:
-    """Each psilon-run of a captured session prints what the page shows, its progress left out."""
+    """Each command of a captured session prints what the page shows, its progress left out."""
     for command, shown in pages.console_parts(block):
         program, *arguments = pages.words(command)
-        assert program == "psilon-run", command
-        said = forking(arguments, folder, seconds=240)
-        printed = [line for line in (said.out or said.err).rstrip("\n").splitlines() if " ETA " not in line]
+        if program == "psilon-run":
+            _, out, err = forking(arguments, folder, seconds=240)
+        else:
+            done = run([program, *arguments], folder)
+            out, err = done.stdout, done.stderr
+        printed = [line for line in (out or err).rstrip("\n").splitlines() if " ETA " not in line]
         assert pages.looks_like(shown, printed), "\n".join([command, *printed])
 
 
@@ -135,9 +146,6 @@ def test_sessions_print_what_they_show(block: Block, forking: Forked, tmp_path: 
 @pytest.mark.parametrize("name", FOLLOWED)
 def test_a_reader_follows_the_page(name: str, forking: Forked, tmp_path: Path) -> None:
     """From above to below in one folder, but for `make`, `pip` and what the page says that no test has."""
-    place = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": place, "OMP_NUM_THREADS": "1", "PYTHONPATH": "", "MPLBACKEND": "agg"}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "PSILON_COMPONENTS": ""}
     ran = 0
     for block in pages.blocks_of(DOCS / name):
         if block.why or block.language not in ("bash", "python", "console"):
@@ -149,7 +157,7 @@ def test_a_reader_follows_the_page(name: str, forking: Forked, tmp_path: Path) -
         if block.language == "bash":
             commands = [["bash", "-c", line] for line in block.lines if pages.words(line)[0] not in ("make", "pip")]
         for command in commands:
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            done = run(command, tmp_path)
             assert done.returncode == 0, f"{command[-1]}\n{done.stderr}"
             ran += 1
     assert ran
@@ -196,6 +204,8 @@ def test_a_session_is_compared() -> None:
     assert pages.looks_like(shown, printed)
     assert not pages.looks_like(shown, [line.replace("test/loss", "test/los") for line in printed])
     assert not pages.looks_like(["it should be 0."], ["it should be 1."])
+    assert pages.looks_like(["lower 7.01 (gap 5.8e-07)"], ["lower 6.9 (gap 1.25e-05)"])
+    assert not pages.looks_like(["upper 7.01: proved"], ["upper 7.01: not proved"])
 
 
 def anchors(page: Path) -> set[str]:

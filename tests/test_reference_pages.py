@@ -130,6 +130,9 @@ def test_layers_are_those_of_the_contract() -> None:
     """From the commands down to the errors; each package is explained in the page."""
     page = (DOCS / "design.md").read_text(encoding="utf-8")
     assert layers.layers()[0] == "cli"
+    content = [page]
+    layers.read(None, "design", content)
+    assert "```text\ncli\nestimators" in content[0]
     for name in re.findall(r"\w+", " ".join(layers.layers())):
         assert f"`{name}`" in page or name == "errors", name
 

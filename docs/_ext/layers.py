@@ -1,13 +1,11 @@
-"""The directive `layers`: the order of the packages, as import-linter holds it."""
+"""The block `layers` of a page: the order of the packages, as import-linter holds it."""
 
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from docutils.parsers.rst import Directive
-
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+BLOCK = "```{layers}\n```"
 
 
 def layers() -> list[str]:
@@ -17,18 +15,12 @@ def layers() -> list[str]:
     return next(list(one["layers"]) for one in contracts if one.get("containers") == ["psilon_bench"])
 
 
-class Layers(Directive):
-    """The layers as a literal block, the uppermost first."""
-
-    def run(self) -> list[nodes.Node]:
-        """Return the block."""
-        text = "\n".join(layers())
-        block = nodes.literal_block(text, text)
-        block["language"] = "text"
-        return [block]
+def read(_app: Any, _name: str, content: list[str]) -> None:
+    """Put the layers in the place of the block, before the page is parsed."""
+    content[0] = content[0].replace(BLOCK, "\n".join(["```text", *layers(), "```"]))
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Tell Sphinx the directive."""
-    app.add_directive("layers", Layers)
+    """Let Sphinx call this extension with the source of each page."""
+    app.connect("source-read", read)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,10 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sphinx.util import logging
-
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<to>\.\.?/[^)#\s]+)\)")
-log = logging.getLogger(__name__)
 
 
 def with_paths(text: str, page: Path, docs: Path) -> tuple[str, list[str]]:
@@ -29,11 +26,13 @@ def with_paths(text: str, page: Path, docs: Path) -> tuple[str, list[str]]:
 
 def read(app: Any, name: str, content: list[str]) -> None:
     """Change the source of a page before it is parsed; notebooks have no such links."""
+    from sphinx.util import logging  # here, so that tests need no Sphinx
+
     page = Path(app.env.doc2path(name))
     if page.suffix == ".md":
         content[0], missing = with_paths(content[0], page, Path(app.srcdir))
         for link in missing:
-            log.warning("%s: %s is not in the repository", name, link)
+            logging.getLogger(__name__).warning("%s: %s is not in the repository", name, link)
 
 
 def setup(app: Any) -> dict[str, bool]:
