@@ -17,7 +17,7 @@ from psilon_bench.cli import overview
 from psilon_bench.cli.predict import predict
 from psilon_bench.cli.report import report
 from psilon_bench.cli.run import begin_as_asked
-from psilon_bench.cli.suggestions import suggest
+from psilon_bench.cli.suggestions import page_of, suggest
 from psilon_bench.config.command_line import arranged
 from psilon_bench.config.conf_folder import CONF, option_files
 from psilon_bench.errors import UsageError
@@ -118,7 +118,7 @@ def test_what_is_suggested_works(finished: Any, capfd: pytest.CaptureFixture[str
     """The commands that a run ends with are run as they stand; without a network there is nothing to predict with."""
     record = finished("dataset=wine", "results_dir=my results")
     capfd.readouterr()
-    suggest(record.folder)
+    suggest(record.folder, None)
     reporting, predicting = (shlex.split(line.partition(":")[2]) for line in capfd.readouterr().out.splitlines())
     assert reporting == ["psilon-report", "my results/runs"]
     assert predicting[0] == "psilon-predict"
@@ -131,8 +131,23 @@ def test_what_is_suggested_works(finished: Any, capfd: pytest.CaptureFixture[str
     assert said.exit_code == 0, said.output
     assert len(said.stdout.splitlines()) == 179
     (record.folder / "model.pt").rename("model.pt")
-    suggest(record.folder)
+    suggest(record.folder, None)
     assert "predict" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("uri", "page"),
+    [
+        ("http://me:pw@127.0.0.1:9/", "http://127.0.0.1:9/#/experiments?workflowType=machine_learning"),
+        (
+            "sqlite:////a b/c.db",
+            "mlflow ui --backend-store-uri 'sqlite:////a b/c.db', then http://127.0.0.1:5000/#/exp",
+        ),
+    ],
+)
+def test_where_mlflow_shows_it(uri: str, page: str) -> None:
+    """By a link that opens on trained models, without the password."""
+    assert page_of(uri).startswith(page)
 
 
 @pytest.mark.slow

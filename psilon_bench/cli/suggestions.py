@@ -3,15 +3,28 @@
 import shlex
 from pathlib import Path
 
+from psilon_bench.config.addresses import redacted
 
-def suggest(folder: Path) -> None:
-    """Print the commands that go on from a finished run, or from a sweep."""
+TRAINING = "#/experiments?workflowType=machine_learning"  # MLflow's page opens on traces of language models otherwise
+
+
+def suggest(folder: Path, mlflow: str | None) -> None:
+    """Print the commands that go on from a finished run, or from a sweep; mlflow: the address that has it, or None."""
     from psilon_bench.run.display import Display, shortest
 
     display = Display()
     display.say(f"see it:  psilon-report {shlex.quote(str(shortest(reported(folder))))}", soft_wrap=True)
     if has_network(folder):
         display.say(f"predict: psilon-predict {shlex.quote(str(shortest(folder)))} rows.csv", soft_wrap=True)
+    if mlflow is not None:
+        display.say(f"MLflow:  {page_of(mlflow)}", soft_wrap=True)
+
+
+def page_of(uri: str) -> str:
+    """Return where the page of a tracking server is, or how it is started over a database."""
+    if uri.startswith("http"):
+        return f"{redacted(uri).rstrip('/')}/{TRAINING}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(uri))}, then http://127.0.0.1:5000/{TRAINING}"
 
 
 def reported(folder: Path) -> Path:
