@@ -37,11 +37,15 @@ check: setup
 
 SPHINX := $(BIN)/sphinx-build -W -n --keep-going
 
-docs: setup
+.venv/ready-docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: .venv/ready-docs
 	OMP_NUM_THREADS=1 MLFLOW_DISABLE_TELEMETRY=true $(SPHINX) -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-docs-links: setup
+docs-links: .venv/ready-docs
 	$(SPHINX) -b linkcheck -D nb_execution_mode=off docs docs/_build/links
 
 ui: setup
