@@ -20,7 +20,7 @@ from types_in_words import in_words
 
 from psilon_bench import estimators
 from psilon_bench.config.compose import compose
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.conf_folder import CONF, header_of
 from psilon_bench.config.schema import MetricsSection
 from psilon_bench.config.sections import TrainerSection
 from psilon_bench.records import places
@@ -60,7 +60,7 @@ def test_comments_are_those_of_their_keys() -> None:
     text = "# what it is\nname: a # the name\n# more of b\n# than a line\nb: 1\nsection:\n  c: '#' # a sign\nd: 2\n"
     said = {"name": "the name", "b": "more of b than a line", "section.c": "a sign"}
     assert option_files.comments(text) == said
-    assert option_files.header(text) == "what it is"
+    assert header_of(text) == "what it is"
 
 
 @pytest.mark.parametrize("folder", sorted(CONF.glob("*/")), ids=lambda folder: folder.name)

@@ -1,24 +1,13 @@
-"""What the files of conf/ say beside their values: the words at their top, and the comment of each key."""
+"""What the files of conf/ say beside their values: the comment of each key."""
 
 import re
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.option_file import base_option
 
 KEY = re.compile(r"^(?P<indent> *)(?P<key>[\w]+):(?: (?P<value>.*?))?(?:\s+# (?P<comment>.*))?$")
-
-
-def header(text: str) -> str:
-    """Return the comment at the top of a file, without the line of Hydra's package."""
-    lines = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
-        if not line.startswith("# @package"):
-            lines.append(line[1:].removeprefix(" "))
-    return "\n".join(lines)
 
 
 def comments(text: str) -> dict[str, str]:
@@ -56,6 +45,5 @@ def option_comments(file: Path) -> dict[str, str]:
     values = OmegaConf.load(file)
     for parent in values.get("defaults", []) if isinstance(values, DictConfig) else []:
         if parent != "_self_":
-            beside = file.with_name(f"{parent}.yaml")
-            found |= option_comments(beside if beside.exists() else CONF / file.parent.name / f"{parent}.yaml")
+            found |= option_comments(base_option(file.parent, parent))
     return found | comments(text)

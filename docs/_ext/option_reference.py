@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from markdown_text import as_written, code, linked, table
-from option_files import header, option_comments
+from option_files import option_comments
 from types_in_words import in_words
 
 from psilon_bench.config.components import BASELINE, derives, locate
-from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.conf_folder import CONF, header_of
 from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import ComponentSection, Config
 
@@ -96,7 +96,7 @@ def annotations(target: str) -> dict[str, Any]:
 
 def as_text(file: Path) -> str:
     """Return the words at the top of a file as Markdown: indented lines as they stand."""
-    return "\n".join(blocks(header(file.read_text(encoding="utf-8")).splitlines())).strip()
+    return "\n".join(blocks(header_of(file.read_text(encoding="utf-8")).splitlines())).strip()
 
 
 def blocks(lines: list[str]) -> Iterator[str]:
@@ -115,7 +115,7 @@ def presets_page() -> str:
     """Return the page of the presets."""
     parts = [PRESETS]
     for file in sorted((CONF / "experiment").glob("*.yaml")):
-        parts.append(f"\n## {file.stem}\n\n{preset(header(file.read_text(encoding='utf-8')))}\n")
+        parts.append(f"\n## {file.stem}\n\n{preset(header_of(file.read_text(encoding='utf-8')))}\n")
     return "\n".join(parts)
 
 

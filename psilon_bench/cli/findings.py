@@ -153,9 +153,7 @@ def at_compiler() -> Iterator[Finding]:
         return
     with tempfile.TemporaryDirectory(prefix="psilon-doctor-") as folder:
         source = Path(folder, "one.cpp")
-        source.write_text(
-            '#include <cmath>\nextern "C" double one(double x) { return std::cos(x); }\n', encoding="utf-8"
-        )
+        source.write_text(PROGRAM, encoding="utf-8")
         command = [found, "-shared", "-fPIC", "-o", str(source.with_suffix(".so")), str(source)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMPILE_S)

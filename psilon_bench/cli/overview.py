@@ -6,10 +6,9 @@ It is made of the names and first comments of YAML files, so that it needs neith
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
-from psilon_bench.config.conf_folder import CONF, option_files, own_folders
+from psilon_bench.config.conf_folder import CONF, header_of, option_files, own_folders
 from psilon_bench.errors import UsageError, short
 
 PRESETS = ("experiment", "suite", "effort")  # groups that are added to a configuration: +experiment=NAME
@@ -102,19 +101,10 @@ def filled(text: str, first: str, rest: str) -> str:
 
 def about(file: Path) -> str:
     """Return the first line of the comment that a YAML file begins with, without a sentence that goes on below it."""
-    line = next(comments(file), "")
+    lines = header_of(file.read_text(encoding="utf-8")).splitlines()
+    line = next(filter(None, map(str.strip, lines)), "")
     whole = re.match(r".*[.?!](?= [A-Z])", line)
     return whole[0] if whole and line[-1] not in ".?!)]" else line
-
-
-def comments(file: Path) -> Iterator[str]:
-    """Yield the lines of the comment that a YAML file begins with, but for the package that Hydra is told there."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            return
-        text = line.lstrip("# ").rstrip()
-        if text and not text.startswith("@package"):
-            yield text
 
 
 def width() -> int:

@@ -54,3 +54,14 @@ def option_files(group: str) -> dict[str, Path]:
         for file in sorted(folder.glob(f"{group}/*.yaml")):
             files.setdefault(file.stem, file)
     return files
+
+
+def header_of(text: str) -> str:
+    """Return the comment at the top of an option's file, without the line of Hydra's package."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line[1:].removeprefix(" "))
+    return "\n".join(lines)

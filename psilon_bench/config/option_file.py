@@ -27,12 +27,12 @@ def _merged(path: Path) -> DictConfig:
     if not isinstance(values, DictConfig):
         raise UsageError(f"{path} holds a list. An option is keys and their values.")
     names = [name for name in values.pop("defaults", []) if name != "_self_"]
-    merged = OmegaConf.merge(*(_merged(_option(path.parent, name)) for name in names), values)
+    merged = OmegaConf.merge(*(_merged(base_option(path.parent, name)) for name in names), values)
     assert isinstance(merged, DictConfig)
     return merged
 
 
-def _option(folder: Path, name: str) -> Path:
+def base_option(folder: Path, name: str) -> Path:
     """Return the file of an option of the folder's group: in this folder where it is, else in conf/."""
     beside = folder / f"{name}.yaml"
     return beside if beside.exists() else CONF / folder.name / f"{name}.yaml"
