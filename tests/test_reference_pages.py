@@ -53,12 +53,15 @@ def test_values_are_told_in_words() -> None:
     assert in_words(hints["certificate"]) == "`pairwise` or `crown` or `exact`"
     assert in_words(hints["radii"]) == "a list, each a number, > 0"
     assert in_words(hints["functions"]) == "a list of functions, such as [module.function]"
+    assert "| `dataset.target` | text or `null` | `null` |" in options_page()  # not the schema's own field of that name
 
 
 def test_comments_are_those_of_their_keys() -> None:
     """In a key's line, above it, of sections, and not the words at the top of a file."""
-    text = "# what it is\nname: a # the name\n# more of b\n# than a line\nb: 1\nsection:\n  c: '#' # a sign\nd: 2\n"
-    said = {"name": "the name", "b": "more of b than a line", "section.c": "a sign"}
+    text = (
+        "# what it is\nname: a # the name\n# more of b\n# than a line\nb: 1 # ours\nsection:\n  c: '#' # a sign\nd: 2\n"
+    )
+    said = {"name": "the name", "b": "more of b than a line; ours", "section.c": "a sign"}
     assert option_files.comments(text) == said
     assert header_of(text) == "what it is"
 
@@ -78,7 +81,9 @@ def test_every_command_and_option_of_it_is_there() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert set(COMMANDS) == set(scripts) - {"psilon-run"}
     for name, command in COMMANDS.items():
-        assert f"## {name}\n" in page
+        assert re.search(
+            rf"^## {name}\n\n.*\n.*\n```\n(\n.*?)?\nExit codes: 0 [^:]*, 130 Ctrl-C\.$", page, re.M | re.S
+        ), name
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
