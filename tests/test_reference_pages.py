@@ -122,6 +122,13 @@ def test_every_file_of_a_record_is_there() -> None:
         assert name.startswith(("results_dir", "<")) or name in page, name
 
 
+def test_files_are_as_short_as_the_page_says() -> None:
+    """docs/design.md promises at most 300 lines."""
+    assert "No file has more than 300 lines" in (DOCS / "design.md").read_text(encoding="utf-8")
+    files = [file for part in ("psilon_bench", "hydra_plugins") for file in (ROOT / part).rglob("*.py")]
+    assert [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 300] == []
+
+
 def test_links_out_of_the_pages_are_paths() -> None:
     """A link within stays; one out of docs becomes the path; one to nothing is told."""
     page = DOCS / "howto" / "speed.md"
