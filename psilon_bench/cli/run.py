@@ -67,6 +67,8 @@ def train(cfg: DictConfig) -> None:
 
         set_up()
         config = check(cfg)
+        if config.plan:
+            raise UsageError("plan=true shows what several runs would do, and this is one. Add -m, or take --cfg job.")
         if config.race:
             raise UsageError("race=true compares several runs, and this is one. Add -m and values, or leave it out.")
         if config.cv is not None:
