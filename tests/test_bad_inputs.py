@@ -33,7 +33,9 @@ psilon-run -m experiment=small => experiment is a group of presets | +experiment
 psilon-run tracking=wandb => tracking=wandb is not an option | Choose from: mlflow, none
 psilon-run modle=pnet => modle is not a known key | Did you mean model
 psilon-run reg.lamb=1 => reg.lamb is not a known key | Did you mean reg.lam
-psilon-run dataset=toy2d dataset.scaling=odd => dataset.scaling is not a known key | Choose from: | dataset.radius
+psilon-run dataset=toy2d dataset.odd=1 => dataset.odd is not a known key | Choose from: | dataset.radius
+psilon-run dataset.path=rows.csv dataset.target=y => dataset.path is not a known key here | , table. Choose
+psilon-run reg.p=1 => reg.p is not a known key here: it is one of reg=l2, lasso, p_norm_decay, p_norm_penalty | Choose
 psilon-run =5 => '' is not a key | as in reg.lam=1e-3
 psilon-run '' => '' is neither an option nor key=value | --help
 psilon-run reg.lam => reg.lam is neither an option nor key=value | --help
