@@ -67,7 +67,7 @@ def described(name: str, command: click.Command) -> str:
 def exit_codes(command: click.Command) -> str:
     """Return the sentence on exit codes that the entry point of a command has."""
     module: Any = inspect.getmodule(command.callback)
-    return module.main.__doc__.removeprefix("Entry point. ")  # type: ignore[no-any-return]
+    return module.main.__doc__.removeprefix("Entry point. ")
 
 
 def paragraphs(text: str) -> str:
