@@ -112,11 +112,15 @@ def test_a_value_in_a_message_is_short(text: str) -> None:
     assert short(text) == text or len(text) > LONGEST
 
 
-def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
-    """One line, exit code 2."""
-    code = "import os; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\nfrom psilon_bench.cli.run import main; main()"
+@pytest.mark.parametrize("command", [["run", "seed=1"], ["doctor"], ["report", "x"]], ids=lambda command: command[0])
+def test_a_deleted_working_folder_is_told(tmp_path: Path, command: list[str]) -> None:
+    """One line, exit code 2; the other commands of click end like these two."""
+    name, *arguments = command
+    leave = "import os; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')"
+    code = f"{leave}\nfrom psilon_bench.cli.{name} import main; main()"
     said = subprocess.run(
-        [sys.executable, "-c", code, "seed=1"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert said.returncode == 2
-    assert re.fullmatch(r"psilon-run: The working folder is not there any more\. .*\n", said.stderr), said.stderr
+    assert (said.returncode, said.stdout) == (2, "")
+    line = rf"psilon-{name}: The working folder is not there any more\. .*\n"
+    assert re.fullmatch(line, said.stderr), said.stderr

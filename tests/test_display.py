@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from rich.table import Column
 
 from psilon_bench.cli.data import commands
+from psilon_bench.config.check import check
 from psilon_bench.data import store
 from psilon_bench.run.display import Display
 from psilon_bench.run.printing import plain_console
@@ -31,7 +32,7 @@ def test_data_are_no_markup(odd: str, finished: Any) -> None:
     shown, out = display()
     shown.result(record)
     shown.summary([record.run, record.run | {"task": {"name": "other"}}])
-    shown.failures([record.run])
+    shown.failures([record.run | {"status": "failed"}])
     shown.failure(f"what {odd}", f"why {odd}")
     shown.progress.add_task(f"bar {odd}", what=f"loss {odd}")
     shown.console.print(shown.progress.get_renderable())
@@ -50,6 +51,52 @@ def test_tables_are_readable_at_any_width(width: int) -> None:
     text = " ".join(out.getvalue().split())
     for word in ("test/accuracy", "0.9649", "pnet", "seed=0", "val/loss", "0.25"):
         assert word in text
+
+
+def test_a_list_has_as_many_values_in_a_line_as_fit() -> None:
+    """On a narrow terminal; a column without a name, and cells without a value, leave nothing behind."""
+    shown, out = display(40)
+    columns = [*(Column(name) for name in ("setting", "out-of-fold loss", "standard error", "folds", ""))]
+    shown.table(
+        columns, [("pnet lam=1", "0.04705", "0.01605", "5", "chosen"), ("pnet lam=9", "", "", "0", "raced out")]
+    )
+    assert out.getvalue().splitlines() == [
+        "pnet lam=1",
+        "  out-of-fold loss 0.04705",
+        "  standard error 0.01605, folds 5",
+        "  chosen",
+        "pnet lam=9",
+        "  folds 0, raced out",
+    ]
+
+
+def failed_run(title: str, reason: str, **more: str) -> dict[str, Any]:
+    return {"status": "failed", "title": title, "reason": reason, "metrics": {}, **more}
+
+
+def test_what_failed_alike_is_told_once() -> None:
+    """The reason of a row of runs, and no folder where there is no record; the runs are not listed a second time."""
+    shown, out = display(40)
+    runs = [failed_run("a", "no", folder="results/x/a"), failed_run("b", "no"), failed_run("c", "else")]
+    shown.summary(runs)
+    shown.failures(runs)
+    assert out.getvalue().splitlines() == [
+        *("a", "  reason no, folder results/x/a"),
+        *("b", "  reason as above"),
+        *("c", "  reason else"),
+    ]
+
+
+def test_a_race_of_several_heats_is_told_in_percent(composed: Any) -> None:
+    """Epochs of all heats together mean nothing to a reader; those of one heat are those of the runs."""
+    configs = [check(composed("trainer.epochs=40", f"seed={seed}")) for seed in (0, 1)]
+    for epochs, words in ((40, "2 networks: epoch 20/40  ETA"), (200, "2 networks: 10 % of the race  ETA")):
+        shown, out = display()
+        with shown.training(configs, epochs):
+            shown.epoch(20)
+            done = shown.progress.tasks[0]
+            assert (done.completed, done.total) == ((20, 40) if epochs == 40 else (10, 100))
+        assert out.getvalue().startswith(words)
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

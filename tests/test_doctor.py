@@ -1,6 +1,8 @@
 """psilon-doctor says what would stop a run, and psilon-run does stop there."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +37,19 @@ def test_all_is_well(examined: Doctor, tmp_path: Path) -> None:
     assert code == 0
     assert lines[-1] == "A run would start here."
     assert all(re.match(r"(ok|note) +\S", line) for line in lines[:-1]), lines
-    for word in ("Python 3", "torch 2", "extras", "memory", "threads", "device: cpu", "C++", "results_dir", "cache"):
+    words = (
+        "Python 3",
+        "torch 2",
+        "extras",
+        "imports",
+        "memory",
+        "threads",
+        "device: cpu",
+        "C++",
+        "results_dir",
+        "cache",
+    )
+    for word in words:
         assert any(word in line for line in lines), word
     assert lines[-2] == f"ok   MLflow: sqlite:///{tmp_path}/results/mlflow.db would be made by the first run"
     assert not list(tmp_path.iterdir())
@@ -73,6 +87,18 @@ def test_packages_out_of_their_ranges() -> None:
     assert str(fine).startswith("ok   1 packages are in their ranges: torch 2")
     assert re.fullmatch(r"STOP numpy is \d\S*, and should be >=99\. pip install 'numpy>=99'", str(old))
     assert str(absent).startswith("STOP no-such-package-as-this is not installed, and should be <2,>=1. pip install ")
+
+
+@pytest.mark.parametrize("package", ["torch", "pandas"])
+def test_what_cannot_be_imported(tmp_path: Path, package: str) -> None:
+    """A package whose version fits and whose files are not whole: a line and exit code 1, no traceback."""
+    (tmp_path / f"{package}.py").write_text("raise ImportError('libodd.so is not there.')", encoding="utf-8")
+    code = "import sys; sys.path.insert(0, '.')\nfrom psilon_bench.cli.doctor import main; main()"
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stderr) == (1, "")
+    *_, stop, last = said.stdout.splitlines()
+    assert stop == "STOP imports: libodd.so is not there. Install psilon-bench anew."
+    assert last == "1 of these would stop a run here."
 
 
 def test_an_extra_is_whole_or_says_what_it_lacks() -> None:

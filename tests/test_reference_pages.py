@@ -53,12 +53,15 @@ def test_values_are_told_in_words() -> None:
     assert in_words(hints["certificate"]) == "`pairwise` or `crown` or `exact`"
     assert in_words(hints["radii"]) == "a list, each a number, > 0"
     assert in_words(hints["functions"]) == "a list of functions, such as [module.function]"
+    assert "| `dataset.target` | text or `null` | `null` |" in options_page()  # not the schema's own field of that name
 
 
 def test_comments_are_those_of_their_keys() -> None:
     """In a key's line, above it, of sections, and not the words at the top of a file."""
-    text = "# what it is\nname: a # the name\n# more of b\n# than a line\nb: 1\nsection:\n  c: '#' # a sign\nd: 2\n"
-    said = {"name": "the name", "b": "more of b than a line", "section.c": "a sign"}
+    text = (
+        "# what it is\nname: a # the name\n# more of b\n# than a line\nb: 1 # ours\nsection:\n  c: '#' # a sign\nd: 2\n"
+    )
+    said = {"name": "the name", "b": "more of b than a line; ours", "section.c": "a sign"}
     assert option_files.comments(text) == said
     assert header_of(text) == "what it is"
 
@@ -78,7 +81,9 @@ def test_every_command_and_option_of_it_is_there() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert set(COMMANDS) == set(scripts) - {"psilon-run"}
     for name, command in COMMANDS.items():
-        assert f"## {name}\n" in page
+        assert re.search(
+            rf"^## {name}\n\n.*\n.*\n```\n(\n.*?)?\nExit codes: 0 [^:]*, 130 Ctrl-C\.$", page, re.M | re.S
+        ), name
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0] in page
 
@@ -115,6 +120,13 @@ def test_every_file_of_a_record_is_there() -> None:
         assert f"`{places.table_name(which)}`" in page
     for name in re.findall(r"^ {4,12}(\S+?)[, ]", places.__doc__ or "", re.MULTILINE):
         assert name.startswith(("results_dir", "<")) or name in page, name
+
+
+def test_files_are_as_short_as_the_page_says() -> None:
+    """docs/design.md promises at most 300 lines."""
+    assert "No file has more than 300 lines" in (DOCS / "design.md").read_text(encoding="utf-8")
+    files = [file for part in ("psilon_bench", "hydra_plugins") for file in (ROOT / part).rglob("*.py")]
+    assert [file.name for file in files if len(file.read_text(encoding="utf-8").splitlines()) > 300] == []
 
 
 def test_links_out_of_the_pages_are_paths() -> None:

@@ -89,9 +89,14 @@ def test_the_commands_of_an_installed_wheel(installed: Path, tmp_path: Path) -> 
     assert len((tmp_path / "predictions.csv").read_text(encoding="utf-8").splitlines()) == 179
 
 
+def test_the_citation_has_the_version_of_the_package() -> None:
+    """A release sets both."""
+    assert f"\nversion: {PYPROJECT['project']['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_what_a_wheel_says_of_itself(unpacked: Path) -> None:
-    """Licence, types, commands and the version, which the citation has too."""
+    """Licence, types, commands and the version."""
     (about,) = unpacked.glob("*.dist-info")
     said = (about / "METADATA").read_text(encoding="utf-8")
     assert "License-Expression: MIT" in said
@@ -101,7 +106,6 @@ def test_what_a_wheel_says_of_itself(unpacked: Path) -> None:
     assert {
         f"psilon-{file.stem}" for file in ROOT.glob("psilon_bench/cli/*.py") if "def main(" in file.read_text()
     } == {line.partition(" ")[0] for line in commands.strip().splitlines()}
-    assert f"\nversion: {PYPROJECT['project']['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"Version: {PYPROJECT['project']['version']}" in said
 
 

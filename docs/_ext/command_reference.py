@@ -1,6 +1,8 @@
 """The reference of the commands, from what their parsers know."""
 
+import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import click
 from markdown_text import code, table
@@ -32,10 +34,11 @@ see [its keys](configuration.md); before them or behind them may stand
 | `-m` | a sweep: every combination of the values that commas separate |
 | `--cfg job` | print the configuration, run nothing |
 | `--config-dir DIR` | a folder with [components of your own](../tutorials/component.md) |
-| `--shell-completion install=bash` | what a shell evaluates to complete groups, options and keys (`bash`, `zsh`) |
+| `--shell-completion install=bash` | what a shell evaluates to complete options and keys (`bash`, `zsh`, `fish`) |
 | `--verbose` | the traceback of an error |
 | `--help` | the groups, their options and examples; `--help all` with every preset |
 | `--list model` | the options of a group, a line each |
+| `--version` | the versions of this package and of Hydra |
 
 The exit code is 0 when all is done, 1 when a run failed, 2 when something was asked for that cannot be met, and 128 + n
 after signal n (130: Ctrl-C). The other commands have the same codes; what 1 means stands with each.
@@ -53,11 +56,18 @@ def described(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=name)
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     parts = [f"\n## {name}\n", f"```text\n{usage}\n```\n", paragraphs(command.help or "")]
+    parts += [f"\n{exit_codes(command)}\n"] if name in COMMANDS else []
     rows = [(usage_of(option, context), (option.help or "") + default_of(option)) for option in options_of(command)]
     if rows:
         parts.append("\n" + table(("option", "what it does"), rows))
     parts += [described(f"{name} {key}", one) for key, one in getattr(command, "commands", {}).items()]
     return "\n".join(parts) + "\n"
+
+
+def exit_codes(command: click.Command) -> str:
+    """Return the sentence on exit codes that the entry point of a command has."""
+    module: Any = inspect.getmodule(command.callback)
+    return module.main.__doc__.removeprefix("Entry point. ")
 
 
 def paragraphs(text: str) -> str:

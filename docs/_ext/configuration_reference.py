@@ -21,8 +21,9 @@ Here is every key of a run's configuration: the values that it takes, its defaul
 job` prints them all with the values that a command would have. Keys of a component (`dataset.*`, `model.*`, `reg.*`,
 `optimizer.*`, `scheduler.*`, `pruner.*`) depend on which is chosen: see [the options](options.md).
 
-Every number must be finite and at most 1e9, text at most 4096 letters without control characters. A value that breaks
-a rule ends the command in one line with exit code 2, before anything is written. `null` stands for no value.
+Every number must be finite, a whole number at most 1e9 (a seed at most 2^63 - 1), and text at most 4096 letters
+without control characters. A value that breaks a rule ends the command in one line with exit code 2, before anything is
+written. `null` stands for no value.
 """
 
 

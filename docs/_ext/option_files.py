@@ -22,8 +22,7 @@ def comments(text: str) -> dict[str, str]:
         elif (match := KEY.match(line)) is not None:
             indent = len(match["indent"])
             parents = [*(one for one in parents if one[0] < indent), (indent, match["key"])]
-            said = [*above, *([match["comment"]] if match["comment"] else [])]
-            found[".".join(key for _, key in parents)] = " ".join(said)
+            found[".".join(key for _, key in parents)] = "; ".join(filter(None, [" ".join(above), match["comment"]]))
             above = []
     return {key: comment for key, comment in found.items() if comment}
 

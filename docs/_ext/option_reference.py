@@ -81,8 +81,9 @@ def note_of(target: str, comment: str) -> str:
 def kind_of(group: str, target: str, key: str) -> str:
     """Return in words what values a key takes: by the schema's own field, else by the annotation of the target."""
     schema = typing.cast(type[ComponentSection], Config.model_fields[group].annotation)
-    if key in schema.model_fields:
-        return in_words(typing.get_type_hints(schema, include_extras=True)[key])
+    fields = {field.alias or name: name for name, field in schema.model_fields.items()}
+    if key in fields:
+        return in_words(typing.get_type_hints(schema, include_extras=True)[fields[key]])
     hints = annotations(target)
     return in_words(hints[key]) if key in hints else "as the class takes it"
 

@@ -19,6 +19,7 @@ INTRO = """# Python
 Here is what can be imported: the estimators for scikit-learn, the networks, regularizers and pruners that options are
 made of, what loads a record, and the contracts for [components of your own](../tutorials/component.md). Arguments of
 components have their types and ranges in [the options](options.md). Tensors of inputs are (rows, features).
+Which of all this stays as it is from one version to the next, [versions](../versions.md) says.
 """
 
 

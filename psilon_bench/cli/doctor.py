@@ -27,8 +27,9 @@ def main() -> NoReturn:
 def doctor(results_dir: Path, uri: str | None, device: str) -> None:
     """Look for what would stop a run on this machine, in this folder: a line for each finding.
 
-    Versions beside the ranges of this package, memory, disk, device, threads, C++ compiler, data cache, MLflow. A line
-    begins with ok; with note, where runs do without; or with STOP, where none would start as asked. Nothing is left.
+    Versions beside the ranges of this package, imports, memory, disk, device, threads, C++ compiler, data cache,
+    MLflow. A line begins with ok; with note, where runs do without; or with STOP, where none would start as asked.
+    Nothing is left.
     """
     stops = 0
     for finding in findings(results_dir, uri, device):
@@ -40,10 +41,14 @@ def doctor(results_dir: Path, uri: str | None, device: str) -> None:
 
 
 def findings(results_dir: Path, uri: str | None, device: str) -> Iterator[Finding]:
-    """Yield what is found, from the interpreter to MLflow."""
+    """Yield what is found, from the interpreter to MLflow; where imports fail no more, for all else needs them."""
     from psilon_bench.cli import findings as look
 
     yield from look.at_versions()
+    imports = look.at_imports()
+    yield imports
+    if imports.level == "STOP":
+        return
     yield from look.at_own_folders()
     yield from look.at_memory()
     yield from look.at_threads()

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 import click
 
+from psilon_bench.cli.working_folder import check_working_folder
 from psilon_bench.config.addresses import redacted
 from psilon_bench.errors import UsageError, in_one_line, shortened
 
@@ -14,6 +15,7 @@ from psilon_bench.errors import UsageError, in_one_line, shortened
 def run_command(command: click.Command, name: str, when_stopped: str) -> NoReturn:
     """Exit codes: the command's own, 2 asked for wrongly, 130 Ctrl-C, 141 where nobody reads the output any more."""
     try:
+        check_working_folder()
         sys.exit(command(prog_name=name, standalone_mode=False))
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)

@@ -22,7 +22,12 @@ def main() -> NoReturn:
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--to", "forms", required=True, multiple=True, type=click.Choice(["onnx", "numpy", "card"]), help="May be repeated."
+    "--to",
+    "forms",
+    required=True,
+    multiple=True,
+    type=click.Choice(["onnx", "numpy", "card"]),
+    help="What to write; may be repeated.",
 )
 @click.option(
     "--which",

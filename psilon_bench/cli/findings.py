@@ -87,6 +87,15 @@ def version_of(name: str) -> str | None:
         return None
 
 
+def at_imports() -> Finding:
+    """Import what a run does: a package whose version fits may lack files, or a library of the system."""
+    try:
+        import psilon_bench.run.run  # noqa: F401
+    except (ImportError, OSError) as error:  # OSError: a shared library of torch's
+        return Finding("STOP", f"imports: {first_line(error)}. Install {PACKAGE} anew.")
+    return Finding("ok", "imports: all that a run begins with")
+
+
 def at_own_folders() -> Iterator[Finding]:
     """Look for the folders of your own components, and for names in them that this package has already."""
     try:

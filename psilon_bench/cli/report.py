@@ -49,11 +49,18 @@ def say(line: str) -> None:
 @click.option("--direction", type=click.Choice(["min", "max"]), help="Which is better, where the name does not tell.")
 @click.option("--by", multiple=True, metavar="KEY", help="A key that makes a method, not to be tuned: reg.bound.")
 @click.option("--reference", is_flag=True, help="Compare with the expected numbers that go with the runs' name.")
-@click.option("--reference-file", type=click.Path(path_type=Path), metavar="FILE", help="Or with those of a file.")
+@click.option(
+    "--reference-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Compare with the expected numbers of this file.",
+)
 @click.option(
     "--against", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="Compare with published numbers."
 )
-@click.option("--against-fold", metavar="KEY", help="What has the number of their split in it: dataset.split.")
+@click.option(
+    "--against-fold", metavar="KEY", help="The key whose value is the number of a split there: dataset.split."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Where to.  [default: FOLDER/report]")
 @click.option("--ensemble", is_flag=True, help="Choose an ensemble of the networks of FOLDER, and write it there.")
 @click.option("--figures/--no-figures", default=True, help="Draw figures, too.")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from psilon_bench.cli.overview import listing, long_help, short_help
 from psilon_bench.cli.suggestions import suggest
+from psilon_bench.cli.working_folder import check_working_folder
 from psilon_bench.config.addresses import redacted
 from psilon_bench.config.command_line import arranged, given, parsed
 from psilon_bench.config.conf_folder import CONF
@@ -66,6 +67,8 @@ def train(cfg: DictConfig) -> None:
 
         set_up()
         config = check(cfg)
+        if config.plan:
+            raise UsageError("plan=true shows what several runs would do, and this is one. Add -m, or take --cfg job.")
         if config.race:
             raise UsageError("race=true compares several runs, and this is one. Add -m and values, or leave it out.")
         if config.cv is not None:
@@ -112,14 +115,6 @@ def exit_code(command: Callable[[], Any]) -> int:
         print(f"psilon-run: {redacted(' '.join(line.splitlines()))}", file=sys.stderr)
         return code
     return 0
-
-
-def check_working_folder() -> None:
-    """Raise UsageError where the working folder has been deleted."""
-    try:
-        os.getcwd()
-    except OSError as error:
-        raise UsageError("The working folder is not there any more. Go to one that is (cd).") from error
 
 
 def told(error: BaseException, ours: bool) -> tuple[int, str]:

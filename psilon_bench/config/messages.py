@@ -1,5 +1,6 @@
 """Hydra's messages in one line: the rule, the value, the nearest names."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any, cast
@@ -7,8 +8,10 @@ from typing import Any, cast
 from hydra.errors import CompactHydraException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from psilon_bench.config.conf_folder import CONF, option_files
+from psilon_bench.config.option_file import read_option
 from psilon_bench.config.schema import leaves
 from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError, in_one_line, short
@@ -29,11 +32,25 @@ def one_line(error: BaseException, overrides: Sequence[str]) -> str | None:
     unknown = re.match(r"Could not override '([^'@]+)", lines[0])
     if unknown and option_files(unknown[1]):
         return f"{unknown[1]} is a group of presets, which are added to a configuration: +{unknown[1]}=<preset>."
+    if unknown and (owners := options_with(unknown[1])):
+        group = unknown[1].partition(".")[0]
+        which = f"{group}={', '.join(owners)}"
+        return f"{unknown[1]} is not a known key here: it is one of {which}. Choose such a {group}."
     if unknown:
         return f"{short(unknown[1])} is not a known key.{remedy(unknown[1], known_keys(overrides))}"
     if isinstance(error.__cause__, OmegaConfBaseException):
         lines.append(f"({in_one_line(error.__cause__)})")
     return " ".join(lines)
+
+
+def options_with(key: str) -> list[str]:
+    """Return the options of a group that have a key: a value was set for one that another option must be chosen for."""
+    group, _, name = key.partition(".")
+    found = []
+    for option, file in sorted(option_files(group).items()):
+        with contextlib.suppress(UsageError, YAMLError, OmegaConfBaseException, OSError):  # a file of yours, no option
+            found += [option] if name in read_option(file) else []
+    return found
 
 
 def remedy(unknown: str, known: Sequence[str]) -> str:

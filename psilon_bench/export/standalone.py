@@ -133,8 +133,7 @@ def number_or_place(column: dict[str, Any], cells: np.ndarray) -> np.ndarray:
     if column["role"] == "number":
         values = numbers(column, cells)
         return np.where(np.isin(values, column["missing_numbers"]), np.nan, values)
-    places = [place_of(column, cell) for cell in cells.tolist()]
-    return np.array(places, dtype=float)
+    return np.array([place_of(column, cell) for cell in cells.tolist()], dtype=float)
 
 
 def is_missing(column: dict[str, Any], cell: Any, usual: bool) -> bool:
@@ -228,9 +227,8 @@ def one_day(column: dict[str, Any], cell: Any) -> float:
     try:
         moment = datetime.datetime.fromisoformat(str(cell).strip() if "-" in str(cell) else "")
     except ValueError:
-        raise ValueError(
-            f"column {column['name']!r} holds dates, but {str(cell)[:40]!r} is none; write 2024-12-31"
-        ) from None
+        told = f"column {column['name']!r} holds dates, but {str(cell)[:40]!r} is none"
+        raise ValueError(f"{told}; write 2024-12-31") from None
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return (moment - EPOCH) / datetime.timedelta(days=1)

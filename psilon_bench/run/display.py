@@ -50,6 +50,7 @@ RESULT = (
 IN_TARGET_UNITS = ("test/rmse", "test/mae", "test/interval_width")
 SUMMARY = ("val/loss", "test/loss", "test/accuracy")
 SUMMARY_ROWS = 60
+ENDED_WELL = ("finished", "raced out")
 NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 30.0  # or one after so long
@@ -90,12 +91,17 @@ class Display:
 
     @contextmanager
     def training(self, configs: Sequence[Config], epochs: int) -> Iterator[None]:
-        """Show the progress of a training of so many epochs, within."""
+        """Show the progress of a training of so many epochs, within.
+
+        More than a run has are those of all heats of a race, which say little: there it is the percentage.
+        """
         self.rows, self.epochs = {}, epochs
+        is_race = epochs > max(config.trainer.all_epochs for config in configs)
+        self.counted, self.count = ("% of the race", 100) if is_race else ("epochs", epochs)
         self.started = self.told = time.perf_counter()
         self.networks = len(configs)
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
-        self.bar = self.progress.add_task(self.title, total=self.epochs, what="epochs")
+        self.bar = self.progress.add_task(self.title, total=self.count, what=self.counted)
         with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
             yield
         self.progress.remove_task(self.bar)
@@ -105,11 +111,12 @@ class Display:
         self.rows[index] = row
         shown = "val/loss" if "val/loss" in row else "train/loss"
         lowest = min(latest[shown] for latest in self.rows.values())
-        self.progress.update(self.bar, what=f"epochs  {shown} {lowest:.4f}")
+        self.progress.update(self.bar, what=f"{self.counted}  {shown} {lowest:.4f}")
 
     def epoch(self, epoch: int) -> None:
         """Show that an epoch is over."""
-        self.progress.update(self.bar, completed=epoch)
+        done = self.count * epoch // self.epochs
+        self.progress.update(self.bar, completed=done)
         if self.sweep_bar is not None:
             self.progress.update(self.sweep_bar, completed=self.finished + self.networks * epoch / self.epochs)
         now = time.perf_counter()
@@ -121,7 +128,8 @@ class Display:
         left = (now - self.started) * (self.epochs / epoch - 1)
         first = self.rows.get(0, {})
         losses = "".join(f"  {key} {first[key]:.4f}" for key in ("train/loss", "val/loss") if key in first)
-        self.say(f"{self.title}: epoch {epoch}/{self.epochs}{losses}  ETA {left:.0f} s", soft_wrap=True)
+        so_far = f"epoch {done}/{self.count}" if self.counted == "epochs" else f"{done} {self.counted}"
+        self.say(f"{self.title}: {so_far}{losses}  ETA {left:.0f} s", soft_wrap=True)
 
     def result(self, record: Record, functions: Sequence[str] = ()) -> None:
         """Show the finished run, and where its record is; functions: metrics of your own, as module.function."""
@@ -173,7 +181,8 @@ class Display:
         self.say(f"failed: {what}: {reason}", style="red", soft_wrap=True)
 
     def summary(self, runs: Sequence[dict[str, Any]]) -> None:
-        """Show the runs of a sweep, one row each."""
+        """Show the runs of a sweep that ended well, one row each; `failures` shows the others."""
+        runs = [run for run in runs if run["status"] in ENDED_WELL]
         names = [name for name in SUMMARY if any(name in run.get("metrics", {}) for run in runs)]
         columns = [*folding("run"), *(Column(name, justify="right", no_wrap=True) for name in names)]
         datasets = [run.get("task", {}).get("name", "?") for run in runs]
@@ -197,8 +206,12 @@ class Display:
             )
 
     def failures(self, runs: Sequence[dict[str, Any]]) -> None:
-        """Show the runs that did not end well, with the reason and the folder."""
-        rows = [(run["title"], run["reason"], str(shortest(Path(run.get("folder", "."))))) for run in runs]
+        """Show the runs that did not end well, with reason and folder; the same reason in a row is told once."""
+        rows = []
+        for before, run in zip([None, *runs], runs, strict=False):
+            same = before is not None and before["reason"] == run["reason"]
+            folder = str(shortest(Path(run["folder"]))) if "folder" in run else ""  # what was refused has no record
+            rows.append((run["title"], "as above" if same else run["reason"], folder))
         if runs:
             self.table(folding("failed run", "reason", "folder"), rows)
 

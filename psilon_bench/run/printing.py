@@ -66,15 +66,27 @@ def folding(*headers: str) -> list[Column]:
 
 
 def laid_out(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table | Text:
-    """Return a table; for a narrow terminal, lines with a value each."""
+    """Return a table; for a narrow terminal a list, of names and below each its values, as many in a line as fit."""
     if console.width >= NARROW * len(columns):
         table = Table(*columns)
         for row in rows:
             table.add_row(*row)
         return table
+    if len(columns) == 2:
+        return Text("\n".join(f"  {name} {value}" for name, value in rows if value))
     lines = []
-    for row in rows:
-        lines += [row[0]] if len(row) > 2 else []
-        for column, value in zip(columns[1:], row[1:], strict=True):
-            lines += [f"  {row[0] if len(row) == 2 else column.header} {value}"] if value else []
+    for name, *values in rows:
+        named = [f"{column.header} {value}" for column, value in zip(columns[1:], values, strict=True) if value]
+        lines += [name, *packed([text.strip() for text in named], "  ", console.width)]
     return Text("\n".join(lines))
+
+
+def packed(texts: Sequence[str], indent: str, width: int) -> list[str]:
+    """Return the texts in lines of at most this width, separated by commas; none is broken, however long it is."""
+    lines: list[str] = []
+    for text in texts:
+        if lines and len(lines[-1]) + len(", ") + len(text) <= width:
+            lines[-1] += f", {text}"
+        else:
+            lines.append(indent + text)
+    return lines

@@ -136,7 +136,7 @@ class Search:
             self.tell(batch, runs, display)
             left = len(self.trials(TrialState.RUNNING))
             if problem or left:
-                what = problem or "Runs were stopped"
+                what = problem.rstrip(".") if problem else "Runs were stopped"
                 raise RunFailed(f"{what}. {left} trials are left; the same command goes on with them.")
             display.say(self.best_line(), soft_wrap=True)
         best = self.best()
@@ -144,7 +144,7 @@ class Search:
         self.refit(Display())
         failed = self.trials(TrialState.FAIL)
         if failed:
-            why = failed[0].user_attrs.get("reason", "no reason is known")
+            why = failed[0].user_attrs.get("reason", "no reason is known").rstrip(".")
             count = f"{len(failed)} of {len(self.trials())} trials failed"
             raise RunFailed(f"{count}, such as trial {failed[0].number}: {why}. The search went on without them.")
         return best

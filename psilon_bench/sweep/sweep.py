@@ -7,7 +7,7 @@ from psilon_bench.errors import RunFailed
 from psilon_bench.records.finished import FinishedRuns
 from psilon_bench.records.places import sweep_folder
 from psilon_bench.records.run_json import RunDict
-from psilon_bench.run.display import Display
+from psilon_bench.run.display import ENDED_WELL, Display
 from psilon_bench.run.run import open_sender
 from psilon_bench.sweep.attempt import Attempt, identities
 from psilon_bench.sweep.following import RecordFollower
@@ -68,12 +68,14 @@ def show_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display
 
 def check_outcomes(runs: Sequence[RunDict], problem: str | None, display: Display) -> None:
     """Show what did not end well, and who was raced out; RunFailed where any run did not finish."""
-    bad = [run for run in runs if run["status"] not in ("finished", "raced out")]
+    bad = [run for run in runs if run["status"] not in ENDED_WELL]
     display.failures(bad)
     display.raced_out(runs)
     if problem:
         left = sum(run["status"] in ("running", "killed") for run in bad)
-        raise RunFailed(f"{problem}. {left} of {len(runs)} runs are left; the same command goes on with them.")
+        raise RunFailed(
+            f"{problem.rstrip('.')}. {left} of {len(runs)} runs are left; the same command goes on with them."
+        )
     if bad:
         again = "The same command tries again what was interrupted by an error, not what diverged (rerun=true)."
         raise RunFailed(f"{len(bad)} of {len(runs)} runs failed. {again}")
