@@ -10,7 +10,7 @@ DOCS = ROOT / "docs"
 # made of the code by docs/_ext; their blocks show usage and the words of files
 GENERATED = {f"reference/{name}.md" for name in ("configuration", "options", "presets", "commands", "python")}
 FENCE = re.compile(r"^(?:<!-- not run: (?P<why>[^>]+) -->\n)?```(?P<language>[^\n`]*)\n(?P<body>.*?)^```$", re.M | re.S)
-LANGUAGES = {"bash", "python", "console", "text", "{toctree}", "{layers}"}
+LANGUAGES = {"bash", "python", "console", "text", "yaml", "{toctree}", "{layers}"}
 # pages that a reader follows from above to below, in one folder; the tutorial of components has tests of its own
 FOLLOWED = ("start.md", "tutorials/table.md", "tutorials/paper.md", "tutorials/cluster.md", "tutorials/certify.md")
 COMPONENT = DOCS / "tutorials" / "component.md"

@@ -178,6 +178,16 @@ def test_no_block_escapes() -> None:
                 assert block.language == "bash", block.name
 
 
+def test_files_that_are_shown_are_those_of_the_examples() -> None:
+    """A page that shows how a component is written shows the one that the tests run."""
+    folder = pages.ROOT / "examples" / "own_component"
+    own = {block.language: block.body for block in pages.blocks_of(pages.COMPONENT) if "log_sum" in block.body}
+    assert own["yaml"] == (folder / "reg" / "log_sum.yaml").read_text(encoding="utf-8")
+    classes = [block.body for block in pages.all_blocks("python") if "(Regularizer):" in block.body]
+    assert classes == [(folder / "log_sum.py").read_text(encoding="utf-8")]
+    assert [block.body for block in pages.all_blocks("yaml")] == [own["yaml"]]
+
+
 def test_there_is_something_to_test() -> None:
     """Pages are found with their blocks; each page that is followed has some."""
     assert len(COMMANDS) > 60
