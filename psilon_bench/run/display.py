@@ -158,9 +158,10 @@ class Display:
             left = (time.perf_counter() - self.sweep_started) * (self.total / self.finished - 1)
             self.say(f"sweep: {self.finished}/{self.total} runs  ETA {left:.0f} s", soft_wrap=True)
 
-    def plan(self, runs: int, done: int, folder: Path) -> None:
-        """Show how many runs a sweep has to do."""
+    def plan(self, runs: int, done: int, begun: int, folder: Path) -> None:
+        """Show how many runs a sweep has to do, and how many of these go on from a checkpoint."""
         rest = "nothing is left to do" if runs == done else f"{runs - done} to do"
+        rest += f", {begun} of them from a checkpoint" if begun else ""
         self.say(f"{done} of {runs} runs are done in {shortest(folder)}, {rest}.", soft_wrap=True)
 
     def groups(self, groups: Sequence[tuple[list[Config], str, Any, Range | None]]) -> None:

@@ -32,6 +32,7 @@ class Plan:
     groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure
     finished: FinishedRuns
     changes: list[str]  # why runs train again that were done before, and which records cannot be read
+    begun: int = 0  # how many of those that are to train go on from a checkpoint
 
     @cached_property
     def to_do(self) -> list[Config]:
@@ -85,6 +86,7 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
     resumed: list[list[Config]] = []
     raced: list[Attempt] = []
     groups: dict[str, list[Config]] = {}
+    missing = len(todo)
     for index in checkpoints(todo, display):
         if set(index.keys) & set(todo) and set(index.keys) <= set(todo) | set(done):  # nothing is trained twice
             stack = [wanted[member] for member in index.keys]
@@ -95,12 +97,13 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
             else:
                 groups[index.keys[0]] = stack
             todo = {key: config for key, config in todo.items() if key not in index.keys}
+    begun = missing - len(todo)
     if configs[0].race:
         raced += races(configs, list(todo.values()))
         todo = {key: config for key, config in todo.items() if not enters(config)}
     for config in todo.values():
         groups.setdefault(config.structure(), []).append(config)
-    return Plan(list(wanted.values()), done, resumed, raced, list(groups.values()), finished, changes)
+    return Plan(list(wanted.values()), done, resumed, raced, list(groups.values()), finished, changes, begun)
 
 
 def checkpoints(todo: dict[str, Config], display: Display) -> list[CheckpointIndex]:

@@ -45,7 +45,7 @@ def train_missing(
     plan = make_plan(configs, display, finished)
     for change in plan.changes:
         display.note(change)
-    display.plan(len(plan.configs), len(plan.done), sweep_folder(configs[0]))
+    display.plan(len(plan.configs), len(plan.done), plan.begun, sweep_folder(configs[0]))
     if configs[0].plan:
         display.groups(plan.described())
         return plan.done, None

@@ -123,8 +123,13 @@ RESUMED = [
         pytest.param(RESUMED[0], "serial", marks=pytest.mark.slow),
     ],
 )
-def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.MonkeyPatch, choice: Any, plan: Any) -> None:
-    """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder."""
+def test_stopped_anywhere_it_ends_the_same(
+    grid: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], choice: Any, plan: Any
+) -> None:
+    """SIGTERM at step 13 (mid-epoch), again at the 20th step after it: the same files, bit for bit, in one folder.
+
+    The line that opens the sweep says how many runs go on.
+    """
     common = [*choice, f"hardware.plan={plan}", "trainer.epochs=14", "trainer.num_batches=5"]
     grid(seeds(3), *common, "name=whole")
     step, count = TrainingStep.__call__, 0
@@ -140,7 +145,10 @@ def test_stopped_anywhere_it_ends_the_same(grid: Any, monkeypatch: pytest.Monkey
     for _ in range(2):
         with pytest.raises(Stopped):
             grid(seeds(3), *common, "name=cut")
+    assert "from a checkpoint" not in capsys.readouterr().out.partition("results/cut")[0]
     grid(seeds(3), *common, "name=cut")
+    begun = 3 if plan == "stacked" else 1
+    assert f"3 to do, {begun} of them from a checkpoint." in capsys.readouterr().out
     whole, cut = by_seed("whole"), by_seed("cut")
     assert set(whole) == set(cut) == {0, 1, 2}
     assert len(folders("cut")) == 3
