@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+DIGITS = 6  # in which equal values agree: accuracies of networks are computed in float32
+
+
 @dataclass(frozen=True)
 class Estimate:
     """Mean, standard deviation of a single run (n - 1 in the denominator; None for one run), and number of runs."""
@@ -34,6 +37,11 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     except OverflowError:  # the sum of numbers near the largest; fractions have no largest, and take their time
         mean = statistics.mean(values)
     return Estimate(mean, spread, len(values))
+
+
+def in_digits(value: float) -> float:
+    """Return the value in DIGITS significant digits, by which methods are compared."""
+    return float(f"{value:.{DIGITS}g}")
 
 
 def rounded(value: float, digits: int = 4) -> str:

@@ -13,12 +13,11 @@ import pandas as pd
 
 from psilon_bench.data.checks import name_list
 from psilon_bench.report.counterpart import Counterpart
-from psilon_bench.report.estimate import estimate
+from psilon_bench.report.estimate import estimate, in_digits
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.our_tests import OurTest, OurTests
 from psilon_bench.report.published import PublishedNumber
 
-DIGITS = 6  # in which equal values agree: accuracies of networks are computed in float32
 OURS = " (ours)"
 
 Fold = str | None
@@ -52,8 +51,8 @@ class Standings:
 
     @cached_property
     def costs(self) -> pd.Series:
-        """Return value x sign of each method, less is better, in DIGITS significant digits."""
-        return pd.Series({one.method: float(f"{self.metric.sign * one.value:.{DIGITS}g}") for one in self.every})
+        """Return value x sign of each method, less is better, in the digits by which methods are compared."""
+        return pd.Series({one.method: in_digits(self.metric.sign * one.value) for one in self.every})
 
     @cached_property
     def ranks(self) -> pd.Series:
