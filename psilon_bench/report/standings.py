@@ -111,7 +111,7 @@ def standings_by(
     }
     ledger.leave("a published method lacks a split", sorted(f"{m} on {dataset}" for m in theirs if m not in whole))
     others = [their_standing(method, rows, ours_of) for method, rows in whole.items()]
-    if their_folds == [None]:
+    if their_folds == [None] and all(test.is_given for test in tests):  # of drawn rows another note says it
         ledger.notes += other_counts(dataset, len(our_folds), others)
     return Standings(dataset, ours_of.metric, mine, others) if others else None
 
@@ -119,7 +119,8 @@ def standings_by(
 def other_counts(dataset: str, ours: int, theirs: Sequence[Standing]) -> list[str]:
     """Return a note where published means are of another number of splits than ours, and so of other test rows."""
     counts = sorted({one.n for one in theirs if one.n and one.n != ours})
-    words = f"{dataset}: ours are means over {ours} splits, theirs over {name_list([str(count) for count in counts])}"
+    own = "numbers of one split" if ours == 1 else f"means over {ours} splits"
+    words = f"{dataset}: ours are {own}, theirs are means over {name_list([str(count) for count in counts])}"
     return [f"{words}, some of which may be harder: ranks are rough."] if counts else []
 
 
