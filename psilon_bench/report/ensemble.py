@@ -27,7 +27,7 @@ from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
 from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_of, replicates, rows_of_part
-from psilon_bench.report.ensemble_scores import ensemble_scores
+from psilon_bench.report.ensemble_scores import mean_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup
 from psilon_bench.report.records import Run
@@ -121,7 +121,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     )
     write_ensemble(folder, made)
     write_teacher(folder, taught)
-    return list(rows_of(dataset, made, ensemble_scores(folder)))
+    return list(rows_of(dataset, made, mean_scores(means["test"], made.task, temperature)))
 
 
 def rows_of(dataset: str, made: EnsembleJson, scores: Mapping[str, float]) -> Iterator[list[Cell]]:

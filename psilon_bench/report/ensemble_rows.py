@@ -28,11 +28,15 @@ def mean_of(candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part
     """
     picked = [runs for runs, weight in zip(candidates, weights, strict=True) if weight]
     frames = [[rows_of_part(same, part) for same in replicates(runs, part)] for runs in picked]
-    first = frames[0][0]
-    columns = predicted_columns(first)
-    own = [np.mean([frame[columns].to_numpy(float) for frame in of_one], axis=0) for of_one in frames]
-    mean = np.tensordot(weights[weights > 0], own, axes=1)
-    return first.assign(**dict(zip(columns, mean.T, strict=True)))
+    alone = [mean_of_frames(of_one, np.full(len(of_one), 1 / len(of_one))) for of_one in frames]
+    return mean_of_frames(alone, weights[weights > 0])
+
+
+def mean_of_frames(frames: Sequence[pd.DataFrame], weights: np.ndarray) -> pd.DataFrame:
+    """Return the first of these predictions of the same rows with the weighted mean of all in its place."""
+    columns = predicted_columns(frames[0])
+    mean = np.tensordot(weights, [frame[columns].to_numpy(float) for frame in frames], axes=1)
+    return frames[0].assign(**dict(zip(columns, mean.T, strict=True)))
 
 
 def predicted_columns(frame: pd.DataFrame) -> list[str]:
