@@ -100,10 +100,11 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
     means = {part: mean_of(own, weights, part) for part, own in runs.items()}
     temperature = temperature_of(means["val"], kind)
-    taught = teacher_table(means["val"], means["test"].index, temperature)
+    data = candidates[0].members[0].checksum
+    taught = teacher_table(means["val"], means["test"].index, temperature, data)
     made = EnsembleJson(
         task=run_json.read_raw(candidates[0].members[0].folder)["task"],
-        data=candidates[0].members[0].checksum,
+        data=data,
         members=[
             member
             for one, weight, loss in zip(candidates, weights, alone, strict=True)
