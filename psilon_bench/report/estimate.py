@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 DIGITS = 6  # in which equal values agree: accuracies of networks are computed in float32
 
 
