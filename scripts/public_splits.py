@@ -94,14 +94,14 @@ def main() -> None:
     results = (arguments.out / arguments.kind).absolute()
     files = results / "splits"
     files.mkdir(parents=True, exist_ok=True)
-    every = [(*given.name.rpartition("_")[::2], given) for given in given_splits(arguments.kind, files)]
-    asked = [set(filter(None, text.split(","))) for text in (arguments.datasets, arguments.splits)]
-    for place, option in enumerate(("--datasets", "--splits")):
-        there = dict.fromkeys(one[place] for one in every)
-        if unknown := asked[place] - set(there):
-            parser.error(f"{option} has no {', '.join(sorted(unknown))}. Choose from: {', '.join(there)}.")
-    names, numbers = asked
-    for name, number, given in every:
+    names, numbers = (set(filter(None, text.split(","))) for text in (arguments.datasets, arguments.splits))
+    every = {tuple(given.name.rsplit("_", 1)): given for given in given_splits(arguments.kind, files)}
+    known_names, known_numbers = zip(*every, strict=True)
+    for option, asked, there in (("--datasets", names, known_names), ("--splits", numbers, known_numbers)):
+        if unknown := asked.difference(there):
+            known = ", ".join(dict.fromkeys(there))
+            parser.error(f"{option} has no {', '.join(sorted(unknown))}. Choose from: {known}.")
+    for (name, number), given in every.items():
         if (not names or name in names) and (not numbers or number in numbers):
             print(f"{given.name}: {sweep(given, results, overrides)}", flush=True)
     key = ["--against-fold", "dataset.split"] if arguments.kind == "uci" else []
