@@ -26,7 +26,8 @@ from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
-from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_of, replicates, rows_of_part
+from psilon_bench.records.predictions import Part
+from psilon_bench.report.ensemble_rows import likely_and_right, mean_of, replicates, rows_of_part
 from psilon_bench.report.ensemble_scores import mean_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup

@@ -1,18 +1,15 @@
 """The predictions of an ensemble's candidates, row by row, as their records have them."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from psilon_bench.records import places
+from psilon_bench.records.predictions import Part, read_predictions
 from psilon_bench.report.keys import partition
 from psilon_bench.report.records import Run
 
-Part = Literal["val", "test"]
 PREDICTION, PROBABILITY = "prediction", "probability/"
 
 
@@ -51,8 +48,7 @@ def rows_of_part(runs: Sequence[Run], part: Part) -> pd.DataFrame:
 
 def rows_of_records(folders: Sequence[Path], part: Part) -> pd.DataFrame:
     """Return the predictions in these records for rows of validation or test, by the numbers of the rows."""
-    read = partial(pd.read_parquet, filters=[("split", "==", part)])
-    frame = pd.concat([read(folder / places.PREDICTIONS) for folder in folders], ignore_index=True)
+    frame = pd.concat([read_predictions(folder, part) for folder in folders], ignore_index=True)
     return frame.sort_values("row", kind="stable").set_index("row")
 
 

@@ -144,6 +144,27 @@ def test_data_sets_without_candidates_cost_no_other_its_ensemble(folder: Path, t
     assert "diabetes has no network with its predictions" in problem
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "no target", "no split"])
+def test_predictions_that_cannot_be_read_are_told(folder: Path, tmp_path: Path, damage: str) -> None:
+    """The file, in one line; the other data set keeps its ensemble."""
+    copy = shutil.copytree(folder, tmp_path / "runs")
+    file = next(path for path in sorted(copy.glob("*/predictions.parquet")) if "probability" not in columns_of(path))
+    if damage.startswith("no "):
+        pd.read_parquet(file).drop(columns=damage[3:]).to_parquet(file)
+    else:
+        file.write_bytes(file.read_bytes()[: 200 if damage == "cut" else 0])
+    table, (problem,) = make_ensembles(make([copy], Metric("val/loss", "min")).choices, copy)
+    assert {row[0] for row in table.rows} == {"wine"}
+    assert problem.startswith(f"{file} cannot be read (")
+    assert problem.endswith("). Train the run again.")
+    assert "\n" not in problem
+
+
+def columns_of(file: Path) -> str:
+    """The names of the columns of a Parquet file, joined."""
+    return " ".join(pd.read_parquet(file).columns)
+
+
 def test_the_choice_looks_at_no_test_row(folder: Path, tmp_path: Path) -> None:
     """With the test targets in another order: the same members with the same weights, another test loss."""
     copy = tmp_path / "runs"

@@ -271,6 +271,8 @@ def test_who_cannot_be_taught_is_told(numbered: Any, config: Any) -> None:
         member_of(config(*TINY, *TAUGHT), numbered("regression"))
     with pytest.raises(UsageError, match=r"trainer.teacher_weight=1.5 is not valid"):
         config("trainer.teacher_weight=1.5")
+    with pytest.raises(UsageError, match=r"trainer.teacher='' is not valid: it should be the folder of an ensemble"):
+        config("trainer.teacher=''")
     Path("t", TEACHER).write_bytes(b"PAR1")
     with pytest.raises(UsageError, match=r"teacher.parquet cannot be read"):
         member_of(config(*TINY, *TAUGHT), task)
