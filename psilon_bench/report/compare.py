@@ -123,14 +123,17 @@ def pairs_across(made: Across) -> Table:
     nemenyi, scores, cost = made.nemenyi, made.normalised, made.cost
     rows: list[list[Cell]] = []
     for a, b in itertools.combinations(made.ranks.mean().sort_values(kind="stable").index, 2):
-        wins, losses = int((cost[a] < cost[b]).sum()), int((cost[a] > cost[b]).sum())
         difference = (scores[a] - scores[b]).to_numpy()
         p = None if nemenyi is None else float(nemenyi.loc[a, b])
-        score = f"{wins} / {len(cost) - wins - losses} / {losses}"
-        rows.append([a, b, score, p, float(difference.mean()), interval_text(difference)])
+        rows.append([a, b, won(cost[a], cost[b]), p, float(difference.mean()), interval_text(difference)])
     columns = ["method", "against", "wins / ties / losses", "Nemenyi p", "score difference", "95 % interval"]
     note = "Differences of normalised scores; the interval is a bootstrap (BCa) over data sets."
     return Table("pairs_across", "Pairs of methods across data sets", columns, rows, note)
+
+
+def won(cost: pd.Series, other: pd.Series) -> str:
+    """Return wins / ties / losses of a method against another."""
+    return f"{int((cost < other).sum())} / {int((cost == other).sum())} / {int((cost > other).sum())}"
 
 
 def pairs_within(choices: Sequence[Choice], metric: Metric) -> Table:

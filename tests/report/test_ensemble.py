@@ -21,6 +21,7 @@ from psilon_bench.records.ensemble_json import read_ensemble
 from psilon_bench.records.networks import load, load_ensemble
 from psilon_bench.records.run_json import read_run
 from psilon_bench.report.ensemble import make_ensembles
+from psilon_bench.report.ensemble_scores import mean_scores
 from psilon_bench.report.ensemble_selection import (
     MOST_PICKS,
     cross_entropy,
@@ -80,6 +81,19 @@ def test_greedy_picks_are_those_of_a_slow_loop(seed: int) -> None:
         assert loss(weights @ values) <= loss(values).min() + 1e-12
         assert weights.sum() == pytest.approx(1)
         assert set(greedy_picks(np.repeat(values, 2, axis=0), loss)) <= set(range(0, 12, 2))
+
+
+def test_a_row_of_weight_2_is_two_rows() -> None:
+    """In the loss of the choice, for classes and numbers; one of weight 0 is none. Such an ensemble has no scores."""
+    draw = np.random.default_rng(0)
+    weights = draw.integers(0, 4, size=17)
+    for values, loss in ((draw.beta(2, 1, size=(6, 17)), cross_entropy), (draw.normal(size=(6, 17)), root_mean_square)):
+        weighted, repeated = partial(loss, weights=weights), np.repeat(values, weights, axis=1)
+        np.testing.assert_allclose(weighted(values), loss(repeated))
+        assert greedy_picks(values, weighted) == greedy_picks(repeated, loss)
+    mean = pd.DataFrame({"target": [1.0, 2.0], "prediction": [1.5, 2.5], "weight": [1.0, 2.0]})
+    assert mean_scores(mean, {"kind": "regression"}, None) == {}
+    assert mean_scores(mean.drop(columns="weight"), {"kind": "regression"}, None)["test/rmse"] == 0.5
 
 
 def test_a_candidate_that_nothing_improves_is_alone() -> None:
