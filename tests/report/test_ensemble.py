@@ -97,9 +97,12 @@ def test_a_row_of_weight_2_is_two_rows() -> None:
 
 
 def test_a_candidate_that_nothing_improves_is_alone() -> None:
-    """An ensemble of one, with all of the weight; a probability of 0 is no infinite loss."""
+    """An ensemble of one pick, however its mean with itself is rounded; a probability of 0 is no infinite loss."""
     values = np.array([[0.0, 1.0, 1.0], [0.0, 0.5, 0.2]])
     assert weights_of(greedy_picks(values, cross_entropy), 2).tolist() == [1, 0]
+    for seed in range(50):
+        errors = np.random.default_rng(seed).uniform(0.1, 1, size=29)
+        assert greedy_picks(np.stack([errors, 2 * errors]), root_mean_square) == [0]
 
 
 @pytest.fixture(scope="module")
