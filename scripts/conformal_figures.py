@@ -2,11 +2,11 @@
 
     python scripts/conformal_figures.py [--datasets boston,energy,...] [--results results] [OVERRIDE ...]
 
-PSILON_REAL_DATA (../shared) is a folder with oracles/uci: for each data set a Parquet table, and in splits.json the
-test rows of its 20 splits (Hernandez-Lobato & Adams 2015). A fifth of the others validates, drawn anew for each split.
-A row has the mean of test/coverage over the splits with its standard deviation and the standard error of the mean, what
-is promised, ceil((n + 1) 0.9) / (n + 1) of n validation rows, and the means of the width and the error in units of the
-target. What was trained is not trained again. Cost: 20 runs for each data set, 3 s each.
+PSILON_REAL_DATA (else a folder `shared` beside the checkout) has oracles/uci: for each data set a Parquet table, and in
+splits.json the test rows of its 20 splits (Hernandez-Lobato & Adams 2015). A fifth of the others validates, drawn anew
+for each split. A row has the mean of test/coverage over the splits with its standard deviation and the standard error
+of the mean, what is promised, ceil((n + 1) 0.9) / (n + 1) of n validation rows, and the means of the width and the
+error in units of the target. What was trained is not trained again. Cost: 20 runs for each data set, 3 s each.
 """
 
 import argparse

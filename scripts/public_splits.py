@@ -2,7 +2,7 @@
 
     python scripts/public_splits.py tabarena|uci|talent [--datasets anneal,...] [--splits 0,1] [--out O] [OVERRIDE ...]
 
-PSILON_REAL_DATA (../shared) is a folder with oracles/: tables, splits and published numbers; see its README.
+PSILON_REAL_DATA (else a folder `shared` beside the checkout) has oracles/: tables, splits and published numbers.
 
 tabarena   test rows of repeat 0, fold 0; all others train, by cross-validation
 uci        20 splits of each data set (Hernandez-Lobato & Adams 2015), of which all rows but the test rows train
@@ -70,8 +70,8 @@ def written(file: Path, rows: int, test_rows: list[int]) -> Path:
     return file
 
 
-def sweep(given: Given, results: Path, overrides: list[str]) -> float:
-    """Train what is missing of a split, and return the seconds."""
+def sweep(given: Given, results: Path, overrides: list[str]) -> str:
+    """Train what is missing of a split, and return the seconds, and where it is told why it failed."""
     command = [
         *(*RUN, "-m", "+experiment=small", f"dataset.path={given.table}", f"dataset.target={given.target}"),
         *(f"dataset.kind={given.kind}", *given.settings, f"name={given.name}", f"results_dir={results}"),
@@ -79,8 +79,8 @@ def sweep(given: Given, results: Path, overrides: list[str]) -> float:
     ]
     started = time.perf_counter()
     with (results / f"{given.name}.log").open("a") as log:
-        subprocess.run(command, check=False, stdout=log, stderr=log)
-    return time.perf_counter() - started
+        code = subprocess.run(command, check=False, stdout=log, stderr=log).returncode
+    return f"{time.perf_counter() - started:.1f} s{f', exit code {code}: see {log.name}' if code else ''}"
 
 
 def main() -> None:
@@ -95,10 +95,15 @@ def main() -> None:
     files = results / "splits"
     files.mkdir(parents=True, exist_ok=True)
     names, numbers = (set(filter(None, text.split(","))) for text in (arguments.datasets, arguments.splits))
-    for given in given_splits(arguments.kind, files):
-        name, _, number = given.name.rpartition("_")
+    every = {tuple(given.name.rsplit("_", 1)): given for given in given_splits(arguments.kind, files)}
+    known_names, known_numbers = zip(*every, strict=True)
+    for option, asked, there in (("--datasets", names, known_names), ("--splits", numbers, known_numbers)):
+        if unknown := asked.difference(there):
+            known = ", ".join(dict.fromkeys(there))
+            parser.error(f"{option} has no {', '.join(sorted(unknown))}. Choose from: {known}.")
+    for (name, number), given in every.items():
         if (not names or name in names) and (not numbers or number in numbers):
-            print(f"{given.name}: {sweep(given, results, overrides):.1f} s", flush=True)
+            print(f"{given.name}: {sweep(given, results, overrides)}", flush=True)
     key = ["--against-fold", "dataset.split"] if arguments.kind == "uci" else []
     against = ["--against", str(oracles(arguments.kind) / PUBLISHED[arguments.kind]), *key]
     subprocess.run([*REPORT, results, "--ensemble", *against, "--no-attach"], check=False)

@@ -1,6 +1,8 @@
 """The check of a composed configuration: what is wrong is named, and the fingerprint knows what determines numbers."""
 
 import inspect
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +74,18 @@ def test_what_is_wrong_is_told_in_one_line(composed: Any, override: Any) -> None
     with pytest.raises(UsageError, match=WRONG[override]) as caught:
         check(cfg)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="names of folders are UTF-8 there")
+def test_a_working_folder_that_is_no_text_is_told(
+    composed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is part of every path, which config.yaml could not hold."""
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(UsageError, match=r"^results_dir=.*udcff/results' is not valid: .* in UTF-8\.$"):
+        check(composed())
 
 
 def test_check_keeps_every_value(composed: Any) -> None:

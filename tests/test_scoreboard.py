@@ -12,15 +12,22 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from pydantic import ValidationError
 from real_data import real_data_folder
 
+from psilon_bench.config.check import check
 from psilon_bench.config.conf_folder import CONF
-from psilon_bench.report.reference import Expected
+from psilon_bench.report.reference import Expected, equal
+from psilon_bench.sweep.composer import Composer
+from psilon_bench.sweep.grids import selected_arms, union
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "results"
@@ -130,6 +137,35 @@ def made_again(numbers: Sequence[Any], commands: Sequence[str], folder: Path, he
         f"{number.label}, {number.metric}": f"{row['verdict']} {row['ours']} {row['difference']}"
         for number, row in zip(numbers, rows, strict=True)
     }
+
+
+def trained_by(command: str) -> list[dict[str, Any]]:
+    """Return the flat configurations of all runs of a psilon-run command."""
+    words = [word for word in shlex.split(command)[1:] if word != "-m"]
+    asked = [word for word in words if word.startswith(("+experiment=", "hydra."))]
+    sweeper = compose("config", asked, return_hydra_config=True).hydra.sweeper
+    composer = Composer(partial(compose, "config", return_hydra_config=True))
+    values = [word for word in words if not word.startswith("hydra.")]
+    parse = OverridesParser.create().parse_overrides
+    jobs = union(selected_arms(sweeper.grids, sweeper.get("arms")), sweeper.params or {}, values, parse)
+    return [check(composer(job)).flat() for job in jobs]
+
+
+@pytest.mark.slow
+def test_a_number_is_of_one_setting_that_its_commands_train() -> None:
+    """Of as many runs as it says, each of another seed, on each data set of the commands."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        commands = {command for claim in CLAIMS for command in claim.commands if command.startswith("psilon-run")}
+        runs = {command: trained_by(command) for command in commands}
+    for claim in CLAIMS:
+        every = [run for command in claim.commands for run in runs.get(command, [])]
+        datasets = {(run["dataset.name"], run.get("dataset.task_id")) for run in every}
+        for number in claim.numbers:
+            where = {key: value for key, value in number.where.items() if key != "data set"}
+            fitting = [run for run in every if all(equal(run.get(key), value) for key, value in where.items())]
+            seeds = {(run["seed"], run["dataset.name"], run.get("dataset.task_id")) for run in fitting}
+            assert len(fitting) == len(seeds) == number.n * len(datasets), (claim.report, number.label)
 
 
 @pytest.mark.slow

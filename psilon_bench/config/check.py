@@ -30,7 +30,9 @@ def check(cfg: DictConfig) -> Config:
         check_arguments(section, getattr(config, section))
     for name in config.metrics.functions:
         check_metric_function(name)
-    return with_absolute_paths(config)
+    found = with_absolute_paths(config)
+    check_values(found.model_dump(by_alias=True))  # the working folder's name may be no text, or too long
+    return found
 
 
 def with_absolute_paths(config: Config) -> Config:

@@ -43,7 +43,7 @@ class TrainerSection(Section):
     select: Literal["last", "best"]
     prune_then_finetune: PositiveInt | None
     class_weight: Literal["balanced"] | None
-    teacher: Annotated[str, Field(min_length=1)] | None
+    teacher: Annotated[str, Field(min_length=1)] | None = Field(description="the folder of an ensemble, or null")
     teacher_weight: Annotated[float, Field(ge=0, le=1), Finite]
 
     def determining(self) -> dict[str, Any]:

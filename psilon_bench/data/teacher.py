@@ -26,7 +26,8 @@ from psilon_bench.config.sections import TEACHER
 from psilon_bench.data.task import Task
 from psilon_bench.errors import UsageError, in_brief
 
-TEST_ROWS = b"test_rows"  # key of the file's metadata: `digest_of_rows` of the rows that test the ensemble
+# keys of the file's metadata: the checksum of the data, and `digest_of_rows` of the rows that test the ensemble
+DATA, TEST_ROWS = b"data", b"test_rows"
 ROUNDING = 1e-5  # of targets in units of their scale, which were float32
 MAKE = "Train both with dataset.split_seed=0, the ensemble with cv=5 cv_refit=5 ensemble=true"
 
@@ -37,6 +38,7 @@ class Teacher:
 
     folder: Path
     frame: pd.DataFrame
+    data: str
     test_rows: str
 
     @property
@@ -56,7 +58,7 @@ def read_teacher(folder: Path) -> Teacher:
     try:
         table = pq.read_table(path)
         frame = table.to_pandas().set_index("row").sort_index()
-        test_rows = (table.schema.metadata or {})[TEST_ROWS].decode()
+        data, test_rows = ((table.schema.metadata or {})[key].decode() for key in (DATA, TEST_ROWS))
         if not (frame.index.is_unique and np.isfinite(numbers_of(frame)).all()):
             raise ValueError("a row is there twice, or a number is not finite")
     except FileNotFoundError as error:
@@ -65,7 +67,7 @@ def read_teacher(folder: Path) -> Teacher:
         ) from error
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise UsageError(f"{path} cannot be read ({in_brief(error)}). {MAKE}.") from error
-    return Teacher(folder, frame, test_rows)
+    return Teacher(folder, frame, data, test_rows)
 
 
 def numbers_of(frame: pd.DataFrame) -> np.ndarray:
@@ -74,16 +76,24 @@ def numbers_of(frame: pd.DataFrame) -> np.ndarray:
 
 
 def check_same_rows(teacher: Teacher, task: Task) -> None:
-    """Raise UsageError unless the test rows of the task are those of the ensemble, which no network of it has seen."""
+    """Raise UsageError unless the test rows of the task are those of the ensemble, which no network of it has seen.
+
+    Numbers name the same rows in the same data alone: a file in another order may have the same targets at them.
+    """
     if task.train.rows is None or task.test.rows is None:
         raise UsageError(
             f"{teacher.named} is matched by the numbers of rows, and those of {task.name} have none. "
             "Set trainer.teacher=null."
         )
+    if teacher.data != task.checksum:
+        raise UsageError(
+            f"{teacher.named} may have trained on test rows of {task.name}, for it is of other data (checksum "
+            f"{teacher.data[:8]}, not {task.checksum[:8]}), where numbers name other rows. {MAKE}."
+        )
     if digest_of_rows(task.test.rows.numpy()) != teacher.test_rows:
         raise UsageError(
             f"{teacher.named} may have trained on test rows of {task.name}, for it was tested on other rows than these "
-            f"{len(task.test)}: it is of other data or of another split. {MAKE}."
+            f"{len(task.test)}: it is of another split. {MAKE}."
         )
 
 
@@ -99,7 +109,7 @@ def teacher_targets(teacher: Teacher, task: Task) -> Tensor:
     if columns != wanted:
         raise UsageError(
             f"{teacher.named} predicts {', '.join(columns[:3])}, where {task.name} asks for {', '.join(wanted[:3])}: "
-            f"it is of other data. {MAKE}."
+            f"it is of another target. {MAKE}."
         )
     assert task.train.rows is not None, "check_same_rows asks for numbers of rows"
     rows = task.train.rows.numpy()
@@ -112,7 +122,7 @@ def teacher_targets(teacher: Teacher, task: Task) -> Tensor:
     if differing := int((~same_targets(frame["target"], task)).sum()):
         raise UsageError(
             f"{teacher.named} must have the targets of {task.name}, but {differing} of the {len(rows)} training rows "
-            f"have others: it is of other data. {MAKE}."
+            f"have others: it is of another target. {MAKE}."
         )
     values = torch.from_numpy(numbers_of(frame))
     if task.kind == "regression":

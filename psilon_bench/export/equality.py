@@ -18,6 +18,7 @@ from psilon_bench.export.program import Program
 from psilon_bench.export.written import as_written, written_as
 from psilon_bench.records import places
 from psilon_bench.records.networks import SavedNetwork
+from psilon_bench.records.predictions import read_predictions
 
 TOLERANCE = 1e-5  # of a probability, or of a scaled prediction, relative to 1 + its size
 DRAWN = 200
@@ -47,10 +48,9 @@ def rows_to_compare(run: FinishedRun, program: Program, roles: dict[str, str]) -
     drawn = drawn_rows(program, roles)
     spelled = as_written(drawn, read, form)
     frame = raw_rows(dataset, roles, run.about.task.checksum)
-    table = run.folder / places.PREDICTIONS
-    if frame is None or not table.exists():
+    if frame is None or not (run.folder / places.PREDICTIONS).exists():
         return Rows(drawn, f"{DRAWN} drawn rows (the data of the run are not at hand)", spelled)
-    predicted = pd.read_parquet(table, columns=["row"], filters=[("split", "==", "test")])["row"].to_numpy()
+    predicted = read_predictions(run.folder, "test")["row"].to_numpy()
     test, cells = frame.iloc[predicted][list(roles)].astype(object), raw_cells(dataset, list(read))
     text = as_written(test, read, form) if cells is None else cells.iloc[predicted]
     whole, spelled = (pd.concat(parts, ignore_index=True) for parts in ([test, drawn.astype(object)], [text, spelled]))

@@ -141,12 +141,16 @@ def check_one_data_set(name: str, tests: Sequence[OurTest], path: Path) -> None:
     labels: dict[Fold, set[str]] = {}
     for test in tests:
         labels.setdefault(test.fold, set()).add(test.label)
-    every = sorted({test.label for test in tests})
-    if len(every) > 1 and (None in labels or any(len(own) > 1 for own in labels.values())):
-        raise UsageError(
-            f"--against {path}: one data set of ours must be named {name}, not {len(every)}: {name_list(every, 3)}. "
-            "Are they splits of it? Then say --against-fold KEY, such as dataset.split; else report one at a time."
-        )
+    for fold, own in labels.items():
+        if len(own) > 1 or (fold is None and len(labels) > 1):
+            every = sorted({test.label for test in tests} if fold is None else own)
+            whose = "Are they splits of it? Then say --against-fold KEY, such as dataset.split"
+            if fold is not None:
+                whose = f"All of them are split {fold}, by the last whole number; name their files by their splits"
+            raise UsageError(
+                f"--against {path}: one data set of ours must be named {name}, not {len(every)}: "
+                f"{name_list(every, 3)}. {whose}; else report one at a time."
+            )
 
 
 def basis_of_rows(tests: Sequence[OurTest], fold_key: str | None) -> str:

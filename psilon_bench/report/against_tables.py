@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from psilon_bench.report.against import Comparison
-from psilon_bench.report.compare import friedman_text, interval_text
+from psilon_bench.report.compare import friedman_text, interval_text, won
 from psilon_bench.report.estimate import Estimate
 from psilon_bench.report.selection import listed
 from psilon_bench.report.standings import OURS, Standing, Standings
@@ -103,11 +101,6 @@ def metrics_text(made: Comparison) -> str:
     for one in made.first:
         by_metric.setdefault(one.metric.test, []).append(one.dataset)
     return "; ".join(f"{metric} of {', '.join(datasets)}" for metric, datasets in by_metric.items())
-
-
-def won(cost: pd.Series, other: pd.Series) -> str:
-    """Return wins / ties / losses of a method against another."""
-    return f"{int((cost < other).sum())} / {int((cost == other).sum())} / {int((cost > other).sum())}"
 
 
 def pairs_with_ours(made: Comparison) -> Table:

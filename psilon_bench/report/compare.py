@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from psilon_bench.report.estimate import estimate, rounded
+from psilon_bench.report.estimate import estimate, in_digits, rounded
 from psilon_bench.report.grouping import Setting
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.selection import Choice
@@ -31,16 +31,20 @@ class Across:
     left_out: list[str]  # data sets where a method is missing
 
     @property
+    def cost(self) -> pd.DataFrame:
+        """Return value x sign, less is better, in the digits by which methods are compared."""
+        return (self.metric.sign * self.scores).map(in_digits)
+
+    @property
     def ranks(self) -> pd.DataFrame:
         """Return the rank of each method on each data set: 1 is the best; equal scores share their mean rank."""
-        return (self.metric.sign * self.scores).rank(axis=1)
+        return self.cost.rank(axis=1)
 
     @property
     def normalised(self) -> pd.DataFrame:
         """Return scores in [0, 1]: 1 is the best of a data set and 0 its worst; all are 1 where all are equal."""
-        cost = self.metric.sign * self.scores
-        worst, best = cost.max(axis=1), cost.min(axis=1)
-        return cost.rsub(worst, axis=0).div((worst - best).where(worst > best), axis=0).fillna(1.0)
+        worst, best = self.cost.max(axis=1), self.cost.min(axis=1)
+        return self.cost.rsub(worst, axis=0).div((worst - best).where(worst > best), axis=0).fillna(1.0)
 
     @property
     def friedman(self) -> float | None:
@@ -51,7 +55,7 @@ class Across:
             return 1.0
         from scipy import stats  # a second, which most reports do not spend
 
-        return float(stats.friedmanchisquare(*self.scores.T.to_numpy()).pvalue)
+        return float(stats.friedmanchisquare(*self.cost.T.to_numpy()).pvalue)
 
     @property
     def nemenyi(self) -> pd.DataFrame | None:
@@ -60,7 +64,7 @@ class Across:
             return None
         import scikit_posthocs  # takes a second
 
-        return scikit_posthocs.posthoc_nemenyi_friedman(self.metric.sign * self.scores)
+        return scikit_posthocs.posthoc_nemenyi_friedman(self.cost)
 
 
 def across(choices: Sequence[Choice], metric: Metric) -> Across:
@@ -116,17 +120,20 @@ def pairs_across(made: Across) -> Table:
 
     It has wins / ties / losses, Nemenyi's p, and the mean difference of normalised scores with its 95 % interval.
     """
-    nemenyi, scores, cost = made.nemenyi, made.normalised, made.metric.sign * made.scores
+    nemenyi, scores, cost = made.nemenyi, made.normalised, made.cost
     rows: list[list[Cell]] = []
     for a, b in itertools.combinations(made.ranks.mean().sort_values(kind="stable").index, 2):
-        wins, losses = int((cost[a] < cost[b]).sum()), int((cost[a] > cost[b]).sum())
         difference = (scores[a] - scores[b]).to_numpy()
         p = None if nemenyi is None else float(nemenyi.loc[a, b])
-        score = f"{wins} / {len(cost) - wins - losses} / {losses}"
-        rows.append([a, b, score, p, float(difference.mean()), interval_text(difference)])
+        rows.append([a, b, won(cost[a], cost[b]), p, float(difference.mean()), interval_text(difference)])
     columns = ["method", "against", "wins / ties / losses", "Nemenyi p", "score difference", "95 % interval"]
     note = "Differences of normalised scores; the interval is a bootstrap (BCa) over data sets."
     return Table("pairs_across", "Pairs of methods across data sets", columns, rows, note)
+
+
+def won(cost: pd.Series, other: pd.Series) -> str:
+    """Return wins / ties / losses of a method against another."""
+    return f"{int((cost < other).sum())} / {int((cost == other).sum())} / {int((cost > other).sum())}"
 
 
 def pairs_within(choices: Sequence[Choice], metric: Metric) -> Table:

@@ -74,9 +74,11 @@ def check_value(value: float, name: str, column: str, place: str) -> None:
     """Raise UsageError for a number that a metric cannot have, such as an accuracy in per cent."""
     found = counterpart(name, column)
     if found is not None and not found.least <= found.ours(value) <= found.largest:
+        is_share = found.largest == 1 and value > 1
+        rule = f"from {found.least:g} to {found.largest:g}" if found.largest == 1 else f"of at least {found.least:g}"
         raise UsageError(
-            f"{place}: {column} of {name} must lead to a number from {found.least:g} to {found.largest:g}, but it is "
-            f"{value:g}. Correct it, and give fractions instead of per cent."
+            f"{place}: {column} of {name} must lead to a number {rule}, but it is {value:g}. "
+            f"{'Give fractions instead of per cent' if is_share else 'Correct it'}."
         )
 
 

@@ -26,8 +26,9 @@ from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import fit_temperature, logs_of, tempered
 from psilon_bench.records import places, run_json
 from psilon_bench.records.ensemble_json import EnsembleJson, EnsembleMember, write_ensemble
-from psilon_bench.report.ensemble_rows import Part, likely_and_right, mean_of, replicates, rows_of_part
-from psilon_bench.report.ensemble_scores import ensemble_scores
+from psilon_bench.records.predictions import Part
+from psilon_bench.report.ensemble_rows import likely_and_right, mean_of, replicates, rows_of_part
+from psilon_bench.report.ensemble_scores import mean_scores
 from psilon_bench.report.ensemble_selection import Loss, cross_entropy, greedy_picks, root_mean_square, weights_of
 from psilon_bench.report.grouping import RunGroup
 from psilon_bench.report.records import Run
@@ -100,10 +101,11 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
     means = {part: mean_of(own, weights, part) for part, own in runs.items()}
     temperature = temperature_of(means["val"], kind)
-    taught = teacher_table(means["val"], means["test"].index, temperature)
+    data = candidates[0].members[0].checksum
+    taught = teacher_table(means["val"], means["test"].index, temperature, data)
     made = EnsembleJson(
         task=run_json.read_raw(candidates[0].members[0].folder)["task"],
-        data=candidates[0].members[0].checksum,
+        data=data,
         members=[
             member
             for one, weight, loss in zip(candidates, weights, alone, strict=True)
@@ -121,7 +123,7 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     )
     write_ensemble(folder, made)
     write_teacher(folder, taught)
-    return list(rows_of(dataset, made, ensemble_scores(folder)))
+    return list(rows_of(dataset, made, mean_scores(means["test"], made.task, temperature)))
 
 
 def rows_of(dataset: str, made: EnsembleJson, scores: Mapping[str, float]) -> Iterator[list[Cell]]:

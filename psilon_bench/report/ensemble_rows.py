@@ -1,18 +1,15 @@
 """The predictions of an ensemble's candidates, row by row, as their records have them."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from psilon_bench.records import places
+from psilon_bench.records.predictions import Part, read_predictions
 from psilon_bench.report.keys import partition
 from psilon_bench.report.records import Run
 
-Part = Literal["val", "test"]
 PREDICTION, PROBABILITY = "prediction", "probability/"
 
 
@@ -28,11 +25,15 @@ def mean_of(candidates: Sequence[Sequence[Run]], weights: np.ndarray, part: Part
     """
     picked = [runs for runs, weight in zip(candidates, weights, strict=True) if weight]
     frames = [[rows_of_part(same, part) for same in replicates(runs, part)] for runs in picked]
-    first = frames[0][0]
-    columns = predicted_columns(first)
-    own = [np.mean([frame[columns].to_numpy(float) for frame in of_one], axis=0) for of_one in frames]
-    mean = np.tensordot(weights[weights > 0], own, axes=1)
-    return first.assign(**dict(zip(columns, mean.T, strict=True)))
+    alone = [mean_of_frames(of_one, np.full(len(of_one), 1 / len(of_one))) for of_one in frames]
+    return mean_of_frames(alone, weights[weights > 0])
+
+
+def mean_of_frames(frames: Sequence[pd.DataFrame], weights: np.ndarray) -> pd.DataFrame:
+    """Return the first of these predictions of the same rows with the weighted mean of all in its place."""
+    columns = predicted_columns(frames[0])
+    mean = np.tensordot(weights, [frame[columns].to_numpy(float) for frame in frames], axes=1)
+    return frames[0].assign(**dict(zip(columns, mean.T, strict=True)))
 
 
 def predicted_columns(frame: pd.DataFrame) -> list[str]:
@@ -47,8 +48,7 @@ def rows_of_part(runs: Sequence[Run], part: Part) -> pd.DataFrame:
 
 def rows_of_records(folders: Sequence[Path], part: Part) -> pd.DataFrame:
     """Return the predictions in these records for rows of validation or test, by the numbers of the rows."""
-    read = partial(pd.read_parquet, filters=[("split", "==", part)])
-    frame = pd.concat([read(folder / places.PREDICTIONS) for folder in folders], ignore_index=True)
+    frame = pd.concat([read_predictions(folder, part) for folder in folders], ignore_index=True)
     return frame.sort_values("row", kind="stable").set_index("row")
 
 

@@ -10,44 +10,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from psilon_bench.data.task import Kind
 from psilon_bench.metrics.classification import classification_scores
 from psilon_bench.metrics.regression import regression_scores
 from psilon_bench.metrics.temperature import logs_of, tempered
 from psilon_bench.records.ensemble_json import read_ensemble
-from psilon_bench.report.ensemble_rows import PREDICTION, likely_and_right, rows_of_records
+from psilon_bench.report.ensemble_rows import PREDICTION, likely_and_right, mean_of_frames, rows_of_records
 from psilon_bench.report.ensemble_selection import cross_entropy
 
 
 def ensemble_scores(folder: Path) -> dict[str, float]:
-    """Return the metrics of the ensemble in a folder, named as those of a run: test/rmse, test/accuracy.
-
-    Rows with weights have none, for these scores would count all rows alike.
-    """
+    """Return the metrics of the ensemble in a folder, as `mean_scores` has them."""
     made = read_ensemble(folder)
     frames = [rows_of_records([folder / member.record], "test") for member in made.members]
-    if "weight" in frames[0]:
+    mean = mean_of_frames(frames, np.array([member.weight for member in made.members]))
+    return mean_scores(mean, made.task, made.temperature)
+
+
+def mean_scores(mean: pd.DataFrame, task: dict[str, Any], temperature: float | None) -> dict[str, float]:
+    """Return the metrics of a mean of predictions of test rows, named as those of a run: test/rmse, test/accuracy.
+
+    Rows with weights have none, for these scores would count all rows alike. task: as in run.json.
+    """
+    if "weight" in mean:
         return {}
-    weights = np.array([member.weight for member in made.members])
-    scores = mean_scores(frames, weights, made.task, made.temperature)
+    if task["kind"] == "regression":
+        scores = regression_scores(mean["target"].to_numpy(float), mean[PREDICTION].to_numpy(float))
+    else:
+        scores = class_scores(mean, task["kind"], temperature)
     return {f"test/{name}": value for name, value in scores.items()}
 
 
-def mean_scores(
-    frames: list[pd.DataFrame], weights: np.ndarray, task: dict[str, Any], temperature: float | None = None
-) -> dict[str, float]:
-    """Return the scores of the weighted mean of predictions; task: as in run.json."""
-    target = frames[0]["target"]
-    if task["kind"] == "regression":
-        mean = np.tensordot(weights, [frame[PREDICTION].to_numpy(float) for frame in frames], axes=1)
-        return regression_scores(target.to_numpy(float), mean)
-    likely = np.tensordot(weights, [likely_and_right(frame)[0] for frame in frames], axes=1)
+def class_scores(mean: pd.DataFrame, kind: Kind, temperature: float | None) -> dict[str, float]:
+    """Return the scores of a mean of probabilities at a temperature; None: as it is."""
+    likely, right = likely_and_right(mean)
     if temperature is not None:
         likely = tempered(likely, temperature)
-    _, right = likely_and_right(frames[0])
     logs = logs_of(likely)
-    logits = logs[:, 1:] - logs[:, :1] if task["kind"] == "binary" else logs
+    logits = logs[:, 1:] - logs[:, :1] if kind == "binary" else logs
     usual = {
         "loss": float(cross_entropy(likely[np.arange(len(right)), right])),
         "accuracy": float(np.mean(likely.argmax(axis=1) == right)),
     }
-    return usual | classification_scores(task["kind"], logits, right)
+    return usual | classification_scores(kind, logits, right)

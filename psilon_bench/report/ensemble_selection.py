@@ -13,6 +13,7 @@ import numpy as np
 from psilon_bench.metrics.temperature import SMALLEST
 
 MOST_PICKS = 50
+ROUNDING = 1e-12  # relative, of equal losses: a network's mean with itself may be the better one by a bit
 
 Loss = Callable[[np.ndarray], np.ndarray]  # of predictions (..., rows) the loss (...)
 
@@ -44,7 +45,8 @@ def greedy_picks(predictions: np.ndarray, loss: Loss) -> list[int]:
         picks.append(int(values.argmin()))
         losses.append(float(values.min()))
         total += predictions[picks[-1]]
-    return picks[: int(np.argmin(losses)) + 1]
+    is_lowest = np.array(losses) <= min(losses) * (1 + ROUNDING)
+    return picks[: int(is_lowest.argmax()) + 1]
 
 
 def weights_of(picks: list[int], candidates: int) -> np.ndarray:

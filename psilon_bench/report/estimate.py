@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DIGITS = 6  # in which equal values agree: accuracies of networks are computed in float32
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -34,6 +36,11 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     except OverflowError:  # the sum of numbers near the largest; fractions have no largest, and take their time
         mean = statistics.mean(values)
     return Estimate(mean, spread, len(values))
+
+
+def in_digits(value: float) -> float:
+    """Return the value in DIGITS significant digits, by which methods are compared."""
+    return float(f"{value:.{DIGITS}g}")
 
 
 def rounded(value: float, digits: int = 4) -> str:

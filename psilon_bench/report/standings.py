@@ -13,12 +13,11 @@ import pandas as pd
 
 from psilon_bench.data.checks import name_list
 from psilon_bench.report.counterpart import Counterpart
-from psilon_bench.report.estimate import estimate
+from psilon_bench.report.estimate import estimate, in_digits
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.our_tests import OurTest, OurTests
 from psilon_bench.report.published import PublishedNumber
 
-DIGITS = 6  # in which equal values agree: accuracies of networks are computed in float32
 OURS = " (ours)"
 
 Fold = str | None
@@ -52,8 +51,8 @@ class Standings:
 
     @cached_property
     def costs(self) -> pd.Series:
-        """Return value x sign of each method, less is better, in DIGITS significant digits."""
-        return pd.Series({one.method: float(f"{self.metric.sign * one.value:.{DIGITS}g}") for one in self.every})
+        """Return value x sign of each method, less is better, in the digits by which methods are compared."""
+        return pd.Series({one.method: in_digits(self.metric.sign * one.value) for one in self.every})
 
     @cached_property
     def ranks(self) -> pd.Series:
@@ -112,7 +111,7 @@ def standings_by(
     }
     ledger.leave("a published method lacks a split", sorted(f"{m} on {dataset}" for m in theirs if m not in whole))
     others = [their_standing(method, rows, ours_of) for method, rows in whole.items()]
-    if their_folds == [None]:
+    if their_folds == [None] and all(test.is_given for test in tests):  # of drawn rows another note says it
         ledger.notes += other_counts(dataset, len(our_folds), others)
     return Standings(dataset, ours_of.metric, mine, others) if others else None
 
@@ -120,7 +119,8 @@ def standings_by(
 def other_counts(dataset: str, ours: int, theirs: Sequence[Standing]) -> list[str]:
     """Return a note where published means are of another number of splits than ours, and so of other test rows."""
     counts = sorted({one.n for one in theirs if one.n and one.n != ours})
-    words = f"{dataset}: ours are means over {ours} splits, theirs over {name_list([str(count) for count in counts])}"
+    own = "numbers of one split" if ours == 1 else f"means over {ours} splits"
+    words = f"{dataset}: ours are {own}, theirs are means over {name_list([str(count) for count in counts])}"
     return [f"{words}, some of which may be harder: ranks are rough."] if counts else []
 
 

@@ -7,18 +7,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from psilon_bench.config.sections import TEACHER
-from psilon_bench.data.teacher import TEST_ROWS, digest_of_rows
+from psilon_bench.data.teacher import DATA, TEST_ROWS, digest_of_rows
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics.temperature import tempered
 from psilon_bench.records.atomic_files import atomic_write
 from psilon_bench.report.ensemble_rows import PREDICTION, predicted_columns
 
 
-def teacher_table(mean: pd.DataFrame, tested: pd.Index, temperature: float | None) -> pa.Table | None:
+def teacher_table(mean: pd.DataFrame, tested: pd.Index, temperature: float | None, data: str) -> pa.Table | None:
     """Return what an ensemble predicts of the validation rows; None where rows have no numbers.
 
-    mean: its mean of predictions, by the numbers of the validation rows; tested: those of its test rows. Raises
-    UsageError where a row is in both: what tests one network was validation for another.
+    mean: its mean of predictions, by the numbers of the validation rows; tested: those of its test rows; data: the
+    checksum. Raises UsageError where a row is in both: what tests one network was validation for another.
     """
     if mean.index.hasnans or tested.hasnans:
         return None
@@ -33,7 +33,7 @@ def teacher_table(mean: pd.DataFrame, tested: pd.Index, temperature: float | Non
     labels = mean["target"] if columns == [PREDICTION] else mean["target"].astype(str)
     frame = pd.DataFrame({"row": mean.index, "target": labels.to_numpy()} | dict(zip(columns, values.T, strict=True)))
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    return table.replace_schema_metadata({TEST_ROWS: digest_of_rows(tested.to_numpy())})
+    return table.replace_schema_metadata({DATA: data, TEST_ROWS: digest_of_rows(tested.to_numpy())})
 
 
 def write_teacher(folder: Path, table: pa.Table | None) -> None:

@@ -136,12 +136,12 @@ def test_what_is_not_compared_is_listed(runs: Path) -> None:
     ]
 
 
-def write_splits(runs: Path, splits: Any, key: str = "dataset.split", lams: Any = (1e-3, 1e-2)) -> Any:
+def write_splits(runs: Path, splits: Any, lams: Any = (1e-3, 1e-2), name: str = "v3_split_{}") -> Any:
     """One data set on several splits; the worse setting on validation rows is the better one on test rows."""
     rmse = {split: 1.0 + 0.1 * split * split for split in splits}
     for split, value in rmse.items():
         for lam in lams:
-            params = {key: f"/data/of_7/v3_split_{split}.csv", "dataset.split_seed": 0}
+            params = {"dataset.split": f"/data/of_7/{name.format(split)}.csv", "dataset.split_seed": 0}
             own = {"val/loss": lam, "test/rmse": value - lam + lams[0], "time/fit_s": 2.0 + split}
             write_record(runs, lam, 0, own, dataset="sea", kind="regression", params=params)
     return rmse
@@ -183,8 +183,22 @@ def test_means_of_other_splits_are_told(tmp_path: Path) -> None:
     assert made.standings[0].ours[0].value == pytest.approx(np.mean(list(rmse.values())))
     assert (made.standings[0].theirs[0].sd, made.standings[0].theirs[0].n) == (2.0, 16)
     assert (
-        "sea: ours are means over 3 splits, theirs over 16, some of which may be harder: ranks are rough." in made.notes
+        "sea: ours are means over 3 splits, theirs are means over 16, some of which may be harder: ranks are rough."
+        in made.notes
     )
+    write_splits(tmp_path / "one/runs", (1,))
+    one = compared(tmp_path / "one/runs", pd.DataFrame([row]), "dataset.split")
+    assert any(note.startswith("sea: ours are numbers of one split, theirs are means over 16,") for note in one.notes)
+
+
+def test_splits_that_were_drawn_are_not_counted(tmp_path: Path) -> None:
+    """Each seed has its own rows, which nothing numbers: that they are others is said, not how many there are."""
+    for seed in range(3):
+        own = {"val/loss": 1.0, "test/rmse": 2.0}
+        write_record(tmp_path / "runs", 1e-3, seed, own, dataset="sea", kind="regression")
+    row = {"dataset": "sea", "method": "a", "metric": "rmse", "mean": 3.0, "n": 10}
+    (note,) = compared(tmp_path / "runs", pd.DataFrame([row])).notes
+    assert note.startswith("sea: our test rows were drawn")
 
 
 def test_folds_of_openml_are_in_the_record(tmp_path: Path) -> None:
@@ -218,6 +232,9 @@ def test_splits_that_nothing_tells_apart(tmp_path: Path) -> None:
         compared(tmp_path / "runs", frame)
     with pytest.raises(UsageError, match=r"--against-fold dataset\.name must have a value with the number of a split"):
         compared(tmp_path / "runs", frame, "dataset.name")
+    write_splits(tmp_path / "of/runs", (1, 2), name="split_{}_of_4")
+    with pytest.raises(UsageError, match=r"named sea, not 2: .* All of them are split 4, by the last whole number; "):
+        compared(tmp_path / "of/runs", frame, "dataset.split")
     write_splits(tmp_path / "one/runs", (1,))
     with pytest.raises(UsageError, match=r"our runs do not say on which split: --against-fold KEY"):
         compared(tmp_path / "one/runs", frame)

@@ -53,6 +53,19 @@ def test_ranks_and_scores_by_hand() -> None:
     assert upwards.ranks["a"].tolist() == [3, 2.5, 1, 3]
 
 
+def test_accuracies_in_float32_are_ties() -> None:
+    """229 of 300 rows are 229 of 300 rows, whether a network or a baseline counted them, but 230 are more."""
+    row = {"network": float(np.float32(229 / 300)), "forest": 229 / 300, "other": 230 / 300}
+    made = Across(ACCURACY, pd.DataFrame([row] * 3), [])
+    assert made.ranks.mean().to_dict() == {"network": 2.5, "forest": 2.5, "other": 1}
+    assert made.normalised.mean().to_dict() == {"network": 0, "forest": 0, "other": 1}
+    assert made.nemenyi is not None
+    assert made.nemenyi.loc["network", "forest"] == pytest.approx(1)
+    assert made.friedman == pytest.approx(stats.chi2.sf(6, 2))  # ranks 1, 2.5, 2.5, with the correction for ties
+    (pair,) = [row for row in compare.pairs_across(made).rows if "other" not in row[:2]]
+    assert pair[2] == "0 / 3 / 0"
+
+
 def test_all_equal_is_no_division_by_zero() -> None:
     """Every method scores 1, and no test finds a difference."""
     made = Across(LOSS, SCORES * 0 + 5, [])

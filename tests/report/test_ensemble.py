@@ -21,6 +21,7 @@ from psilon_bench.records.ensemble_json import read_ensemble
 from psilon_bench.records.networks import load, load_ensemble
 from psilon_bench.records.run_json import read_run
 from psilon_bench.report.ensemble import make_ensembles
+from psilon_bench.report.ensemble_scores import mean_scores
 from psilon_bench.report.ensemble_selection import (
     MOST_PICKS,
     cross_entropy,
@@ -82,10 +83,26 @@ def test_greedy_picks_are_those_of_a_slow_loop(seed: int) -> None:
         assert set(greedy_picks(np.repeat(values, 2, axis=0), loss)) <= set(range(0, 12, 2))
 
 
+def test_a_row_of_weight_2_is_two_rows() -> None:
+    """In the loss of the choice, for classes and numbers; one of weight 0 is none. Such an ensemble has no scores."""
+    draw = np.random.default_rng(0)
+    weights = draw.integers(0, 4, size=17)
+    for values, loss in ((draw.beta(2, 1, size=(6, 17)), cross_entropy), (draw.normal(size=(6, 17)), root_mean_square)):
+        weighted, repeated = partial(loss, weights=weights), np.repeat(values, weights, axis=1)
+        np.testing.assert_allclose(weighted(values), loss(repeated))
+        assert greedy_picks(values, weighted) == greedy_picks(repeated, loss)
+    mean = pd.DataFrame({"target": [1.0, 2.0], "prediction": [1.5, 2.5], "weight": [1.0, 2.0]})
+    assert mean_scores(mean, {"kind": "regression"}, None) == {}
+    assert mean_scores(mean.drop(columns="weight"), {"kind": "regression"}, None)["test/rmse"] == 0.5
+
+
 def test_a_candidate_that_nothing_improves_is_alone() -> None:
-    """An ensemble of one, with all of the weight; a probability of 0 is no infinite loss."""
+    """An ensemble of one pick, however its mean with itself is rounded; a probability of 0 is no infinite loss."""
     values = np.array([[0.0, 1.0, 1.0], [0.0, 0.5, 0.2]])
     assert weights_of(greedy_picks(values, cross_entropy), 2).tolist() == [1, 0]
+    for seed in range(50):
+        errors = np.random.default_rng(seed).uniform(0.1, 1, size=29)
+        assert greedy_picks(np.stack([errors, 2 * errors]), root_mean_square) == [0]
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +159,27 @@ def test_data_sets_without_candidates_cost_no_other_its_ensemble(folder: Path, t
     table, (problem,) = make_ensembles(make([copy], Metric("val/loss", "min")).choices, copy)
     assert {row[0] for row in table.rows} == {"wine"}
     assert "diabetes has no network with its predictions" in problem
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "no target", "no split"])
+def test_predictions_that_cannot_be_read_are_told(folder: Path, tmp_path: Path, damage: str) -> None:
+    """The file, in one line; the other data set keeps its ensemble."""
+    copy = shutil.copytree(folder, tmp_path / "runs")
+    file = next(path for path in sorted(copy.glob("*/predictions.parquet")) if "probability" not in columns_of(path))
+    if damage.startswith("no "):
+        pd.read_parquet(file).drop(columns=damage[3:]).to_parquet(file)
+    else:
+        file.write_bytes(file.read_bytes()[: 200 if damage == "cut" else 0])
+    table, (problem,) = make_ensembles(make([copy], Metric("val/loss", "min")).choices, copy)
+    assert {row[0] for row in table.rows} == {"wine"}
+    assert problem.startswith(f"{file} cannot be read (")
+    assert problem.endswith("). Train the run again.")
+    assert "\n" not in problem
+
+
+def columns_of(file: Path) -> str:
+    """The names of the columns of a Parquet file, joined."""
+    return " ".join(pd.read_parquet(file).columns)
 
 
 def test_the_choice_looks_at_no_test_row(folder: Path, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ WRONG = {
     GOOD.replace(
         "rmse,2.5", "accuracy,97.5"
     ): r", line 3: value of accuracy must lead to a number from 0 to 1, .* 97\.5",
+    GOOD.replace("2.5", "-2.5"): r", line 3: value of rmse must lead to a number of at least 0, but it is -2.5\. Corr",
     GOOD.replace("rmse", "roc_auc")
     .replace("1.5", ".1")
     .replace("2.5", ".2"): r"better than guessing, but their median",

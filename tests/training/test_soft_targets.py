@@ -20,7 +20,7 @@ from torch import Tensor
 from psilon_bench.config.schema import Config
 from psilon_bench.config.sections import TEACHER
 from psilon_bench.data.task import Task
-from psilon_bench.data.teacher import TEST_ROWS, digest_of_rows, read_teacher, teacher_targets
+from psilon_bench.data.teacher import DATA, TEST_ROWS, digest_of_rows, read_teacher, teacher_targets
 from psilon_bench.errors import UsageError
 from psilon_bench.metrics import prediction
 from psilon_bench.run.checks import member_of
@@ -70,7 +70,7 @@ def write(task: Task, frame: pd.DataFrame, folder: str = "t") -> None:
     Path(folder).mkdir(exist_ok=True)
     assert task.test.rows is not None
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    metadata = {TEST_ROWS: digest_of_rows(task.test.rows.numpy())}
+    metadata = {DATA: task.checksum, TEST_ROWS: digest_of_rows(task.test.rows.numpy())}
     pq.write_table(table.replace_schema_metadata(metadata), Path(folder, TEACHER))
 
 
@@ -219,7 +219,7 @@ REFUSED: list[tuple[str, Any, Any, str]] = [
         "other classes",
         lambda f, t: f.rename(columns={"probability/class 0": "probability/z"}),
         None,
-        r"class 0, .*data\.",
+        r"class 0, .*another target\.",
     ),
     ("a NaN", with_a_nan, None, r"teacher.parquet cannot be read \(.*a number is not finite\)\. Train both"),
     ("a row twice", lambda f, t: pd.concat([f, f[:1]]), None, r"cannot be read \(.*a row is there twice"),
@@ -228,7 +228,13 @@ REFUSED: list[tuple[str, Any, Any, str]] = [
         "other test rows",
         None,
         lambda t: replace(t, test=replace(t.test, rows=t.test.rows + 1)),
-        r"may have trained on test rows of made up, .* these 7: it is of other data or of another split",
+        r"may have trained on test rows of made up, .* these 7: it is of another split",
+    ),
+    (
+        "a file in another order",  # of which the targets alone may be the same, row by row
+        None,
+        lambda t: replace(t, checksum="f" * 64),
+        r"may have trained on test rows of made up, for it is of other data \(checksum \w{8}, not f{8}\)",
     ),
     (
         "rows without numbers",
@@ -265,6 +271,8 @@ def test_who_cannot_be_taught_is_told(numbered: Any, config: Any) -> None:
         member_of(config(*TINY, *TAUGHT), numbered("regression"))
     with pytest.raises(UsageError, match=r"trainer.teacher_weight=1.5 is not valid"):
         config("trainer.teacher_weight=1.5")
+    with pytest.raises(UsageError, match=r"trainer.teacher='' is not valid: it should be the folder of an ensemble"):
+        config("trainer.teacher=''")
     Path("t", TEACHER).write_bytes(b"PAR1")
     with pytest.raises(UsageError, match=r"teacher.parquet cannot be read"):
         member_of(config(*TINY, *TAUGHT), task)
