@@ -2,7 +2,7 @@
 
     python scripts/mlflow_pictures.py results psilon_tabular_quick pictures
 
-starts MLflow's server over results/mlflow.db, and writes pictures/runs.png, means.png, and models.png.
+starts MLflow's server over results/mlflow.db, and writes pictures/mlflow_runs.png, mlflow_means.png, mlflow_models.png.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from matplotlib import image
+
 from psilon_bench.errors import UsageError
 from psilon_bench.records.places import mlflow_database
 from psilon_bench.tracking.client import client_of
@@ -27,6 +29,7 @@ from psilon_bench.tracking.views import VIEWS, view_link
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 SIZE = "2000,1300"
+PANEL = 516  # pixels at the right, which are MLflow's assistant and show nothing of the runs
 START_S, PAGE_MS, PICTURE_S = 120, 40_000, 180
 
 
@@ -70,6 +73,7 @@ def take(browser: str, address: str, file: Path) -> None:
         command = [browser, *FLAGS, f"--user-data-dir={profile}", f"--window-size={SIZE}"]
         command += [f"--virtual-time-budget={PAGE_MS}", f"--screenshot={file}", address]
         subprocess.run(command, check=True, capture_output=True, timeout=PICTURE_S)
+    image.imsave(file, image.imread(file)[:, :-PANEL])
 
 
 def main() -> None:
@@ -95,7 +99,7 @@ def main() -> None:
     pages["models"] = f"{place}/models?workflowType=machine_learning"
     with served(uri) as address:
         for name, page in pages.items():
-            file = (asked.out / f"{name}.png").absolute()
+            file = (asked.out / f"mlflow_{name}.png").absolute()
             take(browser, f"{address}/{page}", file)
             print(file)
 
