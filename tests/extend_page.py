@@ -21,6 +21,6 @@ def commands(example: Path) -> list[list[str]]:
 
 
 def python(example: Path) -> str:
-    """The one block of Python."""
-    (block,) = blocks("python")
+    """The last block of Python; the one before is the file of the regularizer."""
+    block = blocks("python")[-1]
     return block.replace(NAMED, str(example))

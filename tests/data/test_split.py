@@ -53,10 +53,12 @@ def test_stratified_parts_are_disjoint_exact_and_proportional(labels: Any, fract
     assert len(np.unique(np.concatenate(parts))) == sum(counts)
     again = split_rows(len(labels), counts, seed, labels)
     assert all((a == b).all() for a, b in zip(parts, again, strict=True))
-    for c, size in zip(*np.unique(labels, return_counts=True), strict=True):
+    sizes = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    rare = sum(size < 12 for size in sizes.values())  # in a part a row of each may stand for less than a row
+    for c, size in sizes.items():
         if size >= 12:  # large enough for a row in each part without a floor of one
             for part, count in zip(parts, counts, strict=True):
-                assert abs((labels[part] == c).sum() - size * count / len(labels)) <= 2.5
+                assert abs((labels[part] == c).sum() - size * count / len(labels)) <= 1.5 + rare
 
 
 @given(available=st.lists(st.integers(3, 90), min_size=1, max_size=8).map(np.array), data=st.data())
