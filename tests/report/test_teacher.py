@@ -75,7 +75,8 @@ def test_a_teacher_has_every_row_but_those_of_the_test(folder: Path, dataset: st
             if alike and run["params"]["dataset.fold"] != "all":
                 own = predictions(record, "val")
                 expected[taught.index.get_indexer(own.index)] += member.weight * numbers(own)
-                assert list(own["target"].astype(taught["target"].dtype)) == pytest.approx([*taught["target"][own.index]])
+                targets = [*own["target"].astype(taught["target"].dtype)]
+                assert targets == pytest.approx([*taught["target"][own.index]])
     if made.temperature is not None:
         expected = softmax(np.log(expected) / made.temperature, axis=1)
     np.testing.assert_allclose(numbers(taught), expected, rtol=1e-5)
