@@ -119,7 +119,7 @@ def test_a_deleted_working_folder_is_told(tmp_path: Path, command: list[str]) ->
     leave = "import os; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')"
     code = f"{leave}\nfrom psilon_bench.cli.{name} import main; main()"
     said = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (said.returncode, said.stdout) == (2, "")
     line = rf"psilon-{name}: The working folder is not there any more\. .*\n"

@@ -240,7 +240,7 @@ def test_a_claim_without_its_methods_is_no_network() -> None:
     class Empty(nn.Module, HasPathNorm):
         pass
 
-    with pytest.raises(TypeError, match=r"abstract.* bounds.* lipschitz_activation.* path_norm"):
+    with pytest.raises(TypeError, match=r"abstract.*bounds.*lipschitz_activation.*path_norm"):
         Empty()  # type: ignore[abstract]
 
 
