@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from extend_page import EXAMPLE, blocks, commands, python
+from component_page import EXAMPLE, blocks, commands, python
 from omegaconf import OmegaConf
 
 from psilon_bench.cli import report, run

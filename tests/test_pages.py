@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import component_page
 import pages
 import pytest
 from forked import Forked
@@ -180,7 +181,7 @@ def test_no_block_escapes() -> None:
 
 def test_files_that_are_shown_are_those_of_the_examples() -> None:
     """A page that shows how a component is written shows the one that the tests run."""
-    folder = pages.ROOT / "examples" / "own_component"
+    folder = component_page.EXAMPLE
     own = {block.language: block.body for block in pages.blocks_of(pages.COMPONENT) if "log_sum" in block.body}
     assert own["yaml"] == (folder / "reg" / "log_sum.yaml").read_text(encoding="utf-8")
     classes = [block.body for block in pages.all_blocks("python") if "(Regularizer):" in block.body]

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import extend_page
+import component_page
 import pytest
 from tiny import TINY
 
@@ -140,14 +140,14 @@ def test_the_wheel_runs_from_any_folder(unpacked: Any, tmp_path: Path) -> None:
 def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
     """The wheel, a copy of the example and an empty folder: each command of the tutorial as it is, and its Python."""
     example, empty = tmp_path / "example" / "own_component", tmp_path / "empty"
-    shutil.copytree(extend_page.EXAMPLE, example)
+    shutil.copytree(component_page.EXAMPLE, example)
     empty.mkdir()
-    for program, *arguments in extend_page.commands(example):
+    for program, *arguments in component_page.commands(example):
         done = python(unpacked, empty, PROGRAMS[program], *arguments)
         assert done.returncode == 0, done.stderr
     report = empty / "results" / "spirals" / "report" / "figures"
     assert {"spherical_against_loss.svg", "decision_regions_spirals.svg"} <= {path.name for path in report.iterdir()}
-    done = python(unpacked, empty, extend_page.python(example))
+    done = python(unpacked, empty, component_page.python(example))
     assert (done.returncode, done.stderr) == (0, "")
     assert [path.name for path in empty.iterdir()] == ["results"]
 
@@ -157,7 +157,16 @@ def test_a_stranger_follows_the_page(unpacked: Any, tmp_path: Path) -> None:
 def test_other_processes_find_the_folder(unpacked: Any, tmp_path: Path, how: Any) -> None:
     """Own network, regularizer, data set and metric in a sweep that trains elsewhere than in its own process."""
     names = ("model=maxout", "reg=log_sum", "dataset=spirals", "metrics.functions=[spherical.spherical_loss]")
-    run = ("-m", "--config-dir", str(extend_page.EXAMPLE), *names, "seed=0,1", "trainer.epochs=2", "tracking=none", how)
+    run = (
+        "-m",
+        "--config-dir",
+        str(component_page.EXAMPLE),
+        *names,
+        "seed=0,1",
+        "trainer.epochs=2",
+        "tracking=none",
+        how,
+    )
     done = python(unpacked, tmp_path, PROGRAMS["psilon-run"], *run)
     assert done.returncode == 0, done.stderr
     runs = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/run.json")]

@@ -96,14 +96,10 @@ def signature_of(function: Any) -> str:
 
 
 def paragraphs(text: str) -> str:
-    """Return a docstring as Markdown: paragraphs are text, indented lines are code."""
-    out: list[str] = []
-    for block in text.split("\n\n"):
-        lines = block.splitlines()
-        words = [line for line in lines if not line.startswith("  ")]
-        drawn = [line for line in lines if line.startswith("  ")]
-        if len(words) == len(lines) and not any("  " in line.strip() for line in lines):
-            out.append(block)
-        else:
-            out.append(f"```text\n{block}\n```" if words or drawn else block)
-    return "\n\n".join(out)
+    """Return a docstring as Markdown: paragraphs are text, those that are laid out in columns or indented are code."""
+    return "\n\n".join(f"```text\n{block}\n```" if is_laid_out(block) else block for block in text.split("\n\n"))
+
+
+def is_laid_out(block: str) -> bool:
+    """Return whether a line of a paragraph has two spaces before its words or between them."""
+    return any("  " in line.rstrip() for line in block.splitlines())

@@ -135,14 +135,14 @@ def close_sweep(config: Any) -> None:
     """Make the ensembles of a sweep, say what to look at, and register its choice, as far as that was asked for."""
     from psilon_bench.cli.suggestions import suggest
     from psilon_bench.records.places import sweep_folder
-    from psilon_bench.tracking.server import tracking_uri
+    from psilon_bench.tracking.server import tracked_at
 
     if config.ensemble:
         from psilon_bench.cli.ensembles import make_and_show
 
         make_and_show(sweep_folder(config))
     if not config.plan:
-        suggest(sweep_folder(config), tracking_uri(config) if config.tracking.name == "mlflow" else None)
+        suggest(sweep_folder(config), tracked_at(config))
     if config.tracking.registered_name is not None:
         from psilon_bench.cli.registration import register_choice
 

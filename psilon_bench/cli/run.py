@@ -63,7 +63,7 @@ def train(cfg: DictConfig) -> None:
         from psilon_bench.machine.arithmetic import set_up
         from psilon_bench.run.display import Display
         from psilon_bench.run.run import check_places, run_alone
-        from psilon_bench.tracking.server import tracking_uri
+        from psilon_bench.tracking.server import tracked_at
 
         set_up()
         config = check(cfg)
@@ -82,7 +82,7 @@ def train(cfg: DictConfig) -> None:
         display.result(record, config.metrics.functions)
     if record.run["status"] == "failed":
         raise RunFailed(f"{record.run['reason']}; see {record.folder}")
-    suggest(record.folder, tracking_uri(config) if config.tracking.name == "mlflow" else None)
+    suggest(record.folder, tracked_at(config))
     if config.tracking.registered_name is not None:
         from psilon_bench.cli.registration import register_choice
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,13 +24,12 @@ from psilon_bench.records import places, run_json
 from psilon_bench.records.atomic_files import atomic_write, flush, write_tensors, write_text
 from psilon_bench.records.config_yaml import config_text
 from psilon_bench.records.history import append_row, write_rows
-from psilon_bench.records.run_json import RunDict
+from psilon_bench.records.run_json import ENDED_WELL, RunDict, Status
 from psilon_bench.records.writable import probe
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Status = Literal["running", "finished", "failed", "killed", "raced out"]
 PACKAGES = ("psilon-bench", "torch", "numpy", "pandas", "scikit-learn", "hydra-core", "mlflow")
 
 
@@ -150,7 +149,7 @@ class Record:
 
 def is_closed(run: RunDict) -> bool:
     """Return whether the record of this run.json is complete: finished, raced out, or diverged, as it would again."""
-    return run["status"] in ("finished", "raced out") or run.get("diverged", False)
+    return run["status"] in ENDED_WELL or run.get("diverged", False)
 
 
 def now_text() -> str:

@@ -109,10 +109,14 @@ class RaceJson(JsonObject):
     pairs: PositiveInt
 
 
+Status = Literal["running", "finished", "failed", "killed", "raced out"]
+ENDED_WELL: tuple[Status, ...] = ("finished", "raced out")
+
+
 class RunJson(JsonObject):
     """The whole file. `code_version` is None in records made before it was written down."""
 
-    status: Literal["running", "finished", "failed", "killed", "raced out"]
+    status: Status
     reason: str | None = None
     title: str
     metrics: dict[str, FiniteFloat]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from psilon_bench.metrics.choosing import is_of_test_rows
+from psilon_bench.records.run_json import ENDED_WELL
 from psilon_bench.report.escaping import visible
 from psilon_bench.report.estimate import estimate
 from psilon_bench.report.grouping import RunGroup
@@ -121,7 +122,7 @@ def unfinished_runs(groups: Sequence[RunGroup]) -> Table:
         for group in groups
         for setting in group.settings
         for run in setting.unfinished + (setting.refits or [])
-        if run.status not in ("finished", "raced out")
+        if run.status not in ENDED_WELL
     ]
     return Table("unfinished", "Runs that did not finish", ["data set", "run", "status", "reason", "folder"], rows)
 

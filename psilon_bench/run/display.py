@@ -15,6 +15,7 @@ from rich.text import Text
 
 from psilon_bench.config.schema import Config
 from psilon_bench.records.record import Record
+from psilon_bench.records.run_json import ENDED_WELL
 from psilon_bench.run.printing import Range, folding, laid_out, plain_console, progress_columns
 
 RESULT = (
@@ -50,7 +51,6 @@ RESULT = (
 IN_TARGET_UNITS = ("test/rmse", "test/mae", "test/interval_width")
 SUMMARY = ("val/loss", "test/loss", "test/accuracy")
 SUMMARY_ROWS = 60
-ENDED_WELL = ("finished", "raced out")
 NAMES_OF_DATA = ("dataset.task_id=", "dataset.data_id=", "dataset.path=")
 LINES = 10  # plain progress lines of a run,
 QUIET_S = 30.0  # or one after so long

@@ -20,7 +20,7 @@ from psilon_bench.run.checks import prepare
 from psilon_bench.run.closing import close, close_unfinished
 from psilon_bench.run.display import Display
 from psilon_bench.tracking.sender import Sender
-from psilon_bench.tracking.server import check_server, tracking_uri
+from psilon_bench.tracking.server import check_server, tracked_at, tracking_uri
 from psilon_bench.training.engine import Engine, Row
 from psilon_bench.training.engines import build_engine
 from psilon_bench.training.member import Member
@@ -30,8 +30,8 @@ from psilon_bench.training.race import Race
 def check_places(config: Config) -> None:
     """Raise UsageError unless records can be written and MLflow answers; an outage later stops no run."""
     check_writable(config.results_dir)
-    if config.tracking.name == "mlflow":
-        check_server(tracking_uri(config))
+    if (uri := tracked_at(config)) is not None:
+        check_server(uri)
     elif (name := config.tracking.registered_name) is not None:
         raise UsageError(f"tracking.register={name} is a name in MLflow's registry, but tracking=none. Leave one out.")
 

@@ -32,7 +32,7 @@ class Plan:
     groups: list[list[Config]]  # lone runs with a checkpoint, then the others by structure
     finished: FinishedRuns
     changes: list[str]  # why runs train again that were done before, and which records cannot be read
-    begun: int = 0  # how many of those that are to train go on from a checkpoint
+    begun: int  # how many of those that are to train go on from a checkpoint
 
     @cached_property
     def to_do(self) -> list[Config]:

@@ -6,8 +6,8 @@ from psilon_bench.config.schema import Config
 from psilon_bench.errors import RunFailed
 from psilon_bench.records.finished import FinishedRuns
 from psilon_bench.records.places import sweep_folder
-from psilon_bench.records.run_json import RunDict
-from psilon_bench.run.display import ENDED_WELL, Display
+from psilon_bench.records.run_json import ENDED_WELL, RunDict
+from psilon_bench.run.display import Display
 from psilon_bench.run.run import open_sender
 from psilon_bench.sweep.attempt import Attempt, identities
 from psilon_bench.sweep.following import RecordFollower

@@ -29,6 +29,11 @@ def tracking_uri(config: Config) -> str:
     return config.tracking.uri or default_uri(Path(config.results_dir))
 
 
+def tracked_at(config: Config) -> str | None:
+    """Return the address of MLflow where it tracks, None with tracking=none."""
+    return tracking_uri(config) if config.tracking.name == "mlflow" else None
+
+
 def default_uri(results_dir: Path) -> str:
     """Return the address of the database beside the records."""
     return sqlite_uri(mlflow_database(results_dir))

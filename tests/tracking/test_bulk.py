@@ -13,7 +13,8 @@ from mirrored import row, state
 
 from psilon_bench.config.addresses import database_of
 from psilon_bench.records.places import MLFLOW_STATE
-from psilon_bench.records.record import Record, Status
+from psilon_bench.records.record import Record
+from psilon_bench.records.run_json import Status
 from psilon_bench.tracking import bulk, upload
 from psilon_bench.tracking.bulk import send_ended
 from psilon_bench.tracking.content import milliseconds

@@ -1,17 +1,17 @@
 """What docs/tutorials/component.md shows: commands and Python, for an example that may lie anywhere."""
 
-import re
 import shlex
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "own_component"
-PAGE = (Path(__file__).parents[1] / "docs" / "tutorials" / "component.md").read_text(encoding="utf-8")
+import pages
+
+EXAMPLE = pages.ROOT / "examples" / "own_component"
 NAMED = "examples/own_component"  # what the page calls the folder
 
 
 def blocks(language: str) -> list[str]:
     """The blocks of code in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    return [block.body for block in pages.blocks_of(pages.COMPONENT) if block.language == language]
 
 
 def commands(example: Path) -> list[list[str]]:
