@@ -3,7 +3,7 @@
     python scripts/distil_figures.py [--datasets wine,my.csv] [--seeds 3] [--results results] [OVERRIDE ...]
 
 For each data set (an option of the group dataset, or the file of a table) and each split: an ensemble of P-Nets of two
-shapes and four lambdas (cv=5 cv_refit=6 ensemble=true); then students, P-Nets of width 64, lambda chosen by the same
+shapes and four lambdas (cv=5 ensemble=true); then students, P-Nets of width 64, lambda chosen by the same
 five folds, trained on labels alone, on means of labels and the ensemble's out-of-fold predictions (w = .5) and on
 these alone (w = 1); then each of them again with its lambda and pruner=l1_projection. The choices look at no test row.
 A row has means and standard deviations over splits: the test loss (cross-entropy, or the error in units of the target),
@@ -55,7 +55,7 @@ class Split:
 
     def rows(self) -> Iterator[Row]:
         """Yield a row for the ensemble, its best network alone, and each student, as trained and pruned."""
-        folder = self.train("ensemble", SHAPES, LAMS, "cv=5", "cv_refit=6", "ensemble=true")
+        folder = self.train("ensemble", SHAPES, LAMS, "cv=5", "ensemble=true")
         (place,) = (path.parent for path in folder.glob(f"ensembles/*/{places.ENSEMBLE_JSON}"))
         made, scores = read_ensemble(place), ensemble_scores(place)
         loss = scores.get("test/rmse", made.loss["test"])

@@ -199,6 +199,7 @@ class Config(Section):
     plan: bool
     rerun: bool
     race: bool
+    race_keep: PositiveInt
     cv: Annotated[int, Field(ge=2)] | None
     cv_refit: PositiveInt
     ensemble: bool

@@ -29,7 +29,7 @@ from psilon_bench.errors import UsageError, in_brief
 # keys of the file's metadata: the checksum of the data, and `digest_of_rows` of the rows that test the ensemble
 DATA, TEST_ROWS = b"data", b"test_rows"
 ROUNDING = 1e-5  # of targets in units of their scale, which were float32
-MAKE = "Train both with dataset.split_seed=0, the ensemble with cv=5 cv_refit=5 ensemble=true"
+MAKE = "Train both with dataset.split_seed=0, the ensemble with cv=5 ensemble=true"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Ensembles of the networks of a sweep, one for each data set, chosen on validation rows and tested once.
 
 Candidates are the finished networks, by their predictions of the same validation rows. Of a cross-validation they are
-the settings that were trained again (cv_refit=N), by their out-of-fold predictions, means over seeds; the members are
-the networks that were trained again, which share the weight of their setting. Baselines take no part: their trees
-cannot be loaded from a record that a stranger may have written.
+the settings that have all folds, by their out-of-fold predictions, means over seeds; the members are the networks of
+the folds, which share the weight of their setting, as in bagging by cross-validation (Parmanto, Munro & Doyle 1996).
+Baselines take no part: their trees cannot be loaded from a record that a stranger may have written.
 
 The mean of probabilities is less sure than its members, and is calibrated by one temperature, fitted to the validation
 rows (psilon_bench.metrics.temperature). Rows with weights leave it as it is, for the fit would count them alike.
@@ -41,11 +41,10 @@ SHOWN = ("test/accuracy", "test/rmse")  # the latter in units of the target
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that an ensemble may take: runs whose predictions of validation rows count, and networks to load."""
+    """Something that an ensemble may take: a network, of a cross-validation the networks of all folds of a setting."""
 
     title: str
-    judged: list[Run]  # of a cross-validation the runs of folds
-    members: list[Run]
+    runs: list[Run]
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Predictions:
 def make_ensembles(choices: Sequence[Choice], folder: Path, least: int = 2) -> tuple[Table, list[str]]:
     """Write an ensemble for each data set to the folder of a report's records.
 
-    Returns the table that shows them, and a note for each data set that has none: it has fewer than `least` candidates,
+    Returns the table that shows them, and a note for each data set that has none: it has fewer than `least` networks,
     or runs whose rows differ. UsageError where all of them have none.
     """
     rows: list[list[Cell]] = []
@@ -87,24 +86,21 @@ def make_ensembles(choices: Sequence[Choice], folder: Path, least: int = 2) -> t
 
 def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least: int) -> list[list[Cell]]:
     """Write the ensemble of one data set, and return its rows of the table."""
-    candidates = checked([one for group in groups for one in candidates_of(group)], dataset, groups, least)
+    candidates = checked([one for group in groups for one in candidates_of(group)], dataset, least)
     kind = groups[0].kind
-    runs: dict[Part, list[list[Run]]] = {
-        "val": [one.judged for one in candidates],
-        "test": [one.members for one in candidates],
-    }
-    judged = compared(runs["val"], "val", kind, dataset)
+    runs = [one.runs for one in candidates]
+    judged = compared(runs, "val", kind, dataset)
     picks = greedy_picks(judged.values, judged.loss)
     weights = weights_of(picks, len(candidates))
     alone = judged.loss(judged.values)
     single = np.eye(len(candidates))[int(alone.argmin())]
-    parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs["test"], "test", kind, dataset)}
-    means = {part: mean_of(own, weights, part) for part, own in runs.items()}
+    parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs, "test", kind, dataset)}
+    means = {part: mean_of(runs, weights, part) for part in parts}
     temperature = temperature_of(means["val"], kind)
-    data = candidates[0].members[0].checksum
+    data = runs[0][0].checksum
     taught = teacher_table(means["val"], means["test"].index, temperature, data)
     made = EnsembleJson(
-        task=run_json.read_raw(candidates[0].members[0].folder)["task"],
+        task=run_json.read_raw(runs[0][0].folder)["task"],
         data=data,
         members=[
             member
@@ -139,25 +135,25 @@ def rows_of(dataset: str, made: EnsembleJson, scores: Mapping[str, float]) -> It
 
 def members_of(candidate: Candidate, weight: float, loss: float, folder: Path) -> Iterator[EnsembleMember]:
     """Yield the networks of a candidate, which share its weight; where one was pruned, that is what was tested."""
-    for run in candidate.members:
+    for run in candidate.runs:
         which = places.tested_network(run.folder)
         yield EnsembleMember(
             record=os.path.relpath(run.folder, folder),
             title=run.title,
             which=which,
-            weight=weight / len(candidate.members),
+            weight=weight / len(candidate.runs),
             loss=loss,
             sha256=file_sha256(weights_file(run, which)),
         )
 
 
 def candidates_of(group: RunGroup) -> Iterator[Candidate]:
-    """Yield the candidates of one method: runs, of a cross-validation whole settings that were trained again."""
+    """Yield the candidates of one method: runs, of a cross-validation settings that have all folds."""
     for setting in group.settings:
         if not group.is_cross_validated:
-            yield from (Candidate(run.title, [run], [run]) for run in setting.runs if is_usable(run))
-        elif group.validation(setting, "val/loss") and setting.tested and all(map(is_usable, setting.tested)):
-            yield Candidate(f"{group.method} {setting.text}", setting.runs, setting.tested)
+            yield from (Candidate(run.title, [run]) for run in setting.runs if is_usable(run))
+        elif group.validation(setting, "val/loss") and all(map(is_usable, setting.runs)):
+            yield Candidate(f"{group.method} {setting.text}", setting.runs)
 
 
 def is_usable(run: Run) -> bool:
@@ -170,15 +166,14 @@ def weights_file(run: Run, which: str) -> Path:
     return run.folder / places.weights_name(which)
 
 
-def checked(candidates: list[Candidate], dataset: str, groups: Sequence[RunGroup], least: int) -> list[Candidate]:
-    """Return the candidates; UsageError where there are fewer than `least`."""
-    if len(candidates) >= least:
+def checked(candidates: list[Candidate], dataset: str, least: int) -> list[Candidate]:
+    """Return the candidates; UsageError where they have fewer than `least` networks."""
+    if sum(len(one.runs) for one in candidates) >= least:
         return candidates
     what = "one network" if candidates else "no network with its predictions"
-    again = "cv_refit=5" if any(group.is_cross_validated for group in groups) else "reg.lam=1e-4,1e-3,1e-2"
     raise UsageError(
         f"--ensemble chooses among networks by their {places.PREDICTIONS}, and {dataset} has {what} to take. "
-        f"Train more of them: the sweep's command with {again}, say."
+        "Train more of them: the sweep's command with reg.lam=1e-4,1e-3,1e-2, say."
     )
 
 

@@ -13,6 +13,7 @@ WITHOUT_EFFECT = (
     "plan",
     "rerun",
     "race",
+    "race_keep",
     "cv",
     "cv_refit",
     "ensemble",

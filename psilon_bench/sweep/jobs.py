@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from psilon_bench.training.member import Member  # imports torch
 
 FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
+# keys that belong to a sweep as a whole
+COMMON = ("name", "results_dir", "tracking", "plan", "rerun", "race", "race_keep", "cv", "cv_refit", "ensemble", "retries")
 IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
 
@@ -90,7 +92,7 @@ def compose_all(
 
 def check_common(configs: Sequence[Config]) -> None:
     """Raise UsageError where jobs differ in what belongs to the sweep as a whole."""
-    for key in ("name", "results_dir", "tracking", "plan", "rerun", "race", "cv", "cv_refit", "ensemble", "retries"):
+    for key in COMMON:
         values = [getattr(config, key) for config in configs]
         if any(value != values[0] for value in values):
             raise UsageError(f"{key} is one for all runs of a sweep. Start one sweep for each value of {key}.")
@@ -109,15 +111,7 @@ def check_registered(configs: Sequence[Config]) -> None:
 
 def check_ensemble(configs: Sequence[Config]) -> None:
     """Raise UsageError where the sweep will leave one network to choose an ensemble from."""
-    first = configs[0]
-    if not first.ensemble:
-        return
-    if first.cv is not None and first.cv_refit == 1:
-        raise UsageError(
-            "ensemble=true chooses among the settings that train again, and cv_refit=1 trains one of them again. "
-            "Set cv_refit=5, say."
-        )
-    if not any(not config.model.is_baseline for config in configs[1:]):
+    if configs[0].ensemble and not any(not config.model.is_baseline for config in configs[1:]):
         raise UsageError("ensemble=true chooses among networks, and the sweep has none or one. Add reg.lam=1e-4,1e-3.")
 
 

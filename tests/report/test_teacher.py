@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cross-validation of two widths on two data sets, with its ensembles."""
     results = tmp_path_factory.mktemp("taught")
     GlobalHydra.instance().clear()
-    common = [*NET, *WHERE, f"results_dir={results}", "dataset.split_seed=0", "cv=2", "cv_refit=2"]
+    common = [*NET, *WHERE, f"results_dir={results}", "dataset.split_seed=0", "cv=2"]
     jobs = [[*common, f"dataset={data}", f"model.hidden={hidden}"] for data in DATA for hidden in (4, 5)]
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         launch(jobs, lambda job: compose("config", job, return_hydra_config=True))

@@ -188,7 +188,6 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
         ),
         (["dataset.val_size=0.3"], r"dataset\.val_size=0.3 has no effect beside dataset\.folds=3"),
         (["cv_refit=0"], r"cv_refit=0 is not valid"),
-        (["ensemble=true"], r"among the settings that train again, and cv_refit=1 trains one of them again\. Set cv_"),
         (
             ["trainer.select=best"],
             r"trainer\.select=best needs validation rows, and dataset\.fold=all leaves none\. Set",
@@ -216,7 +215,6 @@ def test_a_sweep_ends_with_an_ensemble(psilon: Any) -> None:
         *COMMON,
         "dataset=wine,diabetes",
         "ensemble=true",
-        "cv_refit=2",
         "cv=2",
         "dataset.split_seed=0",
     )
