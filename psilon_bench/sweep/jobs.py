@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from psilon_bench.training.member import Member  # imports torch
 
 FOLD_KEYS = [f"dataset.{key}" for key in FOLDS]
-# keys that belong to a sweep as a whole
-COMMON = ("name", "results_dir", "tracking", "plan", "rerun", "race", "race_keep", "cv", "cv_refit", "ensemble", "retries")
+COMMON = (  # keys that belong to a sweep as a whole
+    *("name", "results_dir", "tracking", "plan", "rerun", "retries"),
+    *("race", "race_keep", "cv", "cv_refit", "ensemble"),
+)
 IN_TITLE = ("model", "reg", "reg.lam", "seed", *FOLD_KEYS, "dataset")  # which stands beside the title where it differs
 
 
