@@ -21,7 +21,7 @@ from psilon_bench.records.ensemble_json import read_ensemble
 from psilon_bench.records.networks import load, load_ensemble
 from psilon_bench.records.run_json import read_run
 from psilon_bench.report.ensemble import make_ensembles
-from psilon_bench.report.ensemble_scores import mean_scores
+from psilon_bench.report.ensemble_scores import ensemble_scores, mean_scores
 from psilon_bench.report.ensemble_selection import (
     MOST_PICKS,
     cross_entropy,
@@ -243,6 +243,18 @@ def test_candidates_of_a_cross_validation_are_settings(tmp_path: Path) -> None:
         ]
         likely = np.mean([numbers(frame) for frame in frames], axis=0)
         assert member.loss == pytest.approx(loss_of(likely, frames[0]["target"], made.task), rel=1e-6)
+
+
+def test_folds_agree_on_a_target_of_zero(tmp_path: Path) -> None:
+    """Each fold scales targets by its own centre, so that a 0 far from it comes back as another small number."""
+    draw = np.random.default_rng(0)
+    table = pd.DataFrame(draw.normal(size=(120, 2)), columns=["a", "b"])
+    table["y"] = np.where(draw.random(120) < 0.3, 0, 2e5 + 1e6 * table["a"] + 1e5 * draw.normal(size=120))
+    table.to_csv(tmp_path / "profit.csv", index=False)
+    data = ("dataset=table", f"dataset.path={tmp_path / 'profit.csv'}", "dataset.target=y", "cv=2")
+    sweep([["model.hidden=2"], ["model.hidden=3"]], f"results_dir={tmp_path}", *data)
+    rows = chosen(tmp_path / "runs").rows
+    assert rows[-1][-1] == pytest.approx(ensemble_scores(tmp_path / "runs/ensembles" / rows[0][0])["test/rmse"])
 
 
 def about(record: Path) -> dict[str, Any]:
