@@ -39,12 +39,7 @@ from psilon_bench.report.teacher import teacher_table, write_teacher
 SHOWN = ("test/accuracy", "test/rmse")  # the latter in units of the target
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """Something that an ensemble may take: a network, of a cross-validation the networks of all folds of a setting."""
-
-    title: str
-    runs: list[Run]
+Candidate = list[Run]  # what an ensemble may take: a network, of a cross-validation those of all folds of a setting
 
 
 @dataclass(frozen=True)
@@ -88,20 +83,19 @@ def make_ensemble(dataset: str, groups: Sequence[RunGroup], folder: Path, least:
     """Write the ensemble of one data set, and return its rows of the table."""
     candidates = checked([one for group in groups for one in candidates_of(group)], dataset, least)
     kind = groups[0].kind
-    runs = [one.runs for one in candidates]
-    judged = compared(runs, "val", kind, dataset)
+    judged = compared(candidates, "val", kind, dataset)
     picks = greedy_picks(judged.values, judged.loss)
     weights = weights_of(picks, len(candidates))
     alone = judged.loss(judged.values)
     single = np.eye(len(candidates))[int(alone.argmin())]
-    parts: dict[Part, Predictions] = {"val": judged, "test": compared(runs, "test", kind, dataset)}
-    means = {part: mean_of(runs, weights, part) for part in parts}
+    parts: dict[Part, Predictions] = {"val": judged, "test": compared(candidates, "test", kind, dataset)}
+    means = {part: mean_of(candidates, weights, part) for part in parts}
     temperature = temperature_of(means["val"], kind)
-    data = runs[0][0].checksum
-    taught = teacher_table(means["val"], means["test"].index, temperature, data)
+    first = candidates[0][0]
+    taught = teacher_table(means["val"], means["test"].index, temperature, first.checksum)
     made = EnsembleJson(
-        task=run_json.read_raw(runs[0][0].folder)["task"],
-        data=data,
+        task=run_json.read_raw(first.folder)["task"],
+        data=first.checksum,
         members=[
             member
             for one, weight, loss in zip(candidates, weights, alone, strict=True)
@@ -135,13 +129,13 @@ def rows_of(dataset: str, made: EnsembleJson, scores: Mapping[str, float]) -> It
 
 def members_of(candidate: Candidate, weight: float, loss: float, folder: Path) -> Iterator[EnsembleMember]:
     """Yield the networks of a candidate, which share its weight; where one was pruned, that is what was tested."""
-    for run in candidate.runs:
+    for run in candidate:
         which = places.tested_network(run.folder)
         yield EnsembleMember(
             record=os.path.relpath(run.folder, folder),
             title=run.title,
             which=which,
-            weight=weight / len(candidate.runs),
+            weight=weight / len(candidate),
             loss=loss,
             sha256=file_sha256(weights_file(run, which)),
         )
@@ -151,9 +145,9 @@ def candidates_of(group: RunGroup) -> Iterator[Candidate]:
     """Yield the candidates of one method: runs, of a cross-validation settings that have all folds."""
     for setting in group.settings:
         if not group.is_cross_validated:
-            yield from (Candidate(run.title, [run]) for run in setting.runs if is_usable(run))
+            yield from ([run] for run in setting.runs if is_usable(run))
         elif group.validation(setting, "val/loss") and all(map(is_usable, setting.runs)):
-            yield Candidate(f"{group.method} {setting.text}", setting.runs)
+            yield setting.runs
 
 
 def is_usable(run: Run) -> bool:
@@ -168,7 +162,7 @@ def weights_file(run: Run, which: str) -> Path:
 
 def checked(candidates: list[Candidate], dataset: str, least: int) -> list[Candidate]:
     """Return the candidates; UsageError where they have fewer than `least` networks."""
-    if sum(len(one.runs) for one in candidates) >= least:
+    if sum(map(len, candidates)) >= least:
         return candidates
     what = "one network" if candidates else "no network with its predictions"
     raise UsageError(
@@ -177,15 +171,15 @@ def checked(candidates: list[Candidate], dataset: str, least: int) -> list[Candi
     )
 
 
-def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset: str) -> Predictions:
+def compared(candidates: Sequence[Candidate], part: Part, kind: str, dataset: str) -> Predictions:
     """Return the predictions of candidates for one part of the data; UsageError where they are of different rows.
 
     A loss of a regression is in units of the scaled target, by the root of the mean square of the scales of all runs.
     """
     frames = [[frame_of(runs, part, kind) for runs in replicates(runs, part)] for runs in candidates]
-    first = frames[0][0]
+    first, far = frames[0][0], max(abs(run.target_center) for runs in candidates for run in runs)
     for runs, own in zip(candidates, frames, strict=True):
-        if not all(frame.index.equals(first.index) and is_same(frame["target"], first["target"]) for frame in own):
+        if not all(frame.index.equals(first.index) and is_same(frame["target"], first["target"], far) for frame in own):
             words = {"val": "validation", "test": "test"}[part]
             raise UsageError(
                 f"--ensemble compares networks on the same {words} rows, and those of {candidates[0][0].title} and "
@@ -199,14 +193,14 @@ def compared(candidates: Sequence[Sequence[Run]], part: Part, kind: str, dataset
     return Predictions(values / scale, partial(root_mean_square, weights=weights))
 
 
-def is_same(targets: pd.Series, others: pd.Series) -> bool:
+def is_same(targets: pd.Series, others: pd.Series, far: float) -> bool:
     """Tell whether the targets of two runs are equal, numbers up to rounding.
 
-    Folds scale them differently, in float32, and a number near 0 has the rounding of its distance from their centre:
-    what counts as equal is relative to the largest.
+    Folds scale them differently, in float32, and a number near 0 has the rounding of its distance from their centres,
+    which are up to `far` from 0: what counts as equal is relative to the largest of these and the targets.
     """
     if pd.api.types.is_numeric_dtype(targets):
-        near = 1e-6 * others.abs().max()
+        near = 1e-6 * max(far, others.abs().max())
         return len(targets) == len(others) and bool(np.allclose(targets, others, rtol=1e-5, atol=near))
     return list(targets) == list(others)
 

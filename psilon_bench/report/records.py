@@ -38,6 +38,7 @@ class Run:
     params: dict[str, Any]
     metrics: dict[str, float]
     val_weight: float  # the number of validation rows, or the sum of their weights
+    target_center: float  # the target at 0 of the scaled one
     target_scale: float  # units of the target per unit of the scaled one
     origin: str  # command, commit, versions and hardware, as JSON
 
@@ -136,6 +137,7 @@ def read_record(path: Path) -> Run | Damaged:
         params={sys.intern(visible(key)): plain(value) for key, value in chosen_params(about).items()},
         metrics={sys.intern(visible(key)): value for key, value in about.metrics.items()},
         val_weight=about.task.val_weight or about.task.rows.get("val", 0),
+        target_center=about.task.target.center if about.task.target else 0.0,
         target_scale=about.task.target.scale if about.task.target else 1.0,
         origin=sys.intern(json.dumps(visible(origin))),
     )

@@ -245,16 +245,22 @@ def test_candidates_of_a_cross_validation_are_settings(tmp_path: Path) -> None:
         assert member.loss == pytest.approx(loss_of(likely, frames[0]["target"], made.task), rel=1e-6)
 
 
-def test_folds_agree_on_a_target_of_zero(tmp_path: Path) -> None:
-    """Each fold scales targets by its own centre, so that a 0 far from it comes back as another small number."""
+@pytest.mark.parametrize("split", ["drawn", "given"])
+def test_folds_agree_on_a_target_of_zero(tmp_path: Path, split: str) -> None:
+    """Each fold scales targets by its own centre, so that a 0 far from it comes back as another small number.
+
+    Whether other test rows are larger, or all of them are 0.
+    """
     draw = np.random.default_rng(0)
     table = pd.DataFrame(draw.normal(size=(120, 2)), columns=["a", "b"])
     table["y"] = np.where(draw.random(120) < 0.3, 0, 2e5 + 1e6 * table["a"] + 1e5 * draw.normal(size=120))
+    table["part"] = np.where((table["y"] == 0) & (draw.random(120) < 0.5), "test", "train")
     table.to_csv(tmp_path / "profit.csv", index=False)
-    data = ("dataset=table", f"dataset.path={tmp_path / 'profit.csv'}", "dataset.target=y", "cv=2")
+    data = ["dataset=table", f"dataset.path={tmp_path / 'profit.csv'}", "dataset.target=y", "cv=2", f"name={split}"]
+    data += ["dataset.drop=[part]"] if split == "drawn" else ["dataset.split=part"]
     sweep([["model.hidden=2"], ["model.hidden=3"]], f"results_dir={tmp_path}", *data)
-    rows = chosen(tmp_path / "runs").rows
-    assert rows[-1][-1] == pytest.approx(ensemble_scores(tmp_path / "runs/ensembles" / rows[0][0])["test/rmse"])
+    rows = chosen(tmp_path / split).rows
+    assert rows[-1][-1] == pytest.approx(ensemble_scores(tmp_path / split / "ensembles" / rows[0][0])["test/rmse"])
 
 
 def about(record: Path) -> dict[str, Any]:
