@@ -3,10 +3,10 @@
     python scripts/cv_figures.py [--datasets breast_cancer,361072,...] [--splits 3] [--results results] [OVERRIDE ...]
 
 For each data set (an option of the group dataset, or an OpenML task id) and each split, 13 lambdas x 2 seeds are
-trained on one split into training and validation rows, and by cv=5 cv_refit=5. A row has means over the splits: the
+trained on one split into training and validation rows, and by cv=5. A row has means over the splits: the
 test loss of the lambda that the split chooses, that of the lambda that the folds choose after its refit, and that of
-the ensemble of the five best lambdas. Both choices see the same rows, and the test rows are the same. What was trained
-is not trained again. Cost: 166 runs for each data set and split.
+the ensemble of fold networks. Both choices see the same rows, and the test rows are the same. What was trained
+is not trained again. Cost: 158 runs for each data set and split.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
 
 REPORT = (sys.executable, "-c", "from psilon_bench.cli.report import main; main()")
-CV = ("cv=5", "cv_refit=5")
+CV = ("cv=5",)
 
 
 def dataset_of(name: str) -> list[str]:

@@ -54,13 +54,13 @@ class Split:
         return self.results / label
 
     def rows(self) -> Iterator[Row]:
-        """Yield a row for the ensemble, its best network alone, and each student, as trained and pruned."""
+        """Yield a row for the ensemble, its best setting alone, and each student, as trained and pruned."""
         folder = self.train("ensemble", SHAPES, LAMS, "cv=5", "ensemble=true")
         (place,) = (path.parent for path in folder.glob(f"ensembles/*/{places.ENSEMBLE_JSON}"))
         made, scores = read_ensemble(place), ensemble_scores(place)
         loss = scores.get("test/rmse", made.loss["test"])
         yield "ensemble", loss, None, None
-        yield "its best network", loss * made.loss_of_best["test"] / made.loss["test"], None, None
+        yield "its best setting", loss * made.loss_of_best["test"] / made.loss["test"], None, None
         for weight in WEIGHTS:
             taught = [] if weight is None else [f"trainer.teacher={place}", f"trainer.teacher_weight={weight}"]
             who = "student of labels" if weight is None else f"student, w = {weight:g}"

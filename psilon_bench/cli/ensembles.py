@@ -9,7 +9,7 @@ from rich.table import Column
 def make_and_show(folder: Path) -> None:
     """Write an ensemble for each data set of the records in a folder, and show what it is worth.
 
-    Of a single network that a race has left it is that network, with the temperature of its probabilities. A data set
+    Of a single candidate that a race has left it is that one, with the temperature of its probabilities. A data set
     without one is told in a line. Raises UsageError where none has one.
     """
     from psilon_bench.report.ensemble import SHOWN, make_ensembles

@@ -83,10 +83,11 @@ def test_a_race_ends_as_the_sweep_but_for_those_who_leave(grid: Any, capsys: Any
 def test_a_race_for_three_keeps_the_third(grid: Any) -> None:
     """With race_keep=3 a lambda stays that leaves a race for the best."""
     grid(JOBS, *RACE, "hardware.plan=stacked", "race_keep=3")
-    best, second, third, _ = (
+    best, second, third, worst = (
         {run["status"] for key, run in run_of("runs").items() if key[0] == float(lam)} for lam in LAMS
     )
     assert best == second == third == {"finished"}
+    assert worst == {"raced out"}
 
 
 @pytest.mark.slow

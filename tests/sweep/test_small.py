@@ -32,7 +32,7 @@ def jobs_of(effort: str) -> list[Config]:
 
 
 def test_more_effort_is_more_of_everything() -> None:
-    """Settings, epochs and networks that train again; `normal` is what the preset has without a word."""
+    """Settings, epochs and what a race keeps; `normal` is what the preset has without a word."""
     quick, normal, best = (jobs_of(effort) for effort in ("quick", "normal", "best"))
     for less, more in ((quick, normal), (normal, best)):
         assert len(less) < len(more)
