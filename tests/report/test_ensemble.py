@@ -260,7 +260,7 @@ def test_folds_agree_on_a_target_of_zero(tmp_path: Path, split: str) -> None:
     data += ["dataset.drop=[part]"] if split == "drawn" else ["dataset.split=part"]
     sweep([["model.hidden=2"], ["model.hidden=3"]], f"results_dir={tmp_path}", *data)
     rows = chosen(tmp_path / split).rows
-    assert rows[-1][-1] == pytest.approx(ensemble_scores(tmp_path / split / "ensembles" / rows[0][0])["test/rmse"])
+    assert rows[-1][-1] == pytest.approx(ensemble_scores(tmp_path / split / "ensembles" / str(rows[0][0]))["test/rmse"])
 
 
 def about(record: Path) -> dict[str, Any]:
