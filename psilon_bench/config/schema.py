@@ -257,6 +257,13 @@ class Config(Section):
         return config
 
     @property
+    def race_keeps(self) -> int | None:
+        """Return how many settings of a data set a race keeps at least; None without a race."""
+        if not self.race:
+            return None
+        return self.race_keep if self.cv is None else max(self.race_keep, self.cv_refit)
+
+    @property
     def data(self) -> str | None:
         """Return the checksum that the data had when the run was planned; None before anybody looked at them."""
         return None if self._identity is None else self._identity.data

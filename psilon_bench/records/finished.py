@@ -18,7 +18,7 @@ class FinishedRuns:
     """An index of a folder of records: `refresh` lists the folder and reads what is new or has changed since."""
 
     folder: Path
-    race: bool = False  # whether a run that was raced out counts as done, as it does in another race
+    race_keeps: int | None = None  # a run counts as done that was raced out where as many settings were kept, or more
     runs: dict[str, RunDict] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
     ended: set[str] = field(default_factory=set)  # names of records that have ended for good: they never change again
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by the name of the record
@@ -53,8 +53,13 @@ class FinishedRuns:
 
     def add(self, key: str, run: RunDict) -> None:
         """Take in a run that has ended for good; one that was raced out never in the place of one that was not."""
-        if run["status"] != "raced out" or (self.race and key not in self.runs):
+        if run["status"] != "raced out" or (self.is_out(run) and key not in self.runs):
             self.runs[key] = run
+
+    def is_out(self, run: RunDict) -> bool:
+        """Tell whether a run that was raced out would be in a race that keeps as many settings as this one."""
+        kept = run["race"]["kept"] if run["race"] else 1
+        return self.race_keeps is not None and kept >= self.race_keeps
 
     def left_out(self) -> list[str]:
         """Return a line that says how many records cannot be read, and names the first; no line where all can."""

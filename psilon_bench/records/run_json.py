@@ -98,7 +98,10 @@ class ProcessJson(JsonObject):
 
 
 class RaceJson(JsonObject):
-    """The comparison by which a run left a race; see psilon_bench.training.elimination. t is None if infinite."""
+    """The comparison by which a run left a race; see psilon_bench.training.elimination. t is None if infinite.
+
+    kept: how many settings the race was to keep; 1 in records made before that was written down.
+    """
 
     rung: FiniteFloat
     epoch: PositiveInt
@@ -107,6 +110,7 @@ class RaceJson(JsonObject):
     t: FiniteFloat | None
     p: FiniteFloat
     pairs: PositiveInt
+    kept: PositiveInt = 1
 
 
 Status = Literal["running", "finished", "failed", "killed", "raced out"]

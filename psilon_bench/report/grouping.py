@@ -4,10 +4,12 @@ The runs themselves tell the grouping. A configuration key that varies within a 
 the folds never are; keys that do not touch the numbers (names, places, devices, tracking) are left out.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from psilon_bench.config.repeated import FOLD_COUNT
 from psilon_bench.metrics.choosing import is_of_test_rows
 from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold, scale_of
 from psilon_bench.report import datasets
@@ -110,7 +112,7 @@ class RunGroup:
         if not self.is_cross_validated:
             return estimate(setting.numbers(metric))
         runs = [run for run in setting.runs if metric in run.metrics]
-        if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys():
+        if len(runs) < 2 or {run.replicate for run in runs} != self.seeds.keys() or not have_all_folds(runs):
             return None
         values = [
             FoldValue(run.partition, run.metrics[metric], run.val_weight, scale_of(metric, run.target_scale))
@@ -122,6 +124,12 @@ class RunGroup:
     def tuned(self) -> list[str]:
         """Return the tuned keys."""
         return [key for key, _ in self.settings[0].values]
+
+
+def have_all_folds(runs: Sequence[Run]) -> bool:
+    """Tell whether all folds of each partition are there: of one that was stopped the last may have no record yet."""
+    counts = Counter(run.partition for run in runs)
+    return all(counts[run.partition] == run.params[FOLD_COUNT] for run in runs)
 
 
 def groups_of(runs: Sequence[Run], by: Sequence[str] = ()) -> tuple[list[RunGroup], list[Run]]:

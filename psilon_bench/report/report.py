@@ -100,10 +100,15 @@ def check_keys(by: Sequence[str], runs: Sequence[Run]) -> None:
 
 
 def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
-    """Raise UsageError where there are finished runs and none has the metric."""
+    """Raise UsageError where there are finished runs and none has the metric, or no setting in all its folds."""
     runs = [run for choice in choices for run in choice.group.runs]
     if runs and not any(choice.setting for choice in choices):
         names = sorted({name for run in runs for name in run.metrics if not is_of_test_rows(name)})
+        if metric.name in names:
+            raise UsageError(
+                f"No setting has {metric.name} of all folds of its cross-validation. The sweep's command trains what "
+                "is missing."
+            )
         raise UsageError(f"No finished run has {metric.name}. Take --metric with one of: {', '.join(names)}.")
 
 

@@ -52,7 +52,8 @@ def choose(group: RunGroup, metric: Metric) -> Choice:
     if not scored:
         if not stayed:
             return Choice(group, None, None, [Doubt("raced out", "all settings lost to those of another method")])
-        return Choice(group, None, None, [Doubt("no metric", f"no finished run with {metric.name}")])
+        what = "setting with all folds and" if group.is_cross_validated else "finished run with"
+        return Choice(group, None, None, [Doubt("no metric", f"no {what} {metric.name}")])
     enough = statistics.median_high(mean.n for _, mean in scored)
     eligible = [(setting, mean) for setting, mean in scored if mean.n >= enough]
     best = min(metric.sign * mean.mean for _, mean in eligible)

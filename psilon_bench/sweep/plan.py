@@ -78,7 +78,7 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
     """
     configs = with_checksums(configs)
     wanted = {config.identity.key: config for config in configs}
-    finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].race)).refresh()
+    finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].race_keeps)).refresh()
     ended = {} if configs[0].rerun else finished.runs
     done = {key: ended[key] for key in wanted if key in ended}
     todo = {key: config for key, config in wanted.items() if key not in done}

@@ -20,8 +20,8 @@ FEWEST_PAIRS = 2  # that have a spread
 class Elimination:
     """The numbers of a paired one-sided t-test by which a setting leaves.
 
-    difference: mean of its losses minus those of the setting `best`, over `pairs` replicates that both have. t is
-    infinite where all differences are equal.
+    difference: mean of its losses minus those of the setting `best`, the last of the `kept` best that were wanted,
+    over `pairs` replicates that both have. t is infinite where all differences are equal.
     """
 
     best: Any
@@ -29,6 +29,7 @@ class Elimination:
     t: float
     p: float
     pairs: int
+    kept: int
 
 
 def eliminations(losses: pd.DataFrame, wanted: int = 1) -> dict[Any, Elimination]:
@@ -42,7 +43,7 @@ def eliminations(losses: pd.DataFrame, wanted: int = 1) -> dict[Any, Elimination
     best = ranked_best(finite, wanted)
     if len(best) < wanted:
         return {}
-    compared = {setting: comparison(finite[setting], finite[best[-1]]) for setting in finite if setting not in best}
+    compared = {one: comparison(finite[one], finite[best[-1]], wanted) for one in finite if one not in best}
     return {setting: test for setting, test in compared.items() if test is not None and test.p < LEVEL}
 
 
@@ -60,8 +61,8 @@ def ranked_best(losses: pd.DataFrame, wanted: int) -> list[Any]:
     return losses[enough].mean().sort_values(kind="stable").index[:wanted].tolist()
 
 
-def comparison(losses: pd.Series, best: pd.Series) -> Elimination | None:
-    """Return the test of the losses of one setting against those of the best; None where they share too few."""
+def comparison(losses: pd.Series, best: pd.Series, kept: int) -> Elimination | None:
+    """Return the test of the losses of one setting against those of the last of the kept; None with too few pairs."""
     from scipy.stats import ttest_rel  # a quarter of a second
 
     pairs = pd.concat([losses, best], axis=1).dropna()
@@ -73,4 +74,4 @@ def comparison(losses: pd.Series, best: pd.Series) -> Elimination | None:
         warnings.simplefilter("ignore", RuntimeWarning)  # of differences that are (nearly) all equal
         test = ttest_rel(first, second, alternative="greater")
     difference = float((first - second).mean())
-    return Elimination(best.name, difference, float(test.statistic), float(test.pvalue), len(pairs))
+    return Elimination(best.name, difference, float(test.statistic), float(test.pvalue), len(pairs), kept)

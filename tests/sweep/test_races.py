@@ -81,13 +81,18 @@ def test_a_race_ends_as_the_sweep_but_for_those_who_leave(grid: Any, capsys: Any
 
 
 def test_a_race_for_three_keeps_the_third(grid: Any) -> None:
-    """With race_keep=3 a lambda stays that leaves a race for the best."""
+    """With race_keep=3 a lambda stays that leaves a race for the best, also where it has left an earlier one."""
+    grid(JOBS, *RACE, "hardware.plan=stacked")
+    assert {run["status"] for key, run in run_of("runs").items() if key[0] == 30} == {"raced out"}
     grid(JOBS, *RACE, "hardware.plan=stacked", "race_keep=3")
     best, second, third, worst = (
         {run["status"] for key, run in run_of("runs").items() if key[0] == float(lam)} for lam in LAMS
     )
     assert best == second == third == {"finished"}
     assert worst == {"raced out"}
+    again = run_of("runs")
+    grid(JOBS, *RACE, "hardware.plan=stacked", "race_keep=2")  # fewer are kept: all is done
+    assert run_of("runs") == again
 
 
 @pytest.mark.slow
