@@ -16,7 +16,7 @@ from psilon_bench.data.bundled import bundled_table
 from psilon_bench.data.fit_preprocessing import fit_preprocessing
 from psilon_bench.data.image_scaler import ImageScaler
 from psilon_bench.errors import UsageError
-from psilon_bench.records.networks import SavedNetwork, load
+from psilon_bench.records.networks import SavedEnsemble, SavedNetwork, load
 from psilon_bench.records.preprocessing_json import read_preprocessing, write_preprocessing
 
 ROWS = 200
@@ -65,6 +65,22 @@ def test_unseen_levels_are_counted_in_a_warning(saved: Any, levels: Any) -> None
     ) as w:
         saved.predict(rows)
     assert w[0].filename == __file__
+
+
+def test_an_ensemble_warns_once_of_levels_that_no_member_knows(levels: Any, finished: Any, tmp_path: Path) -> None:
+    """A network that never saw the level 3, and another that never saw 10, know both together."""
+    members = []
+    for absent in ("3", "10"):
+        levels[levels["level"] != absent].to_csv(tmp_path / f"{absent}.csv", index=False)
+        members.append(load(finished("dataset=table", f"dataset.path={tmp_path}/{absent}.csv").folder))
+    both = SavedEnsemble(members, [0.5, 0.5])
+    rows = levels.head(5).assign(level=["1", "3", "10", "violet", "violet"])
+    with pytest.warns(UserWarning, match="rows hold levels of") as w:
+        values = both.predict(rows)
+    assert [str(one.message) for one in w] == ["2 of 5 rows hold levels of 'level' that no training row had: violet"]
+    assert w[0].filename == __file__
+    with pytest.warns(UserWarning, match="no training row had"):
+        np.testing.assert_array_equal(values, np.mean([member.predict(rows) for member in members], axis=0))
 
 
 def test_new_rows_that_do_not_fit(saved: Any, levels: Any) -> None:

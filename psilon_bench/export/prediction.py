@@ -67,7 +67,7 @@ def predicted(
 
 
 def noted(call: Callable[[], Any]) -> tuple[Any, list[str]]:
-    """Return the result of a call and its warnings, each once: members of an ensemble warn alike."""
+    """Return the result of a call and its warnings, each once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = call()

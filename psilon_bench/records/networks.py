@@ -61,9 +61,14 @@ class SavedNetwork:
         """Return predictions for raw rows as the data set had them: a DataFrame, or pixels.
 
         For a regression an array (rows,) in units of the target; for classes probabilities (rows, classes), of logits
-        that are divided by the temperature where the run fitted one.
+        that are divided by the temperature where the run fitted one. Warns of levels that no training row had.
         """
-        logits = self.logits(rows)
+        warn_of_unseen(self.unseen_levels(rows), rows)
+        return self.predictions(rows)
+
+    def predictions(self, rows: Any) -> np.ndarray:
+        """Return what `predict` does, without a warning."""
+        logits = self._logits(rows)
         if self.task["kind"] == "regression":
             target = self.task["target"]
             return np.asarray(target["center"] + target["scale"] * logits.squeeze(1))
@@ -97,12 +102,17 @@ class SavedNetwork:
             )
         return value
 
-    @torch.no_grad()
     def logits(self, rows: Any) -> Tensor:
         """Return what the network makes of raw rows, float64 (rows, outputs); of a regression the scaled target.
 
-        Raises UsageError for columns that are not there, and for inputs or outputs that are not finite.
+        Raises UsageError for columns that are not there, and for inputs or outputs that are not finite. Warns of levels
+        that no training row had.
         """
+        warn_of_unseen(self.unseen_levels(rows), rows)
+        return self._logits(rows)
+
+    @torch.no_grad()
+    def _logits(self, rows: Any) -> Tensor:
         x = self._transformed(rows)
         outputs = self.network(self._read(x)).double()
         overflow.check_outputs(outputs, x, self.preprocessing, rows)
@@ -111,15 +121,16 @@ class SavedNetwork:
     def network_inputs(self, rows: Any) -> Tensor:
         """Return what the network is given of raw rows, in the precision of its parameters, (rows, ...).
 
-        Raises UsageError for columns that are not there, and for inputs that are not finite.
+        Raises UsageError for columns that are not there, and for inputs that are not finite. Warns of levels that no
+        training row had.
         """
+        warn_of_unseen(self.unseen_levels(rows), rows)
         return self._read(self._transformed(rows))
 
     def _transformed(self, rows: Any) -> Tensor:
         """Return all inputs that the preprocessing makes of raw rows, (rows, ...)."""
         if self.preprocessing is None:
             raise UsageError("The network recovers a vector from measurements, and predicts no rows. Take another run.")
-        self._check(rows)
         parameter = next(self.network.parameters())
         x = torch.as_tensor(self.preprocessing.transform(rows), dtype=parameter.dtype)
         overflow.check_new_inputs(x, self.preprocessing, rows)
@@ -129,21 +140,28 @@ class SavedNetwork:
         """Return the inputs that the network reads, of all (rows, ...)."""
         return x if self.inputs is None else x.flatten(1)[:, self.inputs]
 
-    def _check(self, rows: Any) -> None:
-        """Raise UsageError for missing columns, and warn of levels that the network does not know."""
+    def unseen_levels(self, rows: Any) -> dict[str, list[str]]:
+        """Return by column the levels that no training row had, one for each row; UsageError for missing columns."""
         if not (isinstance(self.preprocessing, Preprocessing) and isinstance(rows, pd.DataFrame)):
-            return
+            return {}
         absent = self.preprocessing.missing_columns(rows)
         if absent:
             raise UsageError(
                 f"New rows must have the columns of the data, but {checks.name_list(absent)} are not there."
             )
-        for column, found in self.preprocessing.unseen_levels(rows).items():
-            shown = checks.name_list(list(dict.fromkeys(found)), most=3)
-            warnings.warn(
-                f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
-                stacklevel=6,  # _transformed, logits, torch's frame around it, predict
-            )
+        return self.preprocessing.unseen_levels(rows)
+
+
+def warn_of_unseen(unseen: Mapping[str, list[str]], rows: Any) -> None:
+    """Warn, where the caller of a public method stands, of levels that no training row had."""
+    for column, found in unseen.items():
+        if not found:
+            continue
+        shown = checks.name_list(list(dict.fromkeys(found)), most=3)
+        warnings.warn(
+            f"{len(found)} of {len(rows)} rows hold levels of {column!r} that no training row had: {shown}",
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)
@@ -155,8 +173,18 @@ class SavedEnsemble:
     temperature: float | None = None
 
     def predict(self, rows: Any) -> np.ndarray:
-        """Return the mean of the members' predictions, as SavedNetwork has them; probabilities by the temperature."""
-        mean = np.asarray(sum(w * member.predict(rows) for w, member in zip(self.weights, self.members, strict=True)))
+        """Return the mean of the members' predictions, as SavedNetwork has them; probabilities by the temperature.
+
+        Warns of levels that no training row of any member had.
+        """
+        first, *others = [member.unseen_levels(rows) for member in self.members]
+        unseen = {
+            name: [level for level in found if all(level in other.get(name, []) for other in others)]
+            for name, found in first.items()
+        }
+        warn_of_unseen(unseen, rows)
+        pairs = zip(self.weights, self.members, strict=True)
+        mean = np.asarray(sum(weight * member.predictions(rows) for weight, member in pairs))
         return mean if self.temperature is None else tempered(mean, self.temperature)
 
 
