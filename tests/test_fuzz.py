@@ -19,8 +19,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from psilon_bench.config.conf_folder import CONF
+from psilon_bench.config.identity import leaves
 from psilon_bench.config.options import options
-from psilon_bench.config.schema import leaves
 
 SEED = 24
 COMMANDS = 500

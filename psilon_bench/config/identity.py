@@ -9,6 +9,7 @@ fingerprint alone is of other data or of other code, and the numbers of the two 
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +54,12 @@ def difference(before: Identity, now: Identity) -> str:
     if before.data != now.data:
         return f"data changed since (checksum {before.data[:8]} -> {now.data[:8]})"
     return f"the code that makes the numbers changed since (version {before.code[:8]} -> {now.code[:8]})"
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield the dotted key and the value of each leaf of nested dictionaries."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -11,8 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from psilon_bench.config.conf_folder import CONF, option_files
+from psilon_bench.config.identity import leaves
 from psilon_bench.config.option_file import read_option
-from psilon_bench.config.schema import leaves
 from psilon_bench.config.signature import nearest
 from psilon_bench.errors import UsageError, in_one_line, short
 

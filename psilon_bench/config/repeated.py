@@ -2,6 +2,8 @@
 
 Runs that differ in them alone train as one stack, share one source of data, and are what a report takes means over. A
 refit, which has no validation rows, is the exception: it is trained after a choice, and no part of one.
+
+How inputs are made of the same rows (INPUTS) is tuned, as what the network is: losses of such runs can be compared.
 """
 
 from collections.abc import Mapping
@@ -9,6 +11,7 @@ from typing import Any
 
 FOLDS = ("repeat", "fold", "test_repeat", "test_fold")
 REPEATED = ("split_seed", *FOLDS)
+INPUTS = ("scaling", "encoding", "dates")
 REPLICATES = ("seed", *(f"dataset.{key}" for key in REPEATED))  # the keys that tell the replicates of a setting apart
 PARTITION = tuple(key for key in REPLICATES if key != "dataset.fold")  # those that all folds of a partition share
 FOLD_COUNT = "dataset.folds"

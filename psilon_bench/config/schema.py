@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from psilon_bench.config.code_version import code_version, digest_of, files_of
 from psilon_bench.config.components import BASELINE, STACKABLE, derives, locate
-from psilon_bench.config.identity import Identity, digest
+from psilon_bench.config.identity import Identity, digest, leaves
 from psilon_bench.config.marks import file_arguments, settled
-from psilon_bench.config.repeated import FOLDS, REFIT, fold_words, without_repeated
+from psilon_bench.config.repeated import FOLDS, INPUTS, REFIT, fold_words, without_repeated
 from psilon_bench.config.sections import Finite, HardwareSection, Section, TrackingSection, TrainerSection, spelled
 from psilon_bench.config.signature import without_bool
 
@@ -95,6 +95,11 @@ class DatasetSection(ComponentSection):
     def source(self) -> str:
         """Return a hash of all that the splits of one data set have in common."""
         return digest(without_repeated(self.model_dump(by_alias=True)))
+
+    def rows(self) -> str:
+        """Return a hash of what the splits of the same rows have in common, however inputs are made of them."""
+        values = without_repeated(self.model_dump(by_alias=True))
+        return digest({key: value for key, value in values.items() if key not in INPUTS})
 
     @property
     def is_refit(self) -> bool:
@@ -293,12 +298,3 @@ class Config(Section):
 def absolute(path: str) -> str:
     """Return the path as seen from the working folder of now, without `~`, `.` and `..`; links are not followed."""
     return os.path.abspath(os.path.expanduser(path))
-
-
-def leaves(values: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield the dotted key and the value of each leaf of nested dictionaries."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -1,8 +1,8 @@
 """What a sweep varies and what it repeats: a setting is all values of a run but those that tell replicates apart."""
 
-from psilon_bench.config.identity import digest
+from psilon_bench.config.identity import digest, leaves
 from psilon_bench.config.repeated import FOLD_COUNT, FOLDS, REPLICATES, fold_words
-from psilon_bench.config.schema import Config, leaves
+from psilon_bench.config.schema import Config
 
 
 def setting_of(config: Config) -> str:

@@ -4,6 +4,10 @@ standard    z = (v - mean) / standard deviation
 robust      z = s / sqrt(1 + (s / 3)^2) with s = (v - median) / (q_75 - q_25), between -3 and 3: robust scaling and
             smooth clipping (Holzmueller, Grinsztajn & Steinwart 2024, Better by default, NeurIPS, section 3). Where the
             quartiles are equal, half the range of the column takes the place of their difference.
+quantile    z = Phi^-1(u), piecewise linear between m <= 100 quantiles of the column, at the ranks k / (m - 1), where u
+            is (k + 1/2) / m, the mean of these for equal quantiles; constant beyond them. Columns of any form become
+            normal, as by scikit-learn's QuantileTransformer, which Gorishniy et al. 2021, Revisiting deep learning
+            models for tabular data, NeurIPS, take. s = (v - median) / scale, with the largest scale where |dz/ds| <= 1.
 
 As |dz/ds| <= 1, a bound on what moves by one unit of z bounds what moves by one unit of s, too. The fitted numbers are
 plain data, which JSON keeps to the last bit.
@@ -17,9 +21,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from psilon_bench.data.quantiles import weighted_quantiles
 
+Knots = tuple[tuple[float, float], ...]
 PositiveFloat = Annotated[float, Field(gt=0)]
-ScalingName = Literal["standard", "robust"]
+ScalingName = Literal["standard", "robust", "quantile"]
 LIMIT = 3.0
+MOST_KNOTS = 100  # of a column that is scaled by quantiles
+ROUNDING = 1e-12  # of a column's range, below which values are equal
 LARGEST = 1e150  # beyond which a number is as near to the limit as float64 can tell, and its square would overflow
 
 
@@ -37,10 +44,19 @@ class Scaling(FittedData):
 
 
 class Imputed(Scaling):
-    """The standardised number, with `fill` in the place of a missing v; between -limit and limit where that is set."""
+    """The standardised number, with `fill` in the place of a missing v; between -limit and limit where that is set.
+
+    knots: of a column that is scaled by quantiles, pairs (s, z) in rising order, between which z is linear in s.
+    """
 
     fill: float
     limit: PositiveFloat | None = None
+    knots: Knots = ()
+
+    @property
+    def curve(self) -> np.ndarray:
+        """Return s and z of the knots, (2, knots)."""
+        return np.array(self.knots).reshape(-1, 2).T
 
 
 class ScaleOverflow(ValueError):
@@ -64,19 +80,24 @@ def fit_scaling(
     assert not absent.all(axis=0).any(), "constant_columns leaves no column without a value"
     fills = np.array([_median(column, weights) for column in raw.T])
     marked = absent.any(axis=0)
-    filled, limit = np.where(absent, fills, raw), None
+    filled = np.where(absent, fills, raw)
     means, scales = moments(np.hstack([filled, absent[:, marked].astype(float)]), weights)
+    curves: list[Knots] = [()] * filled.shape[1]
     if scaling == "robust":
         means[: filled.shape[1]], scales[: filled.shape[1]] = quartiles(filled, weights)
-        limit = LIMIT
+    if scaling == "quantile":
+        means[: filled.shape[1]] = fills
+        found = [normal_scores(column, fill, weights) for column, fill in zip(raw.T, fills, strict=True)]
+        scales[: filled.shape[1]], curves = [scale for scale, _ in found], [knots for _, knots in found]
+    limit = LIMIT if scaling == "robust" else None
     finite = np.isfinite(means) & np.isfinite(scales)
     if not finite.all():
         raise ScaleOverflow(int(finite.argmin()))
     scalings = [Scaling(mean=mean, scale=scale) for mean, scale in zip(means.tolist(), scales.tolist(), strict=True)]
-    pairs = zip(fills.tolist(), scalings, strict=False)
+    values = zip(fills.tolist(), scalings, curves, strict=False)
     indicators = iter(scalings[raw.shape[1] :])
     return (
-        [Imputed(fill=fill, mean=one.mean, scale=one.scale, limit=limit) for fill, one in pairs],
+        [Imputed(fill=f, mean=one.mean, scale=one.scale, limit=limit, knots=knots) for f, one, knots in values],
         [next(indicators) if mark else None for mark in marked],
     )
 
@@ -121,6 +142,29 @@ def quartiles(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np
     return median, np.where(spread > 0, spread, 1.0)
 
 
+def normal_scores(column: np.ndarray, median: float, weights: np.ndarray | None = None) -> tuple[float, Knots]:
+    """Return scale and knots by which the values that are there of a column (rows,) become normal.
+
+    Quantiles that are equal up to rounding are one knot; a column of one value has one, at z = 0, and the scale 1.
+    """
+    from scipy.stats import norm  # a quarter of a second
+
+    there = ~np.isnan(column)
+    values = column[there]
+    number = min(MOST_KNOTS, len(values))
+    ranks = np.linspace(0, 1, number) if number > 1 else np.array([0.5])
+    if weights is None:
+        places = np.quantile(values, ranks)
+    else:
+        places = weighted_quantiles(values, ranks.tolist(), weights[there])
+    far = np.diff(places, prepend=-np.inf) > ROUNDING * np.ptp(places)
+    group = np.cumsum(far) - 1
+    heights = norm.ppf(np.bincount(group, (np.arange(number) + 0.5) / number) / np.bincount(group))
+    places = places[far]
+    scale = float((np.diff(places) / np.diff(heights)).min()) if len(places) > 1 else 1.0
+    return scale, tuple(zip(((places - median) / scale).tolist(), heights.tolist(), strict=True))
+
+
 def _sums(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Return the sum of each column (columns,), weighted where rows have weights."""
     return np.asarray(values.sum(axis=0) if weights is None else weights @ values)
@@ -139,6 +183,9 @@ def imputed(raw: np.ndarray, columns: Sequence[Imputed]) -> np.ndarray:
     limited = [place for place, column in enumerate(columns) if column.limit is not None]
     if limited:
         scaled[:, limited] = clipped(scaled[:, limited], np.array([columns[place].limit for place in limited]))
+    for place, column in enumerate(columns):
+        if column.knots:
+            scaled[:, place] = np.interp(scaled[:, place], *column.curve)
     return scaled
 
 

@@ -1,7 +1,7 @@
 """The fitted preprocessing as a list of features, each made of a raw column by one formula.
 
 value     s = (v - mean) / scale, with v the column as a number, and `fill` where it is missing; where it has a finite
-          limit, s / sqrt(1 + (s / limit)^2)
+          limit, s / sqrt(1 + (s / limit)^2); where it has knots (s, z), what is linear between them and constant beyond
 wave      the same, with v = sin(frequency * column + phase)
 missing   (1 - mean) / scale where the column is missing, (0 - mean) / scale elsewhere
 level     1 where the column holds this level, 0 elsewhere
@@ -16,7 +16,7 @@ from psilon_bench.data.form import Form
 from psilon_bench.data.levels import WHOLE
 from psilon_bench.data.preprocessing import FeatureKind, FittedColumn, FittedFeature, Preprocessing
 from psilon_bench.data.raw_columns import CYCLES
-from psilon_bench.data.standardisation import Imputed
+from psilon_bench.data.standardisation import Imputed, Knots
 from psilon_bench.errors import UsageError
 
 ColumnKind = Literal["number", "level", "code", "date"]
@@ -68,6 +68,7 @@ class Feature:
     phase: float = 0.0
     level: int = 0
     limit: float = np.inf
+    knots: Knots = ()
 
     @property
     def rank(self) -> int:
@@ -120,4 +121,5 @@ def _feature(fitted: FittedFeature, place: int) -> Feature:
         0.0 if fitted.period is None else 2 * np.pi / CYCLES[fitted.period],
         np.pi / 2 if fitted.wave == "cos" else 0.0,
         limit=imputed.limit if imputed and imputed.limit else np.inf,
+        knots=imputed.knots if imputed else (),
     )

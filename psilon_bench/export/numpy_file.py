@@ -58,6 +58,7 @@ def about(program: Program, written: Written) -> dict[str, Any]:
             "charset": written.charset,
             "ending": written.ending,
         },
+        "curves": [(k, *zip(*f.knots, strict=True)) for k, f in enumerate(program.features) if f.knots],
         "steps": [(step.before, step.residual) for step in program.steps],
         **{key: getattr(output, key) for key in ("kind", "target", "classes", "center", "scale", "temperature")},
     }

@@ -104,7 +104,8 @@ def _scaled(graph: Graph, program: Program) -> str:
         parts.append(graph.cast(graph.add("IsNaN", taken["missing"]), np.float64))
     ordered = [feature for own in of_kind.values() for feature in own]
     mean, scale = (graph.row([getattr(feature, key) for feature in ordered]) for key in ("mean", "scale"))
-    return _clipped(graph, ordered, graph.add("Div", graph.add("Sub", graph.concat(parts), mean), scale))
+    scaled = graph.add("Div", graph.add("Sub", graph.concat(parts), mean), scale)
+    return _bent(graph, ordered, _clipped(graph, ordered, scaled))
 
 
 def _clipped(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
@@ -117,6 +118,30 @@ def _clipped(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
     share = graph.add("Div", bounded, graph.constant(limits))
     size = graph.add("Sqrt", graph.add("Add", graph.add("Mul", share, share), graph.constant(np.float64(1))))
     return graph.add("Where", graph.constant(np.isinf(limits)), scaled, graph.add("Div", bounded, size))
+
+
+def _bent(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
+    """Add the curves of those features that have knots, and return the name: double (rows, features).
+
+    A curve is its height at the first knot, and for each piece the slope times how far into it, or past it, s is.
+    """
+    bent = np.array([bool(feature.knots) for feature in features])
+    if not bent.any():
+        return scaled
+    curves = np.full((len(features), 2, max(2, *(len(feature.knots) for feature in features))), np.nan)
+    for curve, feature in zip(curves, features, strict=True):
+        curve[:, : len(feature.knots)] = np.array(feature.knots).reshape(-1, 2).T
+    low, high = curves[:, 0, :-1], curves[:, 0, 1:]
+    with np.errstate(invalid="ignore"):
+        slopes = np.diff(curves[:, 1]) / (high - low)
+    pieces = ~np.isnan(slopes)
+    low, high, slopes = (np.where(pieces, ends, 0)[None] for ends in (low, high, slopes))
+    inside = graph.add("Unsqueeze", scaled, graph.constant(np.array([2], np.int64)))
+    inside = graph.add("Min", graph.add("Max", inside, graph.constant(low)), graph.constant(high))
+    risen = graph.add("Mul", graph.add("Sub", inside, graph.constant(low)), graph.constant(slopes))
+    total = graph.add("ReduceSum", risen, graph.constant(np.array([2], np.int64)), keepdims=0)
+    height = graph.add("Add", total, graph.row(np.nan_to_num(curves[:, 1, 0]).tolist()))
+    return graph.add("Where", graph.constant(bent), height, scaled)
 
 
 def _raw(graph: Graph, program: Program, columns: Sequence[Column]) -> str:

@@ -25,8 +25,8 @@ EPS = np.finfo(np.float64).eps
 NO_RADII: Mapping[str, Any] = {"radii": (), "certificate": "pairwise"}  # of a run's section metrics
 RADIUS, SLOPE = "certified_radius", "slope_bound"
 SCALED = (
-    "inputs as scaled: numbers in standard deviations of the training rows (quartile ranges with "
-    "dataset.scaling=robust), levels as 0 and 1; a value that becomes missing is no bounded move"
+    "inputs as scaled: numbers in standard deviations of the training rows (dataset.scaling=robust: quartile ranges; "
+    "quantile: normal scores), levels as 0 and 1; a value that becomes missing is no bounded move"
 )
 
 

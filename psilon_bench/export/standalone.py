@@ -4,11 +4,11 @@
     predict({"age": [39, None], "job": ["clerk", ""]})  -> numbers, or names of classes; (rows,)
     predict_proba(...)                                  -> probabilities, (rows, classes)
 
-Rows are columns by name (a dictionary or a data frame), or a table (rows, columns) in the order of COLUMNS. Numbers
-that are missing are None, NaN, empty or a word such as NA; dates are ISO text, datetime64, or days since 1970 in UTC.
-Numbers in text are written as in the file that was trained on, whose decimal mark, separator of thousands, separator
-of fields and character set are in ABOUT["text"]. So is rows.csv, but where its ending is another one, that says what
-separates fields. Infinite numbers, and numbers that are too large for the network, are a ValueError.
+Rows are columns by name (a dictionary or a data frame), or a table (rows, columns) in the order of COLUMNS. Missing
+numbers are None, NaN, empty or a word such as NA; dates are ISO text, datetime64, or days since 1970 in UTC. Numbers in
+text are written as in the file that was trained on: ABOUT["text"] has its decimal mark, separator of thousands and of
+fields, and character set. So is rows.csv, but where its ending is another one, that says what separates fields.
+Numbers that are infinite, or too large for the network, are a ValueError.
 """
 
 import base64
@@ -92,14 +92,14 @@ def features(rows: Any) -> np.ndarray:
     """Return the inputs of the network, (rows, features), from raw rows."""
     raw = np.stack([number_or_place(column, cells) for column, cells in named_columns(rows)], axis=1)
     check_finite(raw, COLUMNS)
-    taken = raw[:, ARRAYS["column"]]
-    kind = ARRAYS["kind"]  # 0: a value, 1: a wave, 2: whether it is missing, 3: a level
-    wave = np.sin(taken * ARRAYS["frequency"] + ARRAYS["phase"])
-    value = np.where(kind == 1, wave, taken)
+    taken, kind = raw[:, ARRAYS["column"]], ARRAYS["kind"]  # 0: value, 1: wave, 2: whether missing, 3: level
+    value = np.where(kind == 1, np.sin(taken * ARRAYS["frequency"] + ARRAYS["phase"]), taken)
     filled = np.where(kind == 2, np.isnan(taken), np.where(np.isnan(value), ARRAYS["fill"], value))
     scaled = (filled - ARRAYS["mean"]) / ARRAYS["scale"]
     bounded = np.clip(scaled, -1e150, 1e150)  # whose squares do not overflow
     limited = np.where(np.isinf(ARRAYS["limit"]), scaled, bounded / np.sqrt(1 + (bounded / ARRAYS["limit"]) ** 2))
+    for place, *curve in ABOUT["curves"]:
+        limited[:, place] = np.interp(scaled[:, place], *curve)
     return np.where(kind == 3, taken == ARRAYS["level"], limited)
 
 
@@ -227,8 +227,8 @@ def one_day(column: dict[str, Any], cell: Any) -> float:
     try:
         moment = datetime.datetime.fromisoformat(str(cell).strip() if "-" in str(cell) else "")
     except ValueError:
-        told = f"column {column['name']!r} holds dates, but {str(cell)[:40]!r} is none"
-        raise ValueError(f"{told}; write 2024-12-31") from None
+        told = f"column {column['name']!r} holds dates, but {str(cell)[:40]!r} is none; write 2024-12-31"
+        raise ValueError(told) from None
     if moment.tzinfo is not None:
         moment = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return (moment - EPOCH) / datetime.timedelta(days=1)

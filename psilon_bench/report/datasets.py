@@ -1,7 +1,8 @@
 """The data set of a run: it is identified by name and content (the checksum), never by name alone.
 
 Two contents of one name get names that say what differs: the ends of their paths where these differ, else checksum and
-time. Other rows or another preprocessing of one content (dataset.max_rows) are further data sets.
+time. Other rows of one content (dataset.max_rows) are further data sets; how inputs are made of the same rows
+(dataset.scaling) is a setting.
 
 Data that are drawn from random numbers may have a checksum for every seed. They are one data set all the same: the rule
 by which they are drawn makes them what they are, and that rule is in the configuration.
@@ -14,7 +15,7 @@ from pathlib import PurePath
 
 from psilon_bench.config.repeated import FOLD_COUNT, REFIT
 from psilon_bench.report.escaping import visible
-from psilon_bench.report.keys import partition, value_text, varying
+from psilon_bench.report.keys import INPUT_KEYS, partition, value_text, varying
 from psilon_bench.report.records import Run
 
 PLACES = ("dataset.path", "dataset.corrupted", "dataset.corrupted_rows")  # the data in them are known by their content
@@ -56,8 +57,8 @@ def by_way(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def dataset_keys(runs: Sequence[Run]) -> list[str]:
-    """Return the keys of `dataset` that vary: other rows or another preprocessing make another data set."""
-    return [key for key in varying(runs) if key.startswith("dataset.") and key not in PLACES]
+    """Return the keys of `dataset` that vary and choose rows: other rows make another data set."""
+    return [key for key in varying(runs) if key.startswith("dataset.") and key not in (*PLACES, *INPUT_KEYS)]
 
 
 def is_cross_validated(runs: Sequence[Run]) -> bool:
@@ -66,7 +67,7 @@ def is_cross_validated(runs: Sequence[Run]) -> bool:
 
 
 def way_of(keys: Sequence[str], with_refits: bool, run: Run) -> str:
-    """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 encoding=codes`.
+    """Return how a run takes rows of its data, as far as runs differ in it: `max_rows=100 val_size=0.2`.
 
     Refits are apart, for they train on the rows by which the others are compared, but for those of a cross-validation
     (with_refits), which stand for the settings they are of.

@@ -15,7 +15,7 @@ from psilon_bench.metrics.out_of_fold import FoldValue, is_root, out_of_fold, sc
 from psilon_bench.report import datasets
 from psilon_bench.report.datasets import is_cross_validated
 from psilon_bench.report.estimate import Estimate, estimate
-from psilon_bench.report.keys import order, partition, value_text, varying
+from psilon_bench.report.keys import may_be_tuned, order, partition, value_text, varying
 from psilon_bench.report.records import Run
 
 METHOD = ("model.name", "reg.name", "pruner.name")
@@ -161,8 +161,7 @@ def settings_of(runs: Sequence[Run], by: Sequence[str], folded: bool) -> tuple[l
 
     folded: whether the runs are of a cross-validation, whose refits are kept apart.
     """
-    tuned = ("model.",) if runs[0].is_baseline else ("",)
-    keys = [key for key in varying(runs) if key.startswith(tuned) and not key.startswith("dataset.") and key not in by]
+    keys = [key for key in varying(runs) if may_be_tuned(key, runs[0].is_baseline) and key not in by]
     made, replaced = [], []
     visible = without_followers(runs, keys)
     for own in partition(runs, lambda run: tuple(run.params.get(key) for key in keys)).values():

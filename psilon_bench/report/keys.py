@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from psilon_bench.config.repeated import REPLICATES
+from psilon_bench.config.repeated import INPUTS, REPLICATES
 from psilon_bench.report.records import Run
 
 WITHOUT_EFFECT = (
@@ -21,6 +21,7 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_every",
     "dataset.offline",
 )
+INPUT_KEYS = tuple(f"dataset.{key}" for key in INPUTS)  # the only ones of `dataset` that are part of a setting
 WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
 
 
@@ -38,6 +39,11 @@ def has_effect(key: str) -> bool:
     if key in REPLICATES or key in WITHOUT_EFFECT or key.endswith("_target_"):
         return False
     return key == "hardware.precision" or not key.startswith(WITHOUT_EFFECT_SECTIONS)
+
+
+def may_be_tuned(key: str, is_baseline: bool) -> bool:
+    """Tell whether a key is chosen within a method: of a baseline those of its model, and how inputs are made."""
+    return key in INPUT_KEYS or (key.startswith("model.") if is_baseline else not key.startswith("dataset."))
 
 
 def partition(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> dict[Any, list[Run]]:

@@ -95,7 +95,7 @@ def cross_validate(
 
 def has_many_tests(configs: Iterable[Config]) -> bool:
     """Tell whether runs on one data set, between which is chosen, have different test rows."""
-    tests = {(config.dataset.source(), *map(config.flat().get, TESTS)) for config in configs}
+    tests = {(config.dataset.rows(), *map(config.flat().get, TESTS)) for config in configs}
     return len(tests) > len({source for source, *_ in tests})
 
 
@@ -103,7 +103,7 @@ def ranked_settings(configs: Iterable[Config], outcomes: dict[str, RunDict]) -> 
     """Return the settings of each data set, those that can be chosen first, the best of them first of all."""
     by_data: dict[str, dict[str, list[Config]]] = {}
     for config in configs:
-        by_data.setdefault(config.dataset.source(), {}).setdefault(setting_of(config), []).append(config)
+        by_data.setdefault(config.dataset.rows(), {}).setdefault(setting_of(config), []).append(config)
     return [ranked_on(list(settings.values()), outcomes) for settings in by_data.values()]
 
 

@@ -77,7 +77,7 @@ def enters(config: Config) -> bool:
 
 def race_key(config: Config) -> str:
     """Return a hash of what the runs of a race have in common: data but for the split, hardware, checkpoints."""
-    return digest([config.dataset.source(), config.hardware.model_dump(), config.trainer.checkpoint_every])
+    return digest([config.dataset.rows(), config.hardware.model_dump(), config.trainer.checkpoint_every])
 
 
 def races(configs: Sequence[Config], to_do: Sequence[Config]) -> list[Attempt]:

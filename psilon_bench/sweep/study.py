@@ -18,7 +18,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from psilon_bench.config.schema import Config, leaves
+from psilon_bench.config.identity import leaves
+from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError, short
 from psilon_bench.records.studies import ASKED, STUDY, load_study, study_storage
 from psilon_bench.sweep.optuna_internals import reopened

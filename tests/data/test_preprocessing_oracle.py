@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 from sklearn_preprocessing import feature_names, fitted_transformer, input_scales
 
 from psilon_bench.data.fit_preprocessing import fit_preprocessing
@@ -175,20 +176,67 @@ def test_robust_numbers_are_scikit_learns_and_clipped(weighted: bool) -> None:
     assert Preprocessing.model_validate_json(ours.model_dump_json()) == ours
 
 
-def test_robust_numbers_keep_order_slope_and_bounds() -> None:
-    """They rise with the raw number by at most 1 / scale a unit, and never leave [-3, 3], however far it is."""
-    ours = fit_preprocessing(pd.DataFrame({"x": np.random.default_rng(1).normal(size=ROWS)}), scaling="robust")
+@pytest.mark.parametrize(("scaling", "end"), [("robust", 3), ("quantile", norm.ppf(1 - 0.5 / ROWS))])
+def test_bounded_numbers_keep_order_slope_and_bounds(scaling: Any, end: float) -> None:
+    """They rise with the raw number by at most 1 / scale a unit, and never leave [-end, end], however far it is."""
+    ours = fit_preprocessing(pd.DataFrame({"x": np.random.default_rng(1).normal(size=ROWS)}), scaling=scaling)
     raw = np.sort(np.concatenate([np.linspace(-50, 50, 2001), [-1e308, -1e160, 1e160, 1e308]]))
     z = ours.transform(pd.DataFrame({"x": raw}))[:, 0]
     assert (np.diff(z) >= 0).all()
-    assert np.abs(z).max() == pytest.approx(3)
-    assert (np.diff(z) <= np.diff(raw) / ours.input_scales[0] * (1 + 1e-9) + 1e-15).all()
+    assert np.abs(z).max() == pytest.approx(end)
+    assert (np.diff(z) * ours.input_scales[0] <= np.diff(raw) * (1 + 1e-9) + 1e-15).all()
 
 
-def test_robust_leaves_codes_indicators_and_days_standard() -> None:
-    """Columns of numbers alone have quartiles."""
+@pytest.mark.parametrize("rows", [ROWS, 500])
+def test_quantiles_are_scikit_learns_in_the_middle(rows: int) -> None:
+    """QuantileTransformer's to .03 where the tails are far: it has them at +-5.2, and is linear in u, not z."""
+    from sklearn.preprocessing import QuantileTransformer
+
+    draw = np.random.default_rng(0)
+    wide = draw.standard_cauchy(rows)
+    whole = np.where(draw.random(rows) < 0.4, 0, draw.integers(0, 9, rows)).astype(float)
+    frame = pd.DataFrame({"wide": wide, "whole": whole})
+    theirs = QuantileTransformer(n_quantiles=min(100, rows), subsample=None, output_distribution="normal")
+    z = theirs.fit_transform(frame.to_numpy())
+    found = fit_preprocessing(frame, scaling="quantile").transform(frame)
+    middle = np.abs(z) < 1
+    np.testing.assert_allclose(found[middle], z[middle], atol=0.03)
+    assert np.abs(found).max() <= norm.ppf(1 - 0.5 / min(100, rows)) + 1e-12
+
+
+def test_quantiles_by_their_definition() -> None:
+    """Of distinct values the k-th of m <= 100 has z = Phi^-1((k + 1/2) / m); equal ones share the mean of their u."""
+    values = np.array([3.0, 1.0, 7.0, 1.0, 1.0, np.nan, 20.0, 8.0])
+    ours = fit_preprocessing(pd.DataFrame({"x": values}), scaling="quantile")
+    u = {1.0: 1.5 / 7, 3.0: 3.5 / 7, 7.0: 4.5 / 7, 8.0: 5.5 / 7, 20.0: 6.5 / 7}
+    raw = pd.DataFrame({"x": [*u, -5.0, 99.0, 14.0]})
+    z = norm.ppf(list(u.values()))
+    np.testing.assert_allclose(ours.transform(raw)[:, 0], [*z, z[0], z[-1], (z[3] + z[4]) / 2])
+    np.testing.assert_allclose(ours.transform(pd.DataFrame({"x": [np.nan]}))[0, 0], z[1])  # the median is 3
+    assert ours.input_scales[0] == pytest.approx(1 / (z[3] - z[2]))
+    assert Preprocessing.model_validate_json(ours.model_dump_json()) == ours
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_row_of_weight_2_is_two_rows_for_quantiles(seed: int) -> None:
+    """And a column of one value, which a training part may have, is 0."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({"x": draw.standard_cauchy(200), "y": draw.integers(0, 4, 200), "one": 4.0})
+    counts = draw.integers(1, 4, 200)
+    repeated = frame.loc[np.repeat(np.arange(200), counts)]
+    weighted, twice = (
+        fit_preprocessing(rows, weights=weights, scaling="quantile").transform(frame)
+        for rows, weights in ((frame, counts.astype(float)), (repeated, None))
+    )
+    np.testing.assert_allclose(weighted, twice, atol=1e-9)
+    np.testing.assert_allclose(twice[:, 2], 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("scaling", ["robust", "quantile"])
+def test_other_scalings_leave_codes_indicators_and_days_standard(scaling: Any) -> None:
+    """Columns of numbers alone have quantiles."""
     more: dict[str, Any] = {"categorical": ["level"], "encoding": "codes", "dates": ["when"]}
     frame = table()[["level", "small", "holes", "when"]]
-    plain, robust = (fit_preprocessing(frame, scaling=scaling, **more) for scaling in ("standard", "robust"))
-    unlike = (plain.transform(frame) != robust.transform(frame)).any(axis=0)
-    assert [name for name, differs in zip(robust.feature_names, unlike, strict=True) if differs] == ["small", "holes"]
+    plain, other = (fit_preprocessing(frame, scaling=one, **more) for one in ("standard", scaling))
+    unlike = (plain.transform(frame) != other.transform(frame)).any(axis=0)
+    assert [name for name, differs in zip(other.feature_names, unlike, strict=True) if differs] == ["small", "holes"]

@@ -57,11 +57,13 @@ def by_formula(program: Program, feature: Feature, rows: pd.DataFrame) -> Any:
     if feature.kind == "wave":
         v = np.sin(feature.frequency * v + feature.phase)
     s = (np.where(np.isnan(v), feature.fill, v) - feature.mean) / feature.scale
+    if feature.knots:
+        return np.interp(s, *zip(*feature.knots, strict=True))
     return s / np.sqrt(1 + (s / feature.limit) ** 2)
 
 
 @pytest.mark.parametrize("encoding", ["onehot", "codes"])
-@pytest.mark.parametrize(("dates", "scaling"), [("ordinal", "standard"), ("cyclic", "robust")])
+@pytest.mark.parametrize(("dates", "scaling"), [("ordinal", "quantile"), ("cyclic", "robust")])
 def test_features_are_those_of_the_transformer(
     made: Any, table: Any, saved_as: Any, encoding: Any, dates: Any, scaling: Any
 ) -> None:
@@ -82,6 +84,7 @@ def test_features_are_those_of_the_transformer(
     ("name", "kind", "encoding", "scaling"),
     [
         ("pnet", "regression", "codes", "robust"),
+        ("pnet", "binary", "onehot", "quantile"),
         *((name, "multiclass", "onehot", "standard") for name in NETWORKS),
         ("resnet", "binary", "codes", "standard"),
     ],

@@ -250,6 +250,22 @@ def test_candidates_of_a_cross_validation_are_settings(tmp_path: Path) -> None:
         chosen(tmp_path / "runs")
 
 
+def test_scalings_of_one_table_are_settings(tmp_path: Path) -> None:
+    """One cross-validation chooses between them, one of them trains again, and the ensemble may take both."""
+    jobs = [["dataset.scaling=robust"], ["dataset.scaling=quantile"]]
+    sweep(jobs, f"results_dir={tmp_path}", "dataset=wine", "cv=2")
+    runs = [about(path.parent) for path in (tmp_path / "runs").glob("*/run.json")]
+    assert sum(run["params"]["dataset.fold"] == "all" for run in runs) == 1
+    chosen(tmp_path / "runs")
+    place = tmp_path / "runs/ensembles/wine"
+    made = read_ensemble(place)
+    assert made.candidates == 2
+    raw = load_wine(as_frame=True).data
+    test = predictions(place / made.members[0].record, "test")
+    likely = load_ensemble(place).predict(raw.iloc[test["row"]])
+    assert made.loss["test"] == pytest.approx(loss_of(likely, test["target"], made.task), rel=1e-5)
+
+
 @pytest.mark.parametrize("split", ["drawn", "given"])
 def test_folds_agree_on_a_target_of_zero(tmp_path: Path, split: str) -> None:
     """Each fold scales targets by its own centre, so that a 0 far from it comes back as another small number.
