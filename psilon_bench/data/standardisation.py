@@ -73,8 +73,8 @@ def fit_scaling(
     """Return what scales columns of numbers (rows, columns), NaN where missing, and their indicators.
 
     An indicator is 1 where its column lacks a value and 0 elsewhere; it is None where no row lacks one. With weights
-    (rows,), all above 0, a row of weight 2 counts like two equal rows. Raises ScaleOverflow for numbers whose mean or
-    standard deviation is infinite.
+    (rows,), all above 0, a row of weight 2 counts like two equal rows. Raises ScaleOverflow for numbers whose mean,
+    standard deviation or knots are infinite.
     """
     absent = np.isnan(raw)
     assert not absent.all(axis=0).any(), "constant_columns leaves no column without a value"
