@@ -83,6 +83,18 @@ def test_an_ensemble_warns_once_of_levels_that_no_member_knows(levels: Any, fini
         np.testing.assert_array_equal(values, np.mean([member.predict(rows) for member in members], axis=0))
 
 
+def test_an_ensemble_warns_of_levels_also_where_a_member_does_not_read_the_column(
+    levels: Any, finished: Any, tmp_path: Path
+) -> None:
+    """A column that is constant in the training rows of a member is none of its inputs."""
+    members = []
+    for name, frame in {"constant": levels.assign(level="1"), "whole": levels}.items():
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+        members.append(load(finished("dataset=table", f"dataset.path={tmp_path}/{name}.csv").folder))
+    with pytest.warns(UserWarning, match="1 of 2 rows hold levels of 'level' that no training row had: violet"):
+        SavedEnsemble(members, [0.5, 0.5]).predict(levels.head(2).assign(level=["1", "violet"]))
+
+
 def test_new_rows_that_do_not_fit(saved: Any, levels: Any) -> None:
     """One clear line each."""
     with pytest.raises(UsageError, match="New rows must have the columns of the data, but level, when are not there"):

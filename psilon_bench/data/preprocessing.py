@@ -212,13 +212,13 @@ class Preprocessing(FittedData):
         return [name for name in self.roles if name not in rows]
 
     def unseen_levels(self, rows: pd.DataFrame) -> dict[str, list[str]]:
-        """Return by column the levels that the training rows did not have, one for each row that holds such a level."""
+        """Return by column of levels those that no training row had, one for each row that holds such a level."""
         new: dict[str, list[str]] = {}
         for column in self.of("category"):
             text = self._text(rows, [column])[column.name]
             known = text.isin(column.places) | (text.isna() if None in column.levels else False)
             new[column.name] = text[~known].fillna("missing").tolist()
-        return {name: found for name, found in new.items() if found}
+        return new
 
 
 def _values(column: FittedColumn) -> Iterator[FittedFeature]:

@@ -26,7 +26,7 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 ScalingName = Literal["standard", "robust", "quantile"]
 LIMIT = 3.0
 MOST_KNOTS = 100  # of a column that is scaled by quantiles
-ROUNDING = 1e-12  # of a column's range, below which values are equal
+ROUNDING = 1e-12  # of the distance between quartiles, and of that from the median, below which values are equal
 LARGEST = 1e150  # beyond which a number is as near to the limit as float64 can tell, and its square would overflow
 
 
@@ -60,7 +60,7 @@ class Imputed(Scaling):
 
 
 class ScaleOverflow(ValueError):
-    """The mean or the standard deviation of a column is infinite; `column` is its place."""
+    """The mean, the standard deviation or a knot of a column is infinite; `column` is its place."""
 
     def __init__(self, column: int) -> None:
         super().__init__(f"column {column} is too large to be standardised")
@@ -73,8 +73,8 @@ def fit_scaling(
     """Return what scales columns of numbers (rows, columns), NaN where missing, and their indicators.
 
     An indicator is 1 where its column lacks a value and 0 elsewhere; it is None where no row lacks one. With weights
-    (rows,), all above 0, a row of weight 2 counts like two equal rows. Raises ScaleOverflow for numbers whose mean or
-    standard deviation is infinite.
+    (rows,), all above 0, a row of weight 2 counts like two equal rows. Raises ScaleOverflow for numbers whose mean,
+    standard deviation or knots are infinite.
     """
     absent = np.isnan(raw)
     assert not absent.all(axis=0).any(), "constant_columns leaves no column without a value"
@@ -91,6 +91,7 @@ def fit_scaling(
         scales[: filled.shape[1]], curves = [scale for scale, _ in found], [knots for _, knots in found]
     limit = LIMIT if scaling == "robust" else None
     finite = np.isfinite(means) & np.isfinite(scales)
+    finite[: len(curves)] &= [bool(np.isfinite(np.ptp(knots or [[0.0]], axis=0)).all()) for knots in curves]
     if not finite.all():
         raise ScaleOverflow(int(finite.argmin()))
     scalings = [Scaling(mean=mean, scale=scale) for mean, scale in zip(means.tolist(), scales.tolist(), strict=True)]
@@ -145,24 +146,37 @@ def quartiles(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np
 def normal_scores(column: np.ndarray, median: float, weights: np.ndarray | None = None) -> tuple[float, Knots]:
     """Return scale and knots by which the values that are there of a column (rows,) become normal.
 
-    Quantiles that are equal up to rounding are one knot; a column of one value has one, at z = 0, and the scale 1.
+    A quantile between 0 and 1 of a column of both is one of them: a knot beside a value that many rows share would make
+    the curve steep, and the scale small. Quantiles that are equal up to rounding are one knot, but a few values far
+    away make no others equal. A column of one value has one knot, at z = 0, and the scale 1. Knots are infinite where
+    values are too far from each other for the scale.
     """
     from scipy.stats import norm  # a quarter of a second
 
     there = ~np.isnan(column)
-    values = column[there]
+    values, counts = column[there], None if weights is None else weights[there]
     number = min(MOST_KNOTS, len(values))
     ranks = np.linspace(0, 1, number) if number > 1 else np.array([0.5])
-    if weights is None:
-        places = np.quantile(values, ranks)
-    else:
-        places = weighted_quantiles(values, ranks.tolist(), weights[there])
-    far = np.diff(places, prepend=-np.inf) > ROUNDING * np.ptp(places)
+    places = np.quantile(values, ranks) if counts is None else weighted_quantiles(values, ranks.tolist(), counts)
+    places = beside_ties(places, values, counts)
+    _, spread = quartiles(values[:, None], counts)
+    far = np.diff(places, prepend=-np.inf) > ROUNDING * (spread + np.abs(places - median))
+    far[0] = True
     group = np.cumsum(far) - 1
     heights = norm.ppf(np.bincount(group, (np.arange(number) + 0.5) / number) / np.bincount(group))
     places = places[far]
     scale = float((np.diff(places) / np.diff(heights)).min()) if len(places) > 1 else 1.0
     return scale, tuple(zip(((places - median) / scale).tolist(), heights.tolist(), strict=True))
+
+
+def beside_ties(places: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Return rising places (places,) between values, moved to the nearer value where one beside it is repeated."""
+    ordered, inverse = np.unique(values, return_inverse=True)
+    repeated = np.bincount(inverse, weights) > 1
+    high = np.searchsorted(ordered, places).clip(max=len(ordered) - 1)
+    low = np.where(ordered[high] == places, high, high - 1).clip(0)
+    near = np.where(places - ordered[low] < ordered[high] - places, low, high)
+    return np.where(repeated[low] | repeated[high], ordered[near], places)
 
 
 def _sums(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -175,12 +175,15 @@ class SavedEnsemble:
     def predict(self, rows: Any) -> np.ndarray:
         """Return the mean of the members' predictions, as SavedNetwork has them; probabilities by the temperature.
 
-        Warns of levels that no training row of any member had.
+        Warns of levels that no training row had of any member that reads the column.
         """
-        first, *others = [member.unseen_levels(rows) for member in self.members]
+        by_column: dict[str, list[list[str]]] = {}
+        for member in self.members:
+            for name, found in member.unseen_levels(rows).items():
+                by_column.setdefault(name, []).append(found)
         unseen = {
-            name: [level for level in found if all(level in other.get(name, []) for other in others)]
-            for name, found in first.items()
+            name: [level for level in first if all(level in found for found in others)]
+            for name, (first, *others) in by_column.items()
         }
         warn_of_unseen(unseen, rows)
         pairs = zip(self.weights, self.members, strict=True)

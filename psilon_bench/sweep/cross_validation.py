@@ -73,7 +73,7 @@ def cross_validate(
     RunFailed where a run failed or diverged: at the end, or before the choice where a fold was stopped. With plan=true
     only show what would be done.
     """
-    configs, display = with_checksums(configs), Display()
+    configs, display = list({config.identity.key: config for config in with_checksums(configs)}.values()), Display()
     folds = [config for config in configs if not config.dataset.is_refit]
     outcomes, problem = train_missing(folds, launcher, sender, display)
     by_data = ranked_settings(configs, outcomes)

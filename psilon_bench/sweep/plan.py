@@ -76,8 +76,8 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
 
     finished: an index of the sweep's folder, which is read anew without it.
     """
-    configs = with_checksums(configs)
-    wanted = {config.identity.key: config for config in configs}
+    wanted = {config.identity.key: config for config in with_checksums(configs)}
+    configs = list(wanted.values())
     finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].race_keeps)).refresh()
     ended = {} if configs[0].rerun else finished.runs
     done = {key: ended[key] for key in wanted if key in ended}

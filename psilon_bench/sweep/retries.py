@@ -32,16 +32,16 @@ def train_quietly(attempt: Attempt) -> dict[str, RunDict]:
     display = Display(Console(quiet=True))
     configs = attempt.configs
     with display.sweep(len(configs)):
-        finished = finished_in(sweep_folder(configs[0]), configs[0].race)
+        finished = finished_in(sweep_folder(configs[0]), configs[0].race_keeps)
         trainer = RetryingTrainer(display, None, configs[0].retries, finished, identities(configs))
         trainer.train(attempt)
     return trainer.runs
 
 
 @functools.cache
-def finished_in(folder: Path, race: bool) -> FinishedRuns:
+def finished_in(folder: Path, race_keeps: int | None) -> FinishedRuns:
     """Return this process's index of a folder, so that its records are not read again for every run."""
-    return FinishedRuns(folder, race)
+    return FinishedRuns(folder, race_keeps)
 
 
 @dataclass

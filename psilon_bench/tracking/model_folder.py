@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from psilon_bench.config.repeated import INPUTS
 from psilon_bench.data.preprocessing import FittedColumn, Preprocessing
 from psilon_bench.data.raw_columns import EPOCH
 from psilon_bench.records import places
@@ -58,8 +59,9 @@ class ServedNetwork:
 
     @property
     def params(self) -> dict[str, str]:
-        """What tells models apart: the settings of network and regularizer, and the seed."""
-        chosen = (key for key in self.run["params"] if key.startswith(("model.", "reg.")) or key == "seed")
+        """What tells models apart: the settings of network and regularizer, how inputs are made, and the seed."""
+        others = ("seed", *(f"dataset.{key}" for key in INPUTS))
+        chosen = (key for key in self.run["params"] if key.startswith(("model.", "reg.")) or key in others)
         return {key: str(self.run["params"][key]) for key in chosen if not key.endswith("._target_")}
 
     def write(self, target: Path, run_id: str, model_id: str) -> None:

@@ -262,6 +262,13 @@ def test_numbers_that_overflow_name_their_line(written: Any, load: Any, row: Any
     assert f"in line {row + 2}." in message
 
 
+def test_quantiles_that_are_too_far_apart_name_their_line(written: Any, load: Any) -> None:
+    """No scale keeps both the slope and the ends of the curve finite."""
+    cells = [{3: "1.7e308", 7: "-1.7e308"}.get(row, number) for row, number in enumerate(NUMBERS)]
+    message = raised(load, path=written("a,b,target", lines(cells, NUMBERS, TARGET)), scaling="quantile")
+    assert "column 'a' holds 1.6999999999999999e+308 in line 5." in message
+
+
 def test_a_target_that_overflows_names_its_line(written: Any, load: Any) -> None:
     """Its scale would be infinite."""
     cells = ["1.7976931348623157e308" if row == 7 else number for row, number in enumerate(NUMBERS)]

@@ -232,6 +232,31 @@ def test_a_row_of_weight_2_is_two_rows_for_quantiles(seed: int) -> None:
     np.testing.assert_allclose(twice[:, 2], 0, atol=1e-15)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("far", [1e20, -1e36])
+def test_a_number_far_away_makes_no_others_equal_for_quantiles(far: float, weighted: bool) -> None:
+    """A file may mark what is missing by 1e20: the numbers beside it stay normal and apart."""
+    values = np.append(np.random.default_rng(0).normal(size=199), far)
+    weights = np.full(200, 2.0) if weighted else None
+    ours = fit_preprocessing(pd.DataFrame({"x": values}), weights=weights, scaling="quantile")
+    z = ours.transform(pd.DataFrame({"x": values}))[:, 0]
+    assert len(np.unique(z)) >= 198
+    assert z.std() > 0.9
+
+
+@pytest.mark.parametrize("rows", [*range(100, 200, 7), 450])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_no_quantile_lies_beside_a_number_that_many_rows_share(rows: int, weighted: bool) -> None:
+    """The scale of 0 and 1 is 1 / (z(1) - z(0)): as little as a bound in raw units can be, and no less."""
+    draw = np.random.default_rng(rows)
+    frame = pd.DataFrame({"x": draw.integers(0, 2, rows)})
+    ours = fit_preprocessing(
+        frame, weights=draw.integers(1, 3, rows).astype(float) if weighted else None, scaling="quantile"
+    )
+    low, high = ours.transform(pd.DataFrame({"x": [0, 1]}))[:, 0]
+    assert ours.input_scales[0] == pytest.approx(1 / (high - low))
+
+
 @pytest.mark.parametrize("scaling", ["robust", "quantile"])
 def test_other_scalings_leave_codes_indicators_and_days_standard(scaling: Any) -> None:
     """Columns of numbers alone have quantiles."""

@@ -24,7 +24,7 @@ PRUNED = ("pruner=magnitude", "pruner.amount=0.9")
 
 def test_both_forms_and_the_card(finished: Any, tmp_path: Path) -> None:
     """The compact network by default; checksums, scores, command, columns and data are those of files and record."""
-    folder = finished("dataset=wine", *PRUNED).folder
+    folder = finished("dataset=wine", "dataset.scaling=quantile", *PRUNED).folder
     said = exporting(folder, "--to", "onnx", "--to", "numpy")
     assert (said.code, said.err) == (None, "") or said.code == 0
     written = [Path(line) for line in said.out.splitlines()]
@@ -45,6 +45,7 @@ def test_both_forms_and_the_card(finished: Any, tmp_path: Path) -> None:
         assert word in card
     for name in ("test/loss", "test/accuracy", "val/loss", "lipschitz_bound"):
         assert f"| {name} | {run['metrics'][name]:.4g} |" in card
+    assert "| dataset.scaling | quantile |" in card
     assert f"reads {program.num_inputs} of 13 inputs" in card
     assert card.count("| numbers |") == len(program.columns)
     assert f"{run['task']['rows']['test']} test rows and 200 drawn rows" in card

@@ -132,6 +132,26 @@ def test_the_folds_of_another_number_share_the_refits(grid: Any, records: Any) -
     assert [len(choice.setting.tested) for choice in choices if choice.setting] == [1, 1]
 
 
+def test_a_setting_that_is_asked_for_twice_has_each_fold_once(grid: Any, capsys: Any, monkeypatch: Any) -> None:
+    """Arms of a preset are alike where the command line sets what they differ in; the order of a job is no matter."""
+    monkeypatch.setenv("COLUMNS", "200")
+    jobs = [["reg.lam=30.", "seed=0"], ["seed=0", "reg.lam=30"], ["reg.lam=1e-3", "seed=0"], ["seed=0", "reg.lam=.001"]]
+    grid(jobs[::2], *COMMON, SERIAL, "plan=true")
+    once = capsys.readouterr().out
+    grid(jobs, *COMMON, SERIAL, "plan=true")
+    assert capsys.readouterr().out.splitlines()[-1] == once.splitlines()[-1]
+    grid(jobs[::2], *COMMON, SERIAL, "name=once")
+    table = capsys.readouterr().out
+    grid(jobs, *COMMON, SERIAL, "name=twice")
+    assert folds_and_errors(capsys.readouterr().out) == folds_and_errors(table) != []
+
+
+def folds_and_errors(said: str) -> list[list[str]]:
+    """The cells of loss, error and folds of the table of candidates."""
+    rows = [[cell.strip() for cell in line.split("│")] for line in said.splitlines() if " on breast_cancer" in line]
+    return [row[2:5] for row in rows if len(row) > 5]
+
+
 @pytest.mark.sampled(every=2)
 @pytest.mark.parametrize(("common", "told"), [((), True), (("dataset.split_seed=0",), False)])
 def test_one_choice_for_several_test_sets_is_told(grid: Any, capsys: Any, common: Any, told: bool) -> None:

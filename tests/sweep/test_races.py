@@ -96,6 +96,16 @@ def test_a_race_for_three_keeps_the_third(grid: Any) -> None:
 
 
 @pytest.mark.slow
+def test_without_the_race_who_left_trains_to_its_end_in_other_processes_too(grid: Any) -> None:
+    """They look into the records as well, and there who left counts as done for another race alone."""
+    grid(JOBS, *RACE, "hardware.plan=stacked")
+    assert any(run["status"] == "raced out" for run in run_of("runs").values())
+    outcomes = grid(JOBS, *RACE, "hardware.plan=processes", "hardware.workers=2", "race=false")
+    assert {run["status"] for run in outcomes.values()} == {"finished"}
+    assert {run["status"] for run in run_of("runs").values()} == {"finished"}
+
+
+@pytest.mark.slow
 def test_what_is_done_takes_part(grid: Any) -> None:
     """Settings of an earlier sweep are compared by their histories, whoever left an earlier race too."""
     grid(JOBS, *RACE, SERIAL, "name=once")

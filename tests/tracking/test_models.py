@@ -85,6 +85,7 @@ def test_a_finished_run_has_one_model(experiment: Experiment, record: Any) -> No
         assert model.status == "READY"
         assert model.name == "t-pnet-pathnorm"
         assert model.params["reg.lam"] == "0.001"
+        assert model.params["dataset.scaling"] == "standard"
         run = experiment.client.get_run(mirror.run_id)
         assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
         recorded = json.loads((folder / "run.json").read_text())["metrics"]
