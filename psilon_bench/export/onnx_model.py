@@ -125,23 +125,24 @@ def _bent(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
 
     A curve is its height at the first knot, and for each piece the slope times how far into it, or past it, s is.
     """
-    bent = np.array([bool(feature.knots) for feature in features])
-    if not bent.any():
+    bent = [place for place, feature in enumerate(features) if feature.knots]
+    if not bent:
         return scaled
-    curves = np.full((len(features), 2, max(2, *(len(feature.knots) for feature in features))), np.nan)
-    for curve, feature in zip(curves, features, strict=True):
-        curve[:, : len(feature.knots)] = np.array(feature.knots).reshape(-1, 2).T
+    curves = np.full((len(bent), 2, max(2, *(len(features[place].knots) for place in bent))), np.nan)
+    for curve, place in zip(curves, bent, strict=True):
+        curve[:, : len(features[place].knots)] = np.array(features[place].knots).T
     low, high = curves[:, 0, :-1], curves[:, 0, 1:]
     with np.errstate(invalid="ignore"):
         slopes = np.diff(curves[:, 1]) / (high - low)
     pieces = ~np.isnan(slopes)
     low, high, slopes = (np.where(pieces, ends, 0)[None] for ends in (low, high, slopes))
-    inside = graph.add("Unsqueeze", scaled, graph.constant(np.array([2], np.int64)))
+    axis = graph.constant(np.array([2], np.int64))
+    inside = graph.add("Unsqueeze", graph.gather(scaled, bent, len(features)), axis)
     inside = graph.add("Min", graph.add("Max", inside, graph.constant(low)), graph.constant(high))
     risen = graph.add("Mul", graph.add("Sub", inside, graph.constant(low)), graph.constant(slopes))
-    total = graph.add("ReduceSum", risen, graph.constant(np.array([2], np.int64)), keepdims=0)
-    height = graph.add("Add", total, graph.row(np.nan_to_num(curves[:, 1, 0]).tolist()))
-    return graph.add("Where", graph.constant(bent), height, scaled)
+    heights = graph.add("Add", graph.add("ReduceSum", risen, axis, keepdims=0), graph.row(curves[:, 1, 0].tolist()))
+    places = [len(features) + bent.index(k) if k in bent else k for k in range(len(features))]
+    return graph.gather(graph.concat([scaled, heights]), places, len(features) + len(bent))
 
 
 def _raw(graph: Graph, program: Program, columns: Sequence[Column]) -> str:

@@ -106,8 +106,8 @@ def check_metric(choices: Sequence[Choice], metric: Metric) -> None:
         names = sorted({name for run in runs for name in run.metrics if not is_of_test_rows(name)})
         if metric.name in names:
             raise UsageError(
-                f"No setting has {metric.name} of all folds of its cross-validation. The sweep's command trains what "
-                "is missing."
+                f"No setting has {metric.name} of all folds of its cross-validation: runs diverged, left a race or are "
+                "still to be trained. The sweep's command says which, and trains them."
             )
         raise UsageError(f"No finished run has {metric.name}. Take --metric with one of: {', '.join(names)}.")
 
