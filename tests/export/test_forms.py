@@ -58,7 +58,8 @@ def by_formula(program: Program, feature: Feature, rows: pd.DataFrame) -> Any:
         v = np.sin(feature.frequency * v + feature.phase)
     s = (np.where(np.isnan(v), feature.fill, v) - feature.mean) / feature.scale
     if feature.knots:
-        return np.interp(s, *zip(*feature.knots, strict=True))
+        at, height = np.array(feature.knots).T
+        return np.interp(s, at, height)
     return s / np.sqrt(1 + (s / feature.limit) ** 2)
 
 
