@@ -181,10 +181,10 @@ class SavedEnsemble:
         for member in self.members:
             for name, found in member.unseen_levels(rows).items():
                 by_column.setdefault(name, []).append(found)
-        unseen = {
-            name: [level for level in first if all(level in found for found in others)]
-            for name, (first, *others) in by_column.items()
-        }
+        unseen = {}
+        for name, lists in by_column.items():
+            by_all = set.intersection(*map(set, lists))
+            unseen[name] = [level for level in lists[0] if level in by_all]
         warn_of_unseen(unseen, rows)
         pairs = zip(self.weights, self.members, strict=True)
         mean = np.asarray(sum(weight * member.predictions(rows) for weight, member in pairs))
