@@ -12,6 +12,7 @@ from typing import Any
 FOLDS = ("repeat", "fold", "test_repeat", "test_fold")
 REPEATED = ("split_seed", *FOLDS)
 INPUTS = ("scaling", "encoding", "dates")
+INPUT_KEYS = tuple(f"dataset.{key}" for key in INPUTS)  # the only ones of `dataset` that are part of a setting
 REPLICATES = ("seed", *(f"dataset.{key}" for key in REPEATED))  # the keys that tell the replicates of a setting apart
 PARTITION = tuple(key for key in REPLICATES if key != "dataset.fold")  # those that all folds of a partition share
 FOLD_COUNT = "dataset.folds"

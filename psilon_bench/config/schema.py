@@ -262,7 +262,7 @@ class Config(Section):
         return config
 
     @property
-    def race_keeps(self) -> int | None:
+    def settings_kept(self) -> int | None:
         """Return how many settings of a data set a race keeps at least; None without a race."""
         if not self.race:
             return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from psilon_bench.config.repeated import INPUTS
+from psilon_bench.config.repeated import INPUT_KEYS
 from psilon_bench.data.store import file_sha256
 from psilon_bench.export.columns import Column
 from psilon_bench.export.finished_run import FinishedRun, NetworkSize
@@ -84,8 +84,8 @@ def chosen(metrics: Mapping[str, float], beginnings: Sequence[str]) -> dict[str,
 
 def varied(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that tell this run from others."""
-    inputs = (f"dataset.{key}" for key in INPUTS)
-    keys = ("model.name", "reg.name", "reg.lam", "pruner.name", "trainer.epochs", *inputs, "dataset.split_seed", "seed")
+    network = ("model.name", "reg.name", "reg.lam", "pruner.name", "trainer.epochs")
+    keys = (*network, *INPUT_KEYS, "dataset.split_seed", "seed")
     return {key: params[key] for key in keys if params.get(key) not in (None, "none")}
 
 

@@ -141,7 +141,8 @@ def _bent(graph: Graph, features: Sequence[Feature], scaled: str) -> str:
     inside = graph.add("Min", graph.add("Max", inside, graph.constant(low)), graph.constant(high))
     risen = graph.add("Mul", graph.add("Sub", inside, graph.constant(low)), graph.constant(slopes))
     heights = graph.add("Add", graph.add("ReduceSum", risen, axis, keepdims=0), graph.row(curves[:, 1, 0].tolist()))
-    places = [len(features) + bent.index(k) if k in bent else k for k in range(len(features))]
+    moved = {place: len(features) + k for k, place in enumerate(bent)}
+    places = [moved.get(place, place) for place in range(len(features))]
     return graph.gather(graph.concat([scaled, heights]), places, len(features) + len(bent))
 
 

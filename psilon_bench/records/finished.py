@@ -18,7 +18,7 @@ class FinishedRuns:
     """An index of a folder of records: `refresh` lists the folder and reads what is new or has changed since."""
 
     folder: Path
-    race_keeps: int | None = None  # a run counts as done that was raced out where as many settings were kept, or more
+    settings_kept: int | None = None  # by this race: who left one that kept as many, or more, counts as done
     runs: dict[str, RunDict] = field(default_factory=dict)  # run.json and its folder by identity; the latest of several
     ended: set[str] = field(default_factory=set)  # names of records that have ended for good: they never change again
     unreadable: dict[str, str] = field(default_factory=dict)  # why, by the name of the record
@@ -59,7 +59,7 @@ class FinishedRuns:
     def is_out(self, run: RunDict) -> bool:
         """Tell whether a run that was raced out would be in a race that keeps as many settings as this one."""
         kept = run["race"]["kept"] if run["race"] else 1
-        return self.race_keeps is not None and kept >= self.race_keeps
+        return self.settings_kept is not None and kept >= self.settings_kept
 
     def left_out(self) -> list[str]:
         """Return a line that says how many records cannot be read, and names the first; no line where all can."""

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import PurePath
 
-from psilon_bench.config.repeated import FOLD_COUNT, REFIT
+from psilon_bench.config.repeated import FOLD_COUNT, INPUT_KEYS, REFIT
 from psilon_bench.report.escaping import visible
-from psilon_bench.report.keys import INPUT_KEYS, partition, value_text, varying
+from psilon_bench.report.keys import partition, value_text, varying
 from psilon_bench.report.records import Run
 
 PLACES = ("dataset.path", "dataset.corrupted", "dataset.corrupted_rows")  # the data in them are known by their content

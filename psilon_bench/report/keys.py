@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from psilon_bench.config.repeated import INPUTS, REPLICATES
+from psilon_bench.config.repeated import INPUT_KEYS, REPLICATES
 from psilon_bench.report.records import Run
 
 WITHOUT_EFFECT = (
@@ -21,7 +21,6 @@ WITHOUT_EFFECT = (
     "trainer.checkpoint_every",
     "dataset.offline",
 )
-INPUT_KEYS = tuple(f"dataset.{key}" for key in INPUTS)  # the only ones of `dataset` that are part of a setting
 WITHOUT_EFFECT_SECTIONS = ("tracking.", "hardware.")  # but for hardware.precision
 
 

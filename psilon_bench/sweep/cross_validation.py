@@ -18,7 +18,7 @@ from psilon_bench.run.display import Display, number
 from psilon_bench.run.printing import folding
 from psilon_bench.sweep.folding import out_of_fold_of
 from psilon_bench.sweep.other_launchers import OtherLauncher
-from psilon_bench.sweep.plan import with_checksums
+from psilon_bench.sweep.plan import by_identity
 from psilon_bench.sweep.sweep import Results, check_outcomes, train_missing
 from psilon_bench.tracking.sender import Sender
 
@@ -73,7 +73,7 @@ def cross_validate(
     RunFailed where a run failed or diverged: at the end, or before the choice where a fold was stopped. With plan=true
     only show what would be done.
     """
-    configs, display = list({config.identity.key: config for config in with_checksums(configs)}.values()), Display()
+    configs, display = list(by_identity(configs).values()), Display()
     folds = [config for config in configs if not config.dataset.is_refit]
     outcomes, problem = train_missing(folds, launcher, sender, display)
     by_data = ranked_settings(configs, outcomes)

@@ -77,8 +77,8 @@ class RecordFollower:
             if key not in found or found[key]["status"] != "finished":
                 found[key] = run | {"folder": str(record)}
         if self.wanted.keys() - found.keys():
-            race_keeps = next(iter(self.wanted.values())).race_keeps
-            found = FinishedRuns(self.folder, race_keeps).refresh().runs | found
+            settings_kept = next(iter(self.wanted.values())).settings_kept
+            found = FinishedRuns(self.folder, settings_kept).refresh().runs | found
         for key, config in self.wanted.items():
             run = found.setdefault(key, {"status": "running", "title": config.title})
             if run["status"] == "running":

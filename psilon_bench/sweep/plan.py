@@ -76,9 +76,9 @@ def make_plan(configs: Sequence[Config], display: Display, finished: FinishedRun
 
     finished: an index of the sweep's folder, which is read anew without it.
     """
-    wanted = {config.identity.key: config for config in with_checksums(configs)}
+    wanted = by_identity(configs)
     configs = list(wanted.values())
-    finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].race_keeps)).refresh()
+    finished = (finished or FinishedRuns(sweep_folder(configs[0]), configs[0].settings_kept)).refresh()
     ended = {} if configs[0].rerun else finished.runs
     done = {key: ended[key] for key in wanted if key in ended}
     todo = {key: config for key, config in wanted.items() if key not in done}
@@ -116,6 +116,11 @@ def checkpoints(todo: dict[str, Config], display: Display) -> list[CheckpointInd
         return []
     set_aside_outdated(configs, display.note, only_say=configs[0].plan)
     return [index for index in unfinished(configs[0], display.note) if bool(index.heats) == configs[0].race]
+
+
+def by_identity(configs: Sequence[Config]) -> dict[str, Config]:
+    """Return the runs with the checksums of their data by identity: one that is asked for twice is there once."""
+    return {config.identity.key: config for config in with_checksums(configs)}
 
 
 def with_checksums(configs: Sequence[Config]) -> list[Config]:

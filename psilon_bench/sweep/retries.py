@@ -32,16 +32,16 @@ def train_quietly(attempt: Attempt) -> dict[str, RunDict]:
     display = Display(Console(quiet=True))
     configs = attempt.configs
     with display.sweep(len(configs)):
-        finished = finished_in(sweep_folder(configs[0]), configs[0].race_keeps)
+        finished = finished_in(sweep_folder(configs[0]), configs[0].settings_kept)
         trainer = RetryingTrainer(display, None, configs[0].retries, finished, identities(configs))
         trainer.train(attempt)
     return trainer.runs
 
 
 @functools.cache
-def finished_in(folder: Path, race_keeps: int | None) -> FinishedRuns:
+def finished_in(folder: Path, settings_kept: int | None) -> FinishedRuns:
     """Return this process's index of a folder, so that its records are not read again for every run."""
-    return FinishedRuns(folder, race_keeps)
+    return FinishedRuns(folder, settings_kept)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from psilon_bench.config.repeated import INPUTS
+from psilon_bench.config.repeated import INPUT_KEYS
 from psilon_bench.data.preprocessing import FittedColumn, Preprocessing
 from psilon_bench.data.raw_columns import EPOCH
 from psilon_bench.records import places
@@ -60,7 +60,7 @@ class ServedNetwork:
     @property
     def params(self) -> dict[str, str]:
         """What tells models apart: the settings of network and regularizer, how inputs are made, and the seed."""
-        others = ("seed", *(f"dataset.{key}" for key in INPUTS))
+        others = ("seed", *INPUT_KEYS)
         chosen = (key for key in self.run["params"] if key.startswith(("model.", "reg.")) or key in others)
         return {key: str(self.run["params"][key]) for key in chosen if not key.endswith("._target_")}
 

@@ -169,7 +169,7 @@ class RacedTraining:
     def decide(self) -> None:
         """Compare all settings at the rung that was reached, and let the runs of those leave that lose."""
         config = self.entrants[0].config
-        lost = eliminations(self.losses(), config.race_keeps or 1)
+        lost = eliminations(self.losses(), config.settings_kept or 1)
         for heat in self.heats:
             running = [place for place, progress in self.running_progress(heat) if progress.status == "running"]
             leaving = [place for place in running if self.settings[place] in lost]
