@@ -1,12 +1,27 @@
 """The task of a configuration: loaded once, kept in a bounded cache, and identified by the content of its data."""
 
 import json
-from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 
 from psilon_bench.config.schema import DatasetSection
 from psilon_bench.data import cache, store
-from psilon_bench.data.task import Task
+from psilon_bench.data.task import Kind, Task
+
+
+@dataclass(frozen=True)
+class TaskShape:
+    """What decides which tasks can be those of one stack: rows, the shape of one row, rows by test set, kind, outputs.
+
+    Another split may have another shape, since it can change the number of input columns.
+    """
+
+    train: int
+    val: int
+    row: tuple[int, ...]
+    tests: dict[str, int]
+    kind: Kind
+    num_outputs: int
 
 
 def task_key(dataset: str) -> cache.CacheKey:
@@ -23,11 +38,9 @@ def load_task(dataset: str) -> Task:
 
 
 @cache.cached_by_bytes(cache.shapes, task_key)
-def task_shape(dataset: str) -> tuple[Hashable, ...]:
-    """Return what must agree in tasks of networks that are trained as one stack: shapes, kind and number of outputs.
-
-    Another split may give another shape, since it can change the number of input columns.
-    """
+def task_shape(dataset: str) -> TaskShape:
+    """Return the shape of the task of a dataset section (as JSON)."""
     task = load_task(dataset)
-    splits = {"train": task.train, "val": task.val, "test": task.test} | task.extra_tests
-    return (*((name, tuple(split.x.shape)) for name, split in splits.items()), task.kind, task.num_outputs)
+    tests = {name: len(split) for name, split in {"test": task.test, **task.extra_tests}.items()}
+    row = tuple(task.train.x.shape[1:])
+    return TaskShape(len(task.train), len(task.val), row, tests, task.kind, task.num_outputs)

@@ -10,7 +10,7 @@ from psilon_bench.config.schema import Config
 from psilon_bench.data.tasks import load_task
 from psilon_bench.machine.arithmetic import torch_threads
 from psilon_bench.run.checks import prepare
-from psilon_bench.sweep.stack_shapes import shape_of
+from psilon_bench.sweep.stack_shapes import by_shape
 from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.engines import build_trainer
 from psilon_bench.training.turns import turn_s
@@ -74,7 +74,7 @@ def trial(configs: Sequence[Config], ready: Callable[[], None] = lambda: None) -
     `ready` is called before the steps that are timed.
     """
     first = prepare(configs[0])
-    same = [config for config in configs if shape_of(config) == shape_of(configs[0])]
+    same = [configs[0]] if len(configs) == 1 else next(by_shape(configs, first))
     trainer = build_trainer([first, *(prepare(config) for config in same[1:])])
     batches = trainer.batches.endless()
 

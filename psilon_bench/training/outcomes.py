@@ -82,7 +82,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
         if finished:
             outcome.metrics |= metrics[index]
             if logits:
-                of_member = {split: values[index] for split, values in logits.items()}
+                of_member = {split: values[index, : len(getattr(task, split))] for split, values in logits.items()}
                 add_predictions(outcome, task, of_member, recipe.metrics, constant[index])
             own = next(certified)
             outcome.metrics |= own.scores

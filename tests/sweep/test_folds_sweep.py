@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from psilon_bench.config.check import check
 from psilon_bench.errors import UsageError
@@ -17,6 +19,8 @@ from psilon_bench.report.grouping import groups_of
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
+from psilon_bench.run.checks import prepare
+from psilon_bench.sweep.stack_shapes import by_shape
 
 TABLE = ["dataset=table", "dataset.path=my.csv", "dataset.folds=5"]
 FOLDS = [f"dataset.fold={fold}" for fold in range(5)]
@@ -60,6 +64,31 @@ def test_members_are_lone_runs(sweep: Any) -> None:
         assert run["status"] == "finished"
         for row, lone in zip(numbers(run), numbers(alone[title]), strict=True):
             assert row == pytest.approx(lone, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("asked", "layers", "sizes"),
+    [
+        ((), (), [5]),
+        (("trainer.batch_size=114",), (), [2, 3]),
+        (("metrics.functions=[metric_of_folds.spread]",), (), [2, 3]),
+        ((), (nn.BatchNorm1d(2),), [2, 3]),
+        ((), (nn.Dropout(),), [2, 3]),
+    ],
+    ids=["filled-up", "another-batch", "own-metric", "batch-norm", "dropout"],
+)
+def test_folds_of_unequal_rows_share_a_stack(config: Any, asked: Any, layers: Any, sizes: Any) -> None:
+    """Rows of weight 0 fill them up, but not where the network or a metric would see them, or with batches more."""
+    Path("metric_of_folds.py").write_text(
+        "from torch import Tensor\n\ndef spread(logits: Tensor, y: Tensor) -> Tensor:\n    return (logits - y).std()\n",
+        encoding="utf-8",
+    )
+    folds = [config(*TABLE, "dataset.drop=[colour]", fold, *asked) for fold in FOLDS]
+    assert {len(prepare(fold).task.train) for fold in folds} == {114, 115}
+    member = prepare(folds[0])
+    if layers:
+        member = replace(member, model=nn.Sequential(*layers, nn.Linear(2, 1)).double())
+    assert sorted(len(group) for group in by_shape(folds, member)) == sizes
 
 
 def test_folds_are_one_structure_and_refits_are_not(config: Any) -> None:
