@@ -25,6 +25,16 @@ class Dropped(Plain):
         return nn.functional.dropout(super().hidden(x), 0.5, self.training)
 
 
+class Signed(Plain):
+    """Reads all inputs, and behind them all of them again with the other sign."""
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        super().__init__(2 * num_features, num_outputs)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return super().hidden(torch.cat([x, -x], dim=-1))
+
+
 class Frozen(Plain):
     """Its first layer is not trained."""
 

@@ -1,5 +1,6 @@
 """Training rows of every member on the device, and their batches: index gathers, no DataLoader."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from psilon_bench.data.task import Split
-from psilon_bench.training.stack import Dim, Shared
+from psilon_bench.training.stack import Dim, Shared, filled_up
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 Shares = dict[str, Tensor]  # `shares` of each row in a mean over rows, as metrics.prediction has them; {}: all alike
@@ -22,14 +23,16 @@ class Rows:
 
     in_dim is the vmap dimension of what `chunks`, `y` and `shares` give: None where all members share one split, else
     0. Splits of unequal length are filled up with rows of weight 0, so networks must treat each row by itself (no batch
-    normalisation).
+    normalisation), and those with fewer columns with zeros, as the networks are (see Stack).
     """
 
     def __init__(self, splits: Sequence[Split], device: torch.device, dtype: torch.dtype) -> None:
         unique = list({id(split): split for split in splits}.values())
         self.in_dim = None if len(unique) == 1 else 0
         self.which = torch.tensor([[id(split) for split in unique].index(id(own)) for own in splits], device=device)
-        self.x = pad_sequence([split.x for split in unique], batch_first=True).to(device, dtype)
+        widest = max((split.x.shape[1:] for split in unique), key=math.prod)
+        x = [filled_up(split.x, (len(split), *widest)) for split in unique]
+        self.x = pad_sequence(x, batch_first=True).to(device, dtype)
         y = pad_sequence([split.y for split in unique], batch_first=True).to(device)
         self.unique_y = y.to(dtype) if y.is_floating_point() else y
         self.sizes = [len(split) for split in splits]  # without the rows that fill up

@@ -34,12 +34,15 @@ def certified_networks(
 ) -> Iterator[Certified]:
     """Yield these networks of a stack, with what is certified of each; see `certified_together`.
 
-    They are taken from `networks` when they are needed: small ones are attacked together.
+    They are taken from `networks` when they are needed: small ones are attacked together, with neighbours of as many
+    inputs.
     """
-    rest = zip(networks, tasks, logits, strict=True)
-    for first in rest:
-        at_once = members_at_once(first[0], len(first[1].test), metrics.radii)
-        yield from certified_together([first, *itertools.islice(rest, at_once - 1)], metrics)
+    members = zip(networks, tasks, logits, strict=True)
+    for _, neighbours in itertools.groupby(task.test.x.shape for task in tasks):
+        alike = itertools.islice(members, len(list(neighbours)))
+        for first in alike:
+            at_once = members_at_once(first[0], len(first[1].test), metrics.radii)
+            yield from certified_together([first, *itertools.islice(alike, at_once - 1)], metrics)
 
 
 def certified_together(

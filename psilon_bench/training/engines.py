@@ -79,5 +79,5 @@ def recipe_of(members: Sequence[Member], autocast: torch.dtype | None) -> Recipe
         scheduler=config.scheduler.build,
         autocast=autocast,
         pruner=config.pruner.build(),
-        num_parameters=num_parameters(members[0].model),
+        num_parameters=[num_parameters(member.model) for member in members],
     )

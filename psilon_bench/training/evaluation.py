@@ -57,11 +57,16 @@ class Evaluation:
     def scores(self, rows: Rows, split: str, of_network: OfNetwork = nothing) -> list[Row]:
         """Return the scores on these rows, named `split/...`, and the network's measures; one dictionary a member."""
 
+        together = nothing if self.stack.forms else of_network
+
         def measured(model: Any, logits: Tensor, y: Tensor, shares: Shares) -> dict[str, Tensor]:
             scores = prediction.scores(self.kind, logits, y, self.functions, **shares)
-            return {f"{split}/{name}": value for name, value in scores.items()} | of_network(model)
+            return {f"{split}/{name}": value for name, value in scores.items()} | together(model)
 
-        return self.over(rows, measured)
+        scores = self.over(rows, measured)
+        if of_network is together:
+            return scores
+        return [row | own for row, own in zip(scores, self.of_each(of_network), strict=True)]
 
     @torch.no_grad()
     def validation(self, split: str, of_network: OfNetwork = nothing) -> list[Row]:
@@ -70,8 +75,16 @@ class Evaluation:
             return self.scores(self.val, split, of_network)
         if of_network is nothing:
             return [{} for _ in range(self.stack.size)]
+        return self.of_each(of_network)
+
+    @torch.no_grad()
+    def of_each(self, of_network: OfNetwork) -> list[Row]:
+        """Return measures of the networks themselves; one by one where shapes differ: what fills them up is no part."""
         with self.randomness.own():
-            return self.by_member(self.stack.map(of_network))
+            if not self.stack.forms:
+                return self.by_member(self.stack.map(of_network))
+            networks = (self.stack.network(member) for member in range(self.stack.size))
+            return [{name: value.item() for name, value in of_network(network).items()} for network in networks]
 
     @torch.no_grad()
     def decay_objectives(self, weight_decay: Tensor) -> list[Row]:

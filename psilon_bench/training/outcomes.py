@@ -91,7 +91,7 @@ def outcomes(trainer: "Trainer", unpruned: list[States] | None = None) -> Iterat
             outcome.metrics |= local_measures(local, jacobians[index], outcome.metrics.get("lipschitz_bound"))
         seconds = trainer.seconds / stack.size  # its share of the stack's time
         outcome.metrics |= {
-            "num_parameters": recipe.num_parameters,
+            "num_parameters": recipe.num_parameters[index],
             **({f"best/{key}": progress.best_row[key] for key in ("val/loss", "step")} if progress.best_row else {}),
             "time/fit_s": seconds,
             "time/step_ms": 1000 * seconds / trainer.step,

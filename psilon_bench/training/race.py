@@ -20,7 +20,7 @@ from psilon_bench.training.elimination import Elimination, eliminations
 from psilon_bench.training.engine import OnRow, Outcome, Progress, RaceableEngine, Row
 from psilon_bench.training.member import Member
 from psilon_bench.training.rungs import RUNGS, Rival, rung_epoch
-from psilon_bench.training.substack import state_of_members
+from psilon_bench.training.substack import as_large_as, state_of_members
 
 Build = Callable[[Sequence[Member]], RaceableEngine]
 
@@ -203,7 +203,7 @@ class RacedTraining:
         heat.members = [heat.members[number] for number in stay]
         if stay:
             heat.engine = self.built(heat.members)
-            heat.engine.load_state(state_of_members(state, stay))
+            heat.engine.load_state(as_large_as(heat.engine.state(), state_of_members(state, stay)))
 
     def numbers(self, lost: Elimination) -> dict[str, Any]:
         """Return the numbers of a comparison, with words for the best setting and no value that is infinite."""

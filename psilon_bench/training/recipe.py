@@ -22,7 +22,7 @@ class Recipe:
     models: the networks as configured, of which the stack has the form that is trained.
     optimizer: makes an optimizer of parameters and of a learning rate, `lr`. scheduler: makes a schedule of an
     optimizer. epochs: up to which training goes. autocast: the type in which training steps call the networks; None for
-    that of their parameters. num_parameters: of one network as it is trained, before any pruning.
+    that of their parameters. num_parameters: of the networks as they are trained, before any pruning.
     """
 
     stack: Stack
@@ -39,7 +39,7 @@ class Recipe:
     scheduler: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
     autocast: torch.dtype | None
     pruner: Pruner
-    num_parameters: int
+    num_parameters: Sequence[int]
 
     @property
     def kind(self) -> Kind:

@@ -10,7 +10,8 @@ from typing import Any
 import joblib
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import functional_call, vmap
+from torch.nn import functional as F
 
 from psilon_bench.machine.torch_internals import tree_map, tree_map_only
 
@@ -32,21 +33,31 @@ class Stack:
     under `torch.func.vmap`. A stack of one skips vmap and uses the network as it is. Nothing here reduces over members.
     Networks are in evaluation mode but within `training`, where BatchNorm changes its buffers, those of the stack.
 
+    Tensors of unequal shapes, those of networks with unequally many inputs, are filled up with zeros behind their
+    entries. `map` and `change` call functions of networks that are filled up; `state` and `network` cut that off.
+
     parameters: those that are trained, by name. buffers: all other tensors, frozen parameters among them. What several
     modules of a network share, tied weights, is one tensor under its first name. ValueError where the networks differ
-    in more than tensors, for the attributes of one stand for all.
+    in more than tensors, for the attributes of one stand for all, or where none has the largest shapes.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         self.size = len(models)
         self.model = models[0]
+        self.forms: list[nn.Module] = []  # of the members, without values, where their shapes differ
         tensors = tensors_of(self.model)
         if self.size > 1:
             check_alike(models)
-            parameters, buffers = stack_module_state(list(models))
-            tensors = {name: as_leaf(value) for name, value in (parameters | buffers).items()}
-            empty = {name: value.to("meta") for name, value in tensors_of(self.model).items()}
-            self.model = copy_with(self.model, empty)
+            every = [tensors_of(model) for model in models]
+            tensors = {name: stacked([own[name] for own in every]) for name in tensors}
+            keys = [tuple(shapes_of(model).values()) for model in models]
+            different = dict(zip(keys, models, strict=True))
+            forms = {key: copy_with(model, on_meta(model)).eval() for key, model in different.items()}
+            largest = tuple(value.shape[1:] for value in tensors.values())
+            if largest not in forms:
+                raise ValueError("of networks with unequal shapes, one must have the largest of all")
+            self.model = forms[largest]
+            self.forms = [forms[key] for key in keys] if len(forms) > 1 else []
         self.parameters = {name: value for name, value in tensors.items() if value.requires_grad}
         self.buffers = {name: value for name, value in tensors.items() if name not in self.parameters}
         names = {id(value): name for name, value in tensors_of(self.model).items()}
@@ -119,16 +130,22 @@ class Stack:
     def state(self, member: int, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return the state_dict of one member, on the CPU; of `values` instead of the present tensors where given."""
         values = self.tensors if values is None else values
-        return {key: self.slice(values[name], member).cpu().clone() for key, name in self.names.items()}
+        shapes = shapes_of(self.form(member))
+        return {key: self.slice(values[name], member, shapes[name]).cpu().clone() for key, name in self.names.items()}
 
-    def slice(self, value: Tensor, member: int) -> Tensor:
+    def form(self, member: int) -> nn.Module:
+        """Return a network with the shapes of a member, whatever its values."""
+        return self.forms[member] if self.forms else self.model
+
+    def slice(self, value: Tensor, member: int, shape: torch.Size) -> Tensor:
         """Return what one member has of a tensor of the stack."""
-        return (value if self.size == 1 else value[member]).detach()
+        return cut(value if self.size == 1 else value[member], shape).detach()
 
     def network(self, member: int, values: Mapping[str, Tensor] | None = None) -> nn.Module:
         """Return one member as a network apart from the stack, on its device; of `values` where these are given."""
-        tensors = self.everything | dict(values or {})
-        return copy_with(self.model, {name: self.slice(value, member).clone() for name, value in tensors.items()})
+        tensors, form = self.everything | dict(values or {}), self.form(member)
+        shapes = shapes_of(form)
+        return copy_with(form, {name: self.slice(one, member, shapes[name]).clone() for name, one in tensors.items()})
 
     def snapshot(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Return copies of the state_dict's tensors, or of those given."""
@@ -149,9 +166,32 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return dict(itertools.chain(model.named_parameters(), model.named_buffers()))
 
 
-def as_leaf(value: Tensor) -> Tensor:
-    """Return the tensor without its graph, as a parameter where it requires gradients."""
-    return nn.Parameter(value.detach()) if value.requires_grad else value.detach()
+def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
+    """Return the shapes of parameters and buffers by name."""
+    return {name: value.shape for name, value in tensors_of(model).items()}
+
+
+def on_meta(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by name, without values."""
+    return {name: value.to("meta") for name, value in tensors_of(model).items()}
+
+
+def stacked(values: Sequence[Tensor]) -> Tensor:
+    """Return tensors as one, filled up to the largest shape, and as a parameter where they require gradients."""
+    shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
+    together = torch.stack([filled_up(value.detach(), shape) for value in values])
+    return nn.Parameter(together) if values[0].requires_grad else together
+
+
+def filled_up(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a tensor of this shape: the value, and zeros behind it."""
+    behind = [(0, size - own) for own, size in zip(value.shape, shape, strict=True)]
+    return F.pad(value, [*itertools.chain(*reversed(behind))]) if list(value.shape) != list(shape) else value
+
+
+def cut(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a tensor of this shape: the first entries of the value, as fused optimizers want them, without gaps."""
+    return value[tuple(map(slice, shape))].contiguous()
 
 
 def copy_with(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -174,10 +214,13 @@ def check_alike(models: Sequence[nn.Module]) -> None:
 
 
 def attributes(model: nn.Module) -> str:
-    """Return a hash of what a network consists of beside parameters, buffers and hooks."""
-    usual = vars(nn.Module())
+    """Return a hash of what a network consists of beside parameters, buffers and hooks.
+
+    How many inputs a layer has stands in the shape of its weights.
+    """
+    left_out = {*vars(nn.Module()), "in_features"}
     every = [
-        (name, type(module).__qualname__, {key: value for key, value in vars(module).items() if key not in usual})
+        (name, type(module).__qualname__, {key: value for key, value in vars(module).items() if key not in left_out})
         for name, module in model.named_modules()
     ]
     return joblib.hash(tree_map_only(Tensor, lambda value: value.detach().cpu().numpy(), every))

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
+from psilon_bench.training.stack import cut
+
 
 def state_of_members(state: dict[str, Any], members: Sequence[int]) -> dict[str, Any]:
     """Return what Trainer.state would return of a stack of these members alone, in this order.
@@ -33,6 +35,26 @@ def state_of_members(state: dict[str, Any], members: Sequence[int]) -> dict[str,
         "counters": (epoch, step, seconds * len(members) / size),
         "unpruned": [state["unpruned"][member] for member in members] if state["unpruned"] else [],
     }
+
+
+def as_large_as(like: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state without what fills up its networks, where none is left that is larger than those of `like`.
+
+    like: the state of a new trainer of the same members. What an optimizer keeps lies in the order of the parameters.
+    """
+    shapes = {name: value.shape for name, value in like["tensors"].items()}
+    of_slot = dict(enumerate(shapes.values()))
+
+    def tensors(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: cut(value, shapes[name]) for name, value in values.items()}
+
+    def optimizer_values(slot: int, values: dict[str, Any]) -> dict[str, Any]:
+        of_entries = {name for name, value in values.items() if isinstance(value, Tensor) and value.dim()}
+        return values | {name: cut(values[name], of_slot[slot]) for name in of_entries}
+
+    slots = {slot: optimizer_values(slot, values) for slot, values in state["optimizer"]["state"].items()}
+    kept = {key: tensors(state[key]) for key in ("tensors", "last", "best")}
+    return state | kept | {"optimizer": state["optimizer"] | {"state": slots}}
 
 
 def rows_of(value: Tensor, members: Sequence[int], size: int) -> Tensor:

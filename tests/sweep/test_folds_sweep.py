@@ -1,5 +1,6 @@
 """A sweep over folds: each fold is the lone run it would be, whatever it shares a program with; refits are apart."""
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 from psilon_bench.config.check import check
+from psilon_bench.config.schema import ModelSection
 from psilon_bench.errors import UsageError
 from psilon_bench.records.history import read_rows
 from psilon_bench.report.datasets import runs_by_dataset
@@ -21,6 +24,8 @@ from psilon_bench.report.records import scan
 from psilon_bench.report.selection import choose
 from psilon_bench.run.checks import prepare
 from psilon_bench.sweep.stack_shapes import by_shape
+from psilon_bench.training.engines import build_trainer
+from psilon_bench.training.substack import as_large_as, state_of_members
 
 TABLE = ["dataset=table", "dataset.path=my.csv", "dataset.folds=5"]
 FOLDS = [f"dataset.fold={fold}" for fold in range(5)]
@@ -46,17 +51,38 @@ def sweep(grid: Any) -> Callable[..., list[dict[str, Any]]]:
     return sweep
 
 
+def same_tensors(one: Any, other: Any) -> None:
+    """The entries of two files, of the same shapes."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-12, atol=1e-12)
+
+
 def numbers(run: dict[str, Any]) -> Any:
     """Metrics but for times, and the history."""
     metrics = {name: value for name, value in run["metrics"].items() if not name.startswith("time/")}
     return [metrics, *read_rows(Path(run["folder"], "history.csv"))]
 
 
-def test_members_are_lone_runs(sweep: Any) -> None:
-    """Folds of unequal rows and of unequal columns, in stacks where they can be; equal to 1e-12 in float64."""
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (),
+        ("model=mlp", "reg=l2"),
+        ("model=mlp", "reg=group_lasso", "reg.groups=inputs"),
+        ("pruner=path",),
+        ("pruner=units", "trainer.prune_then_finetune=2", "model=mlp", "reg=l2"),
+    ],
+    ids=["pnet", "mlp", "groups", "pruned", "tuned"],
+)
+def test_members_are_lone_runs(sweep: Any, config: Any, asked: Any) -> None:
+    """Folds of unequal rows and of unequal columns, in one stack; equal to 1e-12 in float64, files and all."""
     jobs = [[fold] for fold in FOLDS]
-    together = {run["title"]: run for run in sweep(jobs, *TABLE)}
-    alone = {run["title"]: run for run in sweep(jobs, *TABLE, "hardware.plan=serial", "name=alone")}
+    configs = [config(*TABLE, fold, *asked) for fold in FOLDS]
+    assert len(list(by_shape(configs, prepare(configs[0])))) == 1
+    stacked = sweep(jobs, *TABLE, *asked, "hardware.plan=stacked", "name=stacked")
+    together = {run["title"]: run for run in stacked}
+    alone = {run["title"]: run for run in sweep(jobs, *TABLE, *asked, "hardware.plan=serial", "name=alone")}
     assert len(together) == len(alone) == 5
     shapes = {(run["task"]["num_features"], run["task"]["rows"]["train"]) for run in alone.values()}
     assert len(shapes) > 2, "the data set does not test what it should"
@@ -64,6 +90,19 @@ def test_members_are_lone_runs(sweep: Any) -> None:
         assert run["status"] == "finished"
         for row, lone in zip(numbers(run), numbers(alone[title]), strict=True):
             assert row == pytest.approx(lone, rel=1e-12, abs=1e-12)
+        for file in Path(alone[title]["folder"]).glob("*.pt"):
+            same_tensors(torch.load(Path(run["folder"], file.name)), torch.load(file))
+        bounds = [pd.read_csv(Path(one["folder"], "inputs.csv")) for one in (run, alone[title])]
+        pd.testing.assert_frame_equal(*bounds, rtol=1e-12)
+
+
+def folds_of(config: Any, asked: Any) -> list[Any]:
+    """The folds, checked, of a metric that sees no weights where that is asked for."""
+    Path("metric_of_folds.py").write_text(
+        "from torch import Tensor\n\ndef spread(logits: Tensor, y: Tensor) -> Tensor:\n    return (logits - y).std()\n",
+        encoding="utf-8",
+    )
+    return [config(*TABLE, fold, *asked) for fold in FOLDS]
 
 
 @pytest.mark.parametrize(
@@ -79,16 +118,53 @@ def test_members_are_lone_runs(sweep: Any) -> None:
 )
 def test_folds_of_unequal_rows_share_a_stack(config: Any, asked: Any, layers: Any, sizes: Any) -> None:
     """Rows of weight 0 fill them up, but not where the network or a metric would see them, or with batches more."""
-    Path("metric_of_folds.py").write_text(
-        "from torch import Tensor\n\ndef spread(logits: Tensor, y: Tensor) -> Tensor:\n    return (logits - y).std()\n",
-        encoding="utf-8",
-    )
-    folds = [config(*TABLE, "dataset.drop=[colour]", fold, *asked) for fold in FOLDS]
+    folds = folds_of(config, ("dataset.drop=[colour]", *asked))
     assert {len(prepare(fold).task.train) for fold in folds} == {114, 115}
     member = prepare(folds[0])
     if layers:
         member = replace(member, model=nn.Sequential(*layers, nn.Linear(2, 1)).double())
     assert sorted(len(group) for group in by_shape(folds, member)) == sizes
+
+
+@pytest.mark.parametrize(
+    ("asked", "network", "alike"),
+    [
+        ((), None, True),
+        (("model=psilon_resnet", "model.hidden=4", "model.depth=2"), None, True),
+        (("reg=none",), "Plain", True),
+        (("pruner=projected",), None, False),
+        (("reg=none",), "Signed", False),
+    ],
+    ids=["pnet", "psilon-resnet", "own", "pruned-on-the-way", "inputs-in-between"],
+)
+def test_folds_of_unequal_columns_share_a_stack(config: Any, asked: Any, network: Any, alike: Any) -> None:
+    """Inputs that are 0 fill them up, but not where a pruner would count them, or where they would lie in between."""
+    folds = folds_of(config, asked)
+    if network:
+        model = ModelSection.model_validate({"name": "own", "_target_": f"user_networks.{network}"})
+        folds = [fold.model_copy(update={"model": model}) for fold in folds]
+    groups = list(by_shape(folds, prepare(folds[0])))
+    widths = [{prepare(fold).task.train.x.shape[1] for fold in group} for group in groups]
+    assert ([len(width) > 1 for width in widths] == [True]) if alike else all(len(width) == 1 for width in widths)
+
+
+@pytest.mark.parametrize("stay", [[0, 2], [2], [0, 1]], ids=["two", "one", "the-largest"])
+def test_the_largest_member_may_leave(config: Any, stay: Any) -> None:
+    """The others go on from a state without what filled them up, as in a race, and end as they would have."""
+    small = ("model.hidden=4", "trainer.epochs=8", "trainer.eval_every=2")
+    members = [prepare(config(*TABLE, *small, fold)) for fold in FOLDS]
+    by_width = sorted(members, key=lambda member: member.task.train.x.shape[1])
+    members = [by_width[0], by_width[-1], by_width[1]]
+    assert len({member.task.train.x.shape[1] for member in members}) > 1
+    whole, rest = build_trainer(members), build_trainer([members[place] for place in stay])
+    whole.advance(3, lambda *_: None, lambda _: None, lambda: None)
+    rest.load_state(as_large_as(rest.state(), state_of_members(copy.deepcopy(whole.state()), stay)))
+    for trainer in (whole, rest):
+        trainer.run(lambda *_: None)
+        trainer.select()
+    for place, member in enumerate(stay):
+        same_tensors(rest.stack.state(place), whole.stack.state(member))
+        assert rest.members[place].last_row == pytest.approx(whole.members[member].last_row, rel=1e-10)
 
 
 def test_folds_are_one_structure_and_refits_are_not(config: Any) -> None:

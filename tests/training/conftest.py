@@ -79,7 +79,7 @@ def make(settings: Callable[..., TrainerSection]) -> Callable[..., Trainer]:
             scheduler=lambda made: torch.optim.lr_scheduler.LambdaLR(made, factor),
             autocast=None,
             pruner=Pruner(),
-            num_parameters=0,
+            num_parameters=[0] * len(models),
         )
         return Trainer(recipe)
 
