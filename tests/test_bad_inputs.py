@@ -197,6 +197,7 @@ def command(
         signal.signal(number, handler)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("row", ROWS, ids=[row.partition(" => ")[0].replace(" ", "_") for row in ROWS])
 def test_one_line_says_what_is_wrong(command: Any, place: Path, row: str) -> None:
     """Rule, value and remedy; no traceback, no second line, no file."""

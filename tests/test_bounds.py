@@ -158,6 +158,7 @@ def test_an_optimizer_is_tried(name: str, key: str, value: Any) -> None:
     assert (found is None) if expected is None else (found is not None and any(e in found for e in expected.split("|")))
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("name", options("model"))
 def test_parameters_are_counted_without_memory(name: str) -> None:
     """As many as the network has when it is built; none of a baseline."""

@@ -67,6 +67,7 @@ WRONG = {
 }
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("override", WRONG)
 def test_what_is_wrong_is_told_in_one_line(composed: Any, override: Any) -> None:
     """Key, value, rule, and the nearest or all known keys where one is unknown."""

@@ -55,6 +55,7 @@ def test_all_is_well(examined: Doctor, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

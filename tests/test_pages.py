@@ -82,6 +82,7 @@ def check_click(name: str, arguments: list[str]) -> None:
     command.make_context(name, arguments)
 
 
+@pytest.mark.sampled(every=3)
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_are_valid(
     line: str, composed: Callable[..., DictConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
