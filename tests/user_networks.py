@@ -98,3 +98,39 @@ class Branching(Plain):
     def hidden(self, x: Tensor) -> Tensor:
         h = self.first(x)
         return h.relu() if h.sum().item() > 0 else h.tanh()
+
+
+class Averaging(Plain):
+    """Has a share of the mean over the batch in its units, and begins with none."""
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        super().__init__(num_features, num_outputs)
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        h = super().hidden(x)
+        return h + self.share * h.mean(dim=0)
+
+
+class Directed(Plain):
+    """Reads the direction of a row alone, which a row of zeros has not."""
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return super().hidden(x / x.square().sum(dim=-1, keepdim=True).sqrt())
+
+
+class Remembering(Plain):
+    """Keeps the mean over the last batch, and adds it where it does not train."""
+
+    mean: Tensor
+
+    def __init__(self, num_features: int, num_outputs: int) -> None:
+        super().__init__(num_features, num_outputs)
+        self.register_buffer("mean", torch.zeros(6))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        h = super().hidden(x)
+        if not self.training:
+            return h + self.mean
+        self.mean.copy_(h.detach().mean(dim=0))
+        return h

@@ -19,7 +19,7 @@ class TaskShape:
     train: int
     val: int
     row: tuple[int, ...]
-    tests: dict[str, int]
+    tests: tuple[tuple[str, int], ...]
     kind: Kind
     num_outputs: int
 
@@ -41,6 +41,6 @@ def load_task(dataset: str) -> Task:
 def task_shape(dataset: str) -> TaskShape:
     """Return the shape of the task of a dataset section (as JSON)."""
     task = load_task(dataset)
-    tests = {name: len(split) for name, split in {"test": task.test, **task.extra_tests}.items()}
+    tests = tuple((name, len(split)) for name, split in {"test": task.test, **task.extra_tests}.items())
     row = tuple(task.train.x.shape[1:])
     return TaskShape(len(task.train), len(task.val), row, tests, task.kind, task.num_outputs)

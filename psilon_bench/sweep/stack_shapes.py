@@ -2,15 +2,14 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from psilon_bench.config.identity import digest
 from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Split
-from psilon_bench.data.tasks import task_shape
+from psilon_bench.data.tasks import TaskShape, task_shape
 from psilon_bench.models.baselines import Baseline
 from psilon_bench.pruning.pruner import Pruner
 from psilon_bench.run.checks import prepare
@@ -18,6 +17,7 @@ from psilon_bench.training.batches import per_epoch
 from psilon_bench.training.engines import build_under
 from psilon_bench.training.member import Member
 from psilon_bench.training.optimizer import steps_elementwise
+from psilon_bench.training.trainer import Trainer
 
 TRIAL_ROWS = 64  # of the validation rows (of a refit the training rows), where two networks are tried as a stack
 
@@ -28,65 +28,95 @@ def by_shape(configs: Sequence[Config], member: Member) -> Iterator[list[Config]
     A split can change the number of rows and of input columns; where trials find no difference, what is less is filled
     up (see batches.Rows and Stack). member: the network of the first configuration; all are of one structure.
     """
+    shapes = [task_shape(config.dataset.text()) for config in configs]
+    if all(shape == shapes[0] for shape in shapes):
+        yield [*configs]
+        return
     rows = can_fill_rows(member)
-    columns = rows and can_fill_columns(configs, member)
-    groups: dict[str, list[Config]] = {}
-    for config in configs:
-        shape, trainer = task_shape(config.dataset.text()), config.trainer
+    columns = rows and can_fill_columns(configs, [shape.row for shape in shapes])
+    groups: dict[TaskShape, list[Config]] = {}
+    for config, shape in zip(configs, shapes, strict=True):
         if rows:
-            batches = per_epoch(shape.train, trainer.num_batches, trainer.batch_size)
+            batches = per_epoch(shape.train, config.trainer.num_batches, config.trainer.batch_size)
             shape = replace(shape, train=batches, val=min(shape.val, 1))
-        if columns:
-            shape = replace(shape, row=())
-        groups.setdefault(digest(asdict(shape)), []).append(config)
+        groups.setdefault(replace(shape, row=()) if columns else shape, []).append(config)
     yield from groups.values()
 
 
-def can_fill_columns(configs: Sequence[Config], member: Member) -> bool:
+def can_fill_columns(configs: Sequence[Config], rows: Sequence[tuple[int, ...]]) -> bool:
     """Return whether inputs that are 0, with weights of 0, change nothing; False where all have as many inputs.
 
-    By trial. A pruner that acts while they train might count such weights later on.
+    By trial of the largest lambdas, for the trial sees a penalty in the objective. A pruner that acts while they train
+    might count such weights later on. rows: the shape of a row of each configuration.
     """
-    row = tuple(member.task.train.x.shape[1:])
-    other = next((one for one in configs if task_shape(one.dataset.text()).row != row), None)
-    pruner = type(member.config.pruner.build())
+    by_lam = sorted(zip(configs, rows, strict=True), key=lambda one: one[0].reg.lam)
+    strongest = {row: config for config, row in by_lam}
+    pruner = type(configs[0].pruner.build())
     acts = pruner.at_step is not Pruner.at_step or pruner.after_step is not Pruner.after_step
-    if other is None or len(row) > 1 or acts:
+    if len(strongest) == 1 or any(len(row) > 1 for row in strongest) or acts:
         return False
     try:
-        return step_as_alone([with_few_rows(member), with_few_rows(prepare(other))])
+        return step_as_alone([with_few_rows(prepare(config)) for config in list(strongest.values())[:2]])
     except Exception:  # networks that differ in more than their inputs
         return False
 
 
 def step_as_alone(members: Sequence[Member]) -> bool:
-    """Return whether networks of unequal shapes take two steps as one stack as each of them does alone."""
-    alone = torch.cat([two_objectives([member]) for member in members])
-    return torch.allclose(two_objectives(members), alone, rtol=1e-4)
+    """Return whether networks of unequal shapes take two steps as one stack as each of them does alone.
+
+    What fills them up has to be 0 after these still.
+    """
+    alone = torch.cat([two_objectives(trial_of([member])) for member in members])
+    trainer = trial_of(members)
+    return torch.allclose(two_objectives(trainer), alone, rtol=1e-4) and trainer.stack.is_filled_with_zeros()
 
 
-def two_objectives(members: Sequence[Member]) -> Tensor:
+def trial_of(members: Sequence[Member]) -> Trainer:
+    """Return a trainer of copies of these networks."""
+    return build_under([replace(member, model=copy.deepcopy(member.model)) for member in members], None)
+
+
+def two_objectives(trainer: Trainer) -> Tensor:
     """Return the objectives (members, 2) before the first and the second step."""
-    trainer = build_under([replace(member, model=copy.deepcopy(member.model)) for member in members], None)
     with trainer.randomness.own():
         batches = trainer.batches.endless()
         return torch.stack([trainer.training_step(next(batches), number)[0] for number in range(2)], dim=1).cpu()
 
 
-@torch.no_grad()
 def can_fill_rows(member: Member) -> bool:
-    """Return whether rows of weight 0 would change nothing: the outputs on a row are of that row alone, by trial.
+    """Return whether rows of zeros with weight 0 change nothing: neither outputs on the others, nor their gradients.
 
-    Augmentations would draw other random numbers, and your own metrics see no weights.
+    By trial, of random parameters, for those at the start may hide what comes later, such as a gate that is 0. Networks
+    that change buffers in training may do so by the rows. Augmentations would draw other random numbers, and your own
+    metrics see no weights.
     """
     task, config = member.task, member.config
     if task.kind == "recovery" or task.augment is not None or config.metrics.functions:
         return False
     network = copy.deepcopy(member.model).train()
-    x = task.train.x[:TRIAL_ROWS].to(next(network.parameters()))
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    x = task.train.x[:TRIAL_ROWS].to(parameters[0])
     with torch.random.fork_rng():
-        whole, half = network(x), network(x[: len(x) // 2])
-    return torch.allclose(whole[: len(half)], half, rtol=1e-4, atol=1e-4 * whole.abs().max().item())
+        torch.manual_seed(0)
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter += 0.1 * torch.randn_like(parameter)
+        fewer, more = (outputs_and_gradients(network, rows, len(x)) for rows in (x, torch.cat([x, 0 * x])))
+    unchanged = all(torch.equal(value, buffers[name]) for name, value in network.named_buffers())
+    pairs = zip(fewer, more, strict=True)
+    return unchanged and all(
+        torch.allclose(one, two, rtol=1e-4, atol=1e-4 * one.abs().max().item()) for one, two in pairs
+    )
+
+
+def outputs_and_gradients(network: nn.Module, x: Tensor, counted: int) -> list[Tensor]:
+    """Return the outputs on the first rows, and the gradients of a loss in which the rows behind have weight 0."""
+    weights = (torch.arange(len(x), device=x.device) < counted).to(x.dtype)
+    outputs = network(x)
+    loss = (weights * outputs.square().flatten(1).sum(dim=1)).sum()
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [outputs[:counted].detach(), *torch.autograd.grad(loss, parameters, materialize_grads=True)]
 
 
 def stacks(group: list[Config], size: int) -> Iterator[list[Config]]:

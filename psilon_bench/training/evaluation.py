@@ -79,12 +79,14 @@ class Evaluation:
 
     @torch.no_grad()
     def of_each(self, of_network: OfNetwork) -> list[Row]:
-        """Return measures of the networks themselves; one by one where shapes differ: what fills them up is no part."""
+        """Return measures of the networks themselves, without what fills them up: together where shapes are equal."""
+        rows: list[Row] = [{} for _ in range(self.stack.size)]
         with self.randomness.own():
-            if not self.stack.forms:
-                return self.by_member(self.stack.map(of_network))
-            networks = (self.stack.network(member) for member in range(self.stack.size))
-            return [{name: value.item() for name, value in of_network(network).items()} for network in networks]
+            for members, part in self.stack.parts():
+                for name, values in part.map(of_network).items():
+                    for member, value in zip(members, values.tolist(), strict=True):
+                        rows[member][name] = value
+        return rows
 
     @torch.no_grad()
     def decay_objectives(self, weight_decay: Tensor) -> list[Row]:

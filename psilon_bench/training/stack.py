@@ -133,6 +133,38 @@ class Stack:
         shapes = shapes_of(self.form(member))
         return {key: self.slice(values[name], member, shapes[name]).cpu().clone() for key, name in self.names.items()}
 
+    def parts(self) -> Iterator[tuple[list[int], "Stack"]]:
+        """Yield stacks of the members of equal shapes, and their numbers; of a stack that is not filled up itself."""
+        if not self.forms:
+            yield list(range(self.size)), self
+            return
+        places: dict[int, list[int]] = {}
+        for member, form in enumerate(self.forms):
+            places.setdefault(id(form), []).append(member)
+        for members in places.values():
+            yield members, self.part(members)
+
+    def part(self, members: list[int]) -> "Stack":
+        """Return a stack of some members of equal shapes, with copies of their tensors, without what fills them up."""
+        if len(members) == 1:
+            return Stack([self.network(members[0])])
+        part, form = copy.copy(self), self.form(members[0])
+        part.size, part.forms, part.model = len(members), [], form
+        shapes = shapes_of(form)
+        part.parameters, part.buffers = (
+            {name: cut(value[members], (len(members), *shapes[name])).detach() for name, value in kind.items()}
+            for kind in (self.parameters, self.buffers)
+        )
+        return part
+
+    def is_filled_with_zeros(self) -> bool:
+        """Return whether all entries that fill up members are 0."""
+        return all(
+            torch.equal(filled_up(cut(value[member], shapes[name]), value.shape[1:]), value[member])
+            for member, shapes in enumerate(map(shapes_of, self.forms))
+            for name, value in self.everything.items()
+        )
+
     def form(self, member: int) -> nn.Module:
         """Return a network with the shapes of a member, whatever its values."""
         return self.forms[member] if self.forms else self.model

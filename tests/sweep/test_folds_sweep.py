@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from psilon_bench.config.check import check
-from psilon_bench.config.schema import ModelSection
+from psilon_bench.config.schema import ModelSection, RegularizerSection
 from psilon_bench.errors import UsageError
 from psilon_bench.records.history import read_rows
 from psilon_bench.report.datasets import runs_by_dataset
@@ -146,6 +146,44 @@ def test_folds_of_unequal_columns_share_a_stack(config: Any, asked: Any, network
     groups = list(by_shape(folds, prepare(folds[0])))
     widths = [{prepare(fold).task.train.x.shape[1] for fold in group} for group in groups]
     assert ([len(width) > 1 for width in widths] == [True]) if alike else all(len(width) == 1 for width in widths)
+
+
+@pytest.mark.parametrize("network", ["Averaging", "Directed", "Remembering"])
+def test_rows_do_not_fill_up_where_a_network_would_see_them_later(config: Any, network: str) -> None:
+    """Once training has moved a parameter, or in a row of zeros, or by a buffer."""
+    model = ModelSection.model_validate({"name": "own", "_target_": f"user_networks.{network}"})
+    folds = folds_of(config, ("dataset.drop=[colour]", "reg=none"))
+    folds = [fold.model_copy(update={"model": model}) for fold in folds]
+    assert sorted(len(group) for group in by_shape(folds, prepare(folds[0]))) == [2, 3]
+
+
+@pytest.mark.parametrize("regularizer", ["MeanSquare", "Rising"])
+def test_columns_do_not_fill_up_where_a_penalty_would_see_them(config: Any, regularizer: str) -> None:
+    """Nor where the first of the configurations has none of it."""
+    model = ModelSection.model_validate({"name": "own", "_target_": "user_networks.Plain"})
+    folds = [fold.model_copy(update={"model": model}) for fold in folds_of(config, ("reg=none",))]
+    section = {"name": "own", "_target_": f"user_regularizers.{regularizer}"}
+    regs = [RegularizerSection.model_validate(section | {"lam": lam}) for lam in (0.0, 1.0)]
+    configs = [fold.model_copy(update={"reg": reg}) for reg in regs for fold in folds]
+    for group in by_shape(configs, prepare(configs[0])):
+        assert len({prepare(one).task.train.x.shape[1] for one in group}) == 1
+
+
+def test_measures_of_a_filled_up_stack_are_taken_together(config: Any) -> None:
+    """Once for each width, not for each network; they are those of the lone networks."""
+    members = [prepare(config(*TABLE, "model.hidden=4", fold, f"seed={seed}")) for fold in FOLDS for seed in (0, 1)]
+    trainer, calls = build_trainer(members), []
+    measures = trainer.recipe.measures
+
+    def noted(model: Any) -> dict[str, torch.Tensor]:
+        calls.append(model)
+        return measures(model)
+
+    rows = trainer.evaluation.validation("val", noted)
+    assert len(calls) == len({member.task.train.x.shape[1] for member in members}) < len(members)
+    for row, member in zip(rows, members, strict=True):
+        lone = build_trainer([member])
+        assert row == pytest.approx(lone.evaluation.validation("val", lone.recipe.measures)[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("stay", [[0, 2], [2], [0, 1]], ids=["two", "one", "the-largest"])

@@ -48,7 +48,7 @@ def trained() -> Any:
 
 def test_every_network_is_met() -> None:
     """No class of user_networks is left out."""
-    assert len(NETWORKS) == 9
+    assert len(NETWORKS) == 12
     assert set(NETWORKS) > ALONE
 
 
