@@ -13,6 +13,7 @@ from psilon_bench.config.check import check
 from psilon_bench.data import store
 from psilon_bench.run.display import Display
 from psilon_bench.run.printing import plain_console
+from psilon_bench.run.run import run
 
 ODD = ["[/b]", "q[red]r", "[bold]x[/bold]", ":smile:", "[link=x]y", "a\\[b"]
 
@@ -97,6 +98,19 @@ def test_a_race_of_several_heats_is_told_in_percent(composed: Any) -> None:
             done = shown.progress.tasks[0]
             assert (done.completed, done.total) == ((20, 40) if epochs == 40 else (10, 100))
         assert out.getvalue().startswith(words)
+
+
+def test_tests_are_counted_while_they_last(composed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of a stack after the other, on rows of so many: attacks may take longer than the training."""
+    tiny = ("trainer.epochs=2", "trainer.eval_every=2", "model.hidden=4", "tracking=none")
+    shown, _ = display()
+    seen: list[Any] = []
+    monkeypatch.setattr(shown.progress, "advance", lambda bar: seen.append(shown.progress.tasks[-1]))
+    run([check(composed(*tiny, f"reg.lam={lam}")) for lam in (1e-3, 1e-2)], shown)
+    assert [(one.description, one.total, one.fields["what"]) for one in seen] == [
+        ("tests", 2, "networks on 114 rows")
+    ] * 2
+    assert not shown.progress.tasks
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -12,11 +12,15 @@ from psilon_bench.records.record import Record
 from psilon_bench.training.engine import Engine, Outcome
 
 
-def close(records: Sequence[Record], engine: Engine) -> None:
-    """Write what came of each member into its record, and close it; records that have ended for good stay."""
+def close(records: Sequence[Record], engine: Engine, tested: Callable[[], None]) -> None:
+    """Write what came of each member into its record, and close it; records that have ended for good stay.
+
+    tested: is called after each of them.
+    """
     for record, outcome in zip(records, engine.outcomes(), strict=True):
         if not record.closed:
             write_outcome(record, outcome)
+        tested()
 
 
 def write_outcome(record: Record, outcome: Outcome) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,25 @@ class Display:
         self.started = self.told = time.perf_counter()
         self.networks = len(configs)
         self.title = configs[0].title if len(configs) == 1 else f"{len(configs)} networks"
-        self.bar = self.progress.add_task(self.title, total=self.count, what=self.counted)
-        with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
+        with self.shown(self.title, self.count, self.counted) as self.bar:
             yield
-        self.progress.remove_task(self.bar)
+
+    @contextmanager
+    def testing(self, runs: int, rows: int) -> Iterator[Callable[[], None]]:
+        """Show how many runs are tested, within: certificates and attacks may take longer than the training.
+
+        What it gives is to be called after each of them.
+        """
+        with self.shown("tests", runs, f"networks on {rows:,} rows") as bar:
+            yield lambda: self.progress.advance(bar)
+
+    @contextmanager
+    def shown(self, title: str, total: int, what: str) -> Iterator[TaskID]:
+        """Show a bar, within."""
+        bar = self.progress.add_task(title, total=total, what=what)
+        with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
+            yield bar
+        self.progress.remove_task(bar)
 
     def row(self, index: int, row: dict[str, float]) -> None:
         """Show the lowest validation loss (of refits training loss), with this new row of a member's history."""

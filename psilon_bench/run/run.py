@@ -157,7 +157,8 @@ def train_and_close(
             train(engine, [member.config for member in members], records, checkpoint, display, safe_point)
             trained = engine.state()
             try:
-                close(records, engine)
+                with display.testing(len(members), len(members[0].task.test)) as tested:
+                    close(records, engine, tested)
             except OSError as error:
                 raise RecordsFailed(kept(error, trained, records, checkpoint), records) from error
             if checkpoint is not None:
