@@ -68,9 +68,9 @@ def numbers(run: dict[str, Any]) -> Any:
     "asked",
     [
         (),
-        ("model=mlp", "reg=l2"),
+        pytest.param(("model=mlp", "reg=l2"), marks=pytest.mark.slow),
         ("model=mlp", "reg=group_lasso", "reg.groups=inputs"),
-        ("pruner=path",),
+        pytest.param(("pruner=path",), marks=pytest.mark.slow),
         ("pruner=units", "trainer.prune_then_finetune=2", "model=mlp", "reg=l2"),
     ],
     ids=["pnet", "mlp", "groups", "pruned", "tuned"],
