@@ -107,9 +107,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--results", type=Path, default=Path("results"))
     given, overrides = parser.parse_known_args()
-    table = Table("data set", "network", "n", "test loss", "of the ensemble's", f"<= {EQUAL}")
-    for column in ("accuracy", "certificate", "nonzero"):
-        table.add_column(column)
+    losses = ("test loss", "of the ensemble's", f"<= {EQUAL}")
+    table = Table("data set", "network", "n", *losses, "accuracy", "certificate", "nonzero")
     for data in given.datasets.split(","):
         splits = [list(Split(data, seed, given.results, overrides).rows()) for seed in range(given.seeds)]
         for of_who in zip(*splits, strict=True):

@@ -117,9 +117,11 @@ class Display:
     def shown(self, title: str, total: int, what: str) -> Iterator[TaskID]:
         """Show a bar, within."""
         bar = self.progress.add_task(title, total=total, what=what)
-        with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
-            yield bar
-        self.progress.remove_task(bar)
+        try:
+            with contextlib.nullcontext() if self.progress.live.is_started else self.progress:
+                yield bar
+        finally:
+            self.progress.remove_task(bar)
 
     def row(self, index: int, row: dict[str, float]) -> None:
         """Show the lowest validation loss (of refits training loss), with this new row of a member's history."""

@@ -22,17 +22,17 @@ from psilon_bench.training.trainer import Trainer
 TRIAL_ROWS = 64  # of the validation rows (of a refit the training rows), where two networks are tried as a stack
 
 
-def by_shape(configs: Sequence[Config], member: Member) -> Iterator[list[Config]]:
+def by_shape(configs: Sequence[Config], member: Member | None = None) -> Iterator[list[Config]]:
     """Yield the configurations in groups that can share a program, that of the first of them at first.
 
     A split can change the number of rows and of input columns; where trials find no difference, what is less is filled
-    up (see batches.Rows and Stack). member: the network of the first configuration; all are of one structure.
+    up (see batches.Rows and Stack). All are of one structure; member: the network of the first, where it is at hand.
     """
     shapes = [task_shape(config.dataset.text()) for config in configs]
     if all(shape == shapes[0] for shape in shapes):
         yield [*configs]
         return
-    rows = can_fill_rows(member)
+    rows = can_fill_rows(member or prepare(configs[0]))
     columns = rows and can_fill_columns(configs, [shape.row for shape in shapes])
     groups: dict[TaskShape, list[Config]] = {}
     for config, shape in zip(configs, shapes, strict=True):
@@ -121,7 +121,7 @@ def outputs_and_gradients(network: nn.Module, x: Tensor, counted: int) -> list[T
 
 def stacks(group: list[Config], size: int) -> Iterator[list[Config]]:
     """Yield a group in stacks of at most `size` networks of equal shape."""
-    for part in by_shape(group, prepare(group[0])) if size > 1 else [group]:
+    for part in by_shape(group) if size > 1 else [group]:
         for start in range(0, len(part), size):
             yield part[start : start + size]
 

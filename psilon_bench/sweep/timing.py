@@ -74,7 +74,7 @@ def trial(configs: Sequence[Config], ready: Callable[[], None] = lambda: None) -
     `ready` is called before the steps that are timed.
     """
     first = prepare(configs[0])
-    same = [configs[0]] if len(configs) == 1 else next(by_shape(configs, first))
+    same = next(by_shape(configs, first))
     trainer = build_trainer([first, *(prepare(config) for config in same[1:])])
     batches = trainer.batches.endless()
 

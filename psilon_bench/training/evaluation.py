@@ -57,30 +57,25 @@ class Evaluation:
     def scores(self, rows: Rows, split: str, of_network: OfNetwork = nothing) -> list[Row]:
         """Return the scores on these rows, named `split/...`, and the network's measures; one dictionary a member."""
 
-        together = nothing if self.stack.forms else of_network
-
-        def measured(model: Any, logits: Tensor, y: Tensor, shares: Shares) -> dict[str, Tensor]:
+        def scored(_model: Any, logits: Tensor, y: Tensor, shares: Shares) -> dict[str, Tensor]:
             scores = prediction.scores(self.kind, logits, y, self.functions, **shares)
-            return {f"{split}/{name}": value for name, value in scores.items()} | together(model)
+            return {f"{split}/{name}": value for name, value in scores.items()}
 
-        scores = self.over(rows, measured)
-        if of_network is together:
-            return scores
-        return [row | own for row, own in zip(scores, self.of_each(of_network), strict=True)]
+        return [row | own for row, own in zip(self.over(rows, scored), self.of_each(of_network), strict=True)]
 
     @torch.no_grad()
     def validation(self, split: str, of_network: OfNetwork = nothing) -> list[Row]:
         """Return the scores on the validation rows and the network's measures; without such rows the measures alone."""
         if self.val is not None:
             return self.scores(self.val, split, of_network)
-        if of_network is nothing:
-            return [{} for _ in range(self.stack.size)]
         return self.of_each(of_network)
 
     @torch.no_grad()
     def of_each(self, of_network: OfNetwork) -> list[Row]:
         """Return measures of the networks themselves, without what fills them up: together where shapes are equal."""
         rows: list[Row] = [{} for _ in range(self.stack.size)]
+        if of_network is nothing:
+            return rows
         with self.randomness.own():
             for members, part in self.stack.parts():
                 for name, values in part.map(of_network).items():

@@ -50,9 +50,9 @@ class Stack:
             check_alike(models)
             every = [tensors_of(model) for model in models]
             tensors = {name: stacked([own[name] for own in every]) for name in tensors}
-            keys = [tuple(shapes_of(model).values()) for model in models]
+            keys = [tuple(value.shape for value in own.values()) for own in every]
             different = dict(zip(keys, models, strict=True))
-            forms = {key: copy_with(model, on_meta(model)).eval() for key, model in different.items()}
+            forms = {key: without_values(model).eval() for key, model in different.items()}
             largest = tuple(value.shape[1:] for value in tensors.values())
             if largest not in forms:
                 raise ValueError("of networks with unequal shapes, one must have the largest of all")
@@ -203,9 +203,9 @@ def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in tensors_of(model).items()}
 
 
-def on_meta(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, without values."""
-    return {name: value.to("meta") for name, value in tensors_of(model).items()}
+def without_values(model: nn.Module) -> nn.Module:
+    """Return a copy of the network whose parameters and buffers have shapes alone."""
+    return copy_with(model, {name: value.to("meta") for name, value in tensors_of(model).items()})
 
 
 def stacked(values: Sequence[Tensor]) -> Tensor:
