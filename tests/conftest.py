@@ -1,25 +1,26 @@
 """Composed configurations, tasks and networks for all tests; each has a folder and a start of its own."""
 
 import collections
-import functools
 import io
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import checked_shapes  # before the package is imported
 import pytest
 import torch
+from composing import compose_job
 from forked import Forked, forked
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from rich.console import Console
 from tiny import TINY
 
 from psilon_bench.config.check import check
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.schema import Config
 from psilon_bench.data.task import Kind, Split, Task
 from psilon_bench.machine import garbage
@@ -27,7 +28,7 @@ from psilon_bench.models.mlp import MLP
 from psilon_bench.records.record import Record
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
-from psilon_bench.sweep.composer import Composer
+from psilon_bench.tracking.experiment import Experiment, connect
 
 torch.set_num_threads(1)
 garbage.pause()
@@ -69,24 +70,11 @@ def _checked_shapes(request: pytest.FixtureRequest) -> None:
     checked_shapes.switch(request.path, off=request.node.get_closest_marker("unchecked_shapes") is not None)
 
 
-def by_hydra(job: list[str]) -> DictConfig:
-    """What Hydra itself makes of a command line, with its own part."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return compose("config", job, return_hydra_config=True)
-
-
-@functools.cache
-def composer(_folders: str) -> Composer:
-    """The composer of all tests with the same folders of components; test_composer.py compares it to Hydra."""
-    return Composer(by_hydra)
-
-
 @pytest.fixture
 def composed() -> Callable[..., DictConfig]:
     """composed("model=snet", "seed=3"): what Hydra makes of a command line."""
 
-    return lambda *overrides: composer(os.environ.get("PSILON_COMPONENTS", ""))([*overrides])
+    return lambda *overrides: compose_job([*overrides])
 
 
 @pytest.fixture
@@ -162,6 +150,34 @@ def forking() -> Iterator[Forked]:
     """A process that has imported everything already, and forks for each command: two seconds less than a new one."""
     with forked() as run:
         yield run
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """database(folder): mlflow.db with MLflow's tables and no run; to make the tables takes seconds, to copy them none.
+
+    test_sync.py and test_bulk.py have databases that `connect` makes itself.
+    """
+    folder = tmp_path_factory.mktemp("tables")
+    connect(f"sqlite:///{folder / 'made.db'}", "another", str(folder))
+    with closing(sqlite3.connect(folder / "made.db")) as made, closing(sqlite3.connect(folder / "copy.db")) as copy:
+        made.backup(copy)
+
+    def database(folder: Path, copy: Path = folder / "copy.db") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(copy, folder / "mlflow.db"))
+
+    return database
+
+
+@pytest.fixture(scope="session")
+def experiment_in(database: Callable[[Path], Path]) -> Callable[[Path], Experiment]:
+    """experiment_in(folder): the experiment in a database of its own beside the records of this folder."""
+
+    def experiment_in(folder: Path) -> Experiment:
+        return connect(f"sqlite:///{database(folder)}", "tests", str(folder))
+
+    return experiment_in
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_packages_out_of_their_ranges() -> None:
     assert str(absent).startswith("STOP no-such-package-as-this is not installed, and should be <2,>=1. pip install ")
 
 
-@pytest.mark.parametrize("package", ["torch", "pandas"])
+@pytest.mark.parametrize("package", ["torch", pytest.param("pandas", marks=pytest.mark.slow)])
 def test_what_cannot_be_imported(tmp_path: Path, package: str) -> None:
     """A package whose version fits and whose files are not whole: a line and exit code 1, no traceback."""
     (tmp_path / f"{package}.py").write_text("raise ImportError('libodd.so is not there.')", encoding="utf-8")

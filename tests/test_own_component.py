@@ -50,6 +50,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int | str
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page(own: Any, command: Any, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """From an empty folder, with --config-dir alone, and few epochs: all succeed; the Python of the page runs."""
     assert len(commands(EXAMPLE)) >= 6

@@ -56,5 +56,5 @@ def simple_value(override: str) -> tuple[str, Any] | None:
 def without_hydra(cfg: DictConfig) -> DictConfig:
     """Return the configuration without Hydra's own part."""
     with open_dict(cfg):
-        del cfg["hydra"]
+        cfg.pop("hydra", None)
     return cfg

@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import launched
 from published_files import frame_of, write_runs
 from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 
 from psilon_bench.cli.report import report
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
 from psilon_bench.records import ensemble_json
 from psilon_bench.report.ensemble_scores import ensemble_scores
-from psilon_bench.sweep.jobs import launch
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +43,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     usual = [one for one in jobs[0] if not one.startswith(("model.", "reg.", "dataset=", "trainer.", "optimizer."))]
     jobs.append([*usual, "dataset=wine", "model=random_forest", "model.n_estimators=2", "reg=none"])
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
+    launched(jobs)
     return results / "runs"
 
 

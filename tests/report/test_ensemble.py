@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import launched
 from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_wine
 from sklearn.metrics import log_loss, root_mean_squared_error
 
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.errors import UsageError
 from psilon_bench.records.ensemble_json import read_ensemble
 from psilon_bench.records.networks import load, load_ensemble
@@ -32,7 +30,6 @@ from psilon_bench.report.ensemble_selection import (
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.report import make
 from psilon_bench.report.table import Table
-from psilon_bench.sweep.jobs import launch
 
 TINY = (
     *("model.hidden=4", "model.depth=2", "trainer.epochs=5", "trainer.eval_every=5", "optimizer.lr=0.05"),
@@ -42,10 +39,7 @@ TINY = (
 
 
 def sweep(jobs: list[list[str]], *common: str) -> None:
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        every = [[*TINY, *common, *job] for job in jobs]
-        launch(every, lambda job: compose("config", job, return_hydra_config=True))
+    launched([[*TINY, *common, *job] for job in jobs])
 
 
 def chosen(folder: Path) -> Table:
@@ -307,10 +301,7 @@ def about(record: Path) -> dict[str, Any]:
 def test_what_has_no_ensemble_is_told(tmp_path: Path, jobs: Any, more: list[str], message: str) -> None:
     """One line, and nothing is written."""
     base = [one for one in TINY if not one.startswith(("model.", "reg."))] if "model=ridge" in jobs[0] else [*TINY]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        every = [[*base, f"results_dir={tmp_path}", *more, *job] for job in jobs]
-        launch(every, lambda job: compose("config", job, return_hydra_config=True))
+    launched([[*base, f"results_dir={tmp_path}", *more, *job] for job in jobs])
     with pytest.raises(UsageError, match=message) as raised:
         chosen(tmp_path / "runs")
     assert "\n" not in str(raised.value)

@@ -22,7 +22,6 @@ from psilon_bench.report.report import make
 from psilon_bench.report.write import write_report
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run
-from psilon_bench.tracking.experiment import connect
 from psilon_bench.tracking.mirror import Mirror
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # in MLflow itself
@@ -30,10 +29,9 @@ METRIC = chosen_by("val/loss", None)
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> Any:
+def experiment(tmp_path: Path, experiment_in: Any) -> Any:
     """Client, experiment and address of a database of its own."""
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    return connect(uri, "tests", str(tmp_path))
+    return experiment_in(tmp_path)
 
 
 def test_to_mlflow_and_back(experiment: Any, config: Any, tmp_path: Path) -> None:

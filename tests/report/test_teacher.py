@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import launched
 from rich.console import Console
 from scipy.special import softmax
 
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import UsageError
 from psilon_bench.records.ensemble_json import read_ensemble
@@ -24,7 +22,6 @@ from psilon_bench.report.report import make
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.display import Display
 from psilon_bench.run.run import run_alone
-from psilon_bench.sweep.jobs import launch
 
 NET = ("model.depth=2", "trainer.epochs=5", "trainer.eval_every=5", "optimizer.lr=0.05", "reg.lam=1e-3")
 WHERE = ("tracking=none", "hardware.device=cpu", "hardware.plan=stacked", "metrics.lipschitz_points=1")
@@ -35,11 +32,9 @@ DATA = ("wine", "diabetes")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cross-validation of two widths on two data sets, with its ensembles."""
     results = tmp_path_factory.mktemp("taught")
-    GlobalHydra.instance().clear()
     common = [*NET, *WHERE, f"results_dir={results}", "dataset.split_seed=0", "cv=2"]
     jobs = [[*common, f"dataset={data}", f"model.hidden={hidden}"] for data in DATA for hidden in (4, 5)]
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
+    launched(jobs)
     ensembles(results / "runs")
     return results / "runs"
 
@@ -99,11 +94,9 @@ def test_a_student_learns_of_an_ensemble(folder: Path, dataset: str, config: Cal
 
 def test_a_teacher_without_folds_lacks_rows(folder: Path, config: Callable[..., Config], tmp_path: Path) -> None:
     """It has the validation rows of one split, which train none of its students on that split."""
-    GlobalHydra.instance().clear()
     common = [*NET, *WHERE, f"results_dir={tmp_path}", "dataset=wine", "dataset.split_seed=0"]
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        jobs = [[*common, f"model.hidden={hidden}"] for hidden in (4, 5)]
-        launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
+    jobs = [[*common, f"model.hidden={hidden}"] for hidden in (4, 5)]
+    launched(jobs)
     ensembles(tmp_path / "runs")
     student = config(*NET, "dataset=wine", "dataset.split_seed=0", f"trainer.teacher={tmp_path}/runs/ensembles/wine")
     with pytest.raises(UsageError, match=r"lacks (\d+) of the \1 of wine: without cv=5"):

@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 from commands import ENTRIES, Call
+from composing import launched
 from forked import Forked, Started
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from tiny_sweep import IN_PROCESS, TINY
 
-from psilon_bench.config.conf_folder import CONF
-from psilon_bench.sweep.jobs import launch
 from psilon_bench.training.trainer import Trainer
 
 RUN = (sys.executable, "-c", "from psilon_bench.cli.run import main; main()")
@@ -92,11 +89,9 @@ def grid() -> Callable[..., dict[str, Any]]:
     """grid([["seed=0"], ["seed=1"]], "name=a"): the outcomes of a multirun by identity."""
 
     def grid(jobs: list[list[str]], *common: str) -> dict[str, Any]:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = [[*IN_PROCESS, *common, *job] for job in jobs]
-            returns = launch(composed, lambda job: compose("config", job, return_hydra_config=True))
-        assert [job.overrides for job in returns] == composed
+        every = [[*IN_PROCESS, *common, *job] for job in jobs]
+        returns = launched(every)
+        assert [job.overrides for job in returns] == every
         return returns[0].return_value
 
     return grid

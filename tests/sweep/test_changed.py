@@ -23,14 +23,14 @@ def write(path: Path, slope: float) -> None:
     path.write_text("\n".join(["x,target", *rows]) + "\n", encoding="utf-8")
 
 
-def test_an_edited_table_is_trained_again(psilon: Any, records: Any, tmp_path: Path) -> None:
+def test_an_edited_table_is_trained_again(grid: Any, records: Any, tmp_path: Path, capsys: Any) -> None:
     """The same command, and one with another seed, after the edit: all on the data as they are, and it is said once."""
     write(tmp_path / "my.csv", 1.0)
-    code, text = psilon("-m", "seed=0,1", *TABLE, tiny=SHORT)
-    assert code == 0, text
+    grid([["seed=0"], ["seed=1"]], *TABLE, *SHORT)
+    capsys.readouterr()
     write(tmp_path / "my.csv", 2.0)
-    code, text = psilon("-m", "seed=0,1,2", *TABLE, "dataset.path=./my.csv", tiny=SHORT)
-    assert code == 0, text
+    grid([["seed=0"], ["seed=1"], ["seed=2"]], *TABLE, "dataset.path=./my.csv", *SHORT)
+    text = capsys.readouterr().out
     assert text.count("data changed since (checksum ") == 1
     assert "2 of 3 runs train again." in text
     checksums = [(run["seed"], run["task"]["checksum"]) for run in records()]

@@ -6,11 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-
-from psilon_bench.config.conf_folder import CONF
-from psilon_bench.sweep.jobs import launch
+from composing import launched
 
 ARMS = [
     ["model=ridge", "reg=none"],
@@ -21,13 +17,10 @@ ARMS = [
 
 def sweep(*common: Any) -> Any:
     """The outcomes of the arms with two learning rates and two seeds each: 12 jobs."""
-    GlobalHydra.instance().clear()
     jobs = [
         [*arm, f"optimizer.lr={lr}", f"seed={seed}", *common] for arm in ARMS for lr in (1e-3, 1e-2) for seed in (0, 1)
     ]
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        returns = launch(jobs, lambda job: compose("config", job, return_hydra_config=True))
-    return list(returns[0].return_value.values())
+    return list(launched(jobs)[0].return_value.values())
 
 
 @pytest.mark.slow

@@ -1,9 +1,6 @@
 """A database of MLflow, records to send, and a real `mlflow server`."""
 
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +12,8 @@ from tiny import TINY
 from psilon_bench.records.record import Record
 from psilon_bench.run.checks import prepare
 from psilon_bench.run.run import about
-from psilon_bench.tracking.experiment import Experiment, connect
+from psilon_bench.tracking.experiment import Experiment
 from psilon_bench.training.engines import build_engine
-
-
-@pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """database(folder): mlflow.db with MLflow's tables and no run; to make the tables takes seconds, to copy them none.
-
-    test_sync.py and test_bulk.py have databases that `connect` makes itself.
-    """
-    folder = tmp_path_factory.mktemp("tables")
-    connect(f"sqlite:///{folder / 'made.db'}", "another", str(folder))
-    with closing(sqlite3.connect(folder / "made.db")) as made, closing(sqlite3.connect(folder / "copy.db")) as copy:
-        made.backup(copy)
-
-    def database(folder: Path, copy: Path = folder / "copy.db") -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copy(copy, folder / "mlflow.db"))
-
-    return database
-
-
-@pytest.fixture(scope="session")
-def experiment_in(database: Callable[[Path], Path]) -> Callable[[Path], Experiment]:
-    """experiment_in(folder): the experiment in a database of its own beside the records of this folder."""
-
-    def experiment_in(folder: Path) -> Experiment:
-        return connect(f"sqlite:///{database(folder)}", "tests", str(folder))
-
-    return experiment_in
 
 
 @pytest.fixture(scope="module")
