@@ -10,6 +10,7 @@ from psilon_bench.machine.memory import CPU, free_bytes
 from psilon_bench.metrics.network import num_parameters
 from psilon_bench.training import footprint
 from psilon_bench.training.member import Member
+from psilon_bench.training.side_by_side import most_at_once
 
 MEMORY_SHARE = 0.5  # of what is free
 PROCESS_BYTES = 400_000_000  # of a process that has imported torch, beside its network and data
@@ -31,14 +32,15 @@ def most_processes(member: Member) -> int:
 def race_bytes(heats: Sequence[tuple[Member, Sequence[Config]]]) -> int:
     """Return an estimate of the bytes that a race takes; its heats are given as one of their networks and their runs.
 
-    All networks and all rows of all heats are there at once, activations those of the heat at work alone.
+    All networks and all rows of all heats are there at once, activations those of the heats at work alone.
     """
-    kept, activations = 0, 0
+    kept, activations = 0, []
     for member, configs in heats:
         parameters = footprint.bytes_of(member.config, member.task, num_parameters(member.model), 0)
         kept += len(configs) * parameters + num_splits(configs) * data_bytes(member)
-        activations = max(activations, len(configs) * (network_bytes(member) - parameters))
-    return kept + activations
+        activations.append(len(configs) * (network_bytes(member) - parameters))
+    at_work = most_at_once(heats[0][0].config.hardware)
+    return kept + sum(sorted(activations)[-at_work:])
 
 
 def num_splits(configs: Sequence[Config]) -> int:

@@ -1,18 +1,20 @@
 """A race: settings of a sweep train side by side, and at each rung those leave that cannot be the best any more.
 
-Its runs are cut into heats, each a stack or a lone run, which train one after the other up to a rung. Then the
-validation losses of all are compared, over the replicates that settings share, and the runs of settings that leave are
-gathered out of their stacks. Rungs lie at the last evaluation at or before certain shares of the epochs, so that those
-who stay are evaluated, and end, as without the race.
+Its runs are cut into heats, each a stack or a lone run, which train up to a rung: one after the other, or stacks side
+by side on the cores of a CPU. Then the validation losses of all are compared, over the replicates that settings share,
+and the runs of settings that leave are gathered out of their stacks. Rungs lie at the last evaluation at or before
+certain shares of the epochs, so that those who stay are evaluated, and end, as without the race.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
 from psilon_bench.config.sections import HardwareSection, TrainerSection
 from psilon_bench.config.settings import replicate_of, setting_of, setting_title
@@ -20,6 +22,7 @@ from psilon_bench.training.elimination import Elimination, eliminations
 from psilon_bench.training.engine import OnRow, Outcome, Progress, RaceableEngine, Row
 from psilon_bench.training.member import Member
 from psilon_bench.training.rungs import RUNGS, Rival, rung_epoch
+from psilon_bench.training.side_by_side import SideBySide, most_at_once
 from psilon_bench.training.substack import as_large_as, state_of_members
 
 Build = Callable[[Sequence[Member]], RaceableEngine]
@@ -37,6 +40,14 @@ class Race:
         return [list(range(*ends)) for ends in pairwise(accumulate(self.heats, initial=0))]
 
 
+class Hooks(NamedTuple):
+    """What is called while heats train; see Engine.run."""
+
+    on_row: OnRow
+    on_epoch: Callable[[int], None]
+    safe_point: Callable[[], None]
+
+
 @dataclass
 class Heat:
     """Runs that train as one stack; `members` are the places of those that are still there among all of the race."""
@@ -51,6 +62,14 @@ class Heat:
     def epochs(self) -> int:
         """Return how many epochs of the heat are over; when nobody is left all are."""
         return self.epoch if self.members else self.settings.all_epochs
+
+    def advance(self, rung: float | None, hooks: Hooks) -> None:
+        """Train up to a rung, without one to the end; rows are those of places in the race."""
+        own = hooks._replace(on_row=lambda member, row: hooks.on_row(self.members[member], row))
+        if rung is None:
+            self.engine.run(*own)
+        else:
+            self.engine.advance(rung_epoch(self.settings, rung), *own)
 
 
 @dataclass(frozen=True)
@@ -99,6 +118,7 @@ class RacedTraining:
             self.at_work = places
             self.heats.append(Heat(places, places, self.built(places), members[places[0]].config.trainer))
         self.precision, self.device = self.heats[0].engine.precision, self.heats[0].engine.device
+        self.most_at_once = most_at_once(members[0].config.hardware)
         self.rung = 0  # the number of rungs that are over
         self.raced_out: dict[int, RacedOut] = {}
         self.hardware: HardwareSection | None = None
@@ -137,34 +157,62 @@ class RacedTraining:
         safe_point: Callable[[], None] = lambda: None,
     ) -> None:
         """Train all heats to the next rung, decide, and so on to the end; epochs are counted over all heats."""
+        hooks = Hooks(on_row, on_epoch, safe_point)
         while self.rung < len(RUNGS):
-            for heat in self.heats:
-                self.train(heat, rung_epoch(heat.settings, RUNGS[self.rung]), on_row, on_epoch, safe_point)
+            self.train_all(RUNGS[self.rung], hooks)
             self.decide()
-        for heat in self.heats:
-            self.train(heat, None, on_row, on_epoch, safe_point)
+        self.train_all(None, hooks)
 
-    def train(
-        self,
-        heat: Heat,
-        until: int | None,
-        on_row: OnRow,
-        on_epoch: Callable[[int], None],
-        safe_point: Callable[[], None],
-    ) -> None:
-        """Train a heat, if anybody is left in it, up to the end of an epoch, without one to its own end."""
-        if not heat.members:
-            return
+    def train_all(self, rung: float | None, hooks: Hooks) -> None:
+        """Train all heats to a rung, without one to their ends.
 
-        def on_heat_epoch(epoch: int) -> None:
-            heat.epoch = epoch
-            on_epoch(sum(one.epochs for one in self.heats))
+        Stacks train side by side, which draw no random number, unless a step takes more threads than there are stacks.
+        """
+        heats = [heat for heat in self.heats if heat.members]
+        stacks = [heat for heat in heats if len(heat.places) > 1]
+        if self.most_at_once > 1 and len(stacks) >= max(2, self.threads_of_a_step(stacks)):
+            self.train_side_by_side(stacks, rung, hooks)
+            heats = [heat for heat in heats if len(heat.places) == 1]
+        for heat in heats:
+            self.at_work = heat.members
+            if self.hardware is not None and len(self.heats) > 1:
+                heat.engine.tune(self.hardware)
+            heat.advance(rung, hooks._replace(on_epoch=partial(self.end_epoch, heat, hooks)))
 
-        self.at_work = heat.members
-        if self.hardware is not None and len(self.heats) > 1:
-            heat.engine.tune(self.hardware)
-        hooks = (lambda member, row: on_row(heat.members[member], row), on_heat_epoch, safe_point)
-        heat.engine.run(*hooks) if until is None else heat.engine.advance(until, *hooks)
+    def threads_of_a_step(self, heats: Sequence[Heat]) -> int:
+        """Return how many threads the steps of these heats take at most, each by itself."""
+        numbers = []
+        for heat in heats:
+            if self.hardware is not None:
+                heat.engine.tune(self.hardware)
+            numbers.append(torch.get_num_threads())
+        return max(numbers, default=1)
+
+    def train_side_by_side(self, heats: Sequence[Heat], rung: float | None, hooks: Hooks) -> None:
+        """Train heats at the same time, the largest first; where an epoch's end is to save their state, all rest."""
+        side = SideBySide(hooks.safe_point)
+        rests = heats[0].settings.checkpoint_every is not None
+
+        def on_row(place: int, row: Row) -> None:
+            with side.telling:
+                hooks.on_row(place, row)
+
+        def on_epoch(heat: Heat, epoch: int) -> None:
+            with side.at_rest() if rests else side.telling:
+                self.end_epoch(heat, hooks, epoch)
+
+        heats = sorted(heats, key=lambda heat: -len(heat.members))
+        own = [Hooks(on_row, partial(on_epoch, heat), side.safe_point) for heat in heats]
+        works = [partial(heat.advance, rung, one) for heat, one in zip(heats, own, strict=True)]
+        try:
+            side.run(works, self.most_at_once)
+        finally:
+            self.at_work = heats[side.failed or 0].members
+
+    def end_epoch(self, heat: Heat, hooks: Hooks, epoch: int) -> None:
+        """Count an epoch of a heat, and tell how many of all heats are over."""
+        heat.epoch = epoch
+        hooks.on_epoch(sum(one.epochs for one in self.heats))
 
     def decide(self) -> None:
         """Compare all settings at the rung that was reached, and let the runs of those leave that lose."""
