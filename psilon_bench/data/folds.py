@@ -1,5 +1,6 @@
 """k folds: the rows that are not test rows are cut into parts, of which one validates and the others train."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ class Folds:
     """The folds of a task and the one that validates; with the fold "all" every row trains and none validates.
 
     The partition depends on the seed of the split and on `repeat`, not on `fold`: over all folds each row validates
-    once. Classes keep their proportions in every fold, and groups stay whole.
+    once. Classes keep their proportions in every fold, as far as they have rows, and groups stay whole.
     """
 
     count: int
@@ -42,8 +43,8 @@ class Folds:
         """Return training, validation and test rows, int64 (count,) each, where `parts` are those without folds.
 
         The test rows are kept as they are. labels: the class (rows,) of every row, an index of `classes`; None for a
-        regression. groups: the group (rows,) of every row, or None. Raises UsageError where a class or the groups have
-        too few rows for so many folds.
+        regression. groups: the group (rows,) of every row, or None. Raises UsageError where there are too few rows or
+        groups for so many folds, or one row of a class.
         """
         rest = np.sort(np.concatenate(parts[:2]))
         if self.fold == "all":
@@ -63,7 +64,9 @@ class Folds:
         own_labels, own_groups = (None if values is None else values[rows] for values in (labels, groups))
         self._check_counts(len(rows), own_labels, own_groups, classes)
         number = np.full(len(rows), -1)
-        parts = self._splitter(seed, own_labels, own_groups).split(rows, own_labels, own_groups)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class")  # some folds validate without it
+            parts = [*self._splitter(seed, own_labels, own_groups).split(rows, own_labels, own_groups)]
         for fold, (_, validation) in enumerate(parts):
             number[validation] = fold
         self._check_whole(np.bincount(number, minlength=self.count))
@@ -80,7 +83,7 @@ class Folds:
     def _check_counts(
         self, rows: int, labels: np.ndarray | None, groups: np.ndarray | None, classes: Sequence[str]
     ) -> None:
-        """Raise UsageError where a class has fewer rows than there are folds, or there are fewer rows or groups."""
+        """Raise UsageError where there are fewer rows, or groups, than folds, or a fold would train without a class."""
         there, what = (rows, "row") if groups is None else (len(np.unique(groups)), "whole group")
         where = f"the {rows} rows that are not test rows"
         if there < self.count:
@@ -88,11 +91,19 @@ class Folds:
                 f"Each of dataset.folds={self.count} folds needs a {what}, but {where} make {there}. "
                 f"Set dataset.folds to at most {there}."
             )
-        sizes = np.bincount(labels, minlength=len(classes)) if labels is not None else np.array([rows])
-        if sizes.min() < self.count:
+        if labels is None:
+            return
+        sizes = np.bincount(labels, minlength=len(classes))
+        rarest = classes[int(sizes.argmin())]
+        if sizes.min() < 2:
             raise UsageError(
-                f"Each of dataset.folds={self.count} folds needs a row of each class, but {where} hold {sizes.min()} "
-                f"of class {classes[int(sizes.argmin())]!r}. Set dataset.folds to less, or merge rare classes."
+                f"dataset.folds={self.count} needs two rows of each class, so that one trains where the other "
+                f"validates, but {where} hold {sizes.min()} of class {rarest!r}. Merge rare classes."
+            )
+        if sizes.max() < self.count:
+            raise UsageError(
+                f"Each of dataset.folds={self.count} folds needs a row of the largest class, but {where} hold "
+                f"{sizes.max()}. Set dataset.folds to at most {sizes.max()}."
             )
 
     def _check_whole(self, sizes: np.ndarray) -> None:

@@ -1,5 +1,6 @@
 """k folds: over all of them each row validates once, the test rows stay as they were, classes and groups are kept."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ def test_row_numbers_are_those_of_the_table(load: Any, people: pd.DataFrame) -> 
         ({"repeat": 2}, r"dataset.repeat=2 needs folds"),
         ({"folds": 5, "fold": 0, "val_size": 0.1}, r"dataset.val_size=0.1 has no effect beside dataset.folds=5"),
         ({"folds": 5, "fold": 0, "train_size": 9}, r"dataset.train_size=9 has no effect beside dataset.folds=5"),
-        ({"folds": 50, "fold": 0}, r"=50 folds needs a row of each class, but .* hold 39 of class 'class_2'"),
+        ({"folds": 70, "fold": 0}, r"=70 folds needs a row of the largest class, but .* hold 57. Set .* at most 57"),
         ({"folds": 143, "fold": 0, "max_rows": 50}, r"=143 folds needs a row, but the 40 rows .* at most 40"),
     ],
 )
@@ -126,6 +127,25 @@ def test_impossible_folds_are_one_clear_line(load: Any, values: Any, message: An
     with pytest.raises(UsageError, match=message) as raised:
         load("wine", **values)
     assert "\n" not in str(raised.value)
+
+
+def test_a_class_may_be_rarer_than_folds(load: Any) -> None:
+    """It trains in every fold, and some validate without it; one row alone would not train where it validates."""
+    rows = [f"{i % 7},{i * i % 11},{'rare' if i < 4 else 'ab'[i % 2]}" for i in range(60)]
+    Path("rare.csv").write_text("\n".join(["x,z,target", *rows]), encoding="utf-8")
+    tasks = [load("table", path="rare.csv", folds=6, fold=fold, split_seed=1) for fold in range(6)]
+    number = tasks[0].classes.index("rare")
+    counts = [[int((split.y == number).sum()) for split in (task.train, task.val)] for task in tasks]
+    there = sum(counts[0])
+    assert 2 <= there < 6
+    assert sorted(val for _, val in counts) == [0] * (6 - there) + [1] * there
+    assert all(train == there - val for train, val in counts)
+    parts, labels = (
+        [np.arange(40), np.arange(40, 50), np.arange(50, 60)],
+        np.where(np.arange(60) > 48, 2, np.arange(60) % 2),
+    )
+    with pytest.raises(UsageError, match=r"=6 needs two rows of each class, .* 50 rows .* hold 1 of class 'class 2'"):
+        all_folds(6, parts, labels)
 
 
 @pytest.mark.parametrize(
