@@ -38,11 +38,12 @@ def test_more_effort_is_more_of_everything() -> None:
         assert len(less) < len(more)
         assert less[0].trainer.epochs < more[0].trainer.epochs
         assert less[0].race_keep < more[0].race_keep
+        assert less[0].cv < more[0].cv
         assert {job.reg.lam for job in less} <= {job.reg.lam for job in more}
     assert [job.fingerprint() for job in jobs_of("")] == [job.fingerprint() for job in normal]
     for job in (*quick, *normal, *best):
         assert job.trainer.epochs == 4 * job.trainer.eval_every  # a race compares at quarters
-        assert (job.cv, job.ensemble, job.race) == (5, True, True)
+        assert (job.ensemble, job.race, job.hardware.plan) == (True, True, "stacked")
         assert job.dataset.arguments["scaling"] in ("robust", "quantile")
         assert job.optimizer.lr == (5e-2 if job.model.arguments["normalization"] == 2 else 2e-2)
 
