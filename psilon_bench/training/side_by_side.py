@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from psilon_bench.config.sections import HardwareSection
-from psilon_bench.machine.arithmetic import most_threads, torch_threads
+from psilon_bench.machine.arithmetic import most_threads, set_threads, torch_threads
 from psilon_bench.machine.device import device_settings
 
 
@@ -48,7 +48,9 @@ class SideBySide:
         The others end at their next safe points, so that what they hold is whole. Works are to draw no random number
         from torch's global generator.
         """
-        with torch_threads(1), torch.random.fork_rng([]), ThreadPoolExecutor(most) as pool:
+        # torch's product of matrices counts the threads of the Python thread that calls it, which are all cores at first
+        pool = ThreadPoolExecutor(most, initializer=set_threads, initargs=(1,))
+        with torch_threads(1), torch.random.fork_rng([]), pool:
             try:
                 wait([pool.submit(self.attempt, number, work) for number, work in enumerate(works)])
             except BaseException as error:  # of a signal

@@ -1,5 +1,8 @@
 """Heats that train side by side are those that train one after the other, to the last bit; a stop leaves all whole."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -124,6 +127,22 @@ def test_the_first_failure_ends_all() -> None:
     with pytest.raises(KeyError, match="first"):
         side.run([endless, failing, endless, endless], 2)
     assert (len(begun), side.failed) == (1, 1)
+
+
+def test_a_work_computes_on_one_thread() -> None:
+    """In OpenMP, too, whose number of threads is one of each Python thread, and at first that of the environment."""
+    program = (
+        "import torch\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from psilon_bench.training.side_by_side import SideBySide\n"
+        "def work():\n"
+        "    print([one['num_threads'] for one in threadpool_info() if one['user_api'] == 'openmp'])\n"
+        "work()\n"
+        "SideBySide(lambda: None).run([work], 2)\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert process.stdout.splitlines() == ["[2]", "[1]"], process.stderr
 
 
 def test_denormal_numbers_are_zero_on_every_thread() -> None:
