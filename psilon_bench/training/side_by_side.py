@@ -95,7 +95,10 @@ class SideBySide:
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Let all other works be at safe points within; to be entered at one, by a work."""
+        """Let all other works be at safe points within; to be entered at one, by a work. Halted where one has failed.
+
+        A work that has failed may have stopped within a step, and nothing of it is to be saved.
+        """
         with self.gate:
             self.busy -= 1
             self.gate.notify_all()
@@ -103,6 +106,8 @@ class SideBySide:
             self.resting = True
             self.gate.wait_for(lambda: not self.busy)
         try:
+            if self.error is not None:
+                raise Halted
             yield
         finally:
             with self.gate:
