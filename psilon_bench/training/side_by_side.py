@@ -48,7 +48,7 @@ class SideBySide:
         The others end at their next safe points, so that what they hold is whole. Works are to draw no random number
         from torch's global generator.
         """
-        # torch's product of matrices counts the threads of the Python thread that calls it, which are all cores at first
+        # OpenMP has a number of threads for each Python thread, which is that of all cores at first
         pool = ThreadPoolExecutor(most, initializer=set_threads, initargs=(1,))
         with torch_threads(1), torch.random.fork_rng([]), pool:
             try:
