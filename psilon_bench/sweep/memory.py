@@ -32,15 +32,18 @@ def most_processes(member: Member) -> int:
 def race_bytes(heats: Sequence[tuple[Member, Sequence[Config]]]) -> int:
     """Return an estimate of the bytes that a race takes; its heats are given as one of their networks and their runs.
 
-    All networks and all rows of all heats are there at once, activations those of the heats at work alone.
+    All networks and all rows of all heats are there at once, activations those of the heats at work alone: of a lone
+    network, or of as many stacks as train side by side.
     """
-    kept, activations = 0, []
+    kept, alone, stacked = 0, 0, []
     for member, configs in heats:
         parameters = footprint.bytes_of(member.config, member.task, num_parameters(member.model), 0)
         kept += len(configs) * parameters + num_splits(configs) * data_bytes(member)
-        activations.append(len(configs) * (network_bytes(member) - parameters))
-    at_work = most_at_once(heats[0][0].config.hardware)
-    return kept + sum(sorted(activations)[-at_work:])
+        activations = len(configs) * (network_bytes(member) - parameters)
+        alone = max(alone, activations)
+        stacked += [activations] if len(configs) > 1 else []
+    side_by_side = sum(sorted(stacked)[-most_at_once(heats[0][0].config.hardware) :])
+    return kept + max(alone, side_by_side)
 
 
 def num_splits(configs: Sequence[Config]) -> int:

@@ -22,7 +22,7 @@ from psilon_bench.training.elimination import Elimination, eliminations
 from psilon_bench.training.engine import OnRow, Outcome, Progress, RaceableEngine, Row
 from psilon_bench.training.member import Member
 from psilon_bench.training.rungs import RUNGS, Rival, rung_epoch
-from psilon_bench.training.side_by_side import SideBySide, most_at_once
+from psilon_bench.training.side_by_side import Halted, SideBySide, most_at_once
 from psilon_bench.training.substack import as_large_as, state_of_members
 
 Build = Callable[[Sequence[Member]], RaceableEngine]
@@ -198,8 +198,12 @@ class RacedTraining:
                 hooks.on_row(place, row)
 
         def on_epoch(heat: Heat, epoch: int) -> None:
-            with side.at_rest() if rests else side.telling:
-                self.end_epoch(heat, hooks, epoch)
+            try:
+                with side.at_rest() if rests else side.telling:
+                    self.end_epoch(heat, hooks, epoch)
+            except Halted:
+                heat.epoch = epoch
+                raise
 
         heats = sorted(heats, key=lambda heat: -len(heat.members))
         own = [Hooks(on_row, partial(on_epoch, heat), side.safe_point) for heat in heats]

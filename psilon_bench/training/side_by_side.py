@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from psilon_bench.config.sections import HardwareSection
-from psilon_bench.machine.arithmetic import most_threads, torch_threads
+from psilon_bench.machine.arithmetic import most_threads, set_threads, torch_threads
 from psilon_bench.machine.device import device_settings
 
 
@@ -48,7 +48,9 @@ class SideBySide:
         The others end at their next safe points, so that what they hold is whole. Works are to draw no random number
         from torch's global generator.
         """
-        with torch_threads(1), torch.random.fork_rng([]), ThreadPoolExecutor(most) as pool:
+        # OpenMP has a number of threads for each Python thread, which is that of all cores at first
+        pool = ThreadPoolExecutor(most, initializer=set_threads, initargs=(1,))
+        with torch_threads(1), torch.random.fork_rng([]), pool:
             try:
                 wait([pool.submit(self.attempt, number, work) for number, work in enumerate(works)])
             except BaseException as error:  # of a signal
@@ -93,7 +95,10 @@ class SideBySide:
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:
-        """Let all other works be at safe points within; to be entered at one, by a work."""
+        """Let all other works be at safe points within; to be entered at one, by a work. Halted where one has failed.
+
+        A work that has failed may have stopped within a step, and nothing of it is to be saved.
+        """
         with self.gate:
             self.busy -= 1
             self.gate.notify_all()
@@ -101,6 +106,8 @@ class SideBySide:
             self.resting = True
             self.gate.wait_for(lambda: not self.busy)
         try:
+            if self.error is not None:
+                raise Halted
             yield
         finally:
             with self.gate:

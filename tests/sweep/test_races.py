@@ -11,9 +11,13 @@ import torch
 
 from psilon_bench.errors import RunFailed, UsageError
 from psilon_bench.machine.signals import Stopped
+from psilon_bench.metrics.network import num_parameters
 from psilon_bench.records.run_json import read_run_json
 from psilon_bench.report.metric import Metric
 from psilon_bench.report.report import make
+from psilon_bench.run.checks import prepare
+from psilon_bench.sweep.memory import data_bytes, network_bytes, race_bytes
+from psilon_bench.training import footprint
 from psilon_bench.training.race import RacedTraining
 from psilon_bench.training.step import TrainingStep
 
@@ -244,6 +248,16 @@ def test_a_race_that_has_no_room_is_refused(grid: Any, monkeypatch: Any) -> None
     monkeypatch.setattr("psilon_bench.machine.memory.free_bytes", lambda device: 150_000)
     with pytest.raises(UsageError, match=r"race=true keeps 12 networks at once, which takes about .* are free. Race"):
         grid(JOBS, *RACE)
+
+
+def test_the_room_for_activations_is_that_of_the_heats_at_work(config: Any) -> None:
+    """Of stacks so many as train side by side, of lone networks one, however many threads there are."""
+    member = prepare(config("dataset=wine", "hardware.threads=3"))
+    parameters = footprint.bytes_of(member.config, member.task, num_parameters(member.model), 0)
+    activations, rows = network_bytes(member) - parameters, data_bytes(member)
+    lone, stack = (member, [member.config]), (member, [member.config] * 2)
+    assert race_bytes([lone] * 9) == 9 * (parameters + rows) + activations
+    assert race_bytes([stack] * 9) == 9 * (2 * parameters + rows) + 6 * 2 * activations
 
 
 def test_a_report_never_chooses_who_was_raced_out(grid: Any) -> None:

@@ -1,12 +1,15 @@
 """Heats that train side by side are those that train one after the other, to the last bit; a stop leaves all whole."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
 import torch
-from stoppable import rows_of, saved
+from stoppable import Stop, rows_of, saved
 from test_race import SIZE, ends, raced, same  # noqa: F401  (a fixture)
 
 from psilon_bench.training.side_by_side import SideBySide
@@ -108,6 +111,46 @@ def test_at_rest_nobody_else_works() -> None:
     assert len(most) == 1 + 4 * 5 * 2
 
 
+def test_after_a_failure_nothing_is_saved() -> None:
+    """The work that failed may have stopped within a step: who is at the end of an epoch then ends there."""
+    side, saves = SideBySide(lambda: None), []
+
+    def failing() -> None:
+        time.sleep(0.01)
+        raise KeyError("within a step")
+
+    def saving() -> None:
+        while side.error is None:
+            time.sleep(0.001)
+        with side.at_rest():
+            saves.append(1)
+
+    with pytest.raises(KeyError, match="within"):
+        side.run([saving, failing, saving], 3)
+    assert saves == []
+
+
+def test_an_epoch_counts_that_ends_after_a_stop(raced: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """Of a heat that waits to be saved when another one is asked to end: its state is that after the epoch."""
+    race = raced("pnet", HEATS, "hardware.threads=2", "trainer.checkpoint_every=1")
+    engine, late = race.heats[1].engine, threading.Event()
+    evaluate = engine.evaluate
+
+    def evaluate_late(on_row: Any) -> None:
+        evaluate(on_row)
+        late.set()
+        time.sleep(0.1)
+
+    def on_epoch(epoch: int) -> None:
+        if late.is_set():
+            raise Stop
+
+    monkeypatch.setattr(engine, "evaluate", evaluate_late)
+    with pytest.raises(Stop):
+        race.run(lambda member, row: None, on_epoch)
+    assert [heat.epoch for heat in race.heats] == [heat.engine.epoch - 1 for heat in race.heats]
+
+
 def test_the_first_failure_ends_all() -> None:
     """Those at work end at their next safe point, those that wait do not begin."""
     side, begun = SideBySide(lambda: None), []
@@ -124,6 +167,22 @@ def test_the_first_failure_ends_all() -> None:
     with pytest.raises(KeyError, match="first"):
         side.run([endless, failing, endless, endless], 2)
     assert (len(begun), side.failed) == (1, 1)
+
+
+def test_a_work_computes_on_one_thread() -> None:
+    """In OpenMP, too, whose number of threads is one of each Python thread, and at first that of the environment."""
+    program = (
+        "import torch\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from psilon_bench.training.side_by_side import SideBySide\n"
+        "def work():\n"
+        "    print([one['num_threads'] for one in threadpool_info() if one['user_api'] == 'openmp'])\n"
+        "work()\n"
+        "SideBySide(lambda: None).run([work], 2)\n"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert process.stdout.splitlines() == ["[2]", "[1]"], process.stderr
 
 
 def test_denormal_numbers_are_zero_on_every_thread() -> None:
