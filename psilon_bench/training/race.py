@@ -166,7 +166,7 @@ class RacedTraining:
     def train_all(self, rung: float | None, hooks: Hooks) -> None:
         """Train all heats to a rung, without one to their ends.
 
-        Stacks train side by side, which draw no random number, unless a step takes more threads than there are stacks.
+        Stacks, which draw no random numbers, train side by side, unless a step takes more threads than there are stacks.
         """
         heats = [heat for heat in self.heats if heat.members]
         stacks = [heat for heat in heats if len(heat.places) > 1]
