@@ -46,7 +46,7 @@ def test_no_number_may_be_anything(composed: Callable[..., Any], group: str) -> 
         keys = {(own.get("_target_", ""), key) for key, value in own.items() if type(value) in (int, float)} - tried
         tried |= keys
         for number, (_, key) in enumerate(sorted(keys)):
-            for odd in ODD[number % 2 :: 2]:  # others for its neighbour
+            for odd in ODD[number % 3 :: 3]:  # others for its neighbours
                 changed = OmegaConf.create(values | {group: own | {key: odd}})  # type: ignore[operator]
                 with pytest.raises(UsageError, match=rf"^{group}\.{key}=.* is not valid: it should be "):
                     pytest.fail(f"{option}: {group}.{key}={odd} {check(changed)}")

@@ -21,6 +21,7 @@ from psilon_bench.config.settings import replicate_of, setting_of, setting_title
 from psilon_bench.training.elimination import Elimination, eliminations
 from psilon_bench.training.engine import OnRow, Outcome, Progress, RaceableEngine, Row
 from psilon_bench.training.member import Member
+from psilon_bench.training.raced_out import RacedOut
 from psilon_bench.training.rungs import RUNGS, Rival, rung_epoch
 from psilon_bench.training.side_by_side import Halted, SideBySide, most_at_once
 from psilon_bench.training.substack import as_large_as, state_of_members
@@ -70,36 +71,6 @@ class Heat:
             self.engine.run(*own)
         else:
             self.engine.advance(rung_epoch(self.settings, rung), *own)
-
-
-@dataclass(frozen=True)
-class RacedOut:
-    """How a run left: its latest and its best row, its share of the time in seconds, and the comparison that it lost.
-
-    numbers: rung (its share of the epochs), epoch, and those of an Elimination, with the title of the best setting.
-    """
-
-    last_row: Row
-    best_row: Row
-    seconds: float
-    numbers: dict[str, Any]
-
-    @property
-    def reason(self) -> str:
-        """Return in words why the run left."""
-        epoch, difference, t, p, pairs, best = (
-            self.numbers[key] for key in ("epoch", "difference", "t", "p", "pairs", "best")
-        )
-        t_text = "infinite" if t is None else f"{t:.3g}"
-        return (
-            f"raced out at epoch {epoch}: its val/loss is {difference:.3g} above that of {best} "
-            f"on average over {pairs} pairs (t = {t_text}, one-sided p = {p:.2g})"
-        )
-
-    @property
-    def progress(self) -> Progress:
-        """Return how far the run came."""
-        return Progress("raced out", self.reason, self.last_row, self.best_row)
 
 
 class RacedTraining:
@@ -166,7 +137,7 @@ class RacedTraining:
     def train_all(self, rung: float | None, hooks: Hooks) -> None:
         """Train all heats to a rung, without one to their ends.
 
-        Stacks, which draw no random numbers, train side by side, unless a step takes more threads than there are stacks.
+        Stacks, which draw no random numbers, train side by side, unless a step takes more threads than stacks are left.
         """
         heats = [heat for heat in self.heats if heat.members]
         stacks = [heat for heat in heats if len(heat.places) > 1]
@@ -293,11 +264,4 @@ class RacedTraining:
             tested = heat.engine.outcomes() if heat.members else iter(())
             for place in heat.places:
                 out = self.raced_out.get(place)
-                yield next(tested) if out is None else outcome_of(out, heat.settings)
-
-
-def outcome_of(out: RacedOut, settings: TrainerSection) -> Outcome:
-    """Return what came of a run that left: the scores it had, and why; its test rows stay unread."""
-    row = out.best_row if settings.select == "best" else out.last_row
-    best = {"best/val/loss": out.best_row["val/loss"], "best/step": out.best_row["step"], "time/fit_s": out.seconds}
-    return Outcome("raced out", out.reason, row | best, details={"race": out.numbers})
+                yield next(tested) if out is None else out.outcome(heat.settings)

@@ -18,7 +18,7 @@ HEATS = (4, 3, 2)
 pytestmark = pytest.mark.unchecked_shapes
 
 
-@pytest.mark.parametrize("kind", ["pnet", pytest.param("tuned", marks=pytest.mark.slow), "early"])
+@pytest.mark.parametrize("kind", ["pnet", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("tuned", "early"))])
 def test_they_are_those_one_after_the_other(raced: Any, kind: Any) -> None:  # noqa: F811
     """Rows, who leaves and why, networks; torch's own random numbers and threads stay as they were."""
     one, two = (raced(kind, HEATS, "hardware.precision=float32", f"hardware.threads={n}") for n in (1, 2))
@@ -31,7 +31,7 @@ def test_they_are_those_one_after_the_other(raced: Any, kind: Any) -> None:  # n
         same(mine, other, 0.0)
 
 
-@pytest.mark.parametrize("stop_at", [9, 31])
+@pytest.mark.parametrize("stop_at", [pytest.param(9, marks=pytest.mark.slow), 31])
 def test_a_stop_leaves_all_heats_whole(raced: Any, stop_at: Any) -> None:  # noqa: F811
     """Asked to end at any step of any heat; what goes on from there, side by side or not, was never stopped."""
     whole, first = (raced("pnet", HEATS, "hardware.threads=2") for _ in range(2))
