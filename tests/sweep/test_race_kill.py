@@ -9,7 +9,7 @@ from killed_often import killed_often
 
 from psilon_bench.records.history import read_rows
 
-NET = ("model.hidden=4", "model.depth=2", "hardware.threads=1", "hardware.device=cpu", "hardware.plan=stacked")
+NET = ("model.hidden=4", "model.depth=2", "hardware.threads=2", "hardware.device=cpu", "hardware.plan=stacked")
 RACE = ("-m", "reg.lam=1e-3,3e-3,1e-1,30", "seed=range(3)", "race=true", "tracking=none", "hardware.stack_size=5")
 SLOWER = (*NET, "trainer.epochs=80", "trainer.eval_every=10", "trainer.checkpoint_every=7", "optimizer.lr=0.02")
 
@@ -24,7 +24,10 @@ def ended(records: Any, name: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_killed_at_twenty_random_moments(start: Any, psilon: Any, records: Any) -> None:
-    """SIGKILL from the first import to the last record; where a race ends before its time, another one begins."""
+    """SIGKILL from the first import to the last record; where a race ends before its time, another one begins.
+
+    Its heats train side by side, and rest wherever a checkpoint may be due.
+    """
     started = time.monotonic()
     code, said = psilon(*RACE, "name=once", tiny=SLOWER)
     seconds = time.monotonic() - started

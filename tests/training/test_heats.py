@@ -23,9 +23,10 @@ def test_they_are_those_one_after_the_other(raced: Any, kind: Any) -> None:  # n
     """Rows, who leaves and why, networks; torch's own random numbers and threads stay as they were."""
     one, two = (raced(kind, HEATS, "hardware.precision=float32", f"hardware.threads={n}") for n in (1, 2))
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    assert rows_of(two) == rows_of(one)
+    rows = rows_of(two)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
+    assert rows == rows_of(one)
     assert two.raced_out.keys() == one.raced_out.keys()
     for mine, other in zip(ends(two), ends(one), strict=True):
         same(mine, other, 0.0)
