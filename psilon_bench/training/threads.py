@@ -6,12 +6,13 @@ and a step on two threads takes up to 15 times as long as on one.
 
 import itertools
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+
+import torch
 
 from psilon_bench.machine.arithmetic import most_threads, set_threads
 from psilon_bench.training.batches import Batches
@@ -73,8 +74,9 @@ class ThreadChoice:
     def keep_up(self, seconds: float, steps: int) -> None:
         """Choose again where steps have become much slower than they were; these are all of the training so far."""
         last, self.counted = self.counted, (seconds, steps)
-        alone = threading.current_thread() is threading.main_thread()  # side by side a trial would tell nothing
-        if last is None or self.pace is None or self.step.compiled is not None or not alone:
+        if last is None or self.pace is None or self.step.compiled is not None:
+            return
+        if self.pace.threads != torch.get_num_threads():  # steps side by side tell nothing of the pace alone
             return
         step_s = (seconds - last[0]) / (steps - last[1])
         if self.pace.lost(step_s):

@@ -70,6 +70,7 @@ def test_threads_are_tried_again_where_steps_are_slow(trainer: Any) -> None:
     assert not any((Pace(2, 1e-3).lost(2e-3), Pace(1, 1e-3).lost(1.0), Pace(2).lost(1.0)))
     own = trainer("model.hidden=4")
     own.threads.pace = Pace(2, 1e-9)
+    torch.set_num_threads(2)
     advance(own, 1)
     assert own.threads.pace == Pace(1)  # it is tiny, or the machine has one core
 
@@ -79,6 +80,7 @@ def test_whole_steps_are_compared_with_whole_steps(trainer: Any) -> None:
     own = trainer("model.hidden=600").threads
     own.choose()
     own.pace = Pace(2, own.pace.step_s)  # whatever this machine would choose
+    torch.set_num_threads(2)
     seconds = 0.0
     for steps, (step_s, fastest) in enumerate(((1000.0, 1000.0), (500.0, 500.0), (1400.0, 500.0)), start=1):
         seconds += 10 * step_s
