@@ -8,14 +8,13 @@ from typing import Any
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
+from composing import compose_job
 from made_records import write_record
 from published_files import compared
 from rich.console import Console
 from tiny import TINY
 
 from psilon_bench.config.check import check
-from psilon_bench.config.conf_folder import CONF
 from psilon_bench.report.material import Material
 from psilon_bench.report.metric import chosen_by
 from psilon_bench.report.records import scan
@@ -99,10 +98,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy += ("scheduler=constant", "optimizer.lr=0.3", "trainer.epochs=30", "seed=3")
     wide = ("model.hidden=70", "pruner.strength=2")
     changes = [(*toy, "reg=l2"), (*toy, "reg=pathprox"), (*wide, "pruner=l1_projection", "pruner.steps=3")]
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        for own in [*changes, ("model.hidden=70", "pruner=magnitude")]:
-            overrides = [*TINY, "hardware.precision=float64", "hardware.device=cpu", f"results_dir={folder}", *own]
-            run_alone(check(compose("config", overrides=overrides)), Display(Console(file=io.StringIO())))
+    for own in [*changes, ("model.hidden=70", "pruner=magnitude")]:
+        overrides = [*TINY, "hardware.precision=float64", "hardware.device=cpu", f"results_dir={folder}", *own]
+        run_alone(check(compose_job(overrides)), Display(Console(file=io.StringIO())))
     return folder
 
 
