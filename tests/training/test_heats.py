@@ -50,7 +50,9 @@ def test_a_stop_leaves_all_heats_whole(raced: Any, stop_at: Any) -> None:  # noq
 def test_what_is_saved_on_the_way_is_whole(raced: Any) -> None:  # noqa: F811
     """At every third epoch of all heats together no heat is at work."""
     race = raced("pnet", HEATS, "hardware.threads=2", "trainer.checkpoint_every=3")
-    states, epochs, rows = [], [], [[] for _ in range(SIZE)]
+    states: list[Any] = []
+    epochs: list[int] = []
+    rows: list[list[Any]] = [[] for _ in range(SIZE)]
     late: list[list[list[Any]]] = []
 
     def on_epoch(epoch: int) -> None:
