@@ -261,7 +261,7 @@ def _parts(
         if len(parts[1]):
             raise UsageError(
                 f"dataset.folds={options.folds.count} cuts validation rows from those for training, but "
-                f"{raw.given.named_by} names {len(parts[1])} of its own. Name them train, or set dataset.folds=null."
+                f"{raw.given.named_by} names {len(parts[1])} of its own. Name them train, or let cv and folds be null."
             )
         return parts
     counts = resolve_sizes(len(frame), options.split_sizes, options.max_rows)

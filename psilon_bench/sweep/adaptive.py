@@ -101,7 +101,7 @@ def check_folded(section: SearchSection, folds: int) -> None:
     if len(section.goals) > 1:
         raise UsageError(
             f"cv={folds} trains the best trial again on all folds, and {len(section.goals)} objectives have none. "
-            "Give hydra.sweeper.objectives one, or leave cv out."
+            "Give hydra.sweeper.objectives one, or set cv=null."
         )
 
 

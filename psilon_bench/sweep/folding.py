@@ -67,16 +67,17 @@ def check_foldable(folds: int, cfg: DictConfig) -> None:
     if "folds" not in cfg.dataset:
         raise UsageError(
             f"cv={folds} cuts the rows of a table into folds, and dataset={cfg.dataset.name} is none that can be cut. "
-            "Take another data set, or leave cv out."
+            "Take another data set, or set cv=null."
         )
     if cfg.dataset.get("order_by") is not None:
         raise UsageError(
             f"cv={folds} cuts rows into folds at random, and dataset.order_by={cfg.dataset.order_by} trains on the "
-            "past. Leave one of them out."
+            "past. Set one of them to null."
         )
     for key in SET_BY_CV:
         value = OmegaConf.select(cfg, key)
         if value is not None:
             raise UsageError(
-                f"cv={folds} trains on each fold in turn, and {key}={value} is set beside it. Leave one of them out."
+                f"cv={folds} trains on each fold in turn, and {key}={value} is set beside it. Leave that out, or set "
+                "cv=null."
             )

@@ -18,7 +18,7 @@ from psilon_bench.sweep.stack_shapes import stacks
 from psilon_bench.training.elimination import FEWEST_PAIRS
 from psilon_bench.training.rungs import RUNGS, rung_epoch
 
-OFF = "or leave race=true out"
+OFF = "or set race=false"
 
 
 def check_races(configs: Sequence[Config]) -> None:

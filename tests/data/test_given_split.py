@@ -164,7 +164,10 @@ def test_a_bad_file_of_rows_is_one_clear_line(table: Any, frame: pd.DataFrame, c
         ({"split": "part", "test_size": 9}, r"dataset.test_size=9 has no effect beside dataset.split=part"),
         ({"split": "part", "val_size": 0.5}, r"dataset.val_size=0.5 has no effect beside dataset.split=part"),
         ({"split": "part", "protocol": "psilon"}, r"dataset.protocol=psilon sets the sizes"),
-        ({"split": "part", "folds": 3, "fold": 0}, r"but dataset.split=part names 30 of its own. Name them train"),
+        (
+            {"split": "part", "folds": 3, "fold": 0},
+            r"but dataset.split=part names 30 of its own. Name them train, or let cv and",
+        ),
         ({"order_by": "colour"}, r"dataset.order_by=colour must hold dates or numbers, but holds 'green'"),
         ({"order_by": "days"}, r"dataset.order_by must name columns, but days are none"),
         ({"order_by": "day", "folds": 3, "fold": 0}, r"dataset.order_by=day splits .* and dataset.folds=3 in another"),

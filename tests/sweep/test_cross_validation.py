@@ -197,7 +197,10 @@ def test_a_plan_and_more_refits(grid: Any, records: Any, capsys: Any) -> None:
     [
         (["cv=1"], r"cv=1 is not valid: it should be greater than or equal to 2"),
         (["cv=0"], r"cv=0 is not valid"),
-        (["dataset.fold=0"], r"cv=3 trains on each fold in turn, and dataset\.fold=0 is set beside it. Leave one"),
+        (
+            ["dataset.fold=0"],
+            r"cv=3 trains on each fold in turn, and dataset\.fold=0 is set beside it. Leave that out, or set cv=null",
+        ),
         (["dataset.folds=5", "dataset.fold=1"], r"and dataset\.folds=5 is set beside it"),
         (["model=pnett"], r"model=pnett is not an option of the group model\. .* In the run: .* No run was started"),
         (["dataset=toy2d"], r"cv=3 cuts the rows of a table into folds, and dataset=toy2d is none that can be cut"),
