@@ -162,6 +162,7 @@ class Display:
     def sweep(self, runs: int) -> Iterator[None]:
         """Show one bar over the runs of a sweep, within."""
         self.total, self.finished, self.sweep_started = runs, 0, time.perf_counter()
+        self.told, self.elsewhere = self.sweep_started, 0.0
         with self.progress:
             self.sweep_bar = self.progress.add_task("sweep", total=runs, what="runs")
             yield
@@ -169,11 +170,24 @@ class Display:
     def advance(self, runs: int) -> None:
         """Show that so many more runs of the sweep have ended."""
         self.finished += runs
+        self.update_sweep(max(0.0, self.elsewhere - runs), tell=True)
+
+    def under_way(self, runs: float) -> None:
+        """Show how far those runs are that train in other processes: their shares of the epochs, added up."""
+        self.update_sweep(runs, tell=runs > 0 and time.perf_counter() - self.told > QUIET_S)
+
+    def update_sweep(self, elsewhere: float, tell: bool) -> None:
+        """Show how many runs have ended, with the shares of those elsewhere; tell: in a line, and how long is left."""
         assert self.sweep_bar is not None
-        self.progress.update(self.sweep_bar, completed=self.finished)
-        if not self.console.is_terminal:
-            left = (time.perf_counter() - self.sweep_started) * (self.total / self.finished - 1)
-            self.say(f"sweep: {self.finished}/{self.total} runs  ETA {left:.0f} s", soft_wrap=True)
+        self.elsewhere = elsewhere
+        done = self.finished + elsewhere
+        self.progress.update(self.sweep_bar, completed=done)
+        if self.console.is_terminal or not tell:
+            return
+        self.told = time.perf_counter()
+        share = f", {100 * done / self.total:.0f} % of the epochs" if elsewhere else ""
+        left = (self.told - self.sweep_started) * (self.total / done - 1)
+        self.say(f"sweep: {self.finished}/{self.total} runs{share}  ETA {left:.0f} s", soft_wrap=True)
 
     def plan(self, runs: int, done: int, begun: int, folder: Path) -> None:
         """Show how many runs a sweep has to do, and how many of these go on from a checkpoint."""

@@ -1,12 +1,13 @@
 """Follows runs that other processes compute, by their records."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from psilon_bench.config.identity import Identity
 from psilon_bench.config.schema import Config
 from psilon_bench.records.finished import FinishedRuns, run_json_version
-from psilon_bench.records.places import records_in
+from psilon_bench.records.history import read_rows
+from psilon_bench.records.places import HISTORY, records_in
 from psilon_bench.records.run_json import RunDict, read_run
 from psilon_bench.run.display import Display
 from psilon_bench.tracking.sender import Sender
@@ -20,6 +21,7 @@ class RecordFollower:
         self.versions_before = {record: run_json_version(record) for record in records_in(folder)}
         self.runs: dict[Path, RunDict] = {}
         self.keys: dict[Path, str] = {}  # the identities of these runs
+        self.latest: dict[str, Path] = {}  # the latest record by identity
         self.without_record: dict[str, RunDict] = {}  # runs that could not be set up
         self.finished: set[str] = set()  # the names of records that `update` need not look at again
         self.num_ended = 0
@@ -41,6 +43,7 @@ class RecordFollower:
             if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
                 continue
             self.runs[record], self.keys[record] = run, key
+            self.latest[key] = max(record, self.latest.get(key, record))
             if run["status"] == "finished":
                 self.finished.add(record.name)
             if self.sender is not None:
@@ -55,8 +58,18 @@ class RecordFollower:
 
     def status(self, config: Config) -> str | None:
         """Return the status in the latest record of a run; None where there is no record."""
-        runs = [run for record, run in sorted(self.runs.items()) if self.keys[record] == config.identity.key]
-        return runs[-1]["status"] if runs else None
+        latest = self.latest.get(config.identity.key)
+        return self.runs[latest]["status"] if latest else None
+
+    def show(self, stacks: Iterable[Sequence[Config]]) -> None:
+        """Show how far the stacks at work are, by the histories of their first runs that have not ended."""
+        self.display.under_way(sum(map(self.epochs_over, stacks)))
+
+    def epochs_over(self, stack: Sequence[Config]) -> float:
+        """Return the shares of their epochs that the runs of a stack have behind them, added up."""
+        at_work = [config.identity.key for config in stack if self.status(config) == "running"]
+        rows = read_rows(self.latest[at_work[0]] / HISTORY) if at_work else []
+        return len(at_work) * rows[-1]["epoch"] / stack[0].trainer.all_epochs if rows else 0.0
 
     def add_results(self, runs: Mapping[str, RunDict]) -> None:
         """Take what a process returns of its runs at their end: those that could not be set up have no record."""
@@ -64,6 +77,7 @@ class RecordFollower:
             if "folder" in run:  # by another process, perhaps, before this one began to follow
                 self.runs.setdefault(Path(run["folder"]), run)
                 self.keys.setdefault(Path(run["folder"]), key)
+                self.latest.setdefault(key, Path(run["folder"]))
             else:
                 self.without_record[key] = run
                 self.display.failure(run["title"], run["reason"])

@@ -29,6 +29,12 @@ def most_processes(member: Member) -> int:
     return max(1, int(MEMORY_SHARE * free_bytes(CPU) / each))
 
 
+def most_in_each(member: Member, splits: float, processes: int) -> int:
+    """Return how many networks fit into each of so many processes, as `most_networks` and `most_processes` count."""
+    each = network_bytes(member) + 2 * splits * data_bytes(member)
+    return max(1, int((MEMORY_SHARE * free_bytes(CPU) / processes - PROCESS_BYTES) / each))
+
+
 def race_bytes(heats: Sequence[tuple[Member, Sequence[Config]]]) -> int:
     """Return an estimate of the bytes that a race takes; its heats are given as one of their networks and their runs.
 

@@ -1,4 +1,4 @@
-"""Where each group of a sweep trains: in stacks in this process, one by one, or side by side in other processes.
+"""Where each group of a sweep trains, in stacks or one by one: in this process, or side by side in other processes.
 
 hardware.plan decides; `auto` takes what fits into memory and what is fastest, as measured by trials on a CPU.
 """
@@ -12,10 +12,10 @@ from psilon_bench.config.repeated import without_repeated
 from psilon_bench.config.schema import Config
 from psilon_bench.machine.device import device_settings
 from psilon_bench.run.checks import prepare
-from psilon_bench.sweep.memory import most_networks, most_processes, num_splits
+from psilon_bench.sweep.memory import most_in_each, most_networks, most_processes, num_splits
 from psilon_bench.sweep.process_pool import ProcessPool, with_threads
 from psilon_bench.sweep.stack_shapes import can_stack
-from psilon_bench.sweep.timing import StepTime, ms_per_network, num_steps, step_ms, step_time
+from psilon_bench.sweep.timing import StepTime, ms_per_network, num_steps, step_time
 
 START_UP_S = 10.0  # what processes must save to be worth their start
 
@@ -24,8 +24,8 @@ START_UP_S = 10.0  # what processes must save to be worth their start
 class Placement:
     """How the networks of a group train.
 
-    size: networks in a stack. step_ms: milliseconds of a step per network, None where it was not measured; spread: what
-    the fast and the slow turns of its trial took, as multiples of step_ms (see StepTime).
+    size: networks in a stack, 1 for none. step_ms: milliseconds of a step per network, None where it was not measured;
+    spread: what the fast and the slow turns of its trial took, as multiples of step_ms (see StepTime).
     workers: processes side by side, 0 for this process. rest: with workers, the last so many networks of the group
     train in this process, for they would not keep all workers busy. raced: whether its stacks are heats of a race.
     """
@@ -48,9 +48,9 @@ class Placement:
         return group[in_workers:], group[:in_workers]
 
     def __str__(self) -> str:
-        if self.workers:
-            return f"in {self.workers} processes"
         how = f"in stacks of {self.size}" if self.size > 1 else "one by one"
+        if self.workers:
+            return f"{f'{how}, ' if self.size > 1 else ''}in {self.workers} processes"
         return f"raced {how}" if self.raced else how
 
 
@@ -62,8 +62,10 @@ class EqualGroups:
     """Groups of equally many networks whose steps take equally long: one trial is for all of them."""
 
     group: Sequence[Config]  # one of the groups, which is tried
+    is_whole: bool = False  # whether each group is a stack with a checkpoint, which goes on as it is
     groups: int = 0  # how many groups there are
     placement: Placement = ONE_BY_ONE
+    size_in_workers: int = 1  # networks in a stack, where processes train these groups
     ms_here: float = 0.0  # milliseconds of a step per network in this process,
     ms_in_workers: float = math.inf  # and in processes side by side
 
@@ -71,6 +73,11 @@ class EqualGroups:
     def runs(self) -> int:
         """Return the number of runs in all of the groups."""
         return self.groups * len(self.group)
+
+    @property
+    def stacks_in_workers(self) -> int:
+        """Return the number of stacks, or lone runs, that processes would train."""
+        return self.groups * math.ceil(len(self.group) / self.size_in_workers)
 
     @property
     def is_moved(self) -> bool:
@@ -85,24 +92,43 @@ class EqualGroups:
         return "stacked" if on_gpu else hardware.plan
 
 
-def place_groups(groups: Sequence[Sequence[Config]], pool: ProcessPool, timed: bool = False) -> list[Placement]:
-    """Return the placement of each group; `timed`: with the time of a step even where nothing depends on it."""
-    kinds: dict[tuple[str, int], EqualGroups] = {}
-    for group in groups:
-        kinds.setdefault(timing_key(group), EqualGroups(group)).groups += 1
+def place_groups(
+    groups: Sequence[Sequence[Config]], pool: ProcessPool, timed: bool = False, num_whole: int = 0
+) -> list[Placement]:
+    """Return the placement of each group.
+
+    timed: with the time of a step even where nothing depends on it. num_whole: the first so many groups are stacks with
+    checkpoints, which go on as they are.
+    """
+    keys = [(number < num_whole, *timing_key(group)) for number, group in enumerate(groups)]
+    kinds: dict[tuple[bool, str, int], EqualGroups] = {}
+    for key, group in zip(keys, groups, strict=True):
+        kinds.setdefault(key, EqualGroups(group, key[0])).groups += 1
     movable = [kind for kind in kinds.values() if kind.plan in ("auto", "processes")]
     if movable:
         pool.limit(min(most_processes(prepare(kind.group[0])) for kind in movable))
     for kind in kinds.values():
-        in_workers = kind.plan == "processes"
-        kind.placement = Placement(1, None, pool.workers) if in_workers else place_here(kind.group)
+        kind.placement = placement_of(kind, pool.workers)
     if pool.workers > 1:
         move_to_workers([kind for kind in movable if kind.plan == "auto"], pool)
     if timed:
         for kind in kinds.values():
             kind.placement = with_step_time(kind, pool)
-    placements = [kinds[timing_key(group)].placement for group in groups]
-    return keep_here(groups, placements, num_left_over([kind for kind in movable if kind.is_moved], pool.workers))
+    placements = [kinds[key].placement for key in keys]
+    left_over = num_left_over([kind for kind in movable if kind.is_moved], pool.workers)
+    return placements[:num_whole] + keep_here(groups[num_whole:], placements[num_whole:], left_over)
+
+
+def placement_of(kind: EqualGroups, workers: int) -> Placement:
+    """Return how groups train before processes are compared: here, or where hardware.plan is `processes` in these."""
+    if kind.plan != "processes":
+        return Placement(len(kind.group), None) if kind.is_whole else place_here(kind.group)
+    asked = kind.group[0].hardware.stack_size
+    if kind.is_whole:
+        kind.size_in_workers = len(kind.group)
+    elif isinstance(asked, int) and can_stack(kind.group, prepare(kind.group[0])):
+        kind.size_in_workers = min(asked, len(kind.group))
+    return Placement(kind.size_in_workers, None, workers)
 
 
 def place_here(configs: Sequence[Config]) -> Placement:
@@ -135,14 +161,16 @@ def timing_key(group: Sequence[Config]) -> tuple[str, int]:
 
 def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
     """Place groups in processes where these save more than START_UP_S; no process is started where they could not."""
+    groups = sum(kind.groups for kind in kinds)
     for kind in kinds:
+        kind.size_in_workers = stack_in_workers(kind, groups, pool.workers)
         estimate_ms(kind, pool)
     hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here]
     if saved_s(hopeful, pool.workers) < START_UP_S:
         return
     try:
         for kind in hopeful:
-            kind.ms_in_workers = pool.trial(kind.group[0])
+            kind.ms_in_workers = pool.trial(kind.group[: kind.size_in_workers])
     except Exception:  # no room for so many, say
         pool.close()
         return
@@ -151,7 +179,19 @@ def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
         pool.close()
         return
     for kind in faster:
-        kind.placement = Placement(1, kind.ms_in_workers, pool.workers)
+        kind.placement = Placement(kind.size_in_workers, kind.ms_in_workers, pool.workers)
+
+
+def stack_in_workers(kind: EqualGroups, groups: int, workers: int) -> int:
+    """Return the size of stacks in processes: as large as keeps all of them busy to the end, and as memory allows.
+
+    groups: how many groups of all kinds there are. What trains one by one here does so there.
+    """
+    if kind.is_whole or kind.placement.size == 1:
+        return kind.placement.size
+    parts = workers // math.gcd(workers, groups)
+    room = most_in_each(prepare(kind.group[0]), num_splits(kind.group) / len(kind.group), workers)
+    return max(1, min(kind.placement.size, math.ceil(len(kind.group) / parts), room))
 
 
 def with_step_time(kind: EqualGroups, pool: ProcessPool) -> Placement:
@@ -161,7 +201,7 @@ def with_step_time(kind: EqualGroups, pool: ProcessPool) -> Placement:
         return placed
     try:
         if placed.workers:
-            return replace(placed, step_ms=pool.trial(kind.group[0]))
+            return replace(placed, step_ms=pool.trial(kind.group[: placed.size]))
         step = Placement.timed(placed.size, step_time(kind.group, placed.size))
         return replace(placed, step_ms=step.step_ms, spread=step.spread)
     except Exception:
@@ -172,7 +212,8 @@ def estimate_ms(kind: EqualGroups, pool: ProcessPool) -> None:
     """Set the times of a step by trials in this process, as if processes side by side did not slow each other."""
     try:
         kind.ms_here = kind.placement.step_ms or ms_per_network(kind.group, kind.placement.size)
-        kind.ms_in_workers = step_ms([with_threads(kind.group[0], pool.threads)]) / pool.workers
+        there = with_threads(kind.group, pool.threads)
+        kind.ms_in_workers = ms_per_network(there, kind.size_in_workers) / pool.workers
     except Exception:  # what is wrong with these networks is told, and recorded, when they train
         kind.ms_in_workers = math.inf
 
@@ -180,16 +221,19 @@ def estimate_ms(kind: EqualGroups, pool: ProcessPool) -> None:
 def saved_s(kinds: Sequence[EqualGroups], workers: int) -> float:
     """Return the seconds that processes save; a last batch that leaves some idle takes as long as a full one."""
     saved = sum(run_s(kind, kind.runs * (kind.ms_here - kind.ms_in_workers)) for kind in kinds)
-    if left := sum(kind.runs for kind in kinds) % workers:
+    if left := sum(kind.stacks_in_workers for kind in kinds) % workers:
         last = kinds[-1]
-        saved -= run_s(last, min(left * last.ms_here, workers * last.ms_in_workers) - left * last.ms_in_workers)
+        longer = min(left * last.ms_here, workers * last.ms_in_workers) - left * last.ms_in_workers
+        saved -= run_s(last, last.size_in_workers * longer)
     return saved
 
 
 def num_left_over(kinds: Sequence[EqualGroups], workers: int) -> int:
     """Return how many runs would not keep all workers busy, if these train faster in this process; 0 otherwise."""
-    left = sum(kind.runs for kind in kinds) % workers
-    return left if left and left * kinds[-1].ms_here < workers * kinds[-1].ms_in_workers else 0
+    left = sum(kind.stacks_in_workers for kind in kinds) % workers
+    if not left or left * kinds[-1].ms_here >= workers * kinds[-1].ms_in_workers:
+        return 0
+    return left * kinds[-1].size_in_workers
 
 
 def keep_here(groups: Sequence[Sequence[Config]], placements: Sequence[Placement], num_runs: int) -> list[Placement]:

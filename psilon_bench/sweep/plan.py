@@ -18,7 +18,7 @@ from psilon_bench.sweep.placement import Placement, place_groups, place_here
 from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.sweep.races import by_race, enters, race_key, raced_placements, races
 from psilon_bench.sweep.stack_shapes import stacks
-from psilon_bench.sweep.timing import num_steps, step_time
+from psilon_bench.sweep.timing import num_steps
 
 
 @dataclass
@@ -40,14 +40,24 @@ class Plan:
         return [config for config in self.configs if config.identity.key not in self.done]
 
     def pool(self) -> ProcessPool:
-        """Return a pool of processes for the groups; it starts when it is first used."""
-        return ProcessPool(self.configs[0].hardware, sum(map(len, self.groups)))
+        """Return a pool of processes for stacks and groups; it starts when it is first used."""
+        return ProcessPool(self.configs[0].hardware, len(self.resumed) + sum(map(len, self.groups)))
 
-    def divided(self, pool: ProcessPool) -> tuple[list[list[Config]], list[Config]]:
-        """Return the stacks that train in this process, and the runs that train in processes of the pool."""
-        placed = list(zip(self.groups, place_groups(self.groups, pool), strict=True))
-        here = [stack for group, placement in placed for stack in stacks(placement.divide(group)[0], placement.size)]
-        in_workers = [config for group, placement in placed for config in placement.divide(group)[1]]
+    def placed(self, pool: ProcessPool, timed: bool = False) -> list[Placement]:
+        """Return the placements of the stacks that go on, and of the groups."""
+        return place_groups([*self.resumed, *self.groups], pool, timed, num_whole=len(self.resumed))
+
+    def divided(self, pool: ProcessPool) -> tuple[list[list[Config]], list[list[Config]]]:
+        """Return the stacks that train in this process, and those that train in processes of the pool."""
+        placements = self.placed(pool)
+        number = len(self.resumed)
+        whole = list(zip(self.resumed, placements[:number], strict=True))
+        here = [stack for stack, placement in whole if not placement.workers]
+        in_workers = [stack for stack, placement in whole if placement.workers]
+        for group, placement in zip(self.groups, placements[number:], strict=True):
+            kept, moved = placement.divide(group)
+            here += stacks(kept, placement.size)
+            in_workers += stacks(moved, placement.size)
         return here, in_workers
 
     def jobs(self, launcher: OtherLauncher) -> list[Attempt]:
@@ -61,13 +71,12 @@ class Plan:
 
         These are an estimate between two ends, None where no step was measured.
         """
-        resumed = [(stack, Placement.timed(len(stack), step_time(stack, len(stack)))) for stack in self.resumed]
         with self.pool() as pool:
             raced = [group for race in self.races for group in raced_placements(race, pool)]
-            new = zip(self.groups, place_groups(self.groups, pool, timed=True), strict=True)
+            others = zip([*self.resumed, *self.groups], self.placed(pool, timed=True), strict=True)
         return [
             (group, load_task(group[0].dataset.text()).name, placement, estimated_s(group, placement))
-            for group, placement in [*resumed, *raced, *new]
+            for group, placement in [*raced, *others]
         ]
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side in processes of one thread each: for networks too wide to gain from a stack on a CPU."""
+"""Stacks and lone runs side by side in processes of one thread each: for more cores than a step keeps busy."""
 
 import contextlib
 import multiprocessing
@@ -57,7 +57,7 @@ class ProcessPool:
         self.close()
 
     def ask_to_stop(self) -> None:
-        """Let each process write the checkpoint of its run and take no other run; `close` waits for that."""
+        """Let each process write the checkpoint of its stack and take no other; `close` waits for that."""
         for process in multiprocessing.active_children():
             os.kill(process.pid or 0, signal.SIGINT)
 
@@ -82,43 +82,45 @@ class ProcessPool:
                 self.executor.submit(int)
             return future
 
-    def trial(self, config: Config) -> float:
-        """Return milliseconds of a step per network while all processes are at work on networks like this."""
-        config = with_threads(config, self.threads)
-        futures = [self.submit(trial_step_ms, config) for _ in range(self.workers)]
-        return statistics.mean(future.result() for future in futures) / self.workers
+    def trial(self, stack: Sequence[Config]) -> float:
+        """Return milliseconds of a step per network while all processes are at work on stacks like this."""
+        futures = [self.submit(trial_step_ms, with_threads(stack, self.threads)) for _ in range(self.workers)]
+        return statistics.mean(future.result() for future in futures) / self.workers / len(stack)
 
-    def train(self, configs: Sequence[Config], retries: int, follower: RecordFollower) -> str | None:
-        """Train all runs; return what went wrong beyond the runs' own failures, in one line.
+    def train(self, stacks: Sequence[Sequence[Config]], retries: int, follower: RecordFollower) -> str | None:
+        """Train all stacks; return what went wrong beyond the runs' own failures, in one line.
 
         A process that is killed ends the pool: the others write their checkpoints, and a new pool goes on with their
-        runs. The run of the one that was killed is tried again as often as `retries` says.
+        stacks. The stack of the one that was killed is tried again as often as `retries` says.
         """
-        left, kills = deque(configs), Counter[str]()
-        pending: dict[Future[dict[str, RunDict]], Config] = {}
+        left, kills = deque(stacks), Counter[str]()
+        pending: dict[Future[dict[str, RunDict]], Sequence[Config]] = {}
         while left or pending:
             while left and len(pending) < self.workers:
-                config = left.popleft()
-                pending[self.submit(train_alone, with_threads(config, self.threads))] = config
+                stack = left.popleft()
+                pending[self.submit(train_stack, with_threads(stack, self.threads))] = stack
             done, _ = wait(pending, POLL_S, FIRST_COMPLETED)
             broken = any(is_broken(future) for future in done)
             if broken:
                 self.close()
                 done = set(pending)
             follower.update()
-            lost = [config for future, config in pending.items() if future in done and is_broken(future)]
+            follower.show(pending.values())
+            lost = [stack for future, stack in pending.items() if future in done and is_broken(future)]
             for future in done:
                 if not is_broken(future):
                     follower.add_results(future.result())
                 del pending[future]
-            if broken and not any(follower.status(config) for config in lost):
+            states = [{follower.status(config) for config in stack} for stack in lost]
+            if broken and not any(state for each in states for state in each):
                 return "the processes ended before they began"
-            for config in lost:
-                if follower.status(config) == "killed":  # by the end of the pool, with a checkpoint
-                    left.appendleft(config)
-                elif kills[config.identity.key] < retries:
-                    kills[config.identity.key] += 1
-                    left.append(config)
+            for stack, each in zip(lost, states, strict=True):
+                first = stack[0].identity.key
+                if "killed" in each:  # by the end of the pool, with a checkpoint
+                    left.appendleft(stack)
+                elif kills[first] < retries:
+                    kills[first] += 1
+                    left.append(stack)
         return None
 
 
@@ -127,9 +129,10 @@ def is_broken(future: "Future[Any]") -> bool:
     return future.done() and isinstance(future.exception(), BrokenProcessPool)
 
 
-def with_threads(config: Config, threads: int) -> Config:
-    """Return the configuration with a number of threads, for the run to set and the record to tell."""
-    return config.model_copy(update={"hardware": config.hardware.model_copy(update={"threads": threads})})
+def with_threads(stack: Sequence[Config], threads: int) -> list[Config]:
+    """Return the configurations with a number of threads, for the runs to set and the records to tell."""
+    hardware = stack[0].hardware.model_copy(update={"threads": threads})
+    return [config.model_copy(update={"hardware": hardware}) for config in stack]
 
 
 class Worker:
@@ -144,12 +147,12 @@ class Worker:
         if self.busy:
             raise Stopped(number)
 
-    def train(self, config: Config) -> dict[str, RunDict]:
-        """Train one run. After SIGINT the process stays, after SIGTERM it ends, both with the checkpoint written."""
+    def train(self, stack: list[Config]) -> dict[str, RunDict]:
+        """Train one stack. After SIGINT the process stays, after SIGTERM it ends, both with the checkpoint written."""
         self.busy = True
         garbage.resume()
         try:
-            return {} if self.stopped else train_quietly(Attempt([config]))
+            return {} if self.stopped else train_quietly(Attempt(stack))
         except Stopped as stop:
             self.stopped = True
             if stop.exit_code - 128 != signal.SIGINT:
@@ -174,14 +177,14 @@ def start_worker(threads: int, all_workers: Barrier) -> None:
     end_with_parent()
 
 
-def train_alone(config: Config) -> dict[str, RunDict]:
-    """Train one run in a process of the pool."""
-    return workers_here[0].train(config)
+def train_stack(stack: list[Config]) -> dict[str, RunDict]:
+    """Train one stack in a process of the pool."""
+    return workers_here[0].train(stack)
 
 
-def trial_step_ms(config: Config) -> float:
-    """Return milliseconds of a step, measured in all processes of the pool at once."""
-    return step_ms([config], ready=lambda: wait_for_all(workers_here[0].all_workers))
+def trial_step_ms(stack: list[Config]) -> float:
+    """Return milliseconds of a step of a stack, measured in all processes of the pool at once."""
+    return step_ms(stack, ready=lambda: wait_for_all(workers_here[0].all_workers))
 
 
 def wait_for_all(workers: Barrier) -> None:

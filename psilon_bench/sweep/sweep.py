@@ -1,6 +1,7 @@
 """A sweep: runs that are done are skipped, the others train in stacks, and one that fails does not end the rest."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from psilon_bench.config.schema import Config
 from psilon_bench.errors import RunFailed
@@ -82,14 +83,14 @@ def check_outcomes(runs: Sequence[RunDict], problem: str | None, display: Displa
 
 
 def train_here(plan: Plan, display: Display, sender: Sender | None) -> Results:
-    """Train stack after stack in this process, then in other processes the runs that are faster side by side."""
+    """Train stack after stack in this process, then in other processes the stacks that are faster side by side."""
     problem = None
     trainer = RetryingTrainer(display, sender, plan.configs[0].retries, plan.finished, identities(plan.to_do))
-    train_stacks(trainer, [*map(Attempt, plan.resumed), *plan.races])
+    train_stacks(trainer, plan.races)
     with plan.pool() as pool:
         here, in_workers = plan.divided(pool)
         train_stacks(trainer, map(Attempt, here))
-        follower = follow(plan, in_workers, display, sender)
+        follower = follow(plan, list(chain.from_iterable(in_workers)), display, sender)
         if in_workers:
             problem = pool.train(in_workers, trainer.retries, follower)
     return trainer.runs | follower.outcomes(), problem

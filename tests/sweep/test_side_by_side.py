@@ -1,4 +1,4 @@
-"""Runs side by side in processes: the numbers of runs one by one; nothing lost to signals, kills, a dead parent."""
+"""Runs and stacks side by side in processes: the numbers of this one; nothing lost to signals, kills, a dead parent."""
 
 import itertools
 import math
@@ -14,7 +14,8 @@ import psutil
 import pytest
 from tiny_sweep import TINY
 
-from psilon_bench.sweep import placement
+from psilon_bench.run.checks import prepare
+from psilon_bench.sweep import memory, placement
 from psilon_bench.sweep.placement import Placement
 from psilon_bench.sweep.process_pool import ProcessPool
 from psilon_bench.tracking.state import mirror_state
@@ -22,6 +23,7 @@ from psilon_bench.tracking.state import mirror_state
 PROCESSES = ("hardware.plan=processes", "hardware.workers=2")
 LONG = (*TINY, "trainer.epochs=300", "trainer.eval_every=10", "tracking=none")
 GRID = ("-m", "seed=range(4)")
+STACKS = ("-m", "seed=range(8)", "hardware.stack_size=2")
 
 
 def history(run: dict[str, Any]) -> bytes:
@@ -29,8 +31,10 @@ def history(run: dict[str, Any]) -> bytes:
 
 
 def same_as_one_by_one(psilon: Any, records: Any, *grid: str, tiny: tuple[str, ...]) -> None:
-    """Bit for bit, each once."""
-    _, text = psilon(*grid, "name=serial", "hardware.plan=serial", "tracking=none", tiny=tiny)
+    """Bit for bit, each once; stacks as one after the other."""
+    plan = "stacked" if "hardware.stack_size=2" in grid else "serial"
+    there = "name=serial", f"hardware.plan={plan}", "hardware.threads=1", "tracking=none"
+    _, text = psilon(*grid, *there, tiny=tiny)
     expected = {run["fingerprint"]: run for run in records("serial")}
     ended = [run for run in records() if run["status"] == "finished" or run.get("diverged")]
     assert len(ended) == len(expected) == len({run["fingerprint"] for run in ended}), text
@@ -70,12 +74,24 @@ def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
     assert "4 of 4 runs are done in results/runs, nothing is left to do" in text
 
 
-def both_at_work(records: Callable[..., Any], process: Any) -> list[dict[str, Any]]:
-    """The two runs that train now, each with a row of its history."""
+@pytest.mark.slow
+def test_stacks_tell_how_far_they_are(psilon: Any, records: Any) -> None:
+    """By the epochs of those that are still at work; they end as stacks in this process."""
+    grid = ("-m", "seed=0,1", "trainer.epochs=300,600", "hardware.stack_size=2")
+    code, text = psilon(*grid, *PROCESSES, tiny=LONG)
+    assert code == 0, text
+    (share,) = re.findall(r"^sweep: 2/4 runs, (\d+) % of the epochs  ETA \d+ s$", text, re.M)
+    assert 50 < int(share) < 100
+    assert len({run["process"]["pid"] for run in records()}) == 2
+    same_as_one_by_one(psilon, records, *grid, tiny=LONG)
+
+
+def both_at_work(records: Callable[..., Any], process: Any, number: int = 2) -> list[dict[str, Any]]:
+    """The runs, so many, that train now in two processes, each with a row of its history."""
     deadline = time.monotonic() + 60
     while True:
         running = [run for run in records() if run["status"] == "running" and (run["folder"] / "history.csv").exists()]
-        if len(running) == 2:
+        if len(running) == number:
             return running
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()[0]
@@ -90,11 +106,11 @@ def gone(pids: list[int]) -> bool:
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads pending signals where Linux has them")
 
 
-def both_held(records: Callable[..., Any], process: Any) -> list[dict[str, Any]]:
-    """The two runs that train now, their processes stopped where they are: none ends before it hears of a signal."""
+def both_held(records: Callable[..., Any], process: Any, number: int = 2) -> list[dict[str, Any]]:
+    """The runs, so many, that train now, their processes stopped: none ends before it hears of a signal."""
     while True:
-        runs = both_at_work(records, process)
-        workers = [psutil.Process(run["process"]["pid"]) for run in runs]
+        runs = both_at_work(records, process, number)
+        workers = [psutil.Process(pid) for pid in {run["process"]["pid"] for run in runs}]
         for worker in workers:
             worker.suspend()
         deadline = time.monotonic() + 60
@@ -126,19 +142,22 @@ def go_on_when_asked(pid: int, number: int) -> None:
 @linux
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "code"),
+    ("number", "code", "grid"),
     [
-        (signal.SIGINT, 130),
-        (signal.SIGTERM, 143),
-        (signal.SIGKILL, -9),  # of the parent: the processes see it vanish
+        (signal.SIGINT, 130, GRID),
+        (signal.SIGTERM, 143, GRID),
+        (signal.SIGTERM, 143, STACKS),
+        (signal.SIGKILL, -9, GRID),  # of the parent: the processes see it vanish
     ],
 )
-def test_stopped(start: Any, psilon: Any, records: Any, number: Any, code: Any) -> None:
-    """Every process ends with a checkpoint of its run; the same command goes on, bit for bit, in the same folders."""
-    process = start(*GRID, *PROCESSES, tiny=LONG)
+def test_stopped(start: Any, psilon: Any, records: Any, number: Any, code: Any, grid: Any) -> None:
+    """Every process ends with a checkpoint of its runs; the same command goes on, bit for bit, in the same folders."""
+    process = start(*grid, *PROCESSES, tiny=LONG)
+    size = 2 if grid is STACKS else 1
     kept = number != signal.SIGKILL  # which only processes at work can see
-    runs = both_held(records, process) if kept else both_at_work(records, process)
-    pids = [run["process"]["pid"] for run in runs]
+    runs = both_held(records, process, 2 * size) if kept else both_at_work(records, process)
+    pids = sorted({run["process"]["pid"] for run in runs})
+    assert len(pids) == 2
     process.send_signal(number)
     for pid in pids if kept else []:
         go_on_when_asked(pid, signal.SIGINT)
@@ -147,37 +166,39 @@ def test_stopped(start: Any, psilon: Any, records: Any, number: Any, code: Any) 
     assert gone(pids)
     assert "Traceback" not in text
     stopped = {run["folder"] for run in records() if run["status"] == "killed"}
-    assert len(stopped) == 2
-    assert len(records()) == 2 or not kept  # until it is killed, a slow parent may have had runs finished
+    assert len(stopped) == 2 * size
+    assert len(records()) == 2 * size or not kept  # until it is killed, a slow parent may have had runs finished
     assert len(list(Path("results/runs/.checkpoints").glob("*.pt"))) == 2
-    again, text = psilon(*GRID, *PROCESSES, tiny=LONG)
+    again, text = psilon(*grid, *PROCESSES, tiny=LONG)
     assert again == 0, text
-    assert len(records()) == 4
+    assert len(records()) == 4 * size
+    assert {run["process"]["pid"] for run in records()}.isdisjoint([os.getpid(), *pids])  # what goes on, there too
     assert all(len(run["times"]["resumed"]) == 1 for run in records() if run["folder"] in stopped)
-    same_as_one_by_one(psilon, records, *GRID, tiny=LONG)
+    same_as_one_by_one(psilon, records, *grid, tiny=LONG)
 
 
 @linux
 @pytest.mark.slow
-@pytest.mark.parametrize("retries", [0, 1])
-def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any) -> None:
-    """Only its own run is lost, and told; or tried again where asked for. The other one goes on from its checkpoint."""
-    process = start(*GRID, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
-    runs = both_held(records, process)
-    other, victim = sorted(runs, key=lambda run: run["process"]["pid"])  # the process that was started last
+@pytest.mark.parametrize(("retries", "grid"), [(0, GRID), (1, GRID), (1, STACKS)])
+def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any, grid: Any) -> None:
+    """Only its own runs are lost, and told; or tried again where asked for. The others go on from their checkpoint."""
+    process = start(*grid, *PROCESSES, f"retries={retries}", "trainer.epochs=600", tiny=LONG)
+    size = 2 if grid is STACKS else 1
+    runs = sorted(both_held(records, process, 2 * size), key=lambda run: run["process"]["pid"])
+    other, victim = runs[0], runs[-1]  # the process that was started last
     os.kill(victim["process"]["pid"], signal.SIGKILL)
     go_on_when_asked(other["process"]["pid"], signal.SIGTERM)
     text, _ = process.communicate(timeout=120)
     assert process.returncode == (0 if retries else 1), text
     finished = {run["folder"]: run for run in records() if run["status"] == "finished"}
-    assert len(finished) == 3 + retries
+    assert len(finished) == (3 + retries) * size
     assert len(finished[other["folder"]]["times"]["resumed"]) == 1
     assert victim["folder"] not in finished
     if not retries:
         assert "its process ended before it" in text
         assert "1 of 4 runs failed" in text
         return
-    same_as_one_by_one(psilon, records, *GRID, "trainer.epochs=600", tiny=LONG)
+    same_as_one_by_one(psilon, records, *grid, "trainer.epochs=600", tiny=LONG)
 
 
 @pytest.mark.slow
@@ -236,7 +257,7 @@ def test_auto_takes_what_saves_time(
     """Milliseconds of a step per network here, of one that uses one thread, and of two processes at work."""
     configs = [config("hardware.plan=auto", "trainer.epochs=1000", f"seed={seed}") for seed in range(runs)]
     monkeypatch.setattr(placement, "place_here", lambda group: Placement(1, here))
-    monkeypatch.setattr(placement, "step_ms", lambda configs: alone)
+    monkeypatch.setattr(placement, "ms_per_network", lambda configs, size: alone)
     processes = Timed(configs[0].hardware.model_copy(update={"threads": 2}), runs)
     processes.trial_ms = apart
     (choice,) = placement.place_groups([configs], processes)
@@ -248,3 +269,56 @@ def test_auto_takes_what_saves_time(
         here, apart = (list(itertools.chain.from_iterable(part)) for part in zip(*parts, strict=True))
         assert apart + here == configs
         assert len(apart) == (runs - runs % 2 if "processes" in way else 0)  # whole rounds
+
+
+@pytest.mark.parametrize(
+    ("groups", "runs", "cores", "size"),
+    [
+        (1, 8, 2, 4),  # two stacks
+        (2, 8, 2, 8),  # a stack each
+        (3, 8, 2, 4),  # six stacks, three each
+        (4, 9, 8, 5),  # eight stacks, of five and four
+        (1, 3, 4, 1),  # fewer runs than cores
+    ],
+)
+def test_stacks_keep_all_processes_busy(
+    config: Any, monkeypatch: pytest.MonkeyPatch, groups: Any, runs: Any, cores: Any, size: Any
+) -> None:
+    """They are as large as that allows, and none of their runs is left out or there twice."""
+    configs = [
+        [config(f"model.hidden={hidden}", "trainer.epochs=1000", f"seed={seed}") for seed in range(runs)]
+        for hidden in range(5, 5 + groups)
+    ]
+    monkeypatch.setattr(placement, "place_here", lambda group: Placement(len(group), 6.0))
+    monkeypatch.setattr(placement, "ms_per_network", lambda configs, size: 6.1)
+    processes = Timed(configs[0][0].hardware.model_copy(update={"threads": cores}), groups * runs)
+    processes.trial_ms = 6.2 / cores
+    choices = placement.place_groups(configs, processes)
+    assert {choice.size for choice in choices} == {size}
+    how = f"in stacks of {size}, in" if size > 1 else "in"
+    assert {str(choice) for choice in choices} == {f"{how} {processes.workers} processes"}
+    assert sum(math.ceil(runs / choice.size) for choice in choices) % processes.workers == 0
+
+
+def test_a_stack_with_a_checkpoint_is_not_cut(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on as it is, in a process where that saves time."""
+    stack = [config("trainer.epochs=1000", f"seed={seed}") for seed in range(9)]
+    monkeypatch.setattr(placement, "ms_per_network", lambda configs, size: 6.0)
+    processes = Timed(stack[0].hardware.model_copy(update={"threads": 2}), 4)
+    processes.trial_ms = 3.1
+    choices = placement.place_groups([stack, stack, stack], processes, num_whole=3)
+    assert [(choice.size, choice.workers, choice.rest) for choice in choices] == [(9, 2, 0)] * 3
+
+
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_stacks_fit_into_memory_together(config: Any, monkeypatch: pytest.MonkeyPatch, processes: Any) -> None:
+    """All processes, each with its stack, take half of the free memory at most; with one network more each, more."""
+    member = prepare(config())
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 12 * memory.PROCESS_BYTES)
+    number = memory.most_in_each(member, 0.5, processes)
+
+    def taken(networks: int) -> float:
+        each = memory.network_bytes(member) + memory.data_bytes(member)
+        return processes * (memory.PROCESS_BYTES + networks * each)
+
+    assert taken(number) <= 6 * memory.PROCESS_BYTES < taken(number + 1)
