@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from threading import Barrier
 from typing import Any
 
@@ -26,6 +27,35 @@ from psilon_bench.sweep.timing import step_ms
 
 POLL_S = 1.0
 START_S = 120.0  # within which all processes have imported torch
+MOST_IN_VAIN = 4  # pools in a row that a killed process may end before any stack has ended
+
+
+@dataclass
+class StackQueue:
+    """The stacks that are left to train; those whose process was killed come back."""
+
+    left: deque[Sequence[Config]]
+    retries: int
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def next_for(self, workers: int, at_work: int) -> Sequence[Config] | None:
+        """Return the next stack, with so many at work; None where it has to wait, or none is left."""
+        if not self.left or at_work >= (1 if self.kills[self.left[0][0].identity.key] else workers):
+            return None
+        return self.left.popleft()
+
+    def put_back(self, stack: Sequence[Config], states: set[str | None]) -> None:
+        """Take back a stack that was lost with the pool, with the states of its runs; None is one without a record.
+
+        One that was stopped by the end of the pool, with a checkpoint, comes first. Another one comes last, and alone,
+        as often as `retries` says; one without a record once at least, for it may have met the end of another.
+        """
+        first = stack[0].identity.key
+        if "killed" in states:
+            self.left.appendleft(stack)
+        elif self.kills[first] < (self.retries if any(states) else max(self.retries, 1)):
+            self.kills[first] += 1
+            self.left.append(stack)
 
 
 class ProcessPool:
@@ -91,13 +121,12 @@ class ProcessPool:
         """Train all stacks; return what went wrong beyond the runs' own failures, in one line.
 
         A process that is killed ends the pool: the others write their checkpoints, and a new pool goes on with their
-        stacks. The stack of the one that was killed is tried again as often as `retries` says.
+        stacks (see StackQueue).
         """
-        left, kills = deque(stacks), Counter[str]()
+        queue, begun, in_vain = StackQueue(deque(stacks), retries), False, 0
         pending: dict[Future[dict[str, RunDict]], Sequence[Config]] = {}
-        while left or pending:
-            while left and len(pending) < self.workers:
-                stack = left.popleft()
+        while queue.left or pending:
+            while stack := queue.next_for(self.workers, len(pending)):
                 pending[self.submit(train_stack, with_threads(stack, self.threads))] = stack
             done, _ = wait(pending, POLL_S, FIRST_COMPLETED)
             broken = any(is_broken(future) for future in done)
@@ -112,15 +141,14 @@ class ProcessPool:
                     follower.add_results(future.result())
                 del pending[future]
             states = [{follower.status(config) for config in stack} for stack in lost]
-            if broken and not any(state for each in states for state in each):
+            begun = begun or len(lost) < len(done) or any(map(any, states))
+            in_vain = 0 if len(lost) < len(done) else in_vain + broken
+            if broken and not begun:
                 return "the processes ended before they began"
+            if in_vain > MOST_IN_VAIN:
+                return f"processes were killed {in_vain} times in a row; hardware.workers=1 leaves more memory"
             for stack, each in zip(lost, states, strict=True):
-                first = stack[0].identity.key
-                if "killed" in each:  # by the end of the pool, with a checkpoint
-                    left.appendleft(stack)
-                elif kills[first] < retries:
-                    kills[first] += 1
-                    left.append(stack)
+                queue.put_back(stack, each)
         return None
 
 

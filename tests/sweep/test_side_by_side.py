@@ -202,6 +202,25 @@ def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any, g
 
 
 @pytest.mark.slow
+def test_a_run_that_kills_its_process(psilon: Any, records: Any) -> None:
+    """Before it has a record: none of the others is lost, even where they have begun as little."""
+    (Path.cwd() / "deadly.py").write_text(
+        "from psilon_bench.models.mlp import MLP\n"
+        "class Deadly(MLP):\n"
+        "    def __init__(self, **everything) -> None:\n"
+        "        super().__init__(**everything)\n"
+        "        import os, torch, multiprocessing\n"
+        "        if torch.initial_seed() == 2 and multiprocessing.parent_process():\n"
+        "            os.kill(os.getpid(), 9)\n"
+    )
+    code, text = psilon("-m", "seed=range(5)", "model._target_=deadly.Deadly", *PROCESSES, "tracking=none")
+    assert code == 1, text
+    assert "1 of 5 runs failed" in text
+    assert "its process ended before it" in text
+    assert [run["status"] for run in records()] == ["finished"] * 4
+
+
+@pytest.mark.slow
 def test_processes_that_end_as_they_start(psilon: Any, records: Any) -> None:
     """One line, at once: others would end as well."""
     Path("sitecustomize.py").write_text(
