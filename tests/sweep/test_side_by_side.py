@@ -46,18 +46,23 @@ def same_as_one_by_one(psilon: Any, records: Any, *grid: str, tiny: tuple[str, .
             assert history(run) == history(other)
 
 
-@pytest.mark.slow
-def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
-    """Records, divergence, a run that cannot even be set up, exit code, bars, MLflow; then skipped."""
-    (Path.cwd() / "picky.py").write_text(
+def write_picky(statement: str) -> None:
+    """A network that does this at seed 2 in another process than that of the sweep."""
+    Path("picky.py").write_text(
         "from psilon_bench.models.mlp import MLP\n"
         "class Picky(MLP):\n"
         "    def __init__(self, **everything) -> None:\n"
         "        super().__init__(**everything)\n"
-        "        import torch, multiprocessing\n"
+        "        import os, torch, multiprocessing\n"
         "        if torch.initial_seed() == 2 and multiprocessing.parent_process():\n"
-        "            raise ZeroDivisionError('two')\n"
+        f"            {statement}\n"
     )
+
+
+@pytest.mark.slow
+def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
+    """Records, divergence, a run that cannot even be set up, exit code, bars, MLflow; then skipped."""
+    write_picky("raise ZeroDivisionError('two')")
     grid = ("-m", "seed=0,1,2", "optimizer.lr=2e-3,1e300", "model._target_=picky.Picky")
     code, text = psilon(*grid, *PROCESSES)
     assert code == 1, text
@@ -204,16 +209,8 @@ def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any, g
 @pytest.mark.slow
 def test_a_run_that_kills_its_process(psilon: Any, records: Any) -> None:
     """Before it has a record: none of the others is lost, even where they have begun as little."""
-    (Path.cwd() / "deadly.py").write_text(
-        "from psilon_bench.models.mlp import MLP\n"
-        "class Deadly(MLP):\n"
-        "    def __init__(self, **everything) -> None:\n"
-        "        super().__init__(**everything)\n"
-        "        import os, torch, multiprocessing\n"
-        "        if torch.initial_seed() == 2 and multiprocessing.parent_process():\n"
-        "            os.kill(os.getpid(), 9)\n"
-    )
-    code, text = psilon("-m", "seed=range(5)", "model._target_=deadly.Deadly", *PROCESSES, "tracking=none")
+    write_picky("os.kill(os.getpid(), 9)")
+    code, text = psilon("-m", "seed=range(5)", "model._target_=picky.Picky", *PROCESSES, "tracking=none")
     assert code == 1, text
     assert "1 of 5 runs failed" in text
     assert "its process ended before it" in text
