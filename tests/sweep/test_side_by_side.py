@@ -55,7 +55,8 @@ def write_picky(statement: str) -> None:
         "        super().__init__(**everything)\n"
         "        import os, torch, multiprocessing\n"
         "        if torch.initial_seed() == 2 and multiprocessing.parent_process():\n"
-        f"            {statement}\n"
+        f"            {statement}\n",
+        encoding="utf-8",
     )
 
 
@@ -71,7 +72,7 @@ def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
     assert len(re.findall(r"^failed: pnet pathnorm lam=0\.001 seed=2 .*: ZeroDivisionError: two", text, re.M)) == 2
     assert len(records()) == 4
     assert all(run["hardware"]["threads"] == 1 and run["in_sweep"] for run in records())
-    assert len({run["process"]["pid"] for run in records()}) == 2
+    assert 1 <= len({run["process"]["pid"] for run in records()}) <= 2  # one may do all while the other one starts
     states = [mirror_state(run["folder"]) for run in records()]
     assert all(state is not None and state.done for state in states)
     same_as_one_by_one(psilon, records, "-m", "seed=0,1", *grid[2:], tiny=TINY)
@@ -82,7 +83,7 @@ def test_the_same_as_one_by_one(psilon: Any, records: Any) -> None:
 @pytest.mark.slow
 def test_stacks_tell_how_far_they_are(psilon: Any, records: Any) -> None:
     """By the epochs of those that are still at work; they end as stacks in this process."""
-    grid = ("-m", "seed=0,1", "trainer.epochs=300,600", "hardware.stack_size=2")
+    grid = ("-m", "seed=0,1", "trainer.epochs=1000,2000", "hardware.stack_size=2")
     code, text = psilon(*grid, *PROCESSES, tiny=LONG)
     assert code == 0, text
     (share,) = re.findall(r"^sweep: 2/4 runs, (\d+) % of the epochs  ETA \d+ s$", text, re.M)
