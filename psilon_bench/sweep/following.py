@@ -42,8 +42,7 @@ class RecordFollower:
             run = read_run(record)
             if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
                 continue
-            self.runs[record], self.keys[record] = run, key
-            self.latest[key] = max(record, self.latest.get(key, record))
+            self.keep(record, key, run)
             if run["status"] == "finished":
                 self.finished.add(record.name)
             if self.sender is not None:
@@ -55,6 +54,11 @@ class RecordFollower:
         if len(ended_runs) > self.num_ended:
             self.display.advance(len(ended_runs) - self.num_ended)
             self.num_ended = len(ended_runs)
+
+    def keep(self, record: Path, key: str, run: RunDict) -> None:
+        """Keep what the record of the run with this identity says."""
+        self.runs[record], self.keys[record] = run, key
+        self.latest[key] = max(record, self.latest.get(key, record))
 
     def status(self, config: Config) -> str | None:
         """Return the status in the latest record of a run; None where there is no record."""
@@ -75,9 +79,8 @@ class RecordFollower:
         """Take what a process returns of its runs at their end: those that could not be set up have no record."""
         for key, run in runs.items():
             if "folder" in run:  # by another process, perhaps, before this one began to follow
-                self.runs.setdefault(Path(run["folder"]), run)
-                self.keys.setdefault(Path(run["folder"]), key)
-                self.latest.setdefault(key, Path(run["folder"]))
+                if (record := Path(run["folder"])) not in self.runs:
+                    self.keep(record, key, run)
             else:
                 self.without_record[key] = run
                 self.display.failure(run["title"], run["reason"])

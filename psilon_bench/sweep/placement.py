@@ -121,14 +121,13 @@ def place_groups(
 
 def placement_of(kind: EqualGroups, workers: int) -> Placement:
     """Return how groups train before processes are compared: here, or where hardware.plan is `processes` in these."""
+    size, asked = len(kind.group), kind.group[0].hardware.stack_size
     if kind.plan != "processes":
-        return Placement(len(kind.group), None) if kind.is_whole else place_here(kind.group)
-    asked = kind.group[0].hardware.stack_size
-    if kind.is_whole:
-        kind.size_in_workers = len(kind.group)
-    elif isinstance(asked, int) and can_stack(kind.group, prepare(kind.group[0])):
-        kind.size_in_workers = min(asked, len(kind.group))
-    return Placement(kind.size_in_workers, None, workers)
+        return Placement(size, None) if kind.is_whole else place_here(kind.group)
+    if not kind.is_whole:
+        size = min(asked, size) if isinstance(asked, int) else 1
+        size = size if size > 1 and can_stack(kind.group, prepare(kind.group[0])) else 1
+    return Placement(size, None, workers)
 
 
 def place_here(configs: Sequence[Config]) -> Placement:
@@ -212,7 +211,7 @@ def estimate_ms(kind: EqualGroups, pool: ProcessPool) -> None:
     """Set the times of a step by trials in this process, as if processes side by side did not slow each other."""
     try:
         kind.ms_here = kind.placement.step_ms or ms_per_network(kind.group, kind.placement.size)
-        there = with_threads(kind.group, pool.threads)
+        there = with_threads(kind.group[: kind.size_in_workers], pool.threads)
         kind.ms_in_workers = ms_per_network(there, kind.size_in_workers) / pool.workers
     except Exception:  # what is wrong with these networks is told, and recorded, when they train
         kind.ms_in_workers = math.inf

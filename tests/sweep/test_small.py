@@ -38,7 +38,9 @@ def test_more_effort_is_more_of_everything() -> None:
         assert len(less) < len(more)
         assert less[0].trainer.epochs < more[0].trainer.epochs
         assert less[0].race_keep < more[0].race_keep
-        assert (less[0].cv or 0) < (more[0].cv or 0)
+        assert less[0].cv is not None
+        assert more[0].cv is not None
+        assert less[0].cv < more[0].cv
         assert {job.reg.lam for job in less} <= {job.reg.lam for job in more}
     assert [job.fingerprint() for job in jobs_of("")] == [job.fingerprint() for job in normal]
     for job in (*quick, *normal, *best):
