@@ -168,9 +168,9 @@ class Display:
             yield
 
     def advance(self, runs: int) -> None:
-        """Show that so many more runs of the sweep have ended."""
+        """Show that so many more runs of the sweep have ended; a negative number is of runs that are tried again."""
         self.finished += runs
-        self.update_sweep(max(0.0, self.elsewhere - runs), tell=True)
+        self.update_sweep(max(0.0, self.elsewhere - max(0, runs)), tell=runs > 0)
 
     def under_way(self, runs: float) -> None:
         """Show how far those runs are that train in other processes: their shares of the epochs, added up."""

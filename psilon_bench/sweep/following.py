@@ -51,7 +51,7 @@ class RecordFollower:
                 self.display.failure(run["title"], f"{run['reason']}; see {record}")
         ends = "finished", "failed", "raced out"
         ended_runs = {self.keys[record] for record, run in self.runs.items() if run["status"] in ends}
-        if len(ended_runs) > self.num_ended:
+        if len(ended_runs) != self.num_ended:  # fewer where one that failed is tried again
             self.display.advance(len(ended_runs) - self.num_ended)
             self.num_ended = len(ended_runs)
 
@@ -66,13 +66,14 @@ class RecordFollower:
         return self.runs[latest]["status"] if latest else None
 
     def show(self, stacks: Iterable[Sequence[Config]]) -> None:
-        """Show how far the stacks at work are, by the histories of their first runs that have not ended."""
+        """Show how far the stacks at work are, by the histories of those of their runs that train still."""
         self.display.under_way(sum(map(self.epochs_over, stacks)))
 
     def epochs_over(self, stack: Sequence[Config]) -> float:
         """Return the shares of their epochs that the runs of a stack have behind them, added up."""
-        at_work = [config.identity.key for config in stack if self.status(config) == "running"]
-        rows = read_rows(self.latest[at_work[0]] / HISTORY) if at_work else []
+        at_work = [self.latest[config.identity.key] for config in stack if self.status(config) == "running"]
+        # one that diverged or stopped early is `running` until the stack ends, but has no further rows
+        rows = read_rows(max((record / HISTORY for record in at_work), key=written_at)) if at_work else []
         return len(at_work) * rows[-1]["epoch"] / stack[0].trainer.all_epochs if rows else 0.0
 
     def add_results(self, runs: Mapping[str, RunDict]) -> None:
@@ -101,3 +102,8 @@ class RecordFollower:
             if run["status"] == "running":
                 found[key] = run | {"status": "killed", "reason": "its process ended before it"}
         return {key: found[key] for key in self.wanted}
+
+
+def written_at(path: Path) -> float:
+    """Return the time of the last change of a file; 0 where there is none."""
+    return path.stat().st_mtime if path.exists() else 0.0
