@@ -6,7 +6,7 @@ import os
 import signal
 import statistics
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -32,17 +32,29 @@ MOST_IN_VAIN = 4  # pools in a row that a killed process may end before any stac
 
 @dataclass
 class StackQueue:
-    """The stacks that are left to train; those whose process was killed come back."""
+    """The stacks that are left to train; those whose process was killed, or that another sweep trains, come back."""
 
     left: deque[Sequence[Config]]
     retries: int
     kills: Counter[str] = field(default_factory=Counter)
+    put_off: set[str] = field(default_factory=set)  # the first identities of what is waited for when it comes again
 
     def next_for(self, workers: int, at_work: int) -> Sequence[Config] | None:
         """Return the next stack, with so many at work; None where it has to wait, or none is left."""
         if not self.left or at_work >= (1 if self.kills[self.left[0][0].identity.key] else workers):
             return None
         return self.left.popleft()
+
+    def has_to_wait(self, stack: Sequence[Config]) -> bool:
+        """Return whether a stack waits for another sweep that trains runs of it; at first others come before it."""
+        return stack[0].identity.key in self.put_off
+
+    def put_off_rest(self, stack: Sequence[Config], ended: Collection[str]) -> None:
+        """Take back, once, the runs of a stack that another sweep trains: all that have not ended here."""
+        rest = [config for config in stack if config.identity.key not in ended]
+        if rest and not self.has_to_wait(stack):
+            self.put_off.add(rest[0].identity.key)
+            self.left.append(rest)
 
     def put_back(self, stack: Sequence[Config], states: set[str | None]) -> None:
         """Take back a stack that was lost with the pool, with the states of its runs; None is one without a record.
@@ -127,7 +139,8 @@ class ProcessPool:
         pending: dict[Future[dict[str, RunDict]], Sequence[Config]] = {}
         while queue.left or pending:
             while stack := queue.next_for(self.workers, len(pending)):
-                pending[self.submit(train_stack, with_threads(stack, self.threads))] = stack
+                there = with_threads(stack, self.threads)
+                pending[self.submit(train_stack, there, queue.has_to_wait(stack))] = stack
             done, _ = wait(pending, POLL_S, FIRST_COMPLETED)
             broken = any(is_broken(future) for future in done)
             if broken:
@@ -137,9 +150,10 @@ class ProcessPool:
             follower.show(pending.values())
             lost = [stack for future, stack in pending.items() if future in done and is_broken(future)]
             for future in done:
+                stack = pending.pop(future)
                 if not is_broken(future):
-                    follower.add_results(future.result())
-                del pending[future]
+                    follower.add_results(runs := future.result())
+                    queue.put_off_rest(stack, runs)
             states = [{follower.status(config) for config in stack} for stack in lost]
             begun = begun or len(lost) < len(done) or any(map(any, states))
             in_vain = 0 if len(lost) < len(done) else in_vain + broken
@@ -175,12 +189,12 @@ class Worker:
         if self.busy:
             raise Stopped(number)
 
-    def train(self, stack: list[Config]) -> dict[str, RunDict]:
+    def train(self, stack: list[Config], wait: bool) -> dict[str, RunDict]:
         """Train one stack. After SIGINT the process stays, after SIGTERM it ends, both with the checkpoint written."""
         self.busy = True
         garbage.resume()
         try:
-            return {} if self.stopped else train_quietly(Attempt(stack))
+            return {} if self.stopped else train_quietly(Attempt(stack), wait)
         except Stopped as stop:
             self.stopped = True
             if stop.exit_code - 128 != signal.SIGINT:
@@ -205,9 +219,9 @@ def start_worker(threads: int, all_workers: Barrier) -> None:
     end_with_parent()
 
 
-def train_stack(stack: list[Config]) -> dict[str, RunDict]:
-    """Train one stack in a process of the pool."""
-    return workers_here[0].train(stack)
+def train_stack(stack: list[Config], wait: bool) -> dict[str, RunDict]:
+    """Train one stack in a process of the pool; wait: for runs of it that another sweep trains."""
+    return workers_here[0].train(stack, wait)
 
 
 def trial_step_ms(stack: list[Config]) -> float:

@@ -24,17 +24,18 @@ from psilon_bench.training.race import Race
 from psilon_bench.training.rungs import Rival
 
 
-def train_quietly(attempt: Attempt) -> dict[str, RunDict]:
+def train_quietly(attempt: Attempt, wait: bool = True) -> dict[str, RunDict]:
     """Train a stack or a race without display and MLflow, and return run.json of each run by identity.
 
-    For a process whose runs another process follows by their records.
+    For a process whose runs another process follows by their records. wait: for runs that another sweep trains; without
+    it these are missing in what is returned.
     """
     display = Display(Console(quiet=True))
     configs = attempt.configs
     with display.sweep(len(configs)):
         finished = finished_in(sweep_folder(configs[0]), configs[0].settings_kept)
         trainer = RetryingTrainer(display, None, configs[0].retries, finished, identities(configs))
-        trainer.train(attempt)
+        trainer.train(attempt, wait)
     return trainer.runs
 
 

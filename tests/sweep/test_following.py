@@ -1,6 +1,9 @@
 """What a sweep shows of runs in other processes, as their records tell it."""
 
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,8 @@ import pytest
 from rich.console import Console
 
 from psilon_bench.records.history import write_rows
+from psilon_bench.records.places import run_lock
+from psilon_bench.records.run_locks import lock_run
 from psilon_bench.run.display import Display
 from psilon_bench.sweep import following
 from psilon_bench.sweep.following import RecordFollower
@@ -48,7 +53,9 @@ def told(stack: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture
 def follower(stack: list[Any], tmp_path: Path) -> RecordFollower:
-    return RecordFollower(tmp_path, {config.identity.key: config for config in stack}, Display(Console(quiet=True)), None)
+    return RecordFollower(
+        tmp_path, {config.identity.key: config for config in stack}, Display(Console(quiet=True)), None
+    )
 
 
 @pytest.mark.parametrize("rows", [[], [{"epoch": 10.0}]])
@@ -72,3 +79,22 @@ def test_a_run_that_failed_and_is_tried_again_has_not_ended(follower: RecordFoll
             told(follower, *now)
             ended.append(follower.display.finished)
     assert ended == [0, 4, 2, 4]
+
+
+@pytest.mark.slow
+def test_a_process_does_not_wait_while_others_are_left(psilon: Any, start: Any, records: Any) -> None:
+    """What another sweep trains comes last, so that two share their runs; it is waited for, and trained if need be."""
+    psilon("-m", "seed=0,1,2", "hardware.plan=serial", "tracking=none")
+    first = next(run for run in records() if run["seed"] == 0)
+    for run in records():
+        shutil.rmtree(run["folder"])
+    with ExitStack() as held:
+        assert lock_run(run_lock(first["folder"].parent, first["identity"]), held)
+        process = start("-m", "seed=0,1,2", "hardware.plan=processes", "hardware.workers=1", "tracking=none")
+        deadline = time.monotonic() + 60
+        while [run["seed"] for run in records() if run["status"] == "finished"] != [1, 2]:
+            assert time.monotonic() < deadline, process.kill() or process.communicate()
+            time.sleep(0.05)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, text
+    assert sorted(run["seed"] for run in records()) == [0, 1, 2]
