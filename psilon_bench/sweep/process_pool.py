@@ -226,7 +226,12 @@ def train_stack(stack: list[Config], wait: bool) -> dict[str, RunDict]:
 
 def trial_step_ms(stack: list[Config]) -> float:
     """Return milliseconds of a step of a stack, measured in all processes of the pool at once."""
-    return step_ms(stack, ready=lambda: wait_for_all(workers_here[0].all_workers))
+    all_workers = workers_here[0].all_workers
+    try:
+        return step_ms(stack, ready=lambda: wait_for_all(all_workers))
+    except Exception:
+        all_workers.abort()  # the others would wait START_S for this process
+        raise
 
 
 def wait_for_all(workers: Barrier) -> None:

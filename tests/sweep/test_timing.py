@@ -1,11 +1,12 @@
 """Estimates of the time of a sweep: of any stack from small ones, and as a range where turns vary."""
 
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from psilon_bench.run.printing import Range
-from psilon_bench.sweep import timing
+from psilon_bench.sweep import process_pool, timing
 from psilon_bench.sweep.placement import Placement
 from psilon_bench.sweep.plan import estimated_s
 from psilon_bench.sweep.timing import StepTime, step_time
@@ -46,3 +47,13 @@ def test_an_estimate_is_a_range_where_turns_vary(config: Any) -> None:
         assert str(estimated_s(group, Placement.timed(1, StepTime(10.0, low, high)))) == text
     assert estimated_s(group, Placement(1, None)) is None
     assert str(Range(10.0, 9.0, 11.0) + Range(30.0, 20.0, 60.0)) == "29 to 71"
+
+
+def test_a_trial_that_fails_in_one_process_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others, which wait for it at the start, end at once; they would wait for two minutes."""
+    worker = process_pool.Worker(Barrier(2))
+    monkeypatch.setattr(process_pool, "workers_here", [worker])
+    monkeypatch.setattr(process_pool, "step_ms", lambda stack, ready: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        process_pool.trial_step_ms([])
+    assert worker.all_workers.broken
