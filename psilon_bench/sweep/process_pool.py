@@ -78,6 +78,7 @@ class ProcessPool:
         self.asked_for = hardware.workers is not None
         self.workers = max(1, min(hardware.workers or self.cores, runs))
         self.executor: ProcessPoolExecutor | None = None
+        self.has_begun = multiprocessing.RawValue("b", False)  # set by the first process that is ready to work
 
     @property
     def threads(self) -> int:
@@ -113,7 +114,7 @@ class ProcessPool:
         """Call a function in a process. At most `workers` calls at a time, so that none waits in a queue."""
         if self.executor is None:
             context = multiprocessing.get_context("spawn")
-            arguments = (self.threads, context.Barrier(self.workers))
+            arguments = (self.threads, context.Barrier(self.workers), self.has_begun)
             self.executor = ProcessPoolExecutor(self.workers, context, start_worker, arguments)
         # Ctrl-C waits: a process that is started here would die of it before it can say what to do about it.
         with interrupt_blocked():
@@ -135,7 +136,7 @@ class ProcessPool:
         A process that is killed ends the pool: the others write their checkpoints, and a new pool goes on with their
         stacks (see StackQueue).
         """
-        queue, begun, in_vain = StackQueue(deque(stacks), retries), False, 0
+        queue, in_vain = StackQueue(deque(stacks), retries), 0
         pending: dict[Future[dict[str, RunDict]], Sequence[Config]] = {}
         while queue.left or pending:
             while stack := queue.next_for(self.workers, len(pending)):
@@ -154,15 +155,13 @@ class ProcessPool:
                 if not is_broken(future):
                     follower.add_results(runs := future.result())
                     queue.put_off_rest(stack, runs)
-            states = [{follower.status(config) for config in stack} for stack in lost]
-            begun = begun or len(lost) < len(done) or any(map(any, states))
             in_vain = 0 if len(lost) < len(done) else in_vain + broken
-            if broken and not begun:
+            if broken and not self.has_begun.value:
                 return "the processes ended before they began"
             if in_vain > MOST_IN_VAIN:
                 return f"processes were killed {in_vain} times in a row; hardware.workers=1 leaves more memory"
-            for stack, each in zip(lost, states, strict=True):
-                queue.put_back(stack, each)
+            for stack in lost:
+                queue.put_back(stack, {follower.status(config) for config in stack})
         return None
 
 
@@ -207,7 +206,7 @@ class Worker:
 workers_here: list[Worker] = []  # one, in a process of the pool: the functions that the pool calls find it here
 
 
-def start_worker(threads: int, all_workers: Barrier) -> None:
+def start_worker(threads: int, all_workers: Barrier, has_begun: Any) -> None:
     """Set up a process of the pool, first of all. Ctrl-C is for the parent, which then asks its workers to stop."""
     garbage.pause()
     worker = Worker(all_workers)
@@ -217,6 +216,7 @@ def start_worker(threads: int, all_workers: Barrier) -> None:
     set_threads(threads)
     set_up()
     end_with_parent()
+    has_begun.value = True
 
 
 def train_stack(stack: list[Config], wait: bool) -> dict[str, RunDict]:

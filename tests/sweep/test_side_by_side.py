@@ -209,10 +209,11 @@ def test_a_killed_process(start: Any, psilon: Any, records: Any, retries: Any, g
 
 
 @pytest.mark.slow
-def test_a_run_that_kills_its_process(psilon: Any, records: Any) -> None:
+@pytest.mark.parametrize("seeds", ["range(5)", "2,0,1,3,4"])
+def test_a_run_that_kills_its_process(psilon: Any, records: Any, seeds: str) -> None:
     """Before it has a record: none of the others is lost, even where they have begun as little."""
     write_picky("os.kill(os.getpid(), 9)")
-    code, text = psilon("-m", "seed=range(5)", "model._target_=picky.Picky", *PROCESSES, "tracking=none")
+    code, text = psilon("-m", f"seed={seeds}", "model._target_=picky.Picky", *PROCESSES, "tracking=none")
     assert code == 1, text
     assert "1 of 5 runs failed" in text
     assert "its process ended before it" in text
