@@ -42,6 +42,8 @@ class RecordFollower:
             run = read_run(record)
             if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
                 continue
+            if run["status"] == "running" and record in self.runs and self.runs[record]["status"] == "failed":
+                self.display.note(f"{run['title']}: tried again")  # in half of its stack, say
             self.keep(record, key, run)
             if run["status"] == "finished":
                 self.finished.add(record.name)

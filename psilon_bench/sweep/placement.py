@@ -164,7 +164,7 @@ def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
     for kind in kinds:
         kind.size_in_workers = stack_in_workers(kind, groups, pool.workers)
         estimate_ms(kind, pool)
-    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here]
+    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here and fits(kind, pool.workers)]
     if saved_s(hopeful, pool.workers) < START_UP_S:
         return
     try:
@@ -189,8 +189,17 @@ def stack_in_workers(kind: EqualGroups, groups: int, workers: int) -> int:
     if kind.is_whole or kind.placement.size == 1:
         return kind.placement.size
     parts = workers // math.gcd(workers, groups)
-    room = most_in_each(prepare(kind.group[0]), num_splits(kind.group) / len(kind.group), workers)
-    return max(1, min(kind.placement.size, math.ceil(len(kind.group) / parts), room))
+    return max(1, min(kind.placement.size, math.ceil(len(kind.group) / parts), room(kind, workers)))
+
+
+def room(kind: EqualGroups, workers: int) -> int:
+    """Return the number of networks of this kind that fit into the memory of each of so many processes."""
+    return most_in_each(prepare(kind.group[0]), num_splits(kind.group) / len(kind.group), workers)
+
+
+def fits(kind: EqualGroups, workers: int) -> bool:
+    """Return whether all processes have room for a stack; one with a checkpoint cannot be made smaller."""
+    return not kind.is_whole or len(kind.group) <= room(kind, workers)
 
 
 def with_step_time(kind: EqualGroups, pool: ProcessPool) -> Placement:

@@ -19,6 +19,7 @@ from psilon_bench.machine import garbage
 from psilon_bench.machine.arithmetic import most_threads, set_threads, set_up
 from psilon_bench.machine.process import end_with_parent, leave_terminal
 from psilon_bench.machine.signals import Stopped, handle_interrupt, interrupt_blocked
+from psilon_bench.records.checkpoint import unfinished
 from psilon_bench.records.run_json import RunDict
 from psilon_bench.sweep.attempt import Attempt
 from psilon_bench.sweep.following import RecordFollower
@@ -56,18 +57,29 @@ class StackQueue:
             self.put_off.add(rest[0].identity.key)
             self.left.append(rest)
 
-    def put_back(self, stack: Sequence[Config], states: set[str | None]) -> None:
-        """Take back a stack that was lost with the pool, with the states of its runs; None is one without a record.
+    def put_back(self, stack: Sequence[Config], status: Callable[[Config], str | None]) -> None:
+        """Take back a stack that was lost with the pool; status: of its runs, None without a record.
 
         One that was stopped by the end of the pool, with a checkpoint, comes first. Another one comes last, and alone,
         as often as `retries` says; one without a record once at least, for it may have met the end of another.
         """
-        first = stack[0].identity.key
-        if "killed" in states:
-            self.left.appendleft(stack)
-        elif self.kills[first] < (self.retries if any(states) else max(self.retries, 1)):
-            self.kills[first] += 1
-            self.left.append(stack)
+        for part in parts(stack):
+            states = {status(config) for config in part}
+            if states <= {"finished"}:
+                continue
+            first = part[0].identity.key
+            if "killed" in states:
+                self.left.appendleft(part)
+            elif self.kills[first] < (self.retries if any(states) else max(self.retries, 1)):
+                self.kills[first] += 1
+                self.left.append(part)
+
+
+def parts(stack: Sequence[Config]) -> list[list[Config]]:
+    """Return the parts of a stack that have checkpoints, such as the halves of one that failed, then what is left."""
+    rest = {config.identity.key: config for config in stack}
+    found = [index.keys for index in unfinished(stack[0]) if not index.heats]
+    return [[rest.pop(key) for key in keys] for keys in found if set(keys) <= rest.keys()] + [list(rest.values())]
 
 
 class ProcessPool:
@@ -134,7 +146,7 @@ class ProcessPool:
         """Train all stacks; return what went wrong beyond the runs' own failures, in one line.
 
         A process that is killed ends the pool: the others write their checkpoints, and a new pool goes on with their
-        stacks (see StackQueue).
+        stacks (see StackQueue); with rerun=true, which takes up no checkpoint, these begin anew.
         """
         queue, in_vain = StackQueue(deque(stacks), retries), 0
         pending: dict[Future[dict[str, RunDict]], Sequence[Config]] = {}
@@ -161,7 +173,7 @@ class ProcessPool:
             if in_vain > MOST_IN_VAIN:
                 return f"processes were killed {in_vain} times in a row; hardware.workers=1 leaves more memory"
             for stack in lost:
-                queue.put_back(stack, {follower.status(config) for config in stack})
+                queue.put_back(stack, follower.status)
         return None
 
 

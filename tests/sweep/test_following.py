@@ -2,7 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,74 +9,65 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from psilon_bench.records.history import write_rows
-from psilon_bench.records.places import run_lock
+from psilon_bench.records.places import run_lock, sweep_folder
+from psilon_bench.records.record import Record
 from psilon_bench.records.run_locks import lock_run
 from psilon_bench.run.display import Display
-from psilon_bench.sweep import following
 from psilon_bench.sweep.following import RecordFollower
+
+TASK = {"task": {"name": "small", "kind": "binary", "checksum": "content"}}
 
 
 @pytest.fixture
-def stack(config: Any) -> list[Any]:
+def stack(config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    monkeypatch.chdir(tmp_path)
     return [config("trainer.epochs=100", f"seed={seed}").with_data("content") for seed in range(4)]
 
 
 @pytest.fixture
-def told(stack: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """told(follower, "running", "failed"): the follower looks at records that say so of the first runs."""
-    states: dict[str, str] = {}
-    versions = iter(range(1000))
-    monkeypatch.setattr(following, "run_json_version", lambda record: next(versions))
-    monkeypatch.setattr(
-        following,
-        "read_run",
-        lambda record: {
-            "status": states[record.name],
-            "title": record.name,
-            "reason": "no room",
-            "fingerprint": (identity := stack[int(record.name)].identity).fingerprint,
-            "task": {"checksum": identity.data},
-            "code_version": identity.code,
-        },
-    )
-
-    def told(follower: RecordFollower, *now: str) -> None:
-        for number, state in enumerate(now):
-            (tmp_path / str(number)).mkdir(exist_ok=True)
-            states[str(number)] = state
-        follower.update()
-
-    return told
+def follower(stack: list[Any]) -> RecordFollower:
+    wanted = {config.identity.key: config for config in stack}
+    return RecordFollower(sweep_folder(stack[0]), wanted, Display(Console(quiet=True)), None)
 
 
-@pytest.fixture
-def follower(stack: list[Any], tmp_path: Path) -> RecordFollower:
-    return RecordFollower(
-        tmp_path, {config.identity.key: config for config in stack}, Display(Console(quiet=True)), None
-    )
-
-
-@pytest.mark.parametrize("rows", [[], [{"epoch": 10.0}]])
+@pytest.mark.parametrize("rows", [0, 1])
 def test_a_run_that_ended_before_its_stack_does_not_stand_for_it(
-    stack: list[Any], follower: RecordFollower, told: Any, tmp_path: Path, rows: Any
+    stack: list[Any], follower: RecordFollower, rows: int
 ) -> None:
     """One that diverged at once, or stopped early, has no more rows, and is `running` until all of them are."""
+    first, *others = [Record(config, TASK) for config in stack]
+    for _ in range(rows):
+        first.add_row({"epoch": 10.0})
+    for epoch in (10.0, 60.0):
+        for record in others:
+            record.add_row({"epoch": epoch})
     with follower.display.sweep(4):
-        told(follower, *["running"] * 4)
-        write_rows(tmp_path / "0" / "history.csv", rows)
-        for number in (1, 2, 3):
-            write_rows(tmp_path / str(number) / "history.csv", [{"epoch": 10.0}, {"epoch": 60.0}])
+        follower.update()
         assert follower.epochs_over(stack) == pytest.approx(4 * 0.6)
 
 
-def test_a_run_that_failed_and_is_tried_again_has_not_ended(follower: RecordFollower, told: Any) -> None:
+def test_a_run_that_failed_and_is_tried_again_has_not_ended(
+    stack: list[Any], follower: RecordFollower, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The halves of a stack that failed train in the records of the whole."""
+    records = [Record(config, TASK) for config in stack]
     ended = []
+
+    def look() -> None:
+        follower.update()
+        ended.append(follower.display.finished)
+
     with follower.display.sweep(4):
-        for now in (["running"] * 4, ["failed"] * 4, ["running"] * 2, ["finished"] * 4):
-            told(follower, *now)
-            ended.append(follower.display.finished)
+        look()
+        for record in records:
+            record.finish("failed", reason="no room")
+        look()
+        records[:2] = [Record.reopen(record.folder) for record in records[:2]]
+        look()
+        assert capsys.readouterr().err.splitlines() == [f"note: {config.title}: tried again" for config in stack[:2]]
+        for record in records:
+            record.finish("finished")
+        look()
     assert ended == [0, 4, 2, 4]
 
 
