@@ -164,7 +164,7 @@ def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
     for kind in kinds:
         kind.size_in_workers = stack_in_workers(kind, groups, pool.workers)
         estimate_ms(kind, pool)
-    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here and fits(kind, pool.workers)]
+    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here and fits_into_workers(kind, pool.workers)]
     if saved_s(hopeful, pool.workers) < START_UP_S:
         return
     try:
@@ -197,7 +197,7 @@ def room(kind: EqualGroups, workers: int) -> int:
     return most_in_each(prepare(kind.group[0]), num_splits(kind.group) / len(kind.group), workers)
 
 
-def fits(kind: EqualGroups, workers: int) -> bool:
+def fits_into_workers(kind: EqualGroups, workers: int) -> bool:
     """Return whether all processes have room for a stack; one with a checkpoint cannot be made smaller."""
     return not kind.is_whole or len(kind.group) <= room(kind, workers)
 

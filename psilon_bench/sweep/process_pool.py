@@ -63,7 +63,7 @@ class StackQueue:
         One that was stopped by the end of the pool, with a checkpoint, comes first. Another one comes last, and alone,
         as often as `retries` says; one without a record once at least, for it may have met the end of another.
         """
-        for part in parts(stack):
+        for part in resumable_parts(stack):
             states = {status(config) for config in part}
             if states <= {"finished"}:
                 continue
@@ -75,7 +75,7 @@ class StackQueue:
                 self.left.append(part)
 
 
-def parts(stack: Sequence[Config]) -> list[list[Config]]:
+def resumable_parts(stack: Sequence[Config]) -> list[list[Config]]:
     """Return the parts of a stack that have checkpoints, such as the halves of one that failed, then what is left."""
     rest = {config.identity.key: config for config in stack}
     found = [index.keys for index in unfinished(stack[0]) if not index.heats]
