@@ -39,10 +39,10 @@ class RecordFollower:
         for record in self.unfinished():
             if self.versions_before.get(record, ()) == run_json_version(record):
                 continue
-            run = read_run(record)
-            if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == self.runs.get(record):
+            run, before = read_run(record), self.runs.get(record)
+            if run is None or (key := Identity.of_record(run).key) not in self.wanted or run == before:
                 continue
-            if run["status"] == "running" and record in self.runs and self.runs[record]["status"] == "failed":
+            if before is not None and (before["status"], run["status"]) == ("failed", "running"):
                 self.display.note(f"{run['title']}: tried again")  # in half of its stack, say
             self.keep(record, key, run)
             if run["status"] == "finished":

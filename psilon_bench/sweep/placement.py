@@ -160,11 +160,12 @@ def timing_key(group: Sequence[Config]) -> tuple[str, int]:
 
 def move_to_workers(kinds: Sequence[EqualGroups], pool: ProcessPool) -> None:
     """Place groups in processes where these save more than START_UP_S; no process is started where they could not."""
+    kinds = [kind for kind in kinds if fits_into_workers(kind, pool.workers)]
     groups = sum(kind.groups for kind in kinds)
     for kind in kinds:
         kind.size_in_workers = stack_in_workers(kind, groups, pool.workers)
         estimate_ms(kind, pool)
-    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here and fits_into_workers(kind, pool.workers)]
+    hopeful = [kind for kind in kinds if kind.ms_in_workers < kind.ms_here]
     if saved_s(hopeful, pool.workers) < START_UP_S:
         return
     try:

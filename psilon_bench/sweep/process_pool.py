@@ -58,7 +58,7 @@ class StackQueue:
             self.left.append(rest)
 
     def put_back(self, stack: Sequence[Config], status: Callable[[Config], str | None]) -> None:
-        """Take back a stack that was lost with the pool; status: of its runs, None without a record.
+        """Take back the parts of a stack that was lost with the pool; status: of a run, None without a record.
 
         One that was stopped by the end of the pool, with a checkpoint, comes first. Another one comes last, and alone,
         as often as `retries` says; one without a record once at least, for it may have met the end of another.
